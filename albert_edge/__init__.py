@@ -1,0 +1,40 @@
+"""Compress ALBERT, convert it to one self-contained `.tflite` file, and measure it on the device.
+
+Importing this package imports neither TensorFlow nor a runtime: each name loads what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["AlbertConfig", "AlbertEdgeError", "convert", "load", "load_keras", "load_tokenizer"]
+
+if TYPE_CHECKING:
+    from albert_edge.config import AlbertConfig
+    from albert_edge.errors import AlbertEdgeError
+    from albert_edge.lite.convert import convert
+    from albert_edge.modeling import load_keras
+    from albert_edge.pipelines import load
+    from albert_edge.tokenizer import load_tokenizer
+
+_HOMES = {
+    "AlbertConfig": "albert_edge.config",
+    "AlbertEdgeError": "albert_edge.errors",
+    "convert": "albert_edge.lite.convert",
+    "load": "albert_edge.pipelines",
+    "load_keras": "albert_edge.modeling",
+    "load_tokenizer": "albert_edge.tokenizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,253 @@
+"""The shape of an ALBERT, in Hugging Face's field names, and the published presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from albert_edge.errors import ConfigError
+
+__all__ = ["ACTIVATIONS", "PRESETS", "TASKS", "AlbertConfig", "preset"]
+
+# `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+TASKS = ("feature-extraction", "classification", "question-answering")
+
+_POSITIVE = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_hidden_groups",
+    "num_attention_heads",
+    "intermediate_size",
+    "inner_group_num",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlbertConfig:
+    """The hyper-parameters of one ALBERT; the defaults are albert-base-v2's.
+
+    Lan et al. 2020, arXiv:1909.11942, table 1.  `num_hidden_layers` counts how often a group of
+    layers is applied; `num_hidden_groups` counts the distinct groups; each group holds
+    `inner_group_num` distinct layers, applied one after the other.
+
+    Example:
+        >>> AlbertConfig(num_hidden_layers=24).group_of_layer(23)
+        0
+    """
+
+    vocab_size: int = 30000
+    embedding_size: int = 128
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_hidden_groups: int = 1
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    inner_group_num: int = 1
+    hidden_act: str = "gelu_new"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    classifier_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    bos_token_id: int = 2
+    eos_token_id: int = 3
+    labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        for name in _PROBABILITIES:
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value < 1:
+                raise ConfigError(f"{name} must be a number in [0, 1), not {value!r}.")
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 < value < 1:
+                raise ConfigError(f"{name} must be a number in (0, 1), not {value!r}.")
+        if self.hidden_size % self.num_attention_heads:
+            raise ConfigError(
+                f"hidden_size {self.hidden_size} must be a multiple of "
+                f"num_attention_heads {self.num_attention_heads}."
+            )
+        if self.num_hidden_groups > self.num_hidden_layers:
+            raise ConfigError(
+                f"num_hidden_groups {self.num_hidden_groups} exceeds "
+                f"num_hidden_layers {self.num_hidden_layers}: a group would never be used."
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise ConfigError(
+                f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}."
+            )
+        if not self.labels or len(set(self.labels)) != len(self.labels):
+            raise ConfigError(f"labels must be distinct and at least one: {list(self.labels)}.")
+
+    @property
+    def num_labels(self) -> int:
+        """The number of classes of a classification head."""
+        return len(self.labels)
+
+    @property
+    def head_size(self) -> int:
+        """D, the width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def group_of_layer(self, index: int) -> int:
+        """Tell which group serves pass `index`, in [0, num_hidden_layers).
+
+        Consecutive passes share a group, as in Google's and Hugging Face's implementations.
+        """
+        return index * self.num_hidden_groups // self.num_hidden_layers
+
+    def passes_of_group(self, group: int) -> int:
+        """Count the passes that group `group`, in [0, num_hidden_groups), serves."""
+        return sum(self.group_of_layer(index) == group for index in range(self.num_hidden_layers))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AlbertConfig:
+        """Make a config from `to_dict`'s result.
+
+        Raises:
+            ConfigError: A key is unknown or a value cannot be.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                raise ConfigError(f"unknown configuration key {key!r}{hint}")
+        labels = {"labels": tuple(values["labels"])} if "labels" in values else {}
+        return cls(**{**values, **labels})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field by its name, ready for JSON."""
+        return {**dataclasses.asdict(self), "labels": list(self.labels)}
+
+    @classmethod
+    def from_huggingface(cls, values: Mapping[str, Any], *, where: str = "") -> AlbertConfig:
+        """Make a config from the content of a Hugging Face `config.json`.
+
+        Keys that do not shape an ALBERT (`transformers_version`, `architectures`, ...) are passed
+        over; a key that nearly spells one that does is refused.
+
+        Args:
+            values: The parsed JSON object.
+            where: The file's name, for error messages.
+
+        Raises:
+            ConfigError: It is another model's, misspelt, or contradicts itself.
+        """
+        prefix = f"{where}: " if where else ""
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{prefix}expected a JSON object, got {type(values).__name__}.")
+        if (kind := values.get("model_type", "albert")) != "albert":
+            raise ConfigError(f"{prefix}model_type is {kind!r}; this reads 'albert' only.")
+        if (positions := values.get("position_embedding_type", "absolute")) != "absolute":
+            raise ConfigError(
+                f"{prefix}position_embedding_type {positions!r} is not supported; "
+                "published ALBERT checkpoints are 'absolute'."
+            )
+        known = {field.name for field in dataclasses.fields(cls)} - {"labels"}
+        for key in values.keys() - known:
+            if near := difflib.get_close_matches(key, known - values.keys(), n=1, cutoff=0.9):
+                raise ConfigError(f"{prefix}unknown key {key!r}; did you mean {near[0]!r}?")
+        # The sizes have no defaults here: a file that leaves them out is not a config.
+        if missing := [name for name in _POSITIVE[:4] if name not in values]:
+            raise ConfigError(f"{prefix}no {', '.join(missing)}; is it an ALBERT config.json?")
+        fields = {key: values[key] for key in known & values.keys() if values[key] is not None}
+        try:
+            if names := values.get("id2label"):
+                pairs = sorted((int(index), str(name)) for index, name in names.items())
+                if [index for index, _ in pairs] != list(range(len(pairs))):
+                    raise ConfigError("id2label must number the labels 0, 1, 2, ...")
+                fields["labels"] = tuple(name for _, name in pairs)
+            elif count := values.get("num_labels"):
+                fields["labels"] = tuple(f"LABEL_{index}" for index in range(count))
+            return cls(**fields)
+        except (ConfigError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{prefix}{error}") from error
+
+    def to_huggingface(self) -> dict[str, Any]:
+        """Return the content of a Hugging Face `config.json`."""
+        values = {key: value for key, value in self.to_dict().items() if key != "labels"}
+        names = {str(index): label for index, label in enumerate(self.labels)}
+        ids = {label: index for index, label in enumerate(self.labels)}
+        return {"model_type": "albert", **values, "id2label": names, "label2id": ids}
+
+    @classmethod
+    def read(cls, path: str | Path) -> AlbertConfig:
+        """Read a Hugging Face `config.json`.
+
+        Raises:
+            ConfigError: The file cannot be read, is no JSON, or is no ALBERT's.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path} is not JSON: {error}.") from error
+        return cls.from_huggingface(values, where=str(path))
+
+    def to_json(self) -> str:
+        """Return the text of a Hugging Face `config.json`."""
+        return json.dumps(self.to_huggingface(), indent=2, sort_keys=True) + "\n"
+
+
+def _presets() -> dict[str, AlbertConfig]:
+    # Lan et al. 2020, table 1; heads and widths as in Google's published configurations.
+    shapes = {
+        "base": (768, 12, 12),
+        "large": (1024, 24, 16),
+        "xlarge": (2048, 24, 16),
+        "xxlarge": (4096, 12, 64),
+    }
+    presets = {}
+    for version, act, dropout in (("v1", "gelu", 0.1), ("v2", "gelu_new", 0.0)):
+        for size, (width, depth, heads) in shapes.items():
+            drop = 0.0 if size == "xxlarge" else dropout
+            presets[f"albert-{size}-{version}"] = AlbertConfig(
+                hidden_size=width,
+                num_hidden_layers=depth,
+                num_attention_heads=heads,
+                intermediate_size=4 * width,
+                hidden_act=act,
+                hidden_dropout_prob=drop,
+                attention_probs_dropout_prob=drop,
+            )
+    return presets
+
+
+PRESETS: dict[str, AlbertConfig] = _presets()
+
+
+def preset(name: str) -> AlbertConfig:
+    """Return the published configuration called `name`.
+
+    Raises:
+        ConfigError: There is none of that name.
+
+    Example:
+        >>> preset("albert-large-v2").hidden_size
+        1024
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(PRESETS)}."
+        raise ConfigError(f"unknown preset {name!r}; {hint}")
+    return PRESETS[name]
