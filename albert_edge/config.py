@@ -110,9 +110,10 @@ class AlbertConfig:
     def group_of_layer(self, index: int) -> int:
         """Tell which group serves pass `index`, in [0, num_hidden_layers).
 
-        Consecutive passes share a group, as in Google's and Hugging Face's implementations.
+        Consecutive passes share a group.  The division is done in floating point because Google's and
+        Hugging Face's implementations do, and a checkpoint means what they compute.
         """
-        return index * self.num_hidden_groups // self.num_hidden_layers
+        return int(index / (self.num_hidden_layers / self.num_hidden_groups))
 
     def passes_of_group(self, group: int) -> int:
         """Count the passes that group `group`, in [0, num_hidden_groups), serves."""

@@ -1,0 +1,7 @@
+"""The weight-shared Keras ALBERT."""
+
+from __future__ import annotations
+
+from albert_edge.modeling.albert import Albert
+
+__all__ = ["Albert"]
