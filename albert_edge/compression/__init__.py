@@ -1,0 +1,1 @@
+"""Make a model smaller, and say what that costs."""

@@ -1,0 +1,197 @@
+"""Turn each stage of a Keras ALBERT into a small flatbuffer of its own: a piece.
+
+The TFLite converter only ever sees three small functions, written for deployment: batch 1, rank 2
+(`[T, H]`, heads as `[N, T, D]`), query, key and value in one product, 1/sqrt(D) folded into it.
+Whatever the depth, a stage is converted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from albert_edge.compression.recipes import Recipe
+from albert_edge.config import AlbertConfig
+from albert_edge.errors import ConversionError
+from albert_edge.modeling import Albert
+from albert_edge.modeling.encoder import MASKED
+from albert_edge.modeling.variables import activation, tensors
+
+__all__ = ["Pieces", "make_pieces"]
+
+Weights = Mapping[str, np.ndarray]
+Outputs = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pieces:
+    """The stages of one model as TFLite flatbuffers, each with a signature naming its tensors.
+
+    Attributes:
+        embed: `input_ids`, `token_type_ids` (int32 [1, T]) → `hidden_states` (float32 [T, H]);
+            for a fixed length also `attention_mask` (int32 [1, T]) → `attention_bias`
+            (float32 [1, T]).
+        layers: One piece a hidden group: `hidden_states` (and `attention_bias`) →
+            `hidden_states`.
+        head: `hidden_states` → the task's outputs.
+    """
+
+    embed: bytes
+    layers: tuple[bytes, ...]
+    head: bytes
+
+
+def make_pieces(model: Albert, recipe: Recipe, *, seq_len: int | None = None) -> Pieces:
+    """Convert every stage of `model` once.
+
+    Args:
+        model: A Keras ALBERT.
+        recipe: How to store and compute with the weights.
+        seq_len: A fixed number of tokens, or None for any length.
+
+    Raises:
+        ConversionError: The TFLite converter refused a stage.
+    """
+    config, weights = model.config, tensors(model)
+    ids = tf.TensorSpec([1, seq_len], tf.int32)
+    hidden = tf.TensorSpec([seq_len, config.hidden_size], tf.float32)
+    bias = {} if seq_len is None else {"attention_bias": tf.TensorSpec([1, seq_len], tf.float32)}
+    mask = {} if seq_len is None else {"attention_mask": ids}
+
+    def layers(group: int) -> bytes:
+        def stage(hidden_states: Any, attention_bias: Any = None) -> Outputs:
+            for index in range(config.inner_group_num):
+                part = _under(weights, f"encoder/group_{group}/layer_{index}")
+                hidden_states = _layer(part, config, hidden_states, attention_bias)
+            return {"hidden_states": hidden_states}
+
+        return _convert(stage, {"hidden_states": hidden, **bias}, recipe)
+
+    return Pieces(
+        embed=_convert(
+            lambda **inputs: _embed(_under(weights, "embeddings"), config, **inputs),
+            {"input_ids": ids, "token_type_ids": ids, **mask},
+            recipe,
+        ),
+        layers=tuple(layers(group) for group in range(config.num_hidden_groups)),
+        head=_convert(
+            lambda hidden_states: _HEADS[model.task](weights, hidden_states),
+            {"hidden_states": hidden},
+            recipe,
+        ),
+    )
+
+
+def _embed(
+    weights: Weights,
+    config: AlbertConfig,
+    input_ids: Any,
+    token_type_ids: Any,
+    attention_mask: Any = None,
+) -> Outputs:
+    ids, types = tf.reshape(input_ids, [-1]), tf.reshape(token_type_ids, [-1])  # [T]
+    vectors = tf.gather(tf.constant(weights["word_embeddings"]), ids)  # [T, E]
+    vectors += tf.gather(tf.constant(weights["token_type_embeddings"]), types)
+    vectors += tf.constant(weights["position_embeddings"])[: tf.shape(input_ids)[1]]
+    vectors = _norm(_under(weights, "layer_norm"), config, vectors)
+    outputs = {"hidden_states": _dense(_under(weights, "projection"), vectors)}  # [T, H]
+    if attention_mask is not None:
+        outputs["attention_bias"] = (1.0 - tf.cast(attention_mask, tf.float32)) * MASKED
+    return outputs
+
+
+def _layer(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
+    attended = _dense(
+        _under(weights, "attention/output"), _attend(weights, config, hidden, attention_bias)
+    )
+    hidden = _norm(_under(weights, "attention/layer_norm"), config, hidden + attended)
+    inner = _dense(_under(weights, "ffn/intermediate"), hidden)  # [T, 4H]
+    outer = _dense(_under(weights, "ffn/output"), activation(config.hidden_act, inner))  # [T, H]
+    return _norm(_under(weights, "ffn/layer_norm"), config, hidden + outer)
+
+
+def _attend(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
+    heads, size = config.num_attention_heads, config.head_size
+    fused = _dense(_fuse(_under(weights, "attention"), size), hidden)  # [T, 3H]
+    fused = tf.transpose(tf.reshape(fused, [-1, 3 * heads, size]), [1, 0, 2])  # [3N, T, D]
+    query, key, value = tf.split(fused, 3)  # [N, T, D]
+    scores = tf.matmul(query, key, transpose_b=True)  # [N, T, T]
+    if attention_bias is not None:
+        scores += attention_bias
+    context = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [1, 0, 2])  # [T, N, D]
+    return tf.reshape(context, [-1, config.hidden_size])  # [T, H]
+
+
+def _fuse(weights: Weights, head_size: int) -> Weights:
+    scale = np.float32(head_size**-0.5)
+    return {
+        part: np.concatenate(
+            [weights[f"query/{part}"] * scale, weights[f"key/{part}"], weights[f"value/{part}"]],
+            axis=-1,
+        )
+        for part in ("kernel", "bias")
+    }
+
+
+def _features(weights: Weights, hidden: Any) -> Outputs:
+    return {"last_hidden_state": hidden[None], "pooler_output": _pool(weights, hidden)}
+
+
+def _classification(weights: Weights, hidden: Any) -> Outputs:
+    return {"logits": _dense(_under(weights, "classifier"), _pool(weights, hidden))}
+
+
+def _question_answering(weights: Weights, hidden: Any) -> Outputs:
+    start, end = tf.split(tf.transpose(_dense(_under(weights, "qa_outputs"), hidden)), 2)
+    return {"start_logits": start, "end_logits": end}  # [1, T]
+
+
+_HEADS: dict[str, Callable[[Weights, Any], Outputs]] = {
+    "feature-extraction": _features,
+    "classification": _classification,
+    "question-answering": _question_answering,
+}
+
+
+def _pool(weights: Weights, hidden: Any) -> Any:
+    return tf.tanh(_dense(_under(weights, "pooler"), hidden[:1]))  # [1, H]
+
+
+def _dense(weights: Weights, values: Any) -> Any:
+    product = tf.matmul(values, tf.constant(weights["kernel"]))
+    return product + tf.constant(weights["bias"])
+
+
+def _norm(weights: Weights, config: AlbertConfig, values: Any) -> Any:
+    # Ba et al. 2016, arXiv:1607.06450, over the last axis, as the runtime's fewest operators.
+    centred = values - tf.reduce_mean(values, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    normal = centred * tf.math.rsqrt(variance + config.layer_norm_eps)
+    return normal * tf.constant(weights["gamma"]) + tf.constant(weights["beta"])
+
+
+def _under(weights: Weights, path: str) -> Weights:
+    return {
+        name.removeprefix(f"{path}/"): value
+        for name, value in weights.items()
+        if name.startswith(f"{path}/")
+    }
+
+
+def _convert(stage: Callable[..., Outputs], inputs: dict[str, Any], recipe: Recipe) -> bytes:
+    module = tf.Module()
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in inputs.items()}
+    function = tf.function(stage).get_concrete_function(**specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    if recipe.quantized_weights:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if recipe.float16_weights:
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        return bytes(converter.convert())
+    except Exception as error:  # the converter's own types are private
+        raise ConversionError(f"the TFLite converter refused a stage: {error}") from error
