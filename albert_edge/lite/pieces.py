@@ -96,7 +96,9 @@ def _embed(
     ids, types = tf.reshape(input_ids, [-1]), tf.reshape(token_type_ids, [-1])  # [T]
     vectors = tf.gather(tf.constant(weights["word_embeddings"]), ids)  # [T, E]
     vectors += tf.gather(tf.constant(weights["token_type_embeddings"]), types)
-    vectors += tf.constant(weights["position_embeddings"])[: tf.shape(input_ids)[1]]
+    # A gather, not a slice of the table: the converter quantizes only tables that are gathered.
+    positions = tf.range(config.max_position_embeddings)[: tf.shape(input_ids)[1]]  # [T]
+    vectors += tf.gather(tf.constant(weights["position_embeddings"]), positions)
     vectors = _norm(_under(weights, "layer_norm"), config, vectors)
     outputs = {"hidden_states": _dense(_under(weights, "projection"), vectors)}  # [T, H]
     if attention_mask is not None:
