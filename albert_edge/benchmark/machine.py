@@ -1,0 +1,78 @@
+"""What a measurement was taken on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+__all__ = ["describe_machine", "slug"]
+
+# Whatever may have taken part, if it is installed.
+_PACKAGES = ("albert_edge", "ai-edge-litert", "numpy", "tensorflow", "tf_keras")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Describe this machine, ready for JSON.
+
+    Returns:
+        `model` (the board's or the processor's name), `cores` that this process may use,
+        `architecture`, `system`, `kernel`, `python`, and `versions` of the packages by name.
+
+    Example:
+        >>> describe_machine()["cores"] >= 1
+        True
+    """
+    return {
+        "model": _model(),
+        "cores": _cores(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": dict(_versions()),
+    }
+
+
+def slug(machine: dict[str, Any]) -> str:
+    """Make a part of a file name that tells machines apart.
+
+    Example:
+        >>> slug({"model": "Raspberry Pi 4 Model B Rev 1.4", "cores": 4})
+        'raspberry-pi-4-model-b-rev-1-4-4c'
+    """
+    words = re.findall(r"[a-z0-9]+", machine["model"].lower())
+    return "-".join([*words, f"{machine['cores']}c"])
+
+
+def _model() -> str:
+    board = Path("/proc/device-tree/model")  # a Raspberry Pi and most boards
+    if board.exists():
+        return board.read_text(encoding="utf-8").strip("\0\n")
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        text = cpuinfo.read_text(encoding="utf-8")
+        if match := re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE):
+            return match[1]
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: a container may have fewer than the machine
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _versions() -> list[tuple[str, str]]:
+    installed = {name: _version(name) for name in _PACKAGES}
+    return [(name, version) for name, version in installed.items() if version is not None]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,157 @@
+"""Take the embedded model the whole way: convert it, verify it, measure it, and let it answer."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from albert_edge.benchmark.measure import interleave, measure
+from albert_edge.benchmark.report import Row, document, make_table
+from albert_edge.compression.recipes import LAYOUTS, RECIPES
+from albert_edge.errors import MissingExtraError, OutputError
+from albert_edge.files import check_writable, write_file
+
+__all__ = ["SENTENCES", "Demo", "render", "run_demo", "to_document"]
+
+SENTENCES = (
+    "I went in expecting very little and came out grinning.",
+    "Two hours of my life that nobody can give back.",
+    "It is not the masterpiece they promised, but I would gladly see it again.",
+)
+# Long enough for the median of a model of a few milliseconds, three times over.
+_FULL = {"rounds": 3, "runs": 20, "min_time_s": 0.3}
+_QUICK = {"rounds": 1, "runs": 5, "min_time_s": 0.0}
+_ANSWERS_WITH = ("int8", "loop")  # the default of `albert-edge convert`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """What the demo found out.
+
+    Attributes:
+        rows: Every recipe in every layout, verified and measured.
+        answers: What the int8 loop file says of each sentence: `text`, `label`, `score`.
+    """
+
+    rows: tuple[Row, ...]
+    answers: tuple[dict[str, Any], ...]
+
+
+def run_demo(folder: Path, *, quick: bool = False, force: bool = False, progress: Progress) -> Demo:
+    """Convert the embedded model in every recipe and layout, verify, measure, and answer.
+
+    Args:
+        folder: Where the `.tflite` files go; made if it does not exist.
+        quick: Whether to measure once and briefly.
+        force: Whether existing files may be replaced.
+        progress: Where to show how far it is.
+
+    Raises:
+        MissingExtraError: The packages that convert are not installed.
+        OutputError: A file exists or cannot be written.
+        FidelityError: A converted file does not say what the Keras model says.
+    """
+    paths = _paths(folder, force=force)
+    verifications = _convert_all(paths, force=force, progress=progress)
+    rows = _measure_all(paths, verifications, quick=quick, progress=progress)
+    return Demo(rows=rows, answers=_answer(paths[_ANSWERS_WITH]))
+
+
+def _paths(folder: Path, *, force: bool) -> dict[tuple[str, str], Path]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the directory {folder}: {error.strerror}.") from error
+    return {
+        (quantize, layout): check_writable(folder / f"{quantize}-{layout}.tflite", force=force)
+        for quantize, layout in itertools.product(RECIPES, LAYOUTS)
+    }
+
+
+def _convert_all(
+    paths: dict[tuple[str, str], Path], *, force: bool, progress: Progress
+) -> dict[tuple[str, str], dict[str, Any]]:
+    if importlib.util.find_spec("tensorflow") is None:
+        raise MissingExtraError("tensorflow", "convert")
+    import albert_edge
+
+    task = progress.add_task("Loading the Keras model", total=len(paths))
+    model = albert_edge.load_keras("default")
+    verifications = {}
+    for (quantize, layout), path in paths.items():
+        progress.update(task, description=f"Converting to {quantize}, {layout}")
+        conversion = albert_edge.convert(model, quantize=quantize, layout=layout)
+        write_file(path, conversion.blob, force=force)
+        verifications[quantize, layout] = conversion.report["verification"]
+        progress.advance(task)
+    return verifications
+
+
+def _measure_all(
+    paths: dict[tuple[str, str], Path],
+    verifications: dict[tuple[str, str], dict[str, Any]],
+    *,
+    quick: bool,
+    progress: Progress,
+) -> tuple[Row, ...]:
+    effort = _QUICK if quick else _FULL
+    rounds = int(effort["rounds"])
+    task = progress.add_task("Measuring each in fresh processes", total=rounds * len(paths))
+    take = functools.partial(
+        measure, runs=int(effort["runs"]), min_time_s=effort["min_time_s"], seq_len=128
+    )
+    measurements = interleave(
+        [functools.partial(take, path) for path in paths.values()],
+        rounds=rounds,
+        on_done=lambda: progress.advance(task),
+    )
+    return tuple(
+        Row(name=key[0], layout=key[1], measurement=taken, verification=verifications[key])
+        for key, taken in zip(paths, measurements, strict=True)
+    )
+
+
+def _answer(path: Path) -> tuple[dict[str, Any], ...]:
+    import albert_edge
+
+    pipe = albert_edge.load(path)
+    return tuple({"text": text, **pipe(text)} for text in SENTENCES)
+
+
+def to_document(demo: Demo) -> dict[str, Any]:
+    """Make the JSON document of a demo: a benchmark report, and the answers."""
+    return document("demo", demo.rows, answers=list(demo.answers))
+
+
+def render(demo: Demo) -> Group:
+    """Make what the demo prints, 80 columns wide."""
+    one = demo.rows[0].measurement
+    tokens = f"{len(one.input_ids)} tokens, {one.threads} thread"
+    empty = one.empty_rss_bytes
+    over = "" if empty is None else f" of {empty / 1e6:.0f} MB"
+    answers = Table(box=None, pad_edge=False, show_header=False)
+    for answer in demo.answers:
+        answers.add_row(answer["text"], f"[bold]{answer['label']}[/] {answer['score']:.1%}")
+    return Group(
+        make_table(demo.rows, title=f"The embedded sentiment model, {tokens}"),
+        Text(
+            f"Every line: a fresh process, {len(one.samples_ns)} warm runs or more. Memory: what "
+            f"is resident after the\nfirst inference over the empty process{over}.\n",
+            style="dim",
+        ),
+        answers,
+        Text.from_markup(
+            "\nYour own model:  [bold]albert-edge convert[/] CHECKPOINT -o model.tflite"
+            '\nAsk it:          [bold]albert-edge run[/] model.tflite "a quiet, moving film"'
+            "\nLook inside it:  [bold]albert-edge inspect[/] model.tflite"
+        ),
+    )
