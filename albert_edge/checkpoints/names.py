@@ -32,13 +32,19 @@ class TensorName:
     transposed: bool = False
 
 
-def tensor_names(config: AlbertConfig, task: str) -> list[TensorName]:
-    """List every tensor of an ALBERT of this shape with the head of `task`."""
+def tensor_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[TensorName]:
+    """List every tensor of an ALBERT of this shape with the head of `task`.
+
+    Args:
+        config: The shape.
+        task: One of `config.TASKS`.
+        pooler: Whether the encoder of `feature-extraction` has a pooler; some were trained without.
+    """
     names = [*_embeddings(config)]
     for group in range(config.num_hidden_groups):
         for layer in range(config.inner_group_num):
             names += _layer(config, group, layer)
-    return [*names, *_head(config, task)]
+    return [*names, *_head(config, task, pooler)]
 
 
 def _dense(name: str, inputs: int, outputs: int, huggingface: str) -> list[TensorName]:
@@ -95,11 +101,11 @@ def _layer(config: AlbertConfig, group: int, layer: int) -> list[TensorName]:
     ]
 
 
-def _head(config: AlbertConfig, task: str) -> list[TensorName]:
+def _head(config: AlbertConfig, task: str, pooler: bool) -> list[TensorName]:
     width = config.hidden_size
     if task == "question-answering":
         return _dense("qa_outputs", width, 2, "qa_outputs")
-    pooler = _dense("pooler", width, width, "albert.pooler")
+    pooled = _dense("pooler", width, width, "albert.pooler")
     if task == "classification":
-        return [*pooler, *_dense("classifier", width, config.num_labels, "classifier")]
-    return pooler
+        return [*pooled, *_dense("classifier", width, config.num_labels, "classifier")]
+    return pooled if pooler else []

@@ -24,6 +24,12 @@ class Albert(tf_keras.Model):
     Args:
         config: The shape.
         task: One of `config.TASKS`.
+        pooler: Whether `feature-extraction` has a pooler, and so the output `pooler_output`; some
+            encoders were trained without one.
+
+    Attributes:
+        tokenizer_files: The tokenizer's files by name, as the checkpoint held them.
+        provenance: Where the weights come from, ready for JSON.
 
     Example:
         >>> tiny = AlbertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
@@ -31,10 +37,14 @@ class Albert(tf_keras.Model):
         TensorShape([1, 2])
     """
 
-    def __init__(self, config: AlbertConfig, *, task: str = "feature-extraction") -> None:
+    def __init__(
+        self, config: AlbertConfig, *, task: str = "feature-extraction", pooler: bool = True
+    ) -> None:
         super().__init__(name="albert")
         self.config = config
         self.task = task
+        self.tokenizer_files: Mapping[str, bytes] = {}
+        self.provenance: dict[str, Any] = {}
         self.embeddings = AlbertEmbeddings(config)
         self.groups = [
             [
@@ -43,7 +53,7 @@ class Albert(tf_keras.Model):
             ]
             for group in range(config.num_hidden_groups)
         ]
-        self.task_head = make_head(task, config)
+        self.task_head = make_head(task, config, pooler=pooler)
         self.built = True
 
     def embed(self, input_ids: Any, token_type_ids: Any, training: bool = False) -> Any:

@@ -15,14 +15,17 @@ __all__ = ["ClassificationHead", "FeatureHead", "QuestionAnsweringHead", "make_h
 
 
 class FeatureHead(tf_keras.layers.Layer):
-    """The encoder's own outputs: every hidden state, and the pooled first one."""
+    """The encoder's own outputs: every hidden state and, with a pooler, the pooled first one."""
 
-    def __init__(self, config: AlbertConfig) -> None:
+    def __init__(self, config: AlbertConfig, *, pooler: bool = True) -> None:
         super().__init__(name="features")
-        self.pooler = dense("pooler", config.hidden_size, config.hidden_size, config)
+        width = config.hidden_size
+        self.pooler = dense("pooler", width, width, config) if pooler else None
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Map float32 [B, T, H] to `last_hidden_state` [B, T, H], `pooler_output` [B, H]."""
+        if self.pooler is None:
+            return {"last_hidden_state": hidden_states}
         pooled = tf.tanh(self.pooler(hidden_states[:, 0]))
         return {"last_hidden_state": hidden_states, "pooler_output": pooled}
 
@@ -62,12 +65,14 @@ _HEADS = {
 }
 
 
-def make_head(task: str, config: AlbertConfig) -> Any:
-    """Build the head of `task`, one of `config.TASKS`.
+def make_head(task: str, config: AlbertConfig, *, pooler: bool = True) -> Any:
+    """Build the head of `task`, one of `config.TASKS`; `pooler` is as in `Albert`.
 
     Raises:
         ConfigError: There is no such task.
     """
     if task not in _HEADS:
         raise ConfigError(f"unknown task {task!r}; choose from {', '.join(_HEADS)}.")
+    if task == "feature-extraction":
+        return FeatureHead(config, pooler=pooler)
     return _HEADS[task](config)

@@ -1,0 +1,41 @@
+"""What every checkpoint format is read into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from albert_edge.config import TASKS, AlbertConfig
+from albert_edge.errors import ConfigError
+
+__all__ = ["Checkpoint"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checkpoint:
+    """The weights of one ALBERT with the head of one task.
+
+    Attributes:
+        config: The shape.
+        task: One of `config.TASKS`.
+        tensors: float32 arrays by canonical name; `names.tensor_names` gives names and shapes.
+        tokenizer_files: The tokenizer's files by name, as found; empty when there are none.
+        source: What was read, for people: a directory's own name without the path to it, or a
+            preset's name and that its weights are random.
+        sha256: The hexadecimal digest of the weights file; empty when there is no file.
+        left_out: The tensors in the file that the task has no place for, by the file's names.
+    """
+
+    config: AlbertConfig
+    task: str
+    tensors: Mapping[str, np.ndarray]
+    tokenizer_files: Mapping[str, bytes] = field(default_factory=dict)
+    source: str = ""
+    sha256: str = ""
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigError(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}.")

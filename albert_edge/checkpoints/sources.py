@@ -1,0 +1,59 @@
+"""What a user may name as the source of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from albert_edge.checkpoints.checkpoint import Checkpoint
+from albert_edge.checkpoints.huggingface import read_huggingface
+from albert_edge.checkpoints.initial import initial_tensors
+from albert_edge.config import PRESETS, TASKS
+from albert_edge.errors import CheckpointError, ConfigError
+
+__all__ = ["read_checkpoint"]
+
+_EMBEDDED = Path(__file__).parent.parent / "models" / "sentiment"
+
+
+def read_checkpoint(source: str | os.PathLike[str], *, task: str = "auto") -> Checkpoint:
+    """Read the weights that `source` names.
+
+    Args:
+        source: A Hugging Face directory (`config.json`, `model.safetensors`, tokenizer files);
+            "default", the model embedded in this package; or the name of a preset, which gives
+            random weights, the same ones every time.  A directory that exists is always read as a
+            directory, whatever its name.
+        task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
+
+    Raises:
+        CheckpointError: There is no such source, it is damaged, or it lacks the task's head.
+        ConfigError: Its configuration is not an ALBERT's, or the task is unknown.
+        MissingExtraError: safetensors is not installed.
+
+    Example:
+        >>> read_checkpoint("albert-base-v2").source
+        'albert-base-v2 (random weights)'
+    """
+    if task not in (*TASKS, "auto"):
+        raise ConfigError(f"unknown task {task!r}; choose from {', '.join(TASKS)}, auto.")
+    name = os.fspath(source)
+    if os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises on names that are too long)
+        return read_huggingface(Path(name), task=task)
+    if name == "default":
+        return dataclasses.replace(read_huggingface(_EMBEDDED, task=task), source="default")
+    if name in PRESETS:
+        return _random_checkpoint(name, TASKS[0] if task == "auto" else task)
+    what = "a file, and a checkpoint is" if os.path.isfile(name) else "not"  # noqa: PTH113
+    raise CheckpointError(
+        f"{name!r} is {what} a directory. A source is a Hugging Face directory with config.json "
+        "and model.safetensors (a model of the Hub has to be downloaded first), 'default' for the "
+        f"embedded model, or, with random weights, one of {', '.join(PRESETS)}."
+    )
+
+
+def _random_checkpoint(name: str, task: str) -> Checkpoint:
+    config = PRESETS[name]
+    tensors = initial_tensors(config, task)
+    return Checkpoint(config=config, task=task, tensors=tensors, source=f"{name} (random weights)")

@@ -1,0 +1,51 @@
+"""A checkpoint becomes a Keras model."""
+
+from __future__ import annotations
+
+import os
+
+from albert_edge.checkpoints import Checkpoint, read_checkpoint
+from albert_edge.modeling.albert import Albert
+from albert_edge.modeling.variables import assign
+
+__all__ = ["from_checkpoint", "load_keras"]
+
+
+def load_keras(source: str | os.PathLike[str], *, task: str = "auto") -> Albert:
+    """Read a checkpoint into a Keras model.
+
+    Args:
+        source: A Hugging Face directory, "default", or a preset's name; see `read_checkpoint`.
+        task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
+
+    Returns:
+        The model, with the checkpoint's tokenizer files and provenance.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head.
+        ConfigError: Its configuration is not an ALBERT's, or the task is unknown.
+        MissingExtraError: safetensors is not installed.
+
+    Example:
+        >>> load_keras("albert-base-v2").provenance["source"]
+        'albert-base-v2 (random weights)'
+    """
+    return from_checkpoint(read_checkpoint(source, task=task))
+
+
+def from_checkpoint(checkpoint: Checkpoint) -> Albert:
+    """Build the Keras model of `checkpoint`.
+
+    Raises:
+        CheckpointError: Its tensors do not fit its configuration and task.
+    """
+    pooler = "pooler/kernel" in checkpoint.tensors
+    model = Albert(checkpoint.config, task=checkpoint.task, pooler=pooler)
+    assign(model, checkpoint.tensors)
+    model.tokenizer_files = dict(checkpoint.tokenizer_files)
+    model.provenance = {
+        "source": checkpoint.source,
+        "sha256": checkpoint.sha256,
+        "left_out": list(checkpoint.left_out),
+    }
+    return model
