@@ -1,0 +1,16 @@
+"""Text to token ids, each with its place in the original text.
+
+    >>> tokenizer = load_tokenizer("spiece.model")            # doctest: +SKIP
+    >>> encoding = tokenizer.encode("Who?", "Ada did.")       # doctest: +SKIP
+
+`settings` say how text is prepared, `preprocess` prepares it and remembers where every character
+came from, `spiece` cuts it into pieces, `base` joins the pieces of one or two texts into what the
+model takes; `fast` and `load` read files.
+"""
+
+from __future__ import annotations
+
+from albert_edge.tokenizer.base import Encoding, Tokenizer, Tokens
+from albert_edge.tokenizer.load import load_tokenizer, tokenizer_from_files
+
+__all__ = ["Encoding", "Tokenizer", "Tokens", "load_tokenizer", "tokenizer_from_files"]

@@ -1,0 +1,201 @@
+"""What every tokenizer does: join the tokens of one or two texts into what the model takes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, final
+
+from albert_edge.errors import InputError
+
+__all__ = ["Encoding", "Span", "Tokenizer", "Tokens", "Truncation"]
+
+Span = tuple[int, int]
+Truncation = Literal["longest_first", "only_second"]
+
+
+class Tokens(NamedTuple):
+    """The tokens of one text, without special ones.
+
+    Attributes:
+        ids: T token ids, in [0, V).
+        offsets: T spans (start, end) in code points of the text as it was given.  Neither starts
+            nor ends ever decrease.  The space before a word is in no span, so a token that is
+            nothing but the mark of a word's start has an empty one.  The tokens that one character
+            was spelled out to share its span.
+    """
+
+    ids: list[int]
+    offsets: list[Span]
+
+    def part(self, start: int, stop: int) -> Tokens:
+        """Return the tokens from `start` up to `stop`."""
+        return Tokens(self.ids[start:stop], self.offsets[start:stop])
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One sequence as the model takes it: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+
+    Attributes:
+        input_ids: T token ids, in [0, V).
+        token_type_ids: T numbers, 0 up to and with the first `[SEP]`, 1 after it.
+        offsets: T spans as in `Tokens`, of `a` for type 0 and of `b` for type 1; None for the
+            special tokens.
+    """
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    offsets: list[Span | None]
+
+
+class Tokenizer(ABC):
+    """Turns text into token ids; a subclass says how one text is cut into tokens.
+
+    Attributes:
+        vocab_size: V, the number of token ids.
+        cls_id, sep_id, pad_id, unk_id, mask_id: The ids of the special tokens.
+    """
+
+    vocab_size: int
+    cls_id: int
+    sep_id: int
+    pad_id: int
+    unk_id: int
+    mask_id: int
+
+    @abstractmethod
+    def tokenize(self, text: str) -> Tokens:
+        """Cut `text` into tokens.
+
+        A special token's name in the text is text: its id never comes out.
+
+        Raises:
+            InputError: `text` is no string or holds half of a surrogate pair.
+        """
+
+    @abstractmethod
+    def id_to_piece(self, token_id: int) -> str:
+        """Return the piece of text that `token_id`, in [0, V), stands for.
+
+        Raises:
+            InputError: The id is out of range.
+        """
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the normalized text that `ids`, each in [0, V), stand for; special ones for none.
+
+        Raises:
+            InputError: An id is out of range.
+        """
+
+    @abstractmethod
+    def files(self) -> dict[str, bytes]:
+        """Return the files, by name, that `tokenizer_from_files` makes this tokenizer from."""
+
+    @final
+    def encode(
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        max_length: int | None = None,
+        truncate: Truncation = "longest_first",
+    ) -> Encoding:
+        """Encode one text, or two.
+
+        Args:
+            text: The first text, `a`.
+            pair: The second, `b`.
+            max_length: The most tokens there may be, special ones included; None for any number.
+            truncate: What to cut at its end if there are more: `longest_first` takes one token at a
+                time from the text that is then the longer one (the second if they are equal), as
+                Hugging Face does; `only_second` keeps `text` whole.
+
+        Raises:
+            InputError: A text cannot be encoded, or `max_length` leaves no room.
+
+        Example:
+            >>> tokenizer.encode("Who?", "Ada did.").token_type_ids
+            [0, 0, 0, 0, 1, 1, 1, 1]
+        """
+        first = self.tokenize(text)
+        second = None if pair is None else self.tokenize(pair)
+        if truncate not in ("longest_first", "only_second"):
+            raise InputError(f"truncate is {truncate!r}; choose longest_first or only_second.")
+        if max_length is not None:
+            if truncate == "longest_first":
+                first, second = _cut_longest(first, second, max_length)
+            elif second is None:
+                raise InputError("truncate='only_second' needs a second text.")
+            elif len(first.ids) + len(second.ids) + 3 > max_length:
+                second = second.part(0, _room(first, max_length))
+        return self._join(first, second)
+
+    @final
+    def windows(
+        self, question: str, context: str, *, max_length: int, stride: int
+    ) -> list[Encoding]:
+        """Encode `question` with each of the overlapping windows that cover `context`.
+
+        Every token of the context is in some window, and the last window may be shorter.  An empty
+        context has one window without context.
+
+        Args:
+            question: The first text, whole in every window.
+            context: The second text.
+            max_length: The most tokens of a window, special ones included.
+            stride: How many tokens of the context neighbouring windows share.
+
+        Raises:
+            InputError: A text cannot be encoded, the question leaves no room for context, or the
+                stride is not below that room.
+        """
+        first, second = self.tokenize(question), self.tokenize(context)
+        room = _room(first, max_length)
+        if not 0 <= stride < room:
+            raise InputError(
+                f"stride must be in [0, {room}), the tokens of context that fit in a window of "
+                f"{max_length} beside a question of {len(first.ids)}, not {stride}."
+            )
+        # The last window is the first one that reaches the end.
+        starts = range(0, max(len(second.ids) - stride, 1), room - stride)
+        return [self._join(first, second.part(start, start + room)) for start in starts]
+
+    def _join(self, first: Tokens, second: Tokens | None) -> Encoding:
+        ids = [self.cls_id, *first.ids, self.sep_id]
+        types = [0] * len(ids)
+        offsets: list[Span | None] = [None, *first.offsets, None]
+        if second is not None:
+            ids += [*second.ids, self.sep_id]
+            types += [1] * (len(second.ids) + 1)
+            offsets += [*second.offsets, None]
+        return Encoding(ids, types, offsets)
+
+
+def _room(question: Tokens, max_length: int) -> int:
+    room = max_length - len(question.ids) - 3
+    if room < 1:
+        raise InputError(
+            f"the first text has {len(question.ids)} tokens; with three special ones it leaves no "
+            f"room for the second in {max_length}. Shorten it or raise max_length."
+        )
+    return room
+
+
+def _cut_longest(
+    first: Tokens, second: Tokens | None, max_length: int
+) -> tuple[Tokens, Tokens | None]:
+    special = 2 if second is None else 3
+    if max_length < special:
+        raise InputError(f"max_length must be at least {special}, not {max_length}.")
+    budget = max_length - special
+    if second is None:
+        return first.part(0, budget), None
+    if len(first.ids) + len(second.ids) <= budget:
+        return first, second
+    # The texts shrink to equal lengths (an odd token is the first's) unless one is shorter anyway.
+    keep = min(len(first.ids), max(budget - len(second.ids), (budget + 1) // 2))
+    return first.part(0, keep), second.part(0, budget - keep)
