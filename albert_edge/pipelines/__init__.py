@@ -1,0 +1,61 @@
+"""Text in, answer out: one module a task, on the runtime alone.
+
+>>> pipe = load("model.tflite")        # doctest: +SKIP
+>>> pipe("a quiet, moving film")       # doctest: +SKIP
+{'label': 'positive', 'score': 0.98, ...}
+"""
+
+from __future__ import annotations
+
+import os
+
+from albert_edge.errors import BundleError
+from albert_edge.pipelines.base import Pipeline
+from albert_edge.pipelines.classification import Classification
+from albert_edge.pipelines.feature_extraction import FeatureExtraction
+from albert_edge.pipelines.question_answering import QuestionAnswering
+from albert_edge.runtime import open_model
+from albert_edge.tokenizer import tokenizer_from_files
+
+__all__ = [
+    "PIPELINES",
+    "Classification",
+    "FeatureExtraction",
+    "Pipeline",
+    "QuestionAnswering",
+    "load",
+]
+
+PIPELINES: dict[str, type[Pipeline]] = {
+    "classification": Classification,
+    "feature-extraction": FeatureExtraction,
+    "question-answering": QuestionAnswering,
+}
+
+
+def load(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> Pipeline:
+    """Open the one file as a function from text to answer.
+
+    Args:
+        source: A path, a file's content, or "default" for the embedded sentiment model.
+        threads: How many CPU threads to use.
+
+    Returns:
+        The pipeline of the file's task.
+
+    Raises:
+        BundleError: The file is missing, damaged, foreign or newer than this version.
+        TokenizerError: The tokenizer in it cannot be used.
+        DeviceError: No TFLite runtime is installed.
+    """
+    model = open_model(source, threads=threads)
+    tokenizer = None
+    if files := model.bundle.tokenizer_files:
+        where = "the model" if isinstance(source, bytes) else str(source)
+        tokenizer = tokenizer_from_files(files, where=where)
+        if tokenizer.vocab_size > model.bundle.config.vocab_size:
+            raise BundleError(
+                f"{where} contradicts itself: its tokenizer has {tokenizer.vocab_size} tokens, "
+                f"its model {model.bundle.config.vocab_size}."
+            )
+    return PIPELINES[model.bundle.task](model, tokenizer)

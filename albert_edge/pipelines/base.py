@@ -1,0 +1,89 @@
+"""What every pipeline does: turn a text, or ids, into one encoding that the model can take."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, final
+
+from albert_edge.errors import InputError
+from albert_edge.runtime import Model
+from albert_edge.tokenizer import Encoding, Tokenizer
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline(ABC):
+    """A model and its tokenizer, as one function; a subclass says what the outputs mean.
+
+    Attributes:
+        model: The open model.
+        tokenizer: Its tokenizer, or None if the file carries none; then only ids can be given.
+    """
+
+    def __init__(self, model: Model, tokenizer: Tokenizer | None) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+
+    @abstractmethod
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Answer one text; a plain dict, ready for JSON but for arrays of features."""
+
+    @final
+    def text_tokenizer(self) -> Tokenizer:
+        """Return the tokenizer.
+
+        Raises:
+            InputError: The file carries none.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                "this file carries no tokenizer, so it cannot take text; give input_ids instead, "
+                "or convert the checkpoint together with its spiece.model."
+            )
+        return self.tokenizer
+
+    @final
+    def encode(
+        self,
+        text: str | None,
+        pair: str | None,
+        input_ids: Sequence[int] | None,
+        token_type_ids: Sequence[int] | None,
+    ) -> tuple[Encoding, bool]:
+        """Encode a text or two, or take ids as they are.
+
+        Returns:
+            The encoding, and whether the text was cut at its end to what the model takes.  The
+            offsets of ids are all None.
+
+        Raises:
+            InputError: There is nothing to encode, or both text and ids, or no tokenizer.
+        """
+        if text is None:
+            if input_ids is None or pair is not None:
+                raise InputError("give a text or input_ids.")
+            ids = [int(token) for token in input_ids]
+            types = [0] * len(ids) if token_type_ids is None else [int(t) for t in token_type_ids]
+            return Encoding(ids, types, [None] * len(ids)), False
+        if input_ids is not None:
+            raise InputError("give a text or input_ids, not both.")
+        tokenizer = self.text_tokenizer()
+        encoding = tokenizer.encode(text, pair)
+        check_not_empty(encoding, paired=pair is not None)
+        if len(encoding.input_ids) <= self.model.max_tokens:
+            return encoding, False
+        return tokenizer.encode(text, pair, max_length=self.model.max_tokens), True
+
+
+def check_not_empty(encoding: Encoding, *, paired: bool) -> None:
+    """Refuse an encoding whose first text, or second if there are two, has no tokens.
+
+    Raises:
+        InputError: There is nothing between two special tokens.
+    """
+    if encoding.offsets[1] is None or (paired and encoding.offsets[-2] is None):
+        which = "second" if encoding.offsets[1] is not None else "first" if paired else ""
+        raise InputError(
+            f"the {which + ' ' if which else ''}text is empty: there is nothing in it to read."
+        )

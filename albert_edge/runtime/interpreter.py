@@ -1,0 +1,70 @@
+"""Find the TFLite interpreter that is installed, and open a file in it."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from albert_edge.errors import BundleError, DeviceError
+
+__all__ = ["open_interpreter", "runtime_name"]
+
+# The newer first.  Both carry XNNPACK, which does the work.
+_PACKAGES = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter"),
+)
+
+
+def runtime_name() -> str:
+    """Name the runtime that `open_interpreter` uses, with its version: `ai-edge-litert 2.3.0`.
+
+    Raises:
+        DeviceError: None is installed.
+    """
+    return _find()[0]
+
+
+def open_interpreter(source: Path | bytes, *, threads: int) -> Any:
+    """Open a model in the installed runtime.  A path is mapped into memory, not read.
+
+    The runtime prints one line about XNNPACK on standard error when it first plans a model; it
+    offers no way to turn that off.
+
+    Args:
+        source: A path or a file's content.
+        threads: How many CPU threads to use, at least 1.
+
+    Raises:
+        BundleError: The runtime finds the model invalid, or does not know its operators.
+        DeviceError: No runtime is installed, or `threads` cannot be.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise DeviceError(f"threads must be a whole number of at least 1, not {threads!r}.")
+    name, interpreter = _find()
+    where = "the model" if isinstance(source, bytes) else str(source)
+    place = "model_content" if isinstance(source, bytes) else "model_path"
+    given = source if isinstance(source, bytes) else str(source)
+    try:
+        return interpreter(num_threads=threads, **{place: given})
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"{name} cannot load {where}: {error}. It is damaged, or needs a newer runtime."
+        ) from error
+
+
+def _find() -> tuple[str, Any]:
+    for package, module in _PACKAGES:
+        try:
+            interpreter = importlib.import_module(module).Interpreter
+        except ModuleNotFoundError as error:
+            if error.name != module.partition(".")[0]:
+                raise
+        else:
+            return f"{package} {version(package)}", interpreter
+    raise DeviceError(
+        "no TFLite runtime is installed; install one with: pip install ai-edge-litert "
+        "(or tflite-runtime on an older board)."
+    )
