@@ -18,9 +18,9 @@ class Recipe:
         weights: The type of the stored weights.
         activations: The type of the values between operators.
         embedding: The type of the stored word embeddings.
-        max_difference: The largest difference between a file's outputs and the float32 Keras
-            model's that still passes, as a share of the reference's root mean square.
-        min_cosine: The smallest cosine between the two that still passes.
+        max_error: The largest error of a file that still passes: the root mean square of its
+            outputs' differences from the float32 Keras model's, as a share of the root mean square
+            of the latter.
         summary: One sentence for people.
     """
 
@@ -28,8 +28,7 @@ class Recipe:
     weights: str
     activations: str
     embedding: str
-    max_difference: float
-    min_cosine: float
+    max_error: float
     summary: str
 
     @property
@@ -52,8 +51,7 @@ RECIPES: dict[str, Recipe] = {
             activations="float32",
             embedding="float32",
             # Rounding only: the kernels sum in another order than Keras.
-            max_difference=1e-3,
-            min_cosine=0.99999,
+            max_error=1e-4,
             summary="The reference: nothing is lost, nothing is gained.",
         ),
         Recipe(
@@ -61,8 +59,8 @@ RECIPES: dict[str, Recipe] = {
             weights="float16",
             activations="float32",
             embedding="float16",
-            max_difference=0.05,
-            min_cosine=0.999,
+            # A float16 weight is off by at most 2^-11; a dozen passes add up to some 1e-3.
+            max_error=1e-2,
             summary="Half the file; the CPU computes in float32, a GPU in float16.",
         ),
         Recipe(
@@ -70,8 +68,8 @@ RECIPES: dict[str, Recipe] = {
             weights="int8 per channel",
             activations="float32, quantized on the fly per row",
             embedding="int8",
-            max_difference=1.0,
-            min_cosine=0.97,
+            # A trained 12-pass encoder shows 0.07 (a cosine of 0.9975); a broken one 0.7 and more.
+            max_error=0.25,
             summary="A quarter of the file and several times as fast on a CPU; no calibration.",
         ),
     )

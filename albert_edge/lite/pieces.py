@@ -140,7 +140,10 @@ def _fuse(weights: Weights, head_size: int) -> Weights:
 
 
 def _features(weights: Weights, hidden: Any) -> Outputs:
-    return {"last_hidden_state": hidden[None], "pooler_output": _pool(weights, hidden)}
+    outputs = {"last_hidden_state": hidden[None]}  # [1, T, H]
+    if "pooler/kernel" in weights:
+        outputs["pooler_output"] = _pool(weights, hidden)
+    return outputs
 
 
 def _classification(weights: Weights, hidden: Any) -> Outputs:

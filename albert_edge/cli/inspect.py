@@ -1,0 +1,28 @@
+"""`albert-edge inspect`: what is in a file."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from albert_edge.cli.options import json_option
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Show what is in a .tflite file.")
+@click.argument("model")
+@json_option
+def command(model: str, as_json: bool) -> None:
+    """Show the signatures, operators, weights and metadata of MODEL, piece by piece.
+
+    \b
+    albert-edge inspect my.tflite
+    albert-edge inspect any-other.tflite --json
+    """
+    from albert_edge.cli.report import print_inspection
+    from albert_edge.lite.inspect import inspect
+
+    figures = inspect(model)
+    click.echo(json.dumps(figures, indent=2)) if as_json else print_inspection(model, figures)

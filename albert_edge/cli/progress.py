@@ -1,0 +1,41 @@
+"""Progress on the terminal, and nothing else on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from albert_edge.errors import AlbertEdgeError
+
+__all__ = ["step"]
+
+
+@contextmanager
+def step(what: str) -> Iterator[Console]:
+    """Show on standard error that work is going on; silent when that is no terminal.
+
+    TensorFlow and LiteRT write to file descriptor 2 from C++, whatever they are told.  Meanwhile it
+    goes to a file, which is shown if the work ends in an error that is not ours.
+
+    Yields:
+        A console on the real standard error, for further progress.
+    """
+    with os.fdopen(os.dup(2), "w") as terminal, tempfile.TemporaryFile("w+") as chatter:
+        os.dup2(chatter.fileno(), 2)
+        console = Console(file=terminal)
+        try:
+            with console.status(f"{what} ..."):
+                yield console
+        except AlbertEdgeError:
+            raise
+        except Exception:
+            chatter.seek(0)
+            shutil.copyfileobj(chatter, terminal)
+            raise
+        finally:
+            os.dup2(terminal.fileno(), 2)

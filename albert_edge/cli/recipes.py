@@ -1,0 +1,31 @@
+"""`albert-edge recipes`: what there is to choose from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+from albert_edge.cli.options import json_option
+from albert_edge.compression.recipes import LAYOUTS, RECIPES
+
+__all__ = ["command"]
+
+
+@click.command(short_help="List the quantization recipes and the layouts.")
+@json_option
+def command(as_json: bool) -> None:
+    """List the values of --quantize and --layout.
+
+    \b
+    albert-edge recipes
+    albert-edge recipes --json
+    """
+    from albert_edge.cli.report import print_recipes
+
+    recipes = [dataclasses.asdict(entry) for entry in RECIPES.values()]
+    if as_json:
+        click.echo(json.dumps({"recipes": recipes, "layouts": LAYOUTS}, indent=2))
+    else:
+        print_recipes(recipes, LAYOUTS)

@@ -1,0 +1,140 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from albert_edge.errors import InputError
+
+__all__ = [
+    "print_conversion",
+    "print_inspection",
+    "print_recipes",
+    "print_verification",
+    "read_lines",
+]
+
+
+def read_lines(path: str) -> list[str]:
+    """Read the lines of a UTF-8 file that are not blank.
+
+    Raises:
+        InputError: It cannot be read, is no UTF-8, or has none.
+    """
+    try:
+        lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error}.") from error
+    if not lines:
+        raise InputError(f"{path} holds no text; give one text a line.")
+    return lines
+
+
+def print_conversion(report: Mapping[str, Any]) -> None:
+    """Print what `convert` made."""
+    length = report["seq_len"] or "any"
+    print_ = Console(highlight=False).print
+    print_(
+        f"[bold]{report['output']}[/]  {_megabytes(report['size_bytes'])}  "
+        f"{report['task']}, {report['quantize']}, {report['layout']}, length {length}"
+    )
+    print_(
+        f"  every weight stored {report['duplication']:.2f} times, used "
+        f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
+    )
+    if not report["tokenizer"]:
+        print_("  no tokenizer in the checkpoint: albert-edge run will take --ids, not text")
+    if report["verification"] is None:
+        print_("  not verified")
+    else:
+        print_verification(report["verification"])
+
+
+def print_verification(figures: Mapping[str, Any]) -> None:
+    """Print how a file compares with its reference."""
+    verdict = "[green]passed[/]" if figures["passed"] else "[red]FAILED[/]"
+    table = Table(title=f"against {figures['reference']}, {figures['inputs']}: {verdict}")
+    table.add_column("output")
+    for name in ("max difference", "error", "cosine"):
+        table.add_column(name, justify="right")
+    for name, row in figures["outputs"].items():
+        values = f"{row['max_difference']:.2e}", f"{row['error']:.2e}", f"{row['cosine']:.6f}"
+        table.add_row(name, *values)
+    console = Console(highlight=False)
+    console.print(table)
+    if figures["agreement"] is not None:
+        console.print(f"  same answer on {figures['agreement']:.0%} of the inputs")
+
+
+def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
+    """Print what is in a file."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{path}[/]")
+    _print_bundle(console, figures["bundle"])
+    for name, signature in figures["signatures"].items():
+        console.print(f"  signature [bold]{name}[/]")
+        for side in ("inputs", "outputs"):
+            for tensor, kind in signature[side].items():
+                shape = "×".join("any" if size < 0 else str(size) for size in kind["shape"])
+                console.print(f"    {side[:-1]:>6} {tensor}: {kind['dtype']} {shape}")
+    table = Table(title="pieces")
+    for column, justify in (("piece", "left"), ("passes", "right"), ("weights", "right")):
+        table.add_column(column, justify="right" if justify == "right" else "left")
+    table.add_column("operators")
+    for name, piece in figures["pieces"].items():
+        operators = ", ".join(f"{count} {kind}" for kind, count in piece["operators"].items())
+        table.add_row(name, str(piece["passes"]), _megabytes(piece["weight_bytes"]), operators)
+    console.print(table)
+    weights = figures["weights"]
+    types = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in weights["by_type"].items())
+    console.print(
+        f"  weights {_megabytes(weights['stored_bytes'])} ({types}), stored "
+        f"{weights['duplication']:.2f} times; unshared they would be "
+        f"{_megabytes(weights['logical_bytes'])}, {weights['sharing']:.1f} times as much"
+    )
+
+
+def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
+    if bundle is None:
+        console.print("  no albert_edge metadata: another tool's file")
+        return
+    source = bundle["provenance"].get("source", "unknown")
+    console.print(
+        f"  {bundle['task']}, {bundle['quantize']}, {bundle['layout']}, "
+        f"length {bundle['seq_len'] or 'any'}; from {source}"
+    )
+    if bundle["labels"]:
+        console.print(f"  labels {', '.join(bundle['labels'])}", markup=False)
+    files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
+    console.print(f"  tokenizer {files or 'none: takes ids'}")
+    if bundle["verification"] is None:
+        console.print("  not verified")
+    else:
+        print_verification(bundle["verification"])
+
+
+def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, str]) -> None:
+    """Print what there is to choose from."""
+    console = Console(highlight=False)
+    table = Table(title="--quantize")
+    for column in ("recipe", "weights", "activations", "embedding", "what it is for"):
+        table.add_column(column)
+    for row in recipes:
+        names = ("name", "weights", "activations", "embedding", "summary")
+        table.add_row(*(row[name] for name in names))
+    console.print(table)
+    table = Table("layout", "what it is for", title="--layout")
+    for name, summary in layouts.items():
+        table.add_row(name, summary)
+    console.print(table)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.2f} MB"

@@ -1,0 +1,39 @@
+"""`albert-edge verify`: does a file still say what its checkpoint says?"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from albert_edge.cli.options import json_option
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Compare a .tflite file with its checkpoint.")
+@click.argument("model")
+@click.argument("source")
+@click.option("--texts", type=click.Path(), help="A file of texts, one a line, to compare on.")
+@json_option
+def command(model: str, source: str, texts: str | None, as_json: bool) -> None:
+    """Run MODEL and the checkpoint SOURCE on the same texts and compare what they say.
+
+    Exits with 1 if an output is off by more than the file's recipe allows.
+
+    \b
+    albert-edge verify my.tflite ./my-albert
+    albert-edge verify my.tflite ./my-albert --texts reviews.txt --json
+    """
+    from albert_edge.cli.progress import step
+    from albert_edge.cli.report import print_verification, read_lines
+
+    lines = read_lines(texts) if texts else ()
+    with step("Comparing"):
+        from albert_edge import bundle
+        from albert_edge.lite.verify import check_fidelity, verify
+        from albert_edge.modeling import load_keras
+
+        figures = verify(model, load_keras(source, task=bundle.read(model).task), texts=lines)
+    click.echo(json.dumps(figures, indent=2)) if as_json else print_verification(figures)
+    check_fidelity(figures, where=model)

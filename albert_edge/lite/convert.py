@@ -1,0 +1,132 @@
+"""Turn a Keras ALBERT into the one file: pieces, linked, bundled and verified."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from albert_edge import __version__
+from albert_edge.bundle import Bundle, pack
+from albert_edge.compression.recipes import Recipe, recipe
+from albert_edge.errors import ConversionError
+from albert_edge.files import write_file
+from albert_edge.lite.inspect import inspect
+from albert_edge.lite.linker import link
+from albert_edge.lite.pieces import make_pieces
+from albert_edge.lite.verify import check_fidelity, verify
+from albert_edge.modeling import Albert
+
+__all__ = ["Conversion", "convert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A finished file and what was measured while it was made.
+
+    Attributes:
+        blob: The `.tflite` file's content.
+        report: Figures ready for JSON: `task`, `quantize`, `layout`, `seq_len`, `size_bytes`,
+            `model_bytes` (without tokenizer and metadata), `duplication`, `sharing`,
+            `conversion_s`, `provenance` and `verification` (None when it was not asked for).
+    """
+
+    blob: bytes
+    report: dict[str, Any]
+
+    def __bytes__(self) -> bytes:
+        return self.blob
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the file, whole or not at all.
+
+        Raises:
+            OutputError: It exists and `force` is false, or it cannot be written.
+        """
+        return write_file(path, self.blob, force=force)
+
+
+def convert(
+    model: Albert,
+    *,
+    quantize: str = "int8",
+    layout: str = "loop",
+    seq_len: int | None = None,
+    verified: bool = True,
+) -> Conversion:
+    """Convert a Keras ALBERT to one self-contained `.tflite` file.
+
+    Args:
+        model: What `load_keras` returns; its tokenizer and provenance go into the file.
+        quantize: A recipe of `compression.recipes.RECIPES`.
+        layout: A layout of `compression.recipes.LAYOUTS`.
+        seq_len: Pad every input to this many tokens, or None to take any length.
+        verified: Whether to compare the file with `model`, and refuse one that fails.
+
+    Raises:
+        ConversionError: The recipe, layout or length is not possible.
+        FidelityError: The file does not say what `model` says.
+
+    Example:
+        >>> from albert_edge import convert, load_keras
+        >>> convert(load_keras("default"), quantize="int8").report["verification"]["passed"]
+        True
+    """
+    chosen = recipe(quantize)
+    most = model.config.max_position_embeddings
+    if seq_len is not None and not 1 <= seq_len <= most:
+        raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
+    start = time.monotonic()
+    linked = link(make_pieces(model, chosen, seq_len=seq_len), model.config, layout=layout)
+    bundle = Bundle(
+        task=model.task,
+        layout=layout,
+        quantize=quantize,
+        seq_len=seq_len,
+        config=model.config,
+        tokenizer_files=model.tokenizer_files,
+        provenance={**model.provenance, "recipe": _describe(chosen), "tools": _tools()},
+        verification=None,
+    )
+    blob = pack(linked, bundle)
+    seconds = time.monotonic() - start
+    if verified:
+        figures = verify(blob, model)
+        check_fidelity(figures, where=f"the {quantize} file in layout {layout}")
+        bundle = replace(bundle, verification=figures)
+        blob = pack(linked, bundle)
+    return Conversion(blob, _report(blob, len(linked), bundle, seconds))
+
+
+def _report(blob: bytes, model_bytes: int, bundle: Bundle, seconds: float) -> dict[str, Any]:
+    weights = inspect(blob)["weights"]
+    return {
+        "task": bundle.task,
+        "quantize": bundle.quantize,
+        "layout": bundle.layout,
+        "seq_len": bundle.seq_len,
+        "tokenizer": sorted(bundle.tokenizer_files),
+        "size_bytes": len(blob),
+        "model_bytes": model_bytes,
+        "duplication": weights["duplication"],
+        "sharing": weights["sharing"],
+        "conversion_s": round(seconds, 3),
+        "provenance": dict(bundle.provenance),
+        "verification": bundle.verification,
+    }
+
+
+def _describe(chosen: Recipe) -> dict[str, str]:
+    return {
+        "weights": chosen.weights,
+        "activations": chosen.activations,
+        "embedding": chosen.embedding,
+    }
+
+
+def _tools() -> dict[str, str]:
+    packages = ("tensorflow", "ai-edge-litert", "flatbuffers")
+    return {"albert_edge": __version__, **{name: metadata.version(name) for name in packages}}
