@@ -30,6 +30,8 @@ _POSITIVE = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+_MOST_LABELS = 10**6  # a name is made for each
+_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
 
 
@@ -68,10 +70,13 @@ class AlbertConfig:
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        for name in (*_POSITIVE, *_TOKENS):
+            value, least = getattr(self, name), int(name in _POSITIVE)
+            # Sizes are int32 in a .tflite file.
+            if type(value) is not int or not least <= value < 2**31:
+                raise ConfigError(
+                    f"{name} must be a whole number in [{least}, 2**31), not {value!r}."
+                )
         for name in _PROBABILITIES:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 <= value < 1:
@@ -94,6 +99,8 @@ class AlbertConfig:
             raise ConfigError(
                 f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}."
             )
+        if not isinstance(self.labels, tuple) or not all(isinstance(x, str) for x in self.labels):
+            raise ConfigError(f"labels must be a tuple of strings, not {self.labels!r}.")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ConfigError(f"labels must be distinct and at least one: {list(self.labels)}.")
 
@@ -110,8 +117,8 @@ class AlbertConfig:
     def group_of_layer(self, index: int) -> int:
         """Tell which group serves pass `index`, in [0, num_hidden_layers).
 
-        Consecutive passes share a group.  The division is done in floating point because Google's and
-        Hugging Face's implementations do, and a checkpoint means what they compute.
+        Consecutive passes share a group.  The division is done in floating point because Google's
+        and Hugging Face's implementations do, and a checkpoint means what they compute.
         """
         return int(index / (self.num_hidden_layers / self.num_hidden_groups))
 
@@ -132,8 +139,10 @@ class AlbertConfig:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else "."
                 raise ConfigError(f"unknown configuration key {key!r}{hint}")
-        labels = {"labels": tuple(values["labels"])} if "labels" in values else {}
-        return cls(**{**values, **labels})
+        fields = dict(values)
+        if isinstance(labels := fields.get("labels"), list):
+            fields["labels"] = tuple(labels)
+        return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field by its name, ready for JSON."""
@@ -178,6 +187,8 @@ class AlbertConfig:
                     raise ConfigError("id2label must number the labels 0, 1, 2, ...")
                 fields["labels"] = tuple(name for _, name in pairs)
             elif count := values.get("num_labels"):
+                if type(count) is not int or not 0 < count <= _MOST_LABELS:
+                    raise ConfigError(f"num_labels must be in [1, {_MOST_LABELS}], not {count!r}.")
                 fields["labels"] = tuple(f"LABEL_{index}" for index in range(count))
             return cls(**fields)
         except (ConfigError, TypeError, ValueError, AttributeError) as error:

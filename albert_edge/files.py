@@ -25,13 +25,16 @@ def check_writable(path: str | os.PathLike[str], *, force: bool = False) -> Path
         OutputError: The file exists and `force` is false, or it can never be written.
     """
     target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"{target} is a directory; name a file inside it.")
-    if target.exists() and not force:
-        raise OutputError(f"{target} exists; give --force to replace it.")
     folder = target.parent
-    if not folder.is_dir():
-        raise OutputError(f"the directory {folder} does not exist; create it first.")
+    try:
+        if target.is_dir():
+            raise OutputError(f"{target} is a directory; name a file inside it.")
+        if target.exists() and not force:
+            raise OutputError(f"{target} exists; give --force to replace it.")
+        if not folder.is_dir():
+            raise OutputError(f"the directory {folder} does not exist; create it first.")
+    except OSError as error:  # a name that is too long, a directory that may not be entered
+        raise OutputError(f"cannot write {target}: {error.strerror}.") from error
     if not os.access(folder, os.W_OK):
         raise OutputError(f"the directory {folder} cannot be written by this user.")
     return target

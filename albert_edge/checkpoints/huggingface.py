@@ -132,8 +132,8 @@ def _check_complete(directory: Path) -> None:
     others = [name for name in _OTHER_WEIGHTS if (directory / name).is_file()]
     if _WEIGHTS in missing and others:
         raise CheckpointError(
-            f"{directory} holds its weights as {', '.join(others)}, which is not supported yet; load "
-            "it with transformers' from_pretrained, and save_pretrained writes model.safetensors."
+            f"{directory} holds its weights as {', '.join(others)}, which is not supported yet; "
+            "transformers' from_pretrained and then save_pretrained write model.safetensors."
         )
     if missing:
         raise CheckpointError(

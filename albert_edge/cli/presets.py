@@ -46,7 +46,7 @@ def _describe(name: str) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("name", no_wrap=True)
     for title in ("layers", "hidden", "heads", "parameters", "unshared", "ratio", "float32 MB"):
         table.add_column(title, justify="right", no_wrap=True)
