@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+import albert_edge
 from albert_edge.benchmark.measure import interleave, measure
 from albert_edge.benchmark.report import Row, document, make_table
 from albert_edge.compression.recipes import LAYOUTS, RECIPES
-from albert_edge.errors import MissingExtraError, OutputError
-from albert_edge.files import check_writable, write_file
+from albert_edge.errors import OutputError
+from albert_edge.files import check_writable
 
 __all__ = ["SENTENCES", "Demo", "render", "run_demo", "to_document"]
 
@@ -80,17 +80,13 @@ def _paths(folder: Path, *, force: bool) -> dict[tuple[str, str], Path]:
 def _convert_all(
     paths: dict[tuple[str, str], Path], *, force: bool, progress: Progress
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    if importlib.util.find_spec("tensorflow") is None:
-        raise MissingExtraError("tensorflow", "convert")
-    import albert_edge
-
     task = progress.add_task("Loading the Keras model", total=len(paths))
     model = albert_edge.load_keras("default")
     verifications = {}
     for (quantize, layout), path in paths.items():
         progress.update(task, description=f"Converting to {quantize}, {layout}")
         conversion = albert_edge.convert(model, quantize=quantize, layout=layout)
-        write_file(path, conversion.blob, force=force)
+        conversion.save(path, force=force)
         verifications[quantize, layout] = conversion.report["verification"]
         progress.advance(task)
     return verifications
@@ -121,8 +117,6 @@ def _measure_all(
 
 
 def _answer(path: Path) -> tuple[dict[str, Any], ...]:
-    import albert_edge
-
     pipe = albert_edge.load(path)
     return tuple({"text": text, **pipe(text)} for text in SENTENCES)
 

@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["describe_machine", "slug"]
 
 # Whatever may have taken part, if it is installed.
-_PACKAGES = ("albert_edge", "ai-edge-litert", "numpy", "tensorflow", "tf_keras")
+_PACKAGES = ("albert_edge", "ai-edge-litert", "tflite-runtime", "numpy", "tensorflow", "tf_keras")
 
 
 def describe_machine() -> dict[str, Any]:

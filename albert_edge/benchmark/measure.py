@@ -23,7 +23,7 @@ from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
 
 __all__ = ["ENGINE", "Measurement", "interleave", "measure", "pool"]
 
-ENGINE = "albert_edge.runtime:open_model"
+ENGINE = "albert_edge.benchmark.engine:open_model"
 _STDERR_LINES = 5
 
 
@@ -32,8 +32,8 @@ class Measurement:
     """What one configuration did in a fresh process.
 
     The empty process, which memory is counted over, is CPython after importing the engine (for
-    ours: `albert_edge.runtime`, with NumPy and LiteRT) and before opening the model.  A memory field
-    is None where the kernel does not tell.
+    ours: `albert_edge.runtime`, with NumPy and LiteRT) and before opening the model.  A memory
+    field is None where the kernel does not tell.
 
     Attributes:
         path: The model file.
@@ -195,7 +195,7 @@ def _run_worker(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "albert_edge.benchmark.worker"]
     where = f"measuring {job['path']} in a process of its own"
     try:
-        done = subprocess.run(  # noqa: S603: our own interpreter and module, and no shell
+        done = subprocess.run(  # noqa: S603 (our own interpreter and module, and no shell)
             command,
             input=json.dumps(job),
             capture_output=True,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
-from albert_edge.benchmark.machine import describe_machine
+from albert_edge.benchmark.machine import describe_machine, slug
 from albert_edge.benchmark.measure import Measurement
+from albert_edge.files import write_file
 
-__all__ = ["SCHEMA", "Row", "document", "make_table"]
+__all__ = ["SCHEMA", "Row", "document", "make_table", "write_document"]
 
 SCHEMA = "albert_edge.benchmark/1"
 
@@ -28,13 +32,13 @@ class Row:
         name: Its name: the recipe, or a peer's.
         layout: The layout, or what else tells it from the lines of the same name.
         measurement: What was measured.
-        verification: How the file compares with the Keras model, such as `cosine`; may be empty.
+        verification: How the file compares with the Keras model: what `lite.verify` found, or None.
     """
 
     name: str
     layout: str
     measurement: Measurement
-    verification: Mapping[str, Any] = field(default_factory=dict)
+    verification: Mapping[str, Any] | None = None
 
 
 def document(kind: str, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
@@ -53,6 +57,19 @@ def document(kind: str, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
         "rows": [_row_fields(row) for row in rows],
         **more,
     }
+
+
+def write_document(report: Mapping[str, Any], folder: Path) -> Path:
+    """Write a report to `folder` as `<kind>-<machine>-<date>.json`; that day's earlier one goes.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    name = f"{report['kind']}-{slug(report['machine'])}-{report['date']}.json"
+    text = json.dumps(report, indent=1) + "\n"
+    # A list of numbers on one line: thousands of samples are not worth a line each.
+    text = re.sub(r"\[[-\d.,e\s]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)
+    return write_file(folder / name, text.encode(), force=True)
 
 
 def _row_fields(row: Row) -> dict[str, Any]:
@@ -80,7 +97,7 @@ def _row_fields(row: Row) -> dict[str, Any]:
         "model_file_bytes": one.model_file_bytes,
         "peak_rss_bytes": one.peak_rss_bytes,
         "outputs_sha256": {name: _digest(array) for name, array in one.outputs.items()},
-        "verification": dict(row.verification),
+        "verification": row.verification,
     }
 
 
@@ -89,36 +106,38 @@ def _digest(array: Any) -> str:
 
 
 def make_table(rows: Sequence[Row], *, title: str) -> Table:
-    """Make the table of a report, 80 columns wide; rows of one name are kept together.
+    """Make the table of a report, under 80 columns wide; rows of one name are kept together.
 
-    The column of cosines is left out if no row was verified.
+    The error is the root mean square of the difference over that of the reference's output; its
+    column is left out if no row was verified.
     """
-    verified = any("cosine" in row.verification for row in rows)
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", style="bold")
-    table.add_column("layout")
+    verified = any(row.verification for row in rows)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
+    table.add_column("", style="bold cyan", no_wrap=True)
+    table.add_column("\nlayout", no_wrap=True)
     headings = ["file\nMB", "load\nms", "first\nms", "median\nms", "p90\nms", "memory\nMB"]
-    for heading in ["cosine\nto Keras"] * verified + headings:
-        table.add_column(heading, justify="right")
+    for heading in [*headings, *["error\n%", "same\nanswer"] * verified]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for index, row in enumerate(rows):
         again = index > 0 and rows[index - 1].name == row.name
         last = index + 1 == len(rows) or rows[index + 1].name != row.name
-        cosine = [_number(row.verification.get("cosine"), 6)] * verified
-        table.add_row(
-            "" if again else row.name, row.layout, *cosine, *_cells(row), end_section=last
-        )
+        cells = [*_measured(row.measurement), *_verified(row.verification) * verified]
+        table.add_row("" if again else row.name, row.layout, *cells, end_section=last)
     return table
 
 
-def _cells(row: Row) -> list[str]:
-    one = row.measurement
+def _measured(one: Measurement) -> list[str]:
     times = (one.load_ms, one.first_ms, one.latency_ms, one.percentile_ms(90))
-    return [
-        _number(one.size_bytes / 1e6, 2),
-        *(_number(time, 1) for time in times),
-        _number(None if one.model_rss_bytes is None else one.model_rss_bytes / 1e6, 1),
-    ]
+    memory = None if one.model_rss_bytes is None else one.model_rss_bytes / 1e6
+    return [f"{one.size_bytes / 1e6:.2f}", *(f"{time:.1f}" for time in times), _or(memory, ".1f")]
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "not measured" if value is None else f"{value:.{digits}f}"
+def _verified(figures: Mapping[str, Any] | None) -> list[str]:
+    if figures is None:
+        return ["-", "-"]
+    error = max(output["error"] for output in figures["outputs"].values())
+    return [f"{error:.4%}"[:-1], _or(figures["agreement"], ".0%")]
+
+
+def _or(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,7 +1,7 @@
 """The process that is measured: it opens one model, runs it, and writes what it saw.
 
-It reads one JSON job from standard input and writes one JSON answer to standard output, so that the
-same worker can be started on another machine.  `albert_edge.benchmark.measure` describes the fields.
+It reads one JSON job from standard input and writes one JSON answer to standard output, so that
+the same worker can be started on another machine.  `albert_edge.benchmark.measure` starts it.
 """
 
 from __future__ import annotations

@@ -7,38 +7,35 @@ import tempfile
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import Progress
+
+from albert_edge.cli.options import force_option, json_option
 
 __all__ = ["command"]
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="Keep the .tflite files in this directory.",
-)
-@click.option("--force", is_flag=True, help="Replace files that are there already.")
+@click.command(short_help="Convert, verify and measure the embedded model, and answer with it.")
+@click.option("-o", "--output", metavar="DIR", help="Keep the .tflite files in this directory.")
 @click.option("--quick", is_flag=True, help="Measure once and briefly.")
-def command(as_json: bool, folder: Path | None, force: bool, quick: bool) -> None:
-    """Convert, verify and measure the embedded model, and answer with it.
+@force_option
+@json_option
+def command(output: str | None, quick: bool, force: bool, as_json: bool) -> None:
+    """Convert the embedded model in every recipe and layout, verify and measure each, and answer.
 
     \b
     albert-edge demo
+    albert-edge demo -o files/
     albert-edge demo --quick --json
-    albert-edge demo -o demo
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from albert_edge.cli.progress import quiet
     from albert_edge.demo import render, run_demo, to_document
 
-    errors = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-            demo = run_demo(folder or Path(scratch), quick=quick, force=force, progress=progress)
-    if as_json:
-        click.echo(json.dumps(to_document(demo), indent=2))
-    else:
-        Console().print(render(demo))
+    with tempfile.TemporaryDirectory() as scratch, quiet() as terminal:
+        bars = Progress(console=terminal, transient=True, disable=not terminal.is_terminal)
+        with bars:
+            demo = run_demo(Path(output or scratch), quick=quick, force=force, progress=bars)
+    click.echo(json.dumps(to_document(demo), indent=2)) if as_json else Console().print(
+        render(demo)
+    )

@@ -12,25 +12,23 @@ from rich.console import Console
 
 from albert_edge.errors import AlbertEdgeError
 
-__all__ = ["step"]
+__all__ = ["quiet", "step"]
 
 
 @contextmanager
-def step(what: str) -> Iterator[Console]:
-    """Show on standard error that work is going on; silent when that is no terminal.
+def quiet() -> Iterator[Console]:
+    """Keep standard error for ourselves.
 
     TensorFlow and LiteRT write to file descriptor 2 from C++, whatever they are told.  Meanwhile it
     goes to a file, which is shown if the work ends in an error that is not ours.
 
     Yields:
-        A console on the real standard error, for further progress.
+        A console on the real standard error, for progress.
     """
     with os.fdopen(os.dup(2), "w") as terminal, tempfile.TemporaryFile("w+") as chatter:
         os.dup2(chatter.fileno(), 2)
-        console = Console(file=terminal)
         try:
-            with console.status(f"{what} ..."):
-                yield console
+            yield Console(file=terminal)
         except AlbertEdgeError:
             raise
         except Exception:
@@ -39,3 +37,10 @@ def step(what: str) -> Iterator[Console]:
             raise
         finally:
             os.dup2(terminal.fileno(), 2)
+
+
+@contextmanager
+def step(what: str) -> Iterator[Console]:
+    """Show on standard error that work is going on; silent when that is no terminal."""
+    with quiet() as console, console.status(f"{what} ..."):
+        yield console

@@ -1,0 +1,46 @@
+"""The figures that ALBERT-base's shape has to reach, checked on a report of `base_shape`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["check"]
+
+_RELATIONS = {"≤": operator.le, "≥": operator.ge}
+
+
+def check(report: dict[str, Any]) -> bool:
+    """Print each bar with PASS or FAIL; tell whether all passed."""
+    table = Table(box=None)
+    for heading in ("", "measured", "bar", ""):
+        table.add_column(heading, justify="left" if not heading else "right")
+    passed = True
+    for name, value, relation, limit in _bars(report):
+        reached = _RELATIONS[relation](value, limit)  # NaN reaches nothing
+        passed &= reached
+        verdict = "[green]PASS[/]" if reached else "[bold red]FAIL[/]"
+        table.add_row(name, f"{value:.3f}", f"{relation} {limit:g}", verdict)
+    Console().print(table)
+    return passed
+
+
+def _bars(report: dict[str, Any]) -> Iterator[tuple[str, float, str, float]]:
+    rows = {(row["name"], row["layout"]): row for row in report["rows"]}
+    int8, float32 = rows["int8", "loop"], rows["float32", "loop"]
+    for layout in ("loop", "unrolled", "split"):
+        yield f"int8 {layout}: file, MB", rows["int8", layout]["size_bytes"] / 1e6, "≤", 11.9
+        yield f"int8 {layout}: duplication", report["duplication"][f"int8 {layout}"], "≤", 1.01
+    yield "int8 loop: memory, MB", int8["model_rss_bytes"] / 1e6, "≤", 40
+    yield "float32 loop: memory, MB", float32["model_rss_bytes"] / 1e6, "≤", 95
+    yield "int8 loop: times as fast as float32", float32["latency_ms"] / int8["latency_ms"], "≥", 5
+    yield "int8 loop: load and first inference, ms", int8["load_ms"] + int8["first_ms"], "≤", 80
+    for quantize, lengths in report["free_length"].items():
+        yield f"{quantize} loop: free over fixed length", lengths["ratio_of_medians"], "≤", 1.03
+    conversion = report["conversion"]
+    yield "convert 12 layers, s", conversion["median_s"], "≤", 30
+    yield "convert 24 over 12 layers", conversion["ratio_24_to_12"], "≤", 1.2

@@ -1,0 +1,174 @@
+"""ALBERT-base's shape with random weights: files, memory, latency, conversion, free length.
+
+\b
+python -m benchmarks.base_shape                  measure, write reference/*.json, check
+python -m benchmarks.base_shape --quick -o /tmp  the same in brief, to see that it works
+python -m benchmarks.base_shape --check FILE     check what was measured before
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+
+from albert_edge.benchmark.measure import ENGINE, Measurement, interleave, measure, pool
+from albert_edge.benchmark.report import Row, document, make_table, write_document
+from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+from albert_edge.lite.inspect import inspect
+from benchmarks.bars import check
+from benchmarks.litert import ENGINE as BARE
+
+RECIPES, LAYOUTS = ("float32", "float16", "int8"), ("loop", "unrolled", "split")
+T = 128
+BIN = Path(sys.executable).parent
+REFERENCE = Path(__file__).parent / "reference"
+LOG = Console(stderr=True)
+
+
+def write_checkpoints(folder: Path) -> dict[int, Path]:
+    """Write a checkpoint of albert-base-v2's shape, and one of twice the depth, by depth."""
+    base = read_checkpoint("albert-base-v2", task="classification")
+    paths = {depth: folder / f"layers_{depth}" for depth in (12, 24)}
+    for depth, path in paths.items():
+        config = dataclasses.replace(base.config, num_hidden_layers=depth)
+        write_checkpoint(path, dataclasses.replace(base, config=config))
+    return paths
+
+
+def run(*command: str | Path) -> float:
+    """Run a command in a process of its own; return its seconds, start to end."""
+    start = time.monotonic()
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - start
+
+
+def convert(source: Path, path: Path, quantize: str, layout: str, seq_len: str = "any") -> float:
+    """Convert by the command line, as a user does; return its seconds, start to end."""
+    options = ("--quantize", quantize, "--layout", layout, "--seq-len", seq_len, "--force")
+    return run(BIN / "albert-edge", "convert", source, "-o", path, *options)
+
+
+def time_conversions(checkpoints: dict[int, Path], path: Path, rounds: int) -> dict[str, Any]:
+    """Convert 12 and 24 layers in turn; the whole command: start, read, convert, verify, write."""
+    seconds: dict[int, list[float]] = {depth: [] for depth in checkpoints}
+    for _ in range(rounds):
+        for depth, source in checkpoints.items():
+            seconds[depth].append(convert(source, path, "int8", "loop"))
+    medians = {depth: float(np.median(taken)) for depth, taken in seconds.items()}
+    return {
+        **{f"layers_{depth}_s": taken for depth, taken in seconds.items()},
+        "median_s": medians[12],
+        "ratio_24_to_12": medians[24] / medians[12],
+    }
+
+
+def convert_all(source: Path, folder: Path) -> dict[tuple[str, str], Path]:
+    """Convert every recipe and layout, and by the stock converter what it can make."""
+    paths = {key: folder / f"{'-'.join(key)}.tflite" for key in product(RECIPES, LAYOUTS)}
+    for key, path in paths.items():
+        convert(source, path, *key)
+    for quantize in ("float32", "int8"):
+        path = paths[f"{quantize}, stock", "unrolled"] = folder / f"{quantize}-stock.tflite"
+        run(
+            sys.executable,
+            "-m",
+            "benchmarks.stock",
+            source,
+            "-o",
+            path,
+            "--quantize",
+            quantize,
+            "--seq-len",
+            str(T),
+        )
+    return paths
+
+
+def measure_all(paths: dict[tuple[str, str], Path], ids: list[int], rounds: int) -> list[Row]:
+    """Measure every file on the same ids, in fresh processes that take turns."""
+    takes = [
+        partial(measure, path, input_ids=ids, engine=BARE if "stock" in name else ENGINE)
+        for (name, _), path in paths.items()
+    ]
+    with LOG.status("Measuring"):
+        measurements = interleave(takes, rounds=rounds)
+    return [
+        Row(name=name, layout=layout, measurement=taken)
+        for (name, layout), taken in zip(paths, measurements, strict=True)
+    ]
+
+
+def compare_lengths(free: Path, fixed: Path, ids: list[int], rounds: int) -> dict[str, Any]:
+    """Measure a file of free length against one fixed to T, alternating which goes first."""
+    taken: dict[Path, list[Measurement]] = {free: [], fixed: []}
+    with LOG.status(f"Alternating {free.name} and {fixed.name}"):
+        for index in range(rounds):
+            for path in (free, fixed) if index % 2 else (fixed, free):
+                taken[path].append(measure(path, input_ids=ids, min_time_s=1.0))
+    one, other = pool(taken[free]), pool(taken[fixed])
+    pairs = zip(taken[free], taken[fixed], strict=True)
+    return {
+        "alternations": rounds,
+        "free_ms": one.latency_ms,
+        "fixed_ms": other.latency_ms,
+        "ratio_of_medians": one.latency_ms / other.latency_ms,
+        "ratio_of_minima": one.min_ms / other.min_ms,
+        "median_of_ratios": float(np.median([a.latency_ms / b.latency_ms for a, b in pairs])),
+    }
+
+
+def measure_base_shape(folder: Path, *, quick: bool) -> dict[str, Any]:
+    """Convert and measure everything in `folder`; return the JSON document."""
+    checkpoints = write_checkpoints(folder)
+    ids = np.random.default_rng(20).integers(5, 30000, T).tolist()
+    conversion = time_conversions(checkpoints, folder / "timed.tflite", 1 if quick else 3)
+    paths = convert_all(checkpoints[12], folder)
+    rows = measure_all(paths, ids, 1 if quick else 5)
+    lengths = {}
+    for quantize in ("float32", "int8"):
+        fixed = folder / f"{quantize}-fixed.tflite"
+        convert(checkpoints[12], fixed, quantize, "loop", str(T))
+        free = paths[quantize, "loop"]
+        lengths[quantize] = compare_lengths(free, fixed, ids, 2 if quick else 20)
+    LOG.print(make_table(rows, title=f"ALBERT-base shape, random weights, {T} tokens, 1 thread"))
+    duplication = {
+        " ".join(key): inspect(path)["weights"]["duplication"] for key, path in paths.items()
+    }
+    return document(
+        "base_shape",
+        rows,
+        duplication=duplication,
+        conversion=conversion,
+        free_length=lengths,
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--quick", is_flag=True, help="Few rounds; the figures are worth little.")
+@click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
+@click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def main(quick: bool, output: Path, stored: Path | None) -> None:
+    """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
+    if stored is None:
+        with tempfile.TemporaryDirectory() as folder:
+            report = measure_base_shape(Path(folder), quick=quick)
+        LOG.print("Wrote", write_document(report, output))
+    else:
+        report = json.loads(stored.read_text(encoding="utf-8"))
+    sys.exit(not check(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""An engine for `albert_edge.benchmark`: any `.tflite` file of fixed shapes, in bare LiteRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter
+
+__all__ = ["ENGINE", "Bare", "open_bare"]
+
+ENGINE = "benchmarks.litert:open_bare"
+
+
+class Bare:
+    """An interpreter with its defaults; it is told `input_ids`, and 0 for every other input."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self._interpreter = interpreter
+
+    def run(self, input_ids: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[Any]]:
+        """Answer int32 [1, T] ids with the outputs by name."""
+        for detail in self._interpreter.get_input_details():
+            given = input_ids if "input_ids" in detail["name"] else np.zeros_like(input_ids)
+            self._interpreter.set_tensor(detail["index"], given)
+        self._interpreter.invoke()
+        details = self._interpreter.get_output_details()
+        return {detail["name"]: self._interpreter.get_tensor(detail["index"]) for detail in details}
+
+
+def open_bare(path: str | Path, *, threads: int = 1) -> Bare:
+    """Open a file, its tensors allocated."""
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    return Bare(interpreter)
