@@ -26,6 +26,8 @@ _INPUTS = {
     "attention_mask": ("mask", "1 for real tokens, 0 for padding tokens."),
     "token_type_ids": ("segment_ids", "0 for the first text, 1 for the second if there is one."),
 }
+# The Task Library crashes on a classifier whose output has another name.
+_LABEL_LOGITS = ("probability", "The logit of each label; their softmax is the probability.")
 _FEATURE_PROPERTIES = 1  # ContentProperties
 _TENSOR_AXIS_LABELS, _VOCABULARY = 2, 5  # AssociatedFileType
 _BERT_TOKENIZER, _SENTENCE_PIECE = 4, 5  # ProcessUnitOptions
@@ -51,17 +53,14 @@ def build_metadata(
     """
     inputs, outputs = _signature_names(model)
     b = flatbuffers.Builder(4096)
-    entries = []
-    for key in inputs:
-        entries.append(_tensor(b, *_INPUTS.get(key, (key, f"The input {key}."))))
+    entries = [_tensor(b, *_INPUTS.get(key, (key, f"The input {key}."))) for key in inputs]
     exits = []
     for key in outputs:
-        axis = (
-            [_file(b, labels, files[labels], _TENSOR_AXIS_LABELS)]
-            if labels and key == "logits"
-            else []
-        )
-        exits.append(_tensor(b, key, f"The output {key}.", axis))
+        if labels and key == "logits":
+            axis = _file(b, labels, files[labels], _TENSOR_AXIS_LABELS)
+            exits.append(_tensor(b, *_LABEL_LOGITS, [axis]))
+        else:
+            exits.append(_tensor(b, key, f"The output {key}."))
     ins, outs, units = _vector(b, entries), _vector(b, exits), _tokenizer_units(b, files)
     graph = _table(b, {2: ins, 3: outs, 5: units})
     others = [_file(b, key, text) for key, text in files.items() if key != labels]

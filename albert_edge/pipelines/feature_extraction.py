@@ -40,8 +40,9 @@ class FeatureExtraction(Pipeline):
 
         Returns:
             `last_hidden_state`, float32 [T, H]; `mean`, its mean over all T tokens, float32 [H];
-            `pooler_output`, float32 [H], in (-1, 1); `tokens`, the T pieces of text, or the ids if
-            the file carries no tokenizer; `truncated`, whether text was cut off.
+            `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; `tokens`, the
+            T pieces of text, or the ids if the file carries no tokenizer; `truncated`, whether text
+            was cut off.
 
         Raises:
             InputError: The text is empty, or the ids cannot be.
@@ -52,9 +53,8 @@ class FeatureExtraction(Pipeline):
         states = outputs["last_hidden_state"][0]  # [T, H]
         name = self.tokenizer.id_to_piece if self.tokenizer else int
         return {
-            "last_hidden_state": states,
+            **{key: values[0] for key, values in outputs.items()},
             "mean": states.mean(axis=0),
-            "pooler_output": outputs["pooler_output"][0],
             "tokens": [name(token) for token in ids],
             "truncated": truncated,
         }

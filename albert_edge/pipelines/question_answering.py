@@ -146,7 +146,7 @@ def _candidates(
     joined = [span for spans in pieces[:-1] for span in spans[:step]] + pieces[-1]
     offsets = np.array(joined)  # [n, 2]
     start, end = offsets[first, 0], offsets[last, 1]
-    some = start < end  # the mark of a word's start, alone, is no answer
+    some = offsets[last, 0] < end  # no answer ends in a mark that announces the next word
     if not some.any():
         raise InputError("the context is empty: there is nothing in it to read.")
     return _Candidates(start[some], end[some], logits[some])
