@@ -1,0 +1,313 @@
+"""Hugging Face directories: read strictly, written back bit for bit, refused when damaged."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save, save_file
+
+from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from albert_edge.checkpoints.names import tensor_names
+from albert_edge.errors import (
+    AlbertEdgeError,
+    CheckpointError,
+    ConfigError,
+    MissingExtraError,
+    OutputError,
+)
+
+PARITY = Path(__file__).parents[1] / "data" / "parity"
+TASKS = {
+    "features": "feature-extraction",
+    "classification": "classification",
+    "answers": "question-answering",
+}
+Tensors = dict[str, np.ndarray]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sound checkpoint for three-way classification, to be damaged."""
+    return Path(shutil.copytree(PARITY / "base_classification", tmp_path / "checkpoint"))
+
+
+def change(folder: Path, edit: Callable[[Tensors], object]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def change_config(folder: Path, **values: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize("directory", sorted(PARITY.iterdir()), ids=lambda path: path.name)
+def test_reads_and_writes_back_bit_for_bit(directory: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(directory)
+    assert checkpoint.task == TASKS[directory.name.rsplit("_", 1)[-1]]
+    assert checkpoint.source == directory.name
+    for name in ("once", "twice"):
+        write_checkpoint(tmp_path / name, checkpoint)
+    original = load_file(directory / "model.safetensors")
+    kept = {name: values for name, values in original.items() if name not in checkpoint.left_out}
+    if directory.name.startswith("pretraining"):  # its encoder is then a bare one
+        kept = {name.removeprefix("albert."): values for name, values in kept.items()}
+    written = load_file(tmp_path / "once" / "model.safetensors")
+    assert written.keys() == kept.keys()
+    assert all(np.array_equal(written[name], kept[name]) for name in kept)
+    again = read_checkpoint(tmp_path / "once")
+    assert (again.config, again.task, again.left_out) == (checkpoint.config, checkpoint.task, ())
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
+
+
+def test_tensors_have_the_canonical_names_and_shapes() -> None:
+    checkpoint = read_checkpoint(PARITY / "inner_two_classification")
+    expected = {t.name: t.shape for t in tensor_names(checkpoint.config, checkpoint.task)}
+    assert {name: values.shape for name, values in checkpoint.tensors.items()} == expected
+    assert {values.dtype for values in checkpoint.tensors.values()} == {np.dtype(np.float32)}
+    assert all(values.flags.c_contiguous for values in checkpoint.tensors.values())
+
+
+def test_other_heads_are_left_out_by_name() -> None:
+    assert read_checkpoint(PARITY / "pretraining_features").left_out == (
+        "predictions.LayerNorm.bias",
+        "predictions.LayerNorm.weight",
+        "predictions.bias",
+        "predictions.dense.bias",
+        "predictions.dense.weight",
+        "sop_classifier.classifier.bias",
+        "sop_classifier.classifier.weight",
+    )
+    features = read_checkpoint(PARITY / "base_classification", task="feature-extraction")
+    assert features.left_out == ("classifier.bias", "classifier.weight")
+
+
+def test_what_old_checkpoints_hold_is_left_out(folder: Path) -> None:
+    extra = {
+        "albert.embeddings.position_ids": np.arange(24)[None],
+        "predictions.decoder.weight": np.zeros((40, 16), np.float32),
+        "qa_outputs.weight": np.zeros((2, 24), np.float32),
+        "qa_outputs.bias": np.zeros(2, np.float32),
+    }
+    change(folder, lambda tensors: tensors.update(extra))
+    with pytest.raises(CheckpointError, match="heads for classification and question-answering"):
+        read_checkpoint(folder)
+    left_out = read_checkpoint(folder, task="question-answering").left_out
+    assert left_out == (
+        "albert.embeddings.position_ids",
+        "albert.pooler.bias",
+        "albert.pooler.weight",
+        "classifier.bias",
+        "classifier.weight",
+        "predictions.decoder.weight",
+    )
+
+
+def test_an_encoder_without_a_pooler() -> None:
+    checkpoint = read_checkpoint(PARITY / "no_pooler_features")
+    assert not [name for name in checkpoint.tensors if name.startswith("pooler")]
+    with pytest.raises(CheckpointError, match="no head for classification"):
+        read_checkpoint(PARITY / "no_pooler_features", task="classification")
+
+
+def test_a_head_that_is_not_there_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"no tensor qa_outputs\.weight.*would be random"):
+        read_checkpoint(PARITY / "base_classification", task="question-answering")
+
+
+def test_tokenizer_files_travel(folder: Path, tmp_path: Path) -> None:
+    files = {"spiece.model": b"\x00pieces", "tokenizer_config.json": b"{}"}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.tokenizer_files == files
+    write_checkpoint(tmp_path / "copy", checkpoint)
+    assert read_checkpoint(tmp_path / "copy").tokenizer_files == files
+
+
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
+def test_narrow_floats_are_widened_exactly(folder: Path, kind: type) -> None:
+    narrow: Tensors = {}
+    change(folder, lambda tensors: narrow.update({k: v.astype(kind) for k, v in tensors.items()}))
+    save_file(narrow, folder / "model.safetensors")
+    kernel = read_checkpoint(folder).tensors["classifier/kernel"]
+    assert kernel.dtype == np.float32
+    assert np.array_equal(kernel.T.astype(kind), narrow["classifier.weight"])
+    assert np.array_equal(kernel.T, narrow["classifier.weight"].astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.float64])
+def test_other_types_are_refused(folder: Path, kind: type) -> None:
+    change(folder, lambda t: t.update({"classifier.bias": t["classifier.bias"].astype(kind)}))
+    with pytest.raises(CheckpointError, match=r"classifier\.bias is (I8|F64)\. Save"):
+        read_checkpoint(folder)
+
+
+def test_the_classifier_counts_labels_that_have_no_names(folder: Path) -> None:
+    assert read_checkpoint(folder).config.labels == ("bad", "so-so", "good")
+    change_config(folder, id2label=None)
+    assert read_checkpoint(folder).config.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    change_config(folder, id2label={"0": "no", "1": "yes"})
+    with pytest.raises(CheckpointError, match=r"2 labels \(no, yes\).*weight has 3 rows"):
+        read_checkpoint(folder)
+
+
+def test_one_error_lists_every_offender(folder: Path) -> None:
+    def damage(tensors: Tensors) -> None:
+        del tensors["albert.pooler.bias"]
+        tensors["classifier.bias"] = np.zeros(4, np.float32)
+        tensors["albert.encoder.mystery"] = np.zeros((2, 3), np.float32)
+
+    change(folder, damage)
+    with pytest.raises(CheckpointError) as raised:
+        read_checkpoint(folder)
+    message = str(raised.value)
+    assert "albert.pooler.bias [24] is missing" in message
+    assert "classifier.bias has shape [4], expected [3]" in message
+    assert "albert.encoder.mystery [2, 3] has no place" in message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"vocab_size": 41}, r"word_embeddings.weight has shape \[40, 16\], expected \[41, 16\]"),
+        ({"num_hidden_groups": 2}, r"layer_groups\.1\.albert_layers\.0.* is missing"),
+        ({"inner_group_num": 10**6}, "1000000 distinct layers; .* has 27 tensors"),
+        ({"intermediate_size": 10**9}, r"expected \[1000000000, 24\]"),
+    ],
+)
+def test_a_config_that_contradicts_the_tensors(
+    folder: Path, values: dict[str, int], message: str
+) -> None:
+    change_config(folder, **values)
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named(folder: Path, value: float) -> None:
+    change(folder, lambda tensors: tensors["classifier.weight"].__setitem__((1, 2), value))
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in classifier\.weight;"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("blob", "message"),
+    [
+        (b"", "not a whole safetensors file"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(200), "not a whole safetensors file"),
+        (b"\xff" * 100, "not a whole safetensors file"),
+        (save({}), "does not fit|distinct layers"),
+    ],
+)
+def test_foreign_weights(folder: Path, blob: bytes, message: str) -> None:
+    (folder / "model.safetensors").write_bytes(blob)
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("part", [0.001, 0.05, 0.5, 0.99999])
+def test_weights_that_are_cut_short(folder: Path, part: float) -> None:
+    path = folder / "model.safetensors"
+    blob = path.read_bytes()
+    path.write_bytes(blob[: int(len(blob) * part)])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        read_checkpoint(folder)
+
+
+def test_incomplete_directories(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(CheckpointError, match=r"no config\.json and no model\.safetensors"):
+        read_checkpoint(empty)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin, which is not supported yet"):
+        read_checkpoint(folder)
+    (folder / "config.json").rename(folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"has no config\.json\.$"):
+        read_checkpoint(folder)
+
+
+def test_berts_config(folder: Path) -> None:
+    change_config(folder, model_type="bert")
+    with pytest.raises(ConfigError, match=r"config\.json: model_type is 'bert'"):
+        read_checkpoint(folder)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    source = PARITY / "odd_one_type_answers"
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    blob = bytearray((source / "model.safetensors").read_bytes())
+    header = 8 + int.from_bytes(blob[:8], "little")
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, header) | st.integers(0, len(blob)))
+        blob[start : start + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=8))
+    (folder / "model.safetensors").write_bytes(blob)
+    try:
+        checkpoint = read_checkpoint(folder)
+    except AlbertEdgeError:
+        return
+    assert all(np.isfinite(values).all() for values in checkpoint.tensors.values())
+
+
+def test_an_existing_checkpoint_is_kept_without_force(folder: Path) -> None:
+    (folder / "spiece.model").write_bytes(b"old")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = read_checkpoint(PARITY / "relu_classification")
+    with pytest.raises(OutputError, match=r"config\.json exists; give --force"):
+        write_checkpoint(folder, other)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    write_checkpoint(folder, other, force=True)
+    again = read_checkpoint(folder)
+    assert again.config == other.config
+    assert again.tokenizer_files == {}  # the old one was another model's
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(PARITY / "base_classification")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*model\.safetensors"):
+            write_checkpoint(tmp_path / "new", checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_tensors_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
+    good = read_checkpoint(PARITY / "base_classification")
+    tensors = {**good.tensors, "pooler/bias": np.zeros(3, np.float32), "more": np.zeros(1)}
+    del tensors["classifier/bias"]
+    bad = Checkpoint(config=good.config, task=good.task, tensors=tensors)
+    with pytest.raises(
+        CheckpointError,
+        match=r"classifier/bias is missing, expected \(3,\); more is \(1,\), expected no such "
+        r"tensor; pooler/bias is \(3,\), expected \(24,\)",
+    ):
+        write_checkpoint(tmp_path / "bad", bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_safetensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'albert_edge\[convert\]'"):
+        read_checkpoint(PARITY / "base_classification")
