@@ -1,0 +1,124 @@
+"""Encoded texts in batches of like lengths, so that little is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sentencepiece
+
+from albert_edge.errors import TrainingError
+from albert_edge.tokenizer import Tokenizer
+from albert_edge.tokenizer.preprocess import preprocess
+from albert_edge.tokenizer.settings import Settings
+
+__all__ = ["LENGTHS", "Batch", "encode_texts", "hide_words", "make_batches", "sample_texts"]
+
+# A text is padded to the next of these lengths; the factor between them bounds the waste.
+LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """One step's examples.
+
+    Attributes:
+        rows: int64 [B], which examples these are.
+        input_ids: int32 [B, T], in [0, V), padded at the end.
+        attention_mask: int32 [B, T], 1 for tokens, 0 for padding.
+    """
+
+    rows: np.ndarray
+    input_ids: np.ndarray
+    attention_mask: np.ndarray
+
+
+def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int) -> list[list[int]]:
+    """Encode texts as they will be encoded on the device, cut to `max_length` tokens."""
+    return [tokenizer.encode(text, max_length=max_length).input_ids for text in texts]
+
+
+def sample_texts(
+    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int, alpha: float
+) -> list[list[int]]:
+    """Encode texts in randomly drawn segmentations, anew at every call.
+
+    Subword regularization (Kudo 2018, arXiv:1804.10959, sec. 3): a segmentation is drawn with a
+    probability proportional to its own to the power of `alpha`.
+
+    Raises:
+        TrainingError: The tokenizer is not SentencePiece.
+    """
+    files = tokenizer.files()
+    if "spiece.model" not in files:
+        raise TrainingError("sampling segmentations needs a spiece.model; give --sampling 1.")
+    settings = Settings().updated(files["tokenizer_config.json"], where="tokenizer_config.json")
+    processor = sentencepiece.SentencePieceProcessor(model_proto=files["spiece.model"])
+    drawn = processor.encode(
+        [preprocess(text, settings).text for text in texts],
+        out_type=int,
+        enable_sampling=True,
+        alpha=alpha,
+        nbest_size=-1,  # from all segmentations
+    )
+    return [[tokenizer.cls_id, *ids[: max_length - 2], tokenizer.sep_id] for ids in drawn]
+
+
+def make_batches(
+    sequences: Sequence[Sequence[int]],
+    *,
+    tokens: int,
+    pad_id: int,
+    random: np.random.Generator | None = None,
+) -> list[Batch]:
+    """Divide sequences of ids into batches of about equal work.
+
+    Args:
+        sequences: Token ids of each example, none longer than the last of `LENGTHS`.
+        tokens: B times T of every batch.  Since a batch of long texts has fewer of them, and every
+            batch is one step, a long text weighs more than a short one.
+        pad_id: The id of padding.
+        random: Shuffles the examples and the batches; None keeps their order.
+
+    Returns:
+        Batches; every example is in one.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences])
+    buckets = np.searchsorted(LENGTHS, lengths)
+    parts = []
+    for bucket, length in enumerate(LENGTHS):
+        rows = np.flatnonzero(buckets == bucket)
+        if random is not None:
+            random.shuffle(rows)
+        size = max(tokens // length, 1)
+        parts += [(length, rows[at : at + size]) for at in range(0, len(rows), size)]
+    if random is not None:
+        random.shuffle(parts)
+    return [
+        _pad([sequences[row] for row in rows], rows, length=length, pad_id=pad_id)
+        for length, rows in parts
+    ]
+
+
+def hide_words(
+    ids: Sequence[int], tokenizer: Tokenizer, *, share: float, random: np.random.Generator
+) -> list[int]:
+    """Replace a random share of the words of one text with `[MASK]`."""
+    special = (tokenizer.cls_id, tokenizer.sep_id)
+    drawn = random.random(len(ids)) < share
+    return [
+        tokenizer.mask_id if hide and token not in special else token
+        for token, hide in zip(ids, drawn.tolist(), strict=True)
+    ]
+
+
+def _pad(
+    sequences: Sequence[Sequence[int]], rows: np.ndarray, *, length: int, pad_id: int
+) -> Batch:
+    ids = np.full((len(sequences), length), pad_id, np.int32)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return Batch(rows=rows, input_ids=ids, attention_mask=mask)

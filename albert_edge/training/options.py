@@ -1,0 +1,54 @@
+"""How to train."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from albert_edge.errors import TrainingError
+
+__all__ = ["FinetuneOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneOptions:
+    """How to fine-tune; the defaults suit a small model that starts from nothing.
+
+    Attributes:
+        epochs: How often every example is seen.
+        batch_tokens: Tokens in a batch, padding included.  Batches hold texts of like length, so a
+            batch of long texts has fewer of them, and a long text weighs more than a short one.
+        learning_rate: The highest one, after the first tenth of the steps; from there it falls to
+            zero in a straight line.
+        weight_decay: AdamW's, not on biases and normalizations.
+        label_smoothing: The share of the target that goes to all classes alike.
+        word_dropout: The share of tokens that are replaced with `[MASK]`.
+        sampling: The exponent in drawing segmentations (see `sample_texts`); 1 always takes the
+            best one instead.
+        max_length: Texts are cut to this many tokens.
+        averaging: The momentum of the running average of the weights, which is what is kept.
+        seed: The same seed gives the same model on the same machine.
+    """
+
+    epochs: int = 4
+    batch_tokens: int = 2048
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    word_dropout: float = 0.1
+    sampling: float = 0.3
+    max_length: int = 128
+    averaging: float = 0.999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_tokens", 1), ("max_length", 3), ("seed", 0)):
+            if (value := getattr(self, name)) < least:
+                raise TrainingError(f"{name} must be at least {least}, not {value}.")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise TrainingError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        for name in ("weight_decay", "label_smoothing", "word_dropout", "averaging"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise TrainingError(f"{name} must be in [0, 1), not {value}.")
+        if not 0 < self.sampling <= 1:
+            raise TrainingError(f"sampling must be in (0, 1], not {self.sampling}.")

@@ -1,0 +1,77 @@
+"""What training starts from: an ALBERT that has learned nothing, or one that has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from albert_edge.checkpoints import Checkpoint
+from albert_edge.checkpoints.initial import initial_tensors
+from albert_edge.config import AlbertConfig
+from albert_edge.errors import TrainingError
+from albert_edge.training.vocabulary import train_vocabulary
+
+__all__ = ["SMALL", "fresh_checkpoint", "with_new_head"]
+
+_TASK = "classification"
+
+# 1.3 M parameters, of which four fifths are the vocabulary's.  Widths are multiples of 16, as int8
+# kernels like them.  Dropout is high because data to train a model from nothing is always little.
+SMALL = AlbertConfig(
+    vocab_size=8000,
+    embedding_size=128,
+    hidden_size=128,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=512,
+    hidden_dropout_prob=0.2,
+    attention_probs_dropout_prob=0.1,
+    classifier_dropout_prob=0.3,
+    # A narrow model needs larger first weights: 0.02 is for a width of 768.
+    initializer_range=0.05,
+)
+
+
+def fresh_checkpoint(
+    config: AlbertConfig, texts: Sequence[str], labels: Sequence[str], *, seed: int
+) -> Checkpoint:
+    """Train a vocabulary on `texts` and draw random weights of the shape `config`.
+
+    Args:
+        config: The shape; its `vocab_size` is the most pieces there may be.
+        texts: What the vocabulary is trained on.
+        labels: The names of the classes.
+        seed: The same seed gives the same weights.
+
+    Raises:
+        TrainingError: No vocabulary can be trained on so little text.
+    """
+    tokenizer = train_vocabulary(texts, size=config.vocab_size)
+    config = dataclasses.replace(config, vocab_size=tokenizer.vocab_size, labels=tuple(labels))
+    return Checkpoint(
+        config=config,
+        task=_TASK,
+        tensors=initial_tensors(config, _TASK, seed=seed),
+        tokenizer_files=tokenizer.files(),
+        source="random weights",
+    )
+
+
+def with_new_head(checkpoint: Checkpoint, labels: Sequence[str], *, seed: int) -> Checkpoint:
+    """Give a trained encoder a head for `labels`, unless it has that head already.
+
+    Raises:
+        TrainingError: The checkpoint has no tokenizer.
+    """
+    if not checkpoint.tokenizer_files:
+        raise TrainingError(
+            f"{checkpoint.source} has no tokenizer, so text cannot be turned into its ids; put its "
+            "spiece.model or tokenizer.json into the directory."
+        )
+    if checkpoint.task == _TASK and checkpoint.config.labels == tuple(labels):
+        return checkpoint
+    config = dataclasses.replace(checkpoint.config, labels=tuple(labels))
+    tensors = initial_tensors(config, _TASK, seed=seed)
+    encoder = ("embeddings/", "encoder/", "pooler/")
+    kept = {name: t for name, t in checkpoint.tensors.items() if name.startswith(encoder)}
+    return dataclasses.replace(checkpoint, config=config, task=_TASK, tensors={**tensors, **kept})
