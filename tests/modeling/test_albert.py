@@ -1,0 +1,89 @@
+"""The model's stages: each can be called alone, and sharing is real."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert_edge.checkpoints.counts import count_parameters
+from albert_edge.checkpoints.names import tensor_names
+from albert_edge.config import TASKS, AlbertConfig
+from albert_edge.errors import ConfigError
+from albert_edge.modeling import Albert
+from albert_edge.modeling.variables import tensors
+
+IDS = np.array([[2, 5, 9, 3], [2, 8, 3, 0]], np.int32)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_variables_have_the_canonical_names_and_shapes(
+    tiny_albert: Callable[..., Any], task: str
+) -> None:
+    model = tiny_albert(task, num_hidden_groups=2, inner_group_num=2)
+    expected = {tensor.name: tensor.shape for tensor in tensor_names(model.config, task)}
+    assert {name: values.shape for name, values in tensors(model).items()} == expected
+
+
+def test_depth_costs_no_parameters(tiny_albert: Callable[..., Any]) -> None:
+    shallow, deep = (tiny_albert("classification", num_hidden_layers=n) for n in (1, 24))
+    assert shallow.count_params() == deep.count_params()
+    assert deep.count_params() == count_parameters(deep.config, "classification")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_stages_are_the_whole(tiny_albert: Callable[..., Any], task: str) -> None:
+    model = tiny_albert(task)
+    hidden = model.embed(IDS, np.zeros_like(IDS))
+    for index in range(model.config.num_hidden_layers):
+        hidden = model.layer(index, hidden, tf.zeros([2, 1, 1, 4]))
+    whole = model({"input_ids": IDS})
+    for name, values in model.head(hidden).items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
+def test_padding_changes_nothing(tiny_albert: Callable[..., Any]) -> None:
+    model = tiny_albert("question-answering")
+    alone = model({"input_ids": IDS[1:, :3]})["start_logits"]
+    padded = model({"input_ids": IDS, "attention_mask": (IDS != 0).astype(np.int32)})
+    # exp(-10000) is 0, so only the order of summation may differ: a few float32 steps of values
+    # around 1.
+    np.testing.assert_allclose(padded["start_logits"][1:, :3], alone, atol=2e-6)
+
+
+def test_dropout_acts_in_training_only(tiny_albert: Callable[..., Any]) -> None:
+    config = dataclasses.replace(tiny_albert().config, hidden_dropout_prob=0.5)
+    model = Albert(config, task="feature-extraction")
+    still, again, moved = (
+        model({"input_ids": IDS}, training=training)["last_hidden_state"].numpy()
+        for training in (False, False, True)
+    )
+    assert np.array_equal(still, again)
+    assert not np.allclose(still, moved)
+
+
+def test_gradients_of_every_pass_meet_in_one_layer(tiny_albert: Callable[..., Any]) -> None:
+    model = tiny_albert("classification")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model({"input_ids": IDS})["logits"] ** 2)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert len(gradients) == len(model.weights)
+    assert all(gradient is not None for gradient in gradients)
+
+
+def test_without_a_pooler() -> None:
+    config = AlbertConfig(vocab_size=10, hidden_size=8, num_attention_heads=2)
+    model = Albert(config, pooler=False)
+    assert set(model({"input_ids": IDS})) == {"last_hidden_state"}
+    expected = [tensor.name for tensor in tensor_names(config, model.task, pooler=False)]
+    assert sorted(tensors(model)) == sorted(expected)
+
+
+def test_an_unknown_task() -> None:
+    config = AlbertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
+    with pytest.raises(ConfigError, match="unknown task 'translation'; choose from feature"):
+        Albert(config, task="translation")
