@@ -243,16 +243,16 @@ def _while(
     variables = {"pass": main.scalar(0, f"{layer.name}/first"), **state}
     condition = model.graph(f"{layer.name}/condition")
     counter = condition.inputs_like(main, variables)["pass"]
-    go_on = condition.tensor(_BOOL_SCALAR, "go_on")
-    limit = condition.scalar(passes, "passes")
+    go_on = condition.tensor(_BOOL_SCALAR, f"{layer.name}/go_on")
+    limit = condition.scalar(passes, f"{layer.name}/passes")
     condition.operator(_Op.LESS, [counter, limit], [go_on], schema.LessOptionsT())
     condition.outputs = [go_on]
 
     body = model.graph(f"{layer.name}/body")
     inputs = body.inputs_like(main, variables)
-    following = body.like(inputs["pass"], "next")
+    following = body.like(inputs["pass"], f"{layer.name}/next")
     body.operator(
-        _Op.ADD, [inputs["pass"], body.scalar(1, "one")], [following], schema.AddOptionsT()
+        _Op.ADD, [inputs["pass"], body.scalar(1, f"{layer.name}/one")], [following], schema.AddOptionsT()
     )
     outputs = {**inputs, "pass": following, **body.splice(layer, _for(layer, inputs))}
     body.outputs = [outputs[name] for name in variables]

@@ -163,7 +163,9 @@ _HEADS: dict[str, Callable[[Weights, Any], Outputs]] = {
 
 
 def _pool(weights: Weights, hidden: Any) -> Any:
-    return tf.tanh(_dense(_under(weights, "pooler"), hidden[:1]))  # [1, H]
+    # A slice of known size: `hidden[:1]` has as many rows as a text may have tokens.
+    first = tf.slice(hidden, [0, 0], [1, hidden.shape[1]])  # [1, H]
+    return tf.tanh(_dense(_under(weights, "pooler"), first))
 
 
 def _dense(weights: Weights, values: Any) -> Any:
