@@ -1,8 +1,5 @@
 """Text to token ids, each with its place in the original text.
 
-    >>> tokenizer = load_tokenizer("spiece.model")            # doctest: +SKIP
-    >>> encoding = tokenizer.encode("Who?", "Ada did.")       # doctest: +SKIP
-
 `settings` say how text is prepared, `preprocess` prepares it and remembers where every character
 came from, `spiece` cuts it into pieces, `base` joins the pieces of one or two texts into what the
 model takes; `fast` and `load` read files.

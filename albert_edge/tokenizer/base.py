@@ -116,10 +116,6 @@ class Tokenizer(ABC):
 
         Raises:
             InputError: A text cannot be encoded, or `max_length` leaves no room.
-
-        Example:
-            >>> tokenizer.encode("Who?", "Ada did.").token_type_ids
-            [0, 0, 0, 0, 1, 1, 1, 1]
         """
         first = self.tokenize(text)
         second = None if pair is None else self.tokenize(pair)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from albert_edge.errors import MissingExtraError, TokenizerError
+from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer.settings import Settings, parse_object
 
 __all__ = ["convert_fast"]
+
+# ModelProto.SentencePiece.Type
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 
 
 def convert_fast(blob: bytes, *, where: str = "tokenizer.json") -> tuple[bytes, Settings]:
@@ -24,17 +28,14 @@ def convert_fast(blob: bytes, *, where: str = "tokenizer.json") -> tuple[bytes, 
 
     Raises:
         TokenizerError: It is no `tokenizer.json`, or not one that was made from an ALBERT's model.
-        MissingExtraError: protobuf is not installed.
     """
     values = parse_object(blob, where=where)
     try:
+        pieces = _pieces(values)
         settings, charsmap, folds_space = _normalizer(values)
         prefix = _dummy_prefix(values)
-        pieces, unk_id = _pieces(values)
-        model = _model_proto(
-            pieces, unk_id=unk_id, charsmap=charsmap, prefix=prefix, folds_space=folds_space
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        model = _model_proto(pieces, charsmap=charsmap, prefix=prefix, folds_space=folds_space)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TokenizerError(f"{where} is not a tokenizer.json: {error!r}.") from error
     except TokenizerError as error:
         raise TokenizerError(f"{where}: {error}") from error
@@ -88,66 +89,72 @@ def _dummy_prefix(values: Mapping[str, Any]) -> bool:
     )
 
 
-def _pieces(values: Mapping[str, Any]) -> tuple[list[tuple[str, float, bool]], int]:
-    """Return each piece's text, score, and whether it is special; and which one is unknown."""
+def _pieces(values: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+    """Return each piece's text, score and kind."""
     model = values["model"]
     if (kind := model.get("type", "Unigram")) != "Unigram" or not isinstance(model["vocab"], list):
         raise TokenizerError(f"the model is {kind}; this reads Unigram, the SentencePiece kind.")
     if model.get("byte_fallback"):
         raise TokenizerError("the model spells unknown characters in bytes; ALBERT's do not.")
     vocab = [(str(piece), float(score)) for piece, score in model["vocab"]]
-    special = set()
+    # A learned piece has a log probability below 0; one that was defined has 0.
+    kinds = [_NORMAL if score else _USER_DEFINED for _, score in vocab]
     for token in values["added_tokens"]:
         name, token_id = token["content"], token["id"]
-        if not token["special"] or token_id >= len(vocab) or vocab[token_id][0] != name:
+        if not 0 <= token_id < len(vocab) or vocab[token_id][0] != name:
             raise TokenizerError(
-                f"the added token {name!r} (id {token_id}) is not a special token of the "
-                "vocabulary; a SentencePiece model cannot hold it."
+                f"the added token {name!r} (id {token_id}) is not in the model's vocabulary; "
+                "a SentencePiece model cannot hold it."
             )
-        special.add(token_id)
-    learned = [score for piece, score in vocab if not _ends_in_number_comma(piece)]
-    lowest = min(learned)
-    # Hugging Face's converter lowers pieces such as `9,` by 100 so that they are never chosen.
-    restored = [
-        (piece, score + 100 if _ends_in_number_comma(piece) and score < lowest - 50 else score)
-        for piece, score in vocab
+        kinds[token_id] = _CONTROL if token["special"] else _USER_DEFINED
+    if not 0 <= model["unk_id"] < len(vocab):
+        raise TokenizerError(f"unk_id {model['unk_id']} is not in [0, {len(vocab)}).")
+    kinds[model["unk_id"]] = _UNKNOWN
+    return [
+        (piece, _score(piece, score), kind)
+        for (piece, score), kind in zip(vocab, kinds, strict=True)
     ]
-    return [(*pair, index in special) for index, pair in enumerate(restored)], int(model["unk_id"])
 
 
-def _ends_in_number_comma(piece: str) -> bool:
-    return len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+def _score(piece: str, score: float) -> float:
+    # Hugging Face's converter lowers pieces such as `9,` by 100 so that they are never chosen; the
+    # original chooses them, then cuts them. No log probability comes near to -50 by itself.
+    lowered = piece[-1:] == "," and piece[-2:-1].isdigit() and score < -50
+    return score + 100 if lowered else score
 
 
 def _model_proto(
-    pieces: list[tuple[str, float, bool]],
-    *,
-    unk_id: int,
-    charsmap: bytes,
-    prefix: bool,
-    folds_space: bool,
+    pieces: list[tuple[str, float, int]], *, charsmap: bytes, prefix: bool, folds_space: bool
 ) -> bytes:
-    try:
-        from sentencepiece import sentencepiece_model_pb2 as schema
-    except ImportError as error:
-        raise MissingExtraError("protobuf", "convert") from error
-    proto = schema.ModelProto()
-    kinds = schema.ModelProto.SentencePiece
-    for index, (piece, score, special) in enumerate(pieces):
-        kind = kinds.NORMAL
-        if index == unk_id:
-            kind = kinds.UNKNOWN
-        elif special:
-            kind = kinds.CONTROL
-        elif score == 0:  # a learned piece has a log probability below 0; a defined symbol has 0
-            kind = kinds.USER_DEFINED
-        proto.pieces.add(piece=piece, score=score, type=kind)
-    proto.trainer_spec.model_type = schema.TrainerSpec.UNIGRAM
-    proto.trainer_spec.vocab_size = len(pieces)
-    proto.trainer_spec.unk_id = unk_id
-    proto.normalizer_spec.name = "tokenizer.json"
-    proto.normalizer_spec.precompiled_charsmap = charsmap
-    proto.normalizer_spec.add_dummy_prefix = prefix
-    proto.normalizer_spec.remove_extra_whitespaces = folds_space
-    blob: bytes = proto.SerializeToString(deterministic=True)
-    return blob
+    """Write a ModelProto (sentencepiece_model.proto).
+
+    By hand, because sentencepiece's own schema loads only with the very newest protobuf.
+    """
+    unknown = next(index for index, (_, _, kind) in enumerate(pieces) if kind == _UNKNOWN)
+    records = (
+        _block(1, piece.encode()) + b"\x15" + struct.pack("<f", score) + _kind(kind)
+        for piece, score, kind in pieces
+    )
+    trainer = _number(3, 1) + _number(4, len(pieces))  # model_type: UNIGRAM, vocab_size
+    trainer += _number(40, unknown) + _block(45, pieces[unknown][0].encode())
+    normalizer = _block(1, b"tokenizer.json") + _block(2, charsmap)
+    normalizer += _number(3, prefix) + _number(4, folds_space)
+    proto = b"".join(_block(1, record) for record in records)
+    return proto + _block(2, trainer) + _block(3, normalizer)
+
+
+def _kind(kind: int) -> bytes:
+    return b"" if kind == _NORMAL else _number(3, kind)  # left out, as SentencePiece leaves it out
+
+
+def _varint(value: int) -> bytes:
+    low, high = value & 127, value >> 7
+    return bytes([low]) if not high else bytes([low | 128]) + _varint(high)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _block(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(content)) + content

@@ -32,7 +32,11 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
 
     Raises:
         TokenizerError: There is none, or it cannot be used.
-        MissingExtraError: It is a `tokenizer.json`, and protobuf is not installed.
+
+    Example:
+        >>> tokenizer = load_tokenizer("default")  # doctest: +SKIP
+        >>> tokenizer.encode("Who?", "Ada did.").offsets[1]  # doctest: +SKIP
+        (0, 3)
     """
     path = _DEFAULT if source == "default" else Path(source)
     try:
@@ -60,7 +64,6 @@ def tokenizer_from_files(files: Mapping[str, bytes], *, where: str = "these file
 
     Raises:
         TokenizerError: There is none, or it cannot be used.
-        MissingExtraError: It is a `tokenizer.json`, and protobuf is not installed.
     """
     kind = next((name for name in _MODELS if name in files), None)
     if kind is None:
