@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from albert_edge.errors import ConversionError
 
-__all__ = ["LAYOUTS", "RECIPES", "Recipe", "recipe"]
+__all__ = ["LAYOUTS", "RECIPES", "Recipe", "check_layout", "recipe"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +91,13 @@ def recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise ConversionError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def check_layout(name: str) -> None:
+    """Check that there is a layout called `name`.
+
+    Raises:
+        ConversionError: There is none.
+    """
+    if name not in LAYOUTS:
+        raise ConversionError(f"unknown layout {name!r}; choose from {', '.join(LAYOUTS)}.")

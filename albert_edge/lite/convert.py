@@ -11,7 +11,7 @@ from typing import Any
 
 from albert_edge import __version__
 from albert_edge.bundle import Bundle, pack
-from albert_edge.compression.recipes import Recipe, recipe
+from albert_edge.compression.recipes import Recipe, check_layout, recipe
 from albert_edge.errors import ConversionError
 from albert_edge.files import write_file
 from albert_edge.lite.inspect import inspect
@@ -76,6 +76,7 @@ def convert(
         True
     """
     chosen = recipe(quantize)
+    check_layout(layout)
     most = model.config.max_position_embeddings
     if seq_len is not None and not 1 <= seq_len <= most:
         raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from albert_edge.compression.recipes import check_layout
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
 from albert_edge.lite.flatbuffer import pack, parse, schema, tensor_bytes
@@ -38,8 +39,7 @@ def link(pieces: Pieces, config: AlbertConfig, *, layout: str = "loop") -> bytes
     Raises:
         ConversionError: There is no such layout, or a piece cannot be copied.
     """
-    if layout not in _LAYOUTS:
-        raise ConversionError(f"unknown layout {layout!r}; choose from {', '.join(_LAYOUTS)}.")
+    check_layout(layout)
     model = _Model()
     layers = [_Piece(layer, f"layer_{group}") for group, layer in enumerate(pieces.layers)]
     _LAYOUTS[layout](model, config, _Piece(pieces.embed, "embed"), layers, _Piece(pieces.head, "head"))

@@ -1,0 +1,79 @@
+"""Conversion: what the file carries, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from albert_edge import bundle, convert
+from albert_edge.errors import ConversionError, FidelityError, OutputError
+from albert_edge.lite.verify import check_fidelity, verify
+from albert_edge.modeling import Albert
+from albert_edge.modeling.variables import assign, tensors
+
+
+def test_the_file_carries_where_it_comes_from_and_how_it_was_verified(tiny_albert):
+    made = convert(tiny_albert(), quantize="int8")
+    inside = bundle.read(made.blob)
+    assert inside.config == tiny_albert().config
+    assert inside.verification == made.report["verification"]
+    assert inside.verification["passed"]
+    assert set(inside.provenance["tools"]) >= {"albert_edge", "tensorflow", "ai-edge-litert"}
+    assert made.report["size_bytes"] == len(bytes(made))
+
+
+def test_two_conversions_give_the_same_bytes(tiny_albert):
+    first, second = (convert(tiny_albert(), verified=False).blob for _ in range(2))
+    assert first == second
+
+
+def test_save_writes_the_file_and_keeps_an_older_one(tiny_albert, tmp_path):
+    made = convert(tiny_albert(), verified=False)
+    path = made.save(tmp_path / "m.tflite")
+    assert path.read_bytes() == made.blob
+    with pytest.raises(OutputError, match=r"m\.tflite exists; give --force"):
+        made.save(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantize": "int9"}, "unknown recipe 'int9'; choose from float32"),
+        ({"layout": "star"}, "unknown layout 'star'; choose from loop"),
+        ({"seq_len": 41}, r"seq_len must be in \[1, 40\] for this model, not 41"),
+        ({"seq_len": 0}, r"seq_len must be in \[1, 40\]"),
+    ],
+)
+def test_impossible_options_are_refused(tiny_albert, options, message):
+    with pytest.raises(ConversionError, match=message):
+        convert(tiny_albert(), **options)
+
+
+def test_a_file_of_other_weights_fails_verification(tiny_albert, tiny_tflite):
+    model = tiny_albert()
+    other = Albert(model.config, task=model.task)
+    assign(other, {**tensors(model), "classifier/kernel": -tensors(model)["classifier/kernel"]})
+    figures = verify(tiny_tflite(), other)
+    assert not figures["passed"]
+    with pytest.raises(FidelityError, match="m.tflite: logits is off by .* of its size"):
+        check_fidelity(figures, where="m.tflite")
+
+
+def test_a_failing_conversion_is_not_returned(tiny_albert):
+    broken = Albert(tiny_albert().config, task="classification")
+    # float16 ends at 65504: the stored weight becomes infinite.
+    assign(broken, {**tensors(tiny_albert()), "classifier/bias": np.float32([7e4, 0, 0])})
+    with pytest.raises(FidelityError, match="logits is off by"):
+        convert(broken, quantize="float16")
+
+
+def test_another_model_is_not_compared(tiny_albert, tiny_tflite):
+    with pytest.raises(FidelityError, match="the file is a classification of another shape"):
+        verify(tiny_tflite(), tiny_albert("question-answering"))
+
+
+def test_figures_are_of_every_output(tiny_albert, tiny_tflite):
+    figures = verify(tiny_tflite("feature-extraction"), tiny_albert("feature-extraction"))
+    assert figures["outputs"].keys() == {"last_hidden_state", "pooler_output"}
+    assert figures["agreement"] is None
+    assert all(row["cosine"] > 0.999999 for row in figures["outputs"].values())

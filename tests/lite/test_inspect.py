@@ -1,0 +1,71 @@
+"""Taking stock of a file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from albert_edge.errors import AlbertEdgeError, BundleError
+from albert_edge.lite.inspect import inspect
+from albert_edge.lite.linker import link
+
+
+def test_weights_add_up(tiny_tflite):
+    figures = inspect(tiny_tflite(num_hidden_layers=12))
+    weights, layer = figures["weights"], figures["pieces"]["layer_0"]
+    assert sum(weights["by_type"].values()) == weights["stored_bytes"]
+    assert weights["logical_bytes"] == weights["stored_bytes"] + 11 * layer["weight_bytes"]
+    # H=32, FFN=64: four products of attention, two of the FFN, two norms, all float32.
+    products = 4 * (32 * 32 + 32) + (32 * 64 + 64) + (64 * 32 + 32)
+    assert layer["weight_bytes"] == pytest.approx(4 * (products + 4 * 32), abs=100)
+
+
+def test_signatures_are_the_contract(tiny_tflite):
+    free = inspect(tiny_tflite("question-answering"))["signatures"]["serving_default"]
+    assert free == {
+        "inputs": {
+            "input_ids": {"dtype": "int32", "shape": [1, -1]},
+            "token_type_ids": {"dtype": "int32", "shape": [1, -1]},
+        },
+        "outputs": {
+            "start_logits": {"dtype": "float32", "shape": [1, -1]},
+            "end_logits": {"dtype": "float32", "shape": [1, -1]},
+        },
+    }
+    fixed = inspect(tiny_tflite(seq_len=12))["signatures"]["serving_default"]
+    assert fixed["inputs"]["attention_mask"] == {"dtype": "int32", "shape": [1, 12]}
+    assert fixed["outputs"] == {"logits": {"dtype": "float32", "shape": [1, 3]}}
+
+
+def test_split_has_a_signature_a_stage(tiny_tflite):
+    found = inspect(tiny_tflite(layout="split", num_hidden_groups=2))["signatures"]
+    assert list(found) == ["embed", "layer_0", "layer_1", "head"]
+
+
+def test_a_file_without_metadata_is_one_piece(tiny_albert, tiny_pieces):
+    figures = inspect(link(tiny_pieces(), tiny_albert().config))
+    assert figures["bundle"] is None
+    assert list(figures["pieces"]) == ["model"]
+
+
+def test_a_picture_is_no_model(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(500))
+    with pytest.raises(BundleError, match="not a"):
+        inspect(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damage_gives_one_clear_error(tiny_tflite, data):
+    blob = bytearray(tiny_tflite())
+    if data.draw(st.booleans()):
+        del blob[data.draw(st.integers(0, len(blob) - 1)) :]
+    for position in data.draw(st.lists(st.integers(0, max(len(blob) - 1, 0)), max_size=8)):
+        if blob:
+            blob[position] = data.draw(st.integers(0, 255))
+    try:
+        inspect(bytes(blob))
+    except AlbertEdgeError as error:
+        assert str(error)
