@@ -30,6 +30,14 @@ _POSITIVE = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+_REQUIRED = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+)
 _MOST_LABELS = 10**6  # a name is made for each
 _TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
@@ -176,8 +184,9 @@ class AlbertConfig:
         for key in values.keys() - known:
             if near := difflib.get_close_matches(key, known - values.keys(), n=1, cutoff=0.9):
                 raise ConfigError(f"{prefix}unknown key {key!r}; did you mean {near[0]!r}?")
-        # The sizes have no defaults here: a file that leaves them out is not a config.
-        if missing := [name for name in _POSITIVE[:4] if name not in values]:
+        # These have no defaults here: a file that leaves them out is not a config, and nothing in
+        # the tensors would tell that the number of heads is a wrong guess.
+        if missing := [name for name in _REQUIRED if name not in values]:
             raise ConfigError(f"{prefix}no {', '.join(missing)}; is it an ALBERT config.json?")
         fields = {key: values[key] for key in known & values.keys() if values[key] is not None}
         try:

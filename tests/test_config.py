@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.config import ACTIVATIONS, PRESETS, AlbertConfig, preset
@@ -26,7 +26,14 @@ BERT = {  # what google-bert/bert-base-uncased says
     "type_vocab_size": 2,
     "vocab_size": 30522,
 }
-TINY = {"vocab_size": 9, "embedding_size": 4, "hidden_size": 8, "num_hidden_layers": 2}
+TINY = {
+    "vocab_size": 9,
+    "embedding_size": 4,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+}
 
 
 @st.composite
@@ -46,12 +53,14 @@ def configs(draw: st.DrawFn) -> AlbertConfig:
     )
 
 
+@settings(deadline=None)
 @given(configs())
 def test_round_trips(config: AlbertConfig) -> None:
     assert AlbertConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert AlbertConfig.from_huggingface(json.loads(config.to_json())) == config
 
 
+@settings(deadline=None)
 @given(configs())
 def test_every_pass_has_a_group_and_every_group_a_pass(config: AlbertConfig) -> None:
     groups = [config.group_of_layer(index) for index in range(config.num_hidden_layers)]
@@ -83,6 +92,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_KEYS, _VALUES), st.booleans())
 def test_any_json_gives_a_config_or_one_clear_error(values: dict[str, object], whole: bool) -> None:
     for read in (AlbertConfig.from_huggingface, AlbertConfig.from_dict):
@@ -93,6 +103,7 @@ def test_any_json_gives_a_config_or_one_clear_error(values: dict[str, object], w
         assert AlbertConfig.from_dict(config.to_dict()) == config
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_one_clear_error(
     tmp_path_factory: pytest.TempPathFactory, blob: bytes
@@ -128,7 +139,11 @@ def test_contradictions_are_refused(change: dict[str, object], message: str) -> 
     [
         (BERT, "model_type is 'bert'; this reads 'albert' only"),
         ({key: BERT[key] for key in BERT if key != "model_type"}, "no embedding_size"),
-        ({**TINY, "num_atention_heads": 2}, "did you mean 'num_attention_heads'"),
+        ({**TINY, "num_hidden_group": 2}, "did you mean 'num_hidden_groups'"),
+        (
+            {key: TINY[key] for key in TINY if key != "num_attention_heads"},
+            "no num_attention_heads",
+        ),
         ({**TINY, "position_embedding_type": "relative_key"}, "relative_key"),
         ({**TINY, "id2label": {"0": "a", "2": "b"}}, "number the labels 0, 1, 2"),
         ({**TINY, "id2label": {"zero": "a"}}, "zero"),

@@ -58,28 +58,8 @@ def read_huggingface(directory: Path, *, task: str = "auto") -> Checkpoint:
         ConfigError: `config.json` is not an ALBERT's.
         MissingExtraError: safetensors is not installed.
     """
-    _check_complete(directory)
-    config = AlbertConfig.read(directory / _CONFIG)
-    weights = directory / _WEIGHTS
-    shapes = read_header(weights)
-    task = _find_task(shapes, task, weights)
-    if task == "classification":
-        config = _fit_labels(config, shapes, directory)
-    wanted = _match(config, task, shapes, weights)
-    tensors = {}
-    for name, values in read_tensors(weights, wanted):
-        place = wanted[name]
-        tensors[place.name] = np.ascontiguousarray(values.T) if place.transposed else values
     try:
-        return Checkpoint(
-            config=config,
-            task=task,
-            tensors=tensors,
-            tokenizer_files=_read_tokenizer(directory),
-            source=directory.resolve().name,
-            sha256=file_sha256(weights),
-            left_out=tuple(sorted(shapes.keys() - wanted.keys())),
-        )
+        return _read(directory, task)
     except OSError as error:
         raise CheckpointError(f"cannot read {error.filename}: {error.strerror}.") from error
 
@@ -118,6 +98,30 @@ def write_checkpoint(
         write_file(folder / name, content, force=force)
     for name in set(TOKENIZER_FILES) - files.keys():
         _remove(folder / name)  # an old tokenizer must not pass for the new model's
+
+
+def _read(directory: Path, task: str) -> Checkpoint:
+    _check_complete(directory)
+    config = AlbertConfig.read(directory / _CONFIG)
+    weights = directory / _WEIGHTS
+    shapes = read_header(weights)
+    task = _find_task(shapes, task, weights)
+    if task == "classification":
+        config = _fit_labels(config, shapes, directory)
+    wanted = _match(config, task, shapes, weights)
+    tensors = {}
+    for name, values in read_tensors(weights, wanted):
+        place = wanted[name]
+        tensors[place.name] = np.ascontiguousarray(values.T) if place.transposed else values
+    return Checkpoint(
+        config=config,
+        task=task,
+        tensors=tensors,
+        tokenizer_files=_read_tokenizer(directory),
+        source=directory.resolve().name,
+        sha256=file_sha256(weights),
+        left_out=tuple(sorted(shapes.keys() - wanted.keys())),
+    )
 
 
 def _remove(path: Path) -> None:

@@ -246,7 +246,7 @@ def test_berts_config(folder: Path) -> None:
         read_checkpoint(folder)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
