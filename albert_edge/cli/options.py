@@ -28,4 +28,3 @@ seq_len_option = click.option(
     metavar="any|N",
     help="Take texts of any length, or pad every text to N tokens (for GPUs and Edge TPU).",
 )
-

@@ -42,7 +42,9 @@ def link(pieces: Pieces, config: AlbertConfig, *, layout: str = "loop") -> bytes
     check_layout(layout)
     model = _Model()
     layers = [_Piece(layer, f"layer_{group}") for group, layer in enumerate(pieces.layers)]
-    _LAYOUTS[layout](model, config, _Piece(pieces.embed, "embed"), layers, _Piece(pieces.head, "head"))
+    _LAYOUTS[layout](
+        model, config, _Piece(pieces.embed, "embed"), layers, _Piece(pieces.head, "head")
+    )
     return model.pack()
 
 
@@ -252,7 +254,10 @@ def _while(
     inputs = body.inputs_like(main, variables)
     following = body.like(inputs["pass"], f"{layer.name}/next")
     body.operator(
-        _Op.ADD, [inputs["pass"], body.scalar(1, f"{layer.name}/one")], [following], schema.AddOptionsT()
+        _Op.ADD,
+        [inputs["pass"], body.scalar(1, f"{layer.name}/one")],
+        [following],
+        schema.AddOptionsT(),
     )
     outputs = {**inputs, "pass": following, **body.splice(layer, _for(layer, inputs))}
     body.outputs = [outputs[name] for name in variables]

@@ -133,7 +133,5 @@ def _agreement(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> 
     names = [name for name in pairs[0][1] if name.endswith("logits")]
     if not names:
         return None
-    same = [
-        all(got[name].argmax() == want[name].argmax() for name in names) for got, want in pairs
-    ]
+    same = [all(got[name].argmax() == want[name].argmax() for name in names) for got, want in pairs]
     return float(np.mean(same))

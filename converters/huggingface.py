@@ -1,0 +1,36 @@
+"""Convert a Hugging Face ALBERT directory to one .tflite file: copy this and change it.
+
+python converters/huggingface.py ./my-albert my.tflite --quantize int8
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import albert_edge
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", help="config.json, model.safetensors, spiece.model")
+    parser.add_argument("output", help="the .tflite file to write")
+    parser.add_argument("--quantize", default="int8", help="float32, float16 or int8")
+    parser.add_argument("--layout", default="loop", help="loop, unrolled or split")
+    args = parser.parse_args()
+
+    # The weight-shared Keras model, with the head that the checkpoint has.
+    model = albert_edge.load_keras(args.checkpoint)
+
+    # Change the model here: other weights, another head, fewer passes.
+
+    # Each stage is converted once, linked, bundled with the tokenizer, and compared with the model.
+    made = albert_edge.convert(model, quantize=args.quantize, layout=args.layout)
+    made.save(args.output, force=True)
+
+    for name, figures in made.report["verification"]["outputs"].items():
+        print(f"{name}: cosine {figures['cosine']:.6f} against Keras")
+    print(f"{args.output}: {made.report['size_bytes'] / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
