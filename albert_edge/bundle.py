@@ -64,6 +64,12 @@ class Bundle:
         whole = isinstance(self.seq_len, int) and not isinstance(self.seq_len, bool)
         if self.seq_len is not None and not (whole and 1 <= self.seq_len <= most):
             raise BundleError(f"seq_len must be None or in [1, {most}], not {self.seq_len!r}.")
+        if not isinstance(self.provenance, Mapping):
+            raise BundleError(f"provenance must map names to values, not be {self.provenance!r}.")
+        if not isinstance(self.verification, Mapping | None):
+            raise BundleError(
+                f"verification must map names to values, not be {self.verification!r}."
+            )
         for name in self.tokenizer_files:
             if name in _RESERVED or not name or name != Path(name).name or "\\" in name:
                 raise BundleError(f"a tokenizer file cannot be called {name!r}.")
@@ -169,8 +175,10 @@ def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
             f"{where} is damaged: its model has not the size that it was written with."
         )
     config = read_json(where, archive, _CONFIG)
-    names = [str(name) for name in manifest.get("tokenizer_files") or ()]
-    tokenizer_files = {name: read_member(where, archive, name) for name in names}
+    names = manifest.get("tokenizer_files")
+    if not isinstance(names, list):
+        raise BundleError(f"{where} is damaged: {_MANIFEST} does not list the tokenizer's files.")
+    tokenizer_files = {str(name): read_member(where, archive, str(name)) for name in names}
     try:
         bundle = Bundle(
             task=manifest["task"],
@@ -179,12 +187,12 @@ def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
             seq_len=manifest["seq_len"],
             config=AlbertConfig.from_huggingface(config),
             tokenizer_files=tokenizer_files,
-            provenance=dict(manifest["provenance"]),
-            verification=None if (seen := manifest["verification"]) is None else dict(seen),
+            provenance=manifest["provenance"],
+            verification=manifest["verification"],
         )
     except KeyError as error:
         raise BundleError(f"{where} is incomplete: {_MANIFEST} has no {error}.") from error
-    except (BundleError, ConfigError, TypeError, ValueError) as error:
+    except (BundleError, ConfigError) as error:
         raise BundleError(f"{where}: {error}") from error
     if bundle.task == "classification":
         _check_labels(where, archive, bundle.config)

@@ -63,8 +63,8 @@ class Pipeline(ABC):
         if text is None:
             if input_ids is None or pair is not None:
                 raise InputError("give a text or input_ids.")
-            ids = [int(token) for token in input_ids]
-            types = [0] * len(ids) if token_type_ids is None else [int(t) for t in token_type_ids]
+            ids = list(input_ids)  # the model checks them
+            types = [0] * len(ids) if token_type_ids is None else list(token_type_ids)
             return Encoding(ids, types, [None] * len(ids)), False
         if input_ids is not None:
             raise InputError("give a text or input_ids, not both.")

@@ -117,7 +117,7 @@ class QuestionAnswering(Pipeline):
         # Ids have themselves for a context: the offsets of its tokens are their places.
         if token_type_ids is None or len(token_type_ids) != len(input_ids):
             raise InputError("input_ids need as many token_type_ids, 1 for the context.")
-        ids, types = [int(i) for i in input_ids], [int(t) for t in token_type_ids]
+        ids, types = list(input_ids), list(token_type_ids)
         stop = len(ids) - (ids[-1:] == [self.model.bundle.config.eos_token_id])
         start = types.index(1) if 1 in types[:stop] else stop
         if 0 in types[start:stop] or start == stop:

@@ -101,7 +101,10 @@ class Model:
 
 
 def _checked(name: str, values: Ids, *, below: int) -> npt.NDArray[np.int32]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} must be [T] or [1, T]: {error}") from error
     if array.ndim == 1:
         array = array[None]  # [1, T]
     if array.ndim != 2 or array.shape[0] != 1 or not array.size:

@@ -1,0 +1,50 @@
+"""Vectors of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from albert_edge.errors import InputError
+from albert_edge.lite.convert import convert
+from albert_edge.modeling import Albert
+from albert_edge.pipelines import FeatureExtraction, Pipeline, load
+
+TEXT = "nobody knows"
+
+
+@pytest.mark.parametrize("seq_len", [None, 24])
+def test_a_text(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
+    embed = pipe("feature-extraction", seq_len=seq_len)
+    found = embed(TEXT)
+    tokenizer = embed.text_tokenizer()
+    ids = tokenizer.encode(TEXT).input_ids
+    assert found["tokens"] == [tokenizer.id_to_piece(token) for token in ids]
+    assert found["tokens"][0] == "[CLS]"
+    assert found["last_hidden_state"].shape == (len(ids), 32)
+    assert found["pooler_output"].shape == (32,)
+    np.testing.assert_array_equal(found["mean"], found["last_hidden_state"].mean(axis=0))
+    assert found["truncated"] is False
+    assert embed("river " * 99)["truncated"] is True
+
+
+def test_padding_is_not_in_the_mean(pipe: Callable[..., Pipeline]) -> None:
+    free = pipe("feature-extraction")(TEXT)
+    padded = pipe("feature-extraction", seq_len=24)(TEXT)
+    # Sums of 24 terms instead of a few are rounded differently.
+    np.testing.assert_allclose(padded["mean"], free["mean"], atol=2e-5)
+
+
+def test_no_tokenizer_and_no_pooler(tiny_albert: Callable[..., Any]) -> None:
+    config = tiny_albert("feature-extraction").config
+    blob = convert(Albert(config, pooler=False), quantize="float32").blob
+    embed = load(blob)
+    assert isinstance(embed, FeatureExtraction)
+    found = embed(input_ids=[2, 9, 3])
+    assert found["tokens"] == [2, 9, 3]
+    assert "pooler_output" not in found
+    with pytest.raises(InputError, match="carries no tokenizer"):
+        embed(TEXT)

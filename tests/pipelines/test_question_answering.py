@@ -1,0 +1,185 @@
+"""Answers are words of the context, the best there are, wherever the windows' seams lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from albert_edge.errors import InputError
+from albert_edge.pipelines import Pipeline, QuestionAnswering, load
+
+QUESTION = "who built the bridge"
+CONTEXT = (
+    "The mill by the river was built by a widow in the spring.  Nobody knows who built the bridge, "
+    "or why it fell; a storm took the roof, and the miller took the road. In the autumn her "
+    "daughter came back — with a wheel of oak, two crows 🐦🐦 and a naïve plan to mend it all."
+)
+SHORT = "the bridge fell in a storm"
+
+
+@pytest.fixture(scope="module")
+def qa(pipe: Callable[..., Pipeline]) -> Pipeline:
+    return pipe("question-answering")
+
+
+def best_by_hand(qa: Pipeline, *, longest: int, step: int) -> tuple[str, float]:
+    # Plain loops over every window and span; the window with the most context decides.
+    tokenizer = qa.text_tokenizer()
+    question, context = tokenizer.tokenize(QUESTION).ids, tokenizer.tokenize(CONTEXT)
+    room = qa.model.max_tokens - len(question) - 3
+    head = [tokenizer.cls_id, *question, tokenizer.sep_id]
+    spans: dict[tuple[int, int], tuple[int, float]] = {}
+    begin, end = -step, 0
+    while end < len(context.ids):
+        begin += step
+        end = min(begin + room, len(context.ids))
+        ids = [*head, *context.ids[begin:end], tokenizer.sep_id]
+        out = qa.model.run(ids, [0] * len(head) + [1] * (len(ids) - len(head)))
+        starts, ends = (out[f"{side}_logits"][0, len(head) :] for side in ("start", "end"))
+        for first in range(begin, end):
+            for last in range(first, min(first + longest, end)):
+                margin = min(first - begin, end - 1 - last)
+                if margin > spans.get((first, last), (-1, 0.0))[0]:
+                    spans[first, last] = margin, starts[first - begin] + ends[last - begin]
+    answers = [
+        (score, context.offsets[first][0], context.offsets[last][1])
+        for (first, last), (_, score) in spans.items()
+        if context.offsets[last][0] < context.offsets[last][1]
+    ]
+    score, start, end = max(answers)
+    return CONTEXT[start:end], float(1 / sum(np.exp(float(s) - score) for s, _, _ in answers))
+
+
+@pytest.mark.parametrize("longest", [1, 3, 8])
+@pytest.mark.parametrize("stride", [0, 5, 12, 999])
+def test_long_context_agrees_with_plain_loops(qa: Pipeline, longest: int, stride: int) -> None:
+    found = qa(question=QUESTION, context=CONTEXT, max_answer_length=longest, stride=stride)
+    assert found["windows"] > 5
+    assert found["answer"] == CONTEXT[found["start"] : found["end"]] != ""
+    room = qa.model.max_tokens - len(qa.text_tokenizer().tokenize(QUESTION).ids) - 3
+    step = room - max(min(stride, room // 2), min(longest, room - 1))
+    answer, score = best_by_hand(qa, longest=longest, step=step)
+    assert found["answer"] == answer
+    assert found["score"] == pytest.approx(score)
+
+
+def test_wherever_the_context_begins_the_answer_fits_a_window(qa: Pipeline) -> None:
+    # As the context moves along, every place of the answer meets a seam once.
+    for words in range(12):
+        context = "a storm " * words + CONTEXT
+        found = qa(question=QUESTION, context=context, max_answer_length=8, top_k=5)
+        for answer in found["answers"]:
+            assert answer["answer"] == context[answer["start"] : answer["end"]]
+            assert answer["answer"].strip() == answer["answer"] != ""
+
+
+@pytest.mark.parametrize("layout", ["loop", "unrolled", "split"])
+def test_layouts_and_lengths_agree(pipe: Callable[..., Pipeline], layout: str) -> None:
+    ask = {"question": "who", "context": SHORT, "max_answer_length": 4, "stride": 4}
+    want = pipe("question-answering", layout="loop")(**ask)
+    assert pipe("question-answering", layout=layout)(**ask) == want
+    got = pipe("question-answering", layout=layout, seq_len=32)(**ask)
+    assert got["answer"] == want["answer"]
+    assert got["score"] == pytest.approx(want["score"], abs=1e-4)
+
+
+def test_many_answers_best_first_and_distinct(qa: Pipeline) -> None:
+    found = qa(question=QUESTION, context=CONTEXT, top_k=20, max_answer_length=4)
+    answers = found["answers"]
+    assert len(answers) == len({(a["start"], a["end"]) for a in answers}) == 20
+    scores = [a["score"] for a in answers]
+    assert scores == sorted(scores, reverse=True)
+    assert 0 < sum(scores) <= 1
+    assert {name: found[name] for name in answers[0]} == answers[0]
+    assert "answers" not in qa(question=QUESTION, context=CONTEXT)
+
+
+def test_no_answer(qa: Pipeline) -> None:
+    ask = {"question": QUESTION, "context": SHORT, "max_answer_length": 5}
+    plain = qa(**ask)
+    never = qa(**ask, allow_null=True, null_threshold=1e9)
+    assert never["answer"] == plain["answer"]
+    assert never["null_score"] == plain["null_score"]
+    assert never["score"] < plain["score"]  # no answer has a share of the probability too
+    always = qa(**ask, allow_null=True, null_threshold=-1e9, top_k=2)
+    assert (always["answer"], always["start"], always["end"]) == ("", 0, 0)
+    assert [a["answer"] for a in always["answers"]] == ["", plain["answer"]]
+    assert (
+        always["score"]
+        + sum(
+            a["score"] for a in qa(**ask, allow_null=True, null_threshold=1e9, top_k=999)["answers"]
+        )
+        <= 1 + 1e-12
+    )
+
+
+def test_null_score_is_the_least_over_windows(qa: Pipeline) -> None:
+    stride = 8  # more than the longest answer, less than half the room: taken as it is
+    found = qa(question=QUESTION, context=CONTEXT, max_answer_length=4, stride=stride)
+    windows = qa.text_tokenizer().windows(
+        QUESTION, CONTEXT, max_length=qa.model.max_tokens, stride=stride
+    )
+    runs = [qa.model.run(w.input_ids, w.token_type_ids) for w in windows]
+    sums = [float(r["start_logits"][0, 0] + r["end_logits"][0, 0]) for r in runs]
+    assert (found["windows"], found["null_score"]) == (len(sums), min(sums))
+    assert min(sums) < max(sums)
+
+
+def test_ids_give_what_text_gives(qa: Pipeline) -> None:
+    encoding = qa.text_tokenizer().encode(QUESTION, SHORT)
+    by_text = qa(question=QUESTION, context=SHORT)
+    ids = {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
+    by_ids = qa(**ids, top_k=50)
+    assert by_ids["null_score"] == by_text["null_score"]
+    # Ids have no words, so an answer in ids may end in a mark that one in text may not.
+    words = [encoding.offsets[a["start"] : a["end"]] for a in by_ids["answers"]]
+    ends = [spans[-1] for spans in words if spans[-1][0] < spans[-1][1]]
+    assert ends[0][1] == by_text["end"]
+    assert by_ids["answer"] == encoding.input_ids[by_ids["start"] : by_ids["end"]]
+    assert (
+        qa(input_ids=np.array(ids["input_ids"]), token_type_ids=ids["token_type_ids"], top_k=50)
+        == by_ids
+    )
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        ({"question": "", "context": SHORT}, "first text is empty"),
+        ({"question": QUESTION, "context": " \n"}, "second text is empty"),
+        ({"question": QUESTION}, "give a question and a context, or input_ids"),
+        ({"context": SHORT}, "give a question and a context, or input_ids"),
+        ({}, "give a question and a context, or input_ids"),
+        ({"question": QUESTION, "context": SHORT, "input_ids": [2]}, "or input_ids"),
+        ({"question": "who " * 40, "context": SHORT}, "leaves no room for the second"),
+        ({"question": QUESTION, "context": SHORT, "top_k": 0}, "at least 1"),
+        ({"question": QUESTION, "context": SHORT, "max_answer_length": 0}, "at least 1"),
+        ({"question": QUESTION, "context": SHORT, "stride": -1}, "stride at least 0"),
+        ({"input_ids": [2, 5, 3]}, "as many token_type_ids"),
+        ({"input_ids": [2, 5, 3], "token_type_ids": [0, 0, 0]}, "then 1 for the context"),
+        ({"input_ids": [2, 5, 3], "token_type_ids": [0, 0, 1]}, "then 1 for the context"),
+        ({"input_ids": [2, 5, 9, 3], "token_type_ids": [1, 0, 1, 1]}, "then 1 for the context"),
+        ({"input_ids": [2, 99, 9], "token_type_ids": [0, 1, 1]}, r"in \[0, 60\)"),
+    ],
+)
+def test_questions_that_cannot_be(qa: Pipeline, ask: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        qa(**ask)
+
+
+@pytest.mark.parametrize("context", ["🙂", "naïve 🙂🙂 café", "x", "ﬁn½", "\u200b river \u00a0"])
+def test_odd_contexts(qa: Pipeline, context: str) -> None:
+    found = qa(question="who?", context=context)
+    assert found["answer"] == context[found["start"] : found["end"]] != ""
+
+
+def test_no_tokenizer(tiny_tflite: Callable[..., bytes]) -> None:
+    bare = load(tiny_tflite("question-answering"))
+    assert isinstance(bare, QuestionAnswering)
+    with pytest.raises(InputError, match=r"carries no tokenizer.*give input_ids"):
+        bare(question=QUESTION, context=SHORT)
+    found = bare(input_ids=[2, 9, 3, 7, 8, 3], token_type_ids=[0, 0, 0, 1, 1, 1])
+    assert found["answer"] in ([7], [8], [7, 8])

@@ -1,0 +1,197 @@
+"""One call for every layout and length, the same answer from all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from albert_edge.bundle import model_bytes, pack, read
+from albert_edge.errors import BundleError, DeviceError, InputError
+from albert_edge.runtime import Model, interpreter, open_model
+
+IDS = [2, 17, 5, 44, 9, 3, 31, 8, 3]
+TYPES = [0, 0, 0, 0, 0, 0, 1, 1, 1]
+TASKS = ("classification", "question-answering", "feature-extraction")
+LAYOUTS = ("loop", "unrolled", "split")
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_tflite: Callable[..., bytes]) -> Model:
+    return open_model(tiny_tflite("classification"))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("task", TASKS)
+def test_layouts_agree_bit_for_bit(
+    tiny_tflite: Callable[..., bytes], task: str, groups: int
+) -> None:
+    loop, *others = (
+        open_model(tiny_tflite(task, layout=layout, num_hidden_groups=groups)).run(IDS, TYPES)
+        for layout in LAYOUTS
+    )
+    assert all(np.isfinite(values).all() and values.std() > 0 for values in loop.values())
+    for other in others:
+        assert other.keys() == loop.keys()
+        for name, values in loop.items():
+            np.testing.assert_array_equal(other[name], values)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("task", TASKS)
+def test_padding_changes_nothing(tiny_tflite: Callable[..., bytes], task: str, layout: str) -> None:
+    free = open_model(tiny_tflite(task, layout=layout)).run(IDS, TYPES)
+    model = open_model(tiny_tflite(task, layout=layout, seq_len=16))
+    assert model.max_tokens == 16
+    padded = model.run(IDS, TYPES)
+    for name, values in free.items():
+        assert padded[name].shape == values.shape
+        # Sums of 16 terms instead of 9 are rounded differently: a few float32 steps at values of 1.
+        np.testing.assert_allclose(padded[name], values, atol=2e-5)
+
+
+def test_outputs_have_their_names_and_shapes(tiny_tflite: Callable[..., bytes]) -> None:
+    shapes = [
+        {name: values.shape for name, values in open_model(tiny_tflite(task)).run(IDS).items()}
+        for task in TASKS
+    ]
+    assert shapes == [
+        {"logits": (1, 3)},
+        {"start_logits": (1, 9), "end_logits": (1, 9)},
+        {"last_hidden_state": (1, 9, 32), "pooler_output": (1, 32)},
+    ]
+
+
+def test_every_length_up_to_the_last_position(tiny: Model) -> None:
+    assert tiny.max_tokens == 40
+    first = {length: tiny.run(IDS[:1] * length)["logits"] for length in (1, 40, 7, 39)}
+    again = {length: tiny.run(IDS[:1] * length)["logits"] for length in (39, 7, 40, 1)}
+    for length, logits in first.items():
+        np.testing.assert_array_equal(logits, again[length])
+
+
+def test_results_belong_to_the_caller(tiny: Model) -> None:
+    kept = tiny.run(IDS)["logits"]
+    copy = kept.copy()
+    tiny.run(IDS[::-1])
+    np.testing.assert_array_equal(kept, copy)
+    kept += 1  # and may be written to
+    np.testing.assert_array_equal(tiny.run(IDS)["logits"], copy)
+
+
+def test_forms_of_ids(tiny: Model) -> None:
+    want = tiny.run(IDS)["logits"]
+    for ids in (np.array(IDS), np.array([IDS], np.uint8), tuple(IDS), [IDS]):
+        np.testing.assert_array_equal(tiny.run(ids, [0] * 9)["logits"], want)
+    assert not np.array_equal(tiny.run(IDS, TYPES)["logits"], want)
+
+
+def test_a_path_and_bytes_and_threads(
+    tiny: Model, tiny_tflite: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tiny_tflite("classification"))
+    for source in (path, str(path)):
+        model = open_model(source, threads=2)
+        np.testing.assert_array_equal(model.run(IDS)["logits"], tiny.run(IDS)["logits"])
+    assert tiny.runtime.startswith(("ai-edge-litert 2", "tflite-runtime 2"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "types", "says"),
+    [
+        ([], None, r"input_ids must be \[T\] or \[1, T\] with T at least 1"),
+        ([[2], [3]], None, "input_ids must be"),
+        ([2.0, 3.0], None, "whole numbers, not float64"),
+        ([2, 60], None, r"in \[0, 60\); there is 60"),
+        ([2, -1], None, r"in \[0, 60\); there is -1"),
+        ([2] * 41, None, "41 tokens are too many; this model takes 40"),
+        ([2, 3], [0, 2], r"token_type_ids must be in \[0, 2\)"),
+        ([2, 3], [0], "token_type_ids has 1 entries for 2 input_ids"),
+        ([2, 2**40], None, "there is 1099511627776"),
+        (["a"], None, "whole numbers"),
+        ([[2], [3, 4]], None, "input_ids"),
+        ([2**70], None, "input_ids"),
+    ],
+)
+def test_ids_that_cannot_be(
+    tiny: Model, ids: list[int], types: list[int] | None, says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        tiny.run(ids, types)
+    assert tiny.run(IDS)["logits"].shape == (1, 3)  # and the model still works
+
+
+def test_fixed_length_is_a_limit(tiny_tflite: Callable[..., bytes]) -> None:
+    with pytest.raises(InputError, match="9 tokens are too many; this model takes 8"):
+        open_model(tiny_tflite("classification", seq_len=8)).run(IDS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"layout": "split"}, "no signature embed, layer, head, only serving_default"),
+        ({"seq_len": 16}, "takes input_ids, token_type_ids, not attention_mask"),
+    ],
+)
+def test_bundle_contradicts_its_model(
+    tiny_tflite: Callable[..., bytes], changes: dict[str, object], says: str
+) -> None:
+    blob = tiny_tflite("classification")
+    with pytest.raises(BundleError, match=says):
+        open_model(pack(model_bytes(blob), dataclasses.replace(read(blob), **changes)))
+
+
+def test_bundle_contradicts_its_models_length(tiny_tflite: Callable[..., bytes]) -> None:
+    blob = tiny_tflite("classification", seq_len=16)
+    changed = dataclasses.replace(read(blob), seq_len=17)
+    with pytest.raises(BundleError, match=r"seq_len 17: its input_ids are \[1, 16\]"):
+        open_model(pack(blob, changed))
+
+
+def test_damaged_model(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> None:
+    blob = bytearray(tiny_tflite("classification"))
+    blob[:4] = b"\xff\xff\xff\x7f"  # the root lies behind the end
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(blob)
+    for source, where in ((bytes(blob), "the model"), (path, str(path))):
+        with pytest.raises(BundleError, match=f"cannot load {where}: .*It is damaged"):
+            open_model(source)
+
+
+def test_config_wider_than_the_model(tiny_tflite: Callable[..., bytes]) -> None:
+    blob = tiny_tflite("classification")
+    config = dataclasses.replace(read(blob).config, vocab_size=99)
+    model = open_model(pack(blob, dataclasses.replace(read(blob), config=config)))
+    with pytest.raises(DeviceError, match="failed on 2 tokens"):
+        model.run([2, 98])
+
+
+@pytest.mark.parametrize("threads", [0, -1, True, 1.5, None])
+def test_threads_that_cannot_be(tiny_tflite: Callable[..., bytes], threads: int) -> None:
+    with pytest.raises(DeviceError, match="threads must be a whole number of at least 1"):
+        open_model(tiny_tflite("classification"), threads=threads)
+
+
+def test_no_runtime(tiny_tflite: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "_PACKAGES", (("none-such", "none_such.interpreter"),))
+    with pytest.raises(DeviceError, match="pip install ai-edge-litert"):
+        open_model(tiny_tflite("classification"))
+
+
+def test_no_tensorflow(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> None:
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tiny_tflite("classification"))
+    code = (
+        "import sys; from albert_edge import load; load(sys.argv[1])(input_ids=[2, 5, 3]);"
+        "print([name for name in ('tensorflow', 'tf_keras', 'keras') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
