@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# A deadline is a timed assertion: it fails on a busy machine.
+settings.register_profile("albert_edge", deadline=None)
+settings.load_profile("albert_edge")
 
 TINY = {
     "vocab_size": 60,
@@ -36,7 +41,7 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_albert() -> Callable[..., Any]:
-    """A function `tiny_albert(task, **config)` that makes a random Keras model, the same each time."""
+    """A function `tiny_albert(task, **config)` that makes a random Keras model, always the same."""
 
     @cache
     def make(task: str = "classification", **config: Any) -> Any:

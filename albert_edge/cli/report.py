@@ -27,16 +27,14 @@ def read_lines(path: str) -> list[str]:
         InputError: It cannot be read, is no UTF-8, or has none.
     """
     try:
-        lines = [
-            line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8: {error}.") from error
-    if not lines:
+    if not any(map(str.strip, lines)):
         raise InputError(f"{path} holds no text; give one text a line.")
-    return lines
+    return [line for line in lines if line.strip()]
 
 
 def print_conversion(report: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import click
@@ -52,18 +53,18 @@ def command(
 
     with quiet():
         pipe = load(model, threads=threads)
-    answers_questions = pipe.model.bundle.task == "question-answering"
-    if answers_questions != (question is not None) and not ids:
-        needs = "needs --question" if answers_questions else "does not take --question"
-        raise click.UsageError(f"{model} is for {pipe.model.bundle.task}: it {needs}.")
-    options: dict[str, Any] = {"allow_null": allow_null} if answers_questions else {}
-    for where, line in _lines() if text is None else [("", text)]:
-        try:
-            inputs = _ids(line) if ids else _texts(line, question, pair)
-            answer = pipe(**inputs, **options)
-        except AlbertEdgeError as error:
-            raise type(error)(f"{where}{error}") from error
-        click.echo(json.dumps(_plain(answer)) if as_json else _sentence(answer))
+        answers_questions = pipe.model.bundle.task == "question-answering"
+        if answers_questions != (question is not None) and not ids:
+            needs = "needs --question" if answers_questions else "does not take --question"
+            raise click.UsageError(f"{model} is for {pipe.model.bundle.task}: it {needs}.")
+        options: dict[str, Any] = {"allow_null": allow_null} if answers_questions else {}
+        for where, line in _lines() if text is None else [("", text)]:
+            try:
+                inputs = _ids(line) if ids else _texts(line, question, pair)
+                answer = pipe(**inputs, **options)
+            except AlbertEdgeError as error:
+                raise type(error)(f"{where}{error}") from error
+            click.echo(json.dumps(_plain(answer)) if as_json else _sentence(answer))
 
 
 def _lines() -> Iterator[tuple[str, str]]:
@@ -88,7 +89,7 @@ def _ids(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"--ids takes whole numbers such as '2 48 25 3': {error}.") from error
     types = [kind for kind, segment in enumerate(ids) for _ in segment]
-    return {"input_ids": sum(ids, []), "token_type_ids": types}
+    return {"input_ids": list(chain(*ids)), "token_type_ids": types}
 
 
 def _plain(answer: dict[str, Any]) -> dict[str, Any]:

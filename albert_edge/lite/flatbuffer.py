@@ -52,7 +52,7 @@ def tensor_bytes(model: Any, tensor: Any) -> bytes:
     return b"" if data is None else bytes(memoryview(data))
 
 
-class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+class _AlignedBuffer(schema.BufferT):
     """A buffer whose data start on a 16-byte boundary of the file."""
 
     def Pack(self, builder: Any) -> Any:  # noqa: N802 (the schema's name)

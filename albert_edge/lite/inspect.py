@@ -92,7 +92,7 @@ def _pieces(model: Any, bundle: Bundle | None) -> dict[str, Any]:
 
 
 def _piece(tensor_name: str, bundle: Bundle | None) -> str:
-    # The linker names every tensor `embed/...`, `layer_<group>/...`, `pass_<index>/...`, `head/...`.
+    # The linker names tensors `embed/...`, `layer_<group>/...`, `pass_<index>/...`, `head/...`.
     prefix, slash, _ = tensor_name.partition("/")
     if bundle is None or not slash:
         return "model"
@@ -174,11 +174,11 @@ _OPERATOR_NAMES = {
 
 
 def _type_name(tensor: Any) -> str:
-    return _TYPE_NAMES.get(tensor.type, f"type {tensor.type}")
+    return str(_TYPE_NAMES.get(tensor.type, f"type {tensor.type}"))
 
 
 def _operator_name(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     if code.customCode:
         return _text(code.customCode)
-    return _OPERATOR_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+    return str(_OPERATOR_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)])

@@ -241,7 +241,7 @@ def _link_loop(
 def _while(
     model: _Model, main: _Graph, layer: _Piece, state: dict[str, int], *, passes: int
 ) -> dict[str, int]:
-    """Run `layer` `passes` times: `state` and a counter go round, then the new state is returned."""
+    """Run `layer` `passes` times over `state` and return the new state."""
     variables = {"pass": main.scalar(0, f"{layer.name}/first"), **state}
     condition = model.graph(f"{layer.name}/condition")
     counter = condition.inputs_like(main, variables)["pass"]

@@ -24,9 +24,11 @@ _TEXTS = (
     "The battery lasts two days, the screen does not: after a week it had 3 dead pixels.",
     "Naïve café owners in Zürich pay 9,50 francs for what costs 4.20 elsewhere 🙂.",
     "It isn't that the plot was bad; there was none, and nobody in the cast seemed to mind.",
-    "Ada Lovelace wrote the first published program in 1843. It computed Bernoulli numbers on a "
-    "machine that was never built, and she saw further than its inventor: a machine that shuffles "
-    "symbols by rule, she wrote, might one day compose music as well as do sums.",
+    (
+        "Ada Lovelace wrote the first published program in 1843. It computed Bernoulli numbers on "
+        "a machine that was never built, and she saw further than its inventor: a machine that "
+        "shuffles symbols by rule, she wrote, might one day compose music as well as do sums."
+    ),
 )
 _RANDOM_LENGTHS = (3, 16, 40, 128)
 _LONGEST = 128  # tokens: enough to show an error, few enough to take seconds on a large model

@@ -55,7 +55,7 @@ def test_a_file_of_other_weights_fails_verification(tiny_albert, tiny_tflite):
     assign(other, {**tensors(model), "classifier/kernel": -tensors(model)["classifier/kernel"]})
     figures = verify(tiny_tflite(), other)
     assert not figures["passed"]
-    with pytest.raises(FidelityError, match="m.tflite: logits is off by .* of its size"):
+    with pytest.raises(FidelityError, match=r"m\.tflite: logits is off by .* of its size"):
         check_fidelity(figures, where="m.tflite")
 
 
