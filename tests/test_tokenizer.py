@@ -239,6 +239,7 @@ def test_special_pieces_that_would_match_text_are_text(model: bytes) -> None:
     ("text", "words"),
     [
         ("  The\n\nkettle\t sang ", ["The", "kettle", "sang"]),
+        (" \t the ferry ", ["the", "ferry"]),
         ("The CAFÉ sells", ["The", "CAFÉ", "sells"]),
         ("a cafe\u0301 sells", ["a", "cafe\u0301", "sells"]),  # a dropped mark is not cut off
         ("``Answer'' the", ["``Answer''", "the"]),
@@ -477,6 +478,11 @@ def test_tokenizer_json_says_the_same(
 @pytest.fixture(scope="session")
 def converted(model: bytes) -> Tokenizer:
     return tokenizer_from_files({"tokenizer.json": fast_file(model)})
+
+
+def test_tokenizer_json_gives_every_piece_back(model: bytes, converted: Tokenizer) -> None:
+    pieces = model[: end_of_pieces(model)]
+    assert converted.files()["spiece.model"].startswith(pieces)  # with their scores and kinds
 
 
 def test_tokenizer_json_of_the_published_vocabulary(albert: Path) -> None:
