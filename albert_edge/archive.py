@@ -17,8 +17,19 @@ from typing import Any
 
 from albert_edge.errors import BundleError
 
-__all__ = ["HEAD_BYTES", "append_archive", "locate", "opened", "read_json", "read_member"]
+__all__ = [
+    "ALIGNMENT",
+    "HEAD_BYTES",
+    "append_archive",
+    "locate",
+    "opened",
+    "read_json",
+    "read_member",
+]
 
+# The model begins and ends at multiples of a cache line, and so of the 16 bytes that TFLite's
+# kernels ask of a memory-mapped weight.
+ALIGNMENT = 64
 HEAD_BYTES = 2**16  # holds all that packing puts before the model
 
 # The largest published tokenizer is under 20 MB: what exceeds this is an attack or a mistake.

@@ -15,18 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import albert_edge
-from albert_edge.archive import HEAD_BYTES, append_archive, locate, opened, read_json, read_member
+from albert_edge.archive import (
+    ALIGNMENT,
+    HEAD_BYTES,
+    append_archive,
+    locate,
+    opened,
+    read_json,
+    read_member,
+)
+from albert_edge.compression.recipes import LAYOUTS
 from albert_edge.config import TASKS, AlbertConfig
 from albert_edge.errors import BundleError, ConfigError
 
-__all__ = ["FORMAT_VERSION", "LAYOUTS", "Bundle", "model_bytes", "pack", "read"]
+__all__ = ["FORMAT_VERSION", "Bundle", "model_bytes", "pack", "read"]
 
 FORMAT_VERSION = 1
-LAYOUTS = ("loop", "unrolled", "split")
 
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
-_ALIGNMENT = 64  # what `attach_metadata` pads the model to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +42,7 @@ class Bundle:
 
     Attributes:
         task: What the head answers, one of `albert_edge.config.TASKS`.
-        layout: How the layers are laid out, one of `LAYOUTS`.
+        layout: How the layers are laid out, one of `compression.recipes.LAYOUTS`.
         quantize: The recipe's name, such as `int8`.
         seq_len: The number of tokens that every input is padded to, or None for any length.
         config: The model's shape and labels.
@@ -170,7 +177,7 @@ def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
     manifest = read_json(where, archive, _MANIFEST)
     _check_version(where, manifest)
     offset, size = _extent(where, manifest)
-    if min(info.header_offset for info in archive.infolist()) != offset + size + -size % _ALIGNMENT:
+    if min(info.header_offset for info in archive.infolist()) != offset + size + -size % ALIGNMENT:
         raise BundleError(
             f"{where} is damaged: its model has not the size that it was written with."
         )

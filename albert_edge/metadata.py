@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from albert_edge.archive import ALIGNMENT
 from albert_edge.errors import BundleError
 
-__all__ = ["ALIGNMENT", "NAME", "attach_metadata", "build_metadata"]
+__all__ = ["attach_metadata", "build_metadata"]
 
-NAME = b"TFLITE_METADATA"
-# A cache line, and a multiple of the 16 bytes that TFLite's kernels ask of a memory-mapped weight.
-ALIGNMENT = 64
-
+_NAME = b"TFLITE_METADATA"
 _PARSER_VERSION = "1.1.0"  # the oldest that knows tokenizer options
 _INPUTS = {
     "input_ids": ("ids", "Tokenized ids of the input text."),
@@ -98,33 +96,38 @@ def attach_metadata(model: bytes, metadata: bytes) -> tuple[bytes, int]:
             "the model keeps weights outside its flatbuffer; such files are not supported."
         )
     tail = model + bytes(-len(model) % ALIGNMENT)
-    b = flatbuffers.Builder(len(tail) + len(metadata) + 4096)
+    end = len(tail)  # the builder counts offsets from the end
+    b = flatbuffers.Builder(end + len(metadata) + 4096)
     b.CreateByteVector(tail)  # a home for the old bytes; nothing refers to it as a vector
-
-    def within(table: flatbuffers.table.Table) -> int:
-        return len(tail) - int(table.Pos)  # the builder counts from the end
-
-    b.StartVector(1, len(metadata), ALIGNMENT)
-    for byte in reversed(metadata):
-        b.PrependByte(byte)
-    buffer = _table(b, {0: b.EndVector()}, slots=3)
-    buffers = [within(old.Buffers(index)._tab) for index in range(old.BuffersLength())]
+    buffers = [end - old.Buffers(index)._tab.Pos for index in range(old.BuffersLength())]
     entries = [old.Metadata(index) for index in range(old.MetadataLength())]
-    kept = [within(entry._tab) for entry in entries if entry.Name() != NAME]
-    name = b.CreateString(NAME)
-    b.StartObject(2)
-    b.PrependUOffsetTRelativeSlot(0, name, 0)
-    b.PrependUint32Slot(1, len(buffers), 0)
-    kept.append(b.EndObject())
-    replaced = {4: _vector(b, [*buffers, buffer]), 6: _vector(b, kept)}
-    fields = {slot: len(tail) - at for slot, at in _root_offsets(old).items()} | replaced
+    kept = [end - entry._tab.Pos for entry in entries if entry.Name() != _NAME]
+    entry = _metadata_entry(b, buffer=len(buffers))
+    fields = {slot: end - at for slot, at in _root_offsets(old).items()}
+    fields[4] = _vector(b, [*buffers, _buffer(b, metadata)])
+    fields[6] = _vector(b, [*kept, entry])
     b.StartObject(10)
     b.PrependUint32Slot(0, old.Version(), 0)
     for slot, offset in fields.items():
         b.PrependUOffsetTRelativeSlot(slot, offset, 0)
     b.Finish(b.EndObject(), b"TFL3")
     packed = bytes(b.Output())
-    return packed, len(packed) - len(tail)
+    return packed, len(packed) - end
+
+
+def _buffer(b: flatbuffers.Builder, content: bytes) -> int:
+    b.StartVector(1, len(content), ALIGNMENT)
+    for byte in reversed(content):
+        b.PrependByte(byte)
+    return _table(b, {0: b.EndVector()})
+
+
+def _metadata_entry(b: flatbuffers.Builder, *, buffer: int) -> int:
+    name = b.CreateString(_NAME)
+    b.StartObject(2)
+    b.PrependUOffsetTRelativeSlot(0, name, 0)
+    b.PrependUint32Slot(1, buffer, 0)
+    return int(b.EndObject())
 
 
 def _root_offsets(model: schema.Model) -> dict[int, int]:
@@ -184,10 +187,9 @@ def _table(
     b: flatbuffers.Builder,
     offsets: Mapping[int, int],
     kinds: Mapping[int, int] | None = None,
-    slots: int = 8,
 ) -> int:
     # `offsets` and one-byte `kinds` by their slots in the schema; 0 leaves a field out.
-    b.StartObject(slots)
+    b.StartObject(8)  # as many as the largest has; the empty ones at the end take no space
     for slot, offset in offsets.items():
         b.PrependUOffsetTRelativeSlot(slot, offset, 0)
     for slot, kind in (kinds or {}).items():

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from albert_edge.bundle import model_bytes, pack, read
+from albert_edge.compression.recipes import LAYOUTS
+from albert_edge.config import TASKS
 from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime import Model, interpreter, open_model
 
 IDS = [2, 17, 5, 44, 9, 3, 31, 8, 3]
 TYPES = [0, 0, 0, 0, 0, 0, 1, 1, 1]
-TASKS = ("classification", "question-answering", "feature-extraction")
-LAYOUTS = ("loop", "unrolled", "split")
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +56,15 @@ def test_padding_changes_nothing(tiny_tflite: Callable[..., bytes], task: str, l
 
 
 def test_outputs_have_their_names_and_shapes(tiny_tflite: Callable[..., bytes]) -> None:
-    shapes = [
-        {name: values.shape for name, values in open_model(tiny_tflite(task)).run(IDS).items()}
+    shapes = {
+        task: {k: values.shape for k, values in open_model(tiny_tflite(task)).run(IDS).items()}
         for task in TASKS
-    ]
-    assert shapes == [
-        {"logits": (1, 3)},
-        {"start_logits": (1, 9), "end_logits": (1, 9)},
-        {"last_hidden_state": (1, 9, 32), "pooler_output": (1, 32)},
-    ]
+    }
+    assert shapes == {
+        "classification": {"logits": (1, 3)},
+        "question-answering": {"start_logits": (1, 9), "end_logits": (1, 9)},
+        "feature-extraction": {"last_hidden_state": (1, 9, 32), "pooler_output": (1, 32)},
+    }
 
 
 def test_every_length_up_to_the_last_position(tiny: Model) -> None:
