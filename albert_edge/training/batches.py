@@ -40,9 +40,9 @@ def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int)
 
 
 def sample_texts(
-    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int, alpha: float
+    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int, alpha: float, seed: int
 ) -> list[list[int]]:
-    """Encode texts in randomly drawn segmentations, anew at every call.
+    """Encode texts in randomly drawn segmentations, the same ones for the same seed.
 
     Subword regularization (Kudo 2018, arXiv:1804.10959, sec. 3): a segmentation is drawn with a
     probability proportional to its own to the power of `alpha`.
@@ -55,12 +55,14 @@ def sample_texts(
         raise TrainingError("sampling segmentations needs a spiece.model; give --sampling 1.")
     settings = Settings().updated(files["tokenizer_config.json"], where="tokenizer_config.json")
     processor = sentencepiece.SentencePieceProcessor(model_proto=files["spiece.model"])
+    sentencepiece.set_random_generator_seed(seed)
     drawn = processor.encode(
         [preprocess(text, settings).text for text in texts],
         out_type=int,
         enable_sampling=True,
         alpha=alpha,
         nbest_size=-1,  # from all segmentations
+        num_threads=1,  # every thread draws for itself, and texts go to threads by chance
     )
     return [[tokenizer.cls_id, *ids[: max_length - 2], tokenizer.sep_id] for ids in drawn]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import sentencepiece
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.errors import MissingExtraError, TrainingError
@@ -96,7 +95,6 @@ def finetune(
     tokenizer = tokenizer_from_files(start.tokenizer_files)
     random = np.random.default_rng(options.seed)
     tf_keras.utils.set_random_seed(options.seed)
-    sentencepiece.set_random_generator_seed(options.seed)
     trainer = Trainer(start, options=options, class_weights=_balance(data))
     for epoch in range(options.epochs):
         began = time.monotonic()
@@ -162,7 +160,11 @@ def _draw_epoch(
 ) -> list[Batch]:
     if options.sampling < 1:
         sequences = sample_texts(
-            data.texts, tokenizer, max_length=options.max_length, alpha=options.sampling
+            data.texts,
+            tokenizer,
+            max_length=options.max_length,
+            alpha=options.sampling,
+            seed=int(random.integers(1 << 31)),
         )
     else:
         sequences = encode_texts(data.texts, tokenizer, max_length=options.max_length)

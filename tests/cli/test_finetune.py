@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from albert_edge.cli.finetune import command
+
+ROWS = "text\tlabel\n" + "a fine film\t1\na dull film\t0\n" * 8
+SHAPE = {
+    "vocab_size": 40,
+    "embedding_size": 16,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 16,
+}
+
+
+def _albert_edge(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from albert_edge.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+
+
+def test_trains_and_reports(tmp_path: Path) -> None:
+    (tmp_path / "data.tsv").write_text(ROWS)
+    (tmp_path / "shape.json").write_text(json.dumps(SHAPE))
+    done = _albert_edge(
+        *("finetune", "data.tsv", "-o", "model", "--config", "shape.json", "--dev", "data.tsv"),
+        *("--labels", "negative,positive", "--epochs", "2", "--max-length", "16", "--json"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress where there is no terminal, and no chatter of TensorFlow
+    report = json.loads(done.stdout)
+    assert report["labels"] == ["negative", "positive"]
+    assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "spiece.model",
+        "tokenizer_config.json",
+    }
+
+
+def test_bad_data_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "data.tsv").write_text("text\tlabel\na film\t1\n")
+    done = _albert_edge("finetune", "data.tsv", "-o", "model", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "albert-edge: data.tsv: expected two distinct labels or more, got ['1']."
+    ]
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_checkpoint_brings_its_own_shape() -> None:
+    result = CliRunner().invoke(command, ["d.tsv", "-o", "m", "--from", "x", "--config", "c.json"])
+    assert result.exit_code == 2
+    assert "--from brings its own shape" in result.output

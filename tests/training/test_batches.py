@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from albert_edge.tokenizer import Tokenizer
+from albert_edge.training.batches import encode_texts, hide_words, make_batches, sample_texts
+from albert_edge.training.vocabulary import train_vocabulary
+
+TEXTS = [
+    f"{word} " * count + "end" for word in ("alpha", "beta", "gamma") for count in range(1, 20)
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_vocabulary(TEXTS, size=40)
+
+
+def test_every_example_is_in_one_batch_with_its_ids(tokenizer: Tokenizer) -> None:
+    sequences = encode_texts(TEXTS, tokenizer, max_length=32)
+    batches = make_batches(sequences, tokens=64, pad_id=0, random=np.random.default_rng(1))
+    rows = np.concatenate([batch.rows for batch in batches])
+    assert sorted(rows.tolist()) == list(range(len(TEXTS)))
+    for batch in batches:
+        assert batch.input_ids.size <= 64
+        for row, ids, mask in zip(batch.rows, batch.input_ids, batch.attention_mask, strict=True):
+            assert ids[mask == 1].tolist() == sequences[row]
+            assert not ids[mask == 0].any()
+
+
+def test_order_is_kept_without_a_shuffle_and_repeats_with_one(tokenizer: Tokenizer) -> None:
+    sequences = encode_texts(TEXTS, tokenizer, max_length=32)
+
+    def orders(seed: int | None) -> list[list[int]]:
+        random = None if seed is None else np.random.default_rng(seed)
+        made = make_batches(sequences, tokens=64, pad_id=0, random=random)
+        return [batch.rows.tolist() for batch in made]
+
+    assert all(rows == sorted(rows) for rows in orders(None))
+    assert orders(1) == orders(1) != orders(2)
+
+
+def test_a_text_longer_than_a_batch_is_a_batch(tokenizer: Tokenizer) -> None:
+    (batch,) = make_batches([list(range(5, 25))], tokens=8, pad_id=0)
+    assert batch.input_ids.shape == (1, 24)
+
+
+def test_sampling_changes_the_pieces_but_not_the_text(tokenizer: Tokenizer) -> None:
+    best = encode_texts(TEXTS, tokenizer, max_length=128)
+    drawn = sample_texts(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=1)
+    assert drawn != best
+    assert drawn == sample_texts(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=1)
+    assert drawn != sample_texts(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=2)
+    assert [tokenizer.decode(ids) for ids in drawn] == [tokenizer.decode(ids) for ids in best]
+    cut = sample_texts(TEXTS, tokenizer, max_length=5, alpha=0.1, seed=1)
+    assert {len(ids) for ids in cut} <= {3, 4, 5}
+    assert all(ids[0] == tokenizer.cls_id and ids[-1] == tokenizer.sep_id for ids in cut)
+
+
+def test_hiding_spares_the_special_tokens(tokenizer: Tokenizer) -> None:
+    random = np.random.default_rng(0)
+    hidden = hide_words([2, *range(5, 25), 3], tokenizer, share=0.999, random=random)
+    assert hidden == [2, *[4] * 20, 3]
+    assert hide_words([2, 7, 3], tokenizer, share=0.0, random=random) == [2, 7, 3]
