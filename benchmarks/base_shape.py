@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+import albert_edge
 from albert_edge.benchmark.measure import ENGINE, Measurement, interleave, measure, pool
 from albert_edge.benchmark.report import Row, document, make_table, write_document
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
@@ -32,7 +32,8 @@ from benchmarks.litert import ENGINE as BARE
 
 RECIPES, LAYOUTS = ("float32", "float16", "int8"), ("loop", "unrolled", "split")
 T = 128
-BIN = Path(sys.executable).parent
+PEERED, STOCK, FIXED = ("float32", "int8"), "stock", f"loop, {T}"
+COMMAND = Path(sys.executable).with_name("albert-edge")
 REFERENCE = Path(__file__).parent / "reference"
 LOG = Console(stderr=True)
 
@@ -49,15 +50,10 @@ def write_checkpoints(folder: Path) -> dict[int, Path]:
 
 def run(*command: str | Path) -> float:
     """Run a command in a process of its own; return its seconds, start to end."""
+    LOG.print(f"$ {' '.join(map(str, command))}", style="dim", highlight=False, soft_wrap=True)
     start = time.monotonic()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - start
-
-
-def convert(source: Path, path: Path, quantize: str, layout: str, seq_len: str = "any") -> float:
-    """Convert by the command line, as a user does; return its seconds, start to end."""
-    options = ("--quantize", quantize, "--layout", layout, "--seq-len", seq_len, "--force")
-    return run(BIN / "albert-edge", "convert", source, "-o", path, *options)
 
 
 def time_conversions(checkpoints: dict[int, Path], path: Path, rounds: int) -> dict[str, Any]:
@@ -65,7 +61,7 @@ def time_conversions(checkpoints: dict[int, Path], path: Path, rounds: int) -> d
     seconds: dict[int, list[float]] = {depth: [] for depth in checkpoints}
     for _ in range(rounds):
         for depth, source in checkpoints.items():
-            seconds[depth].append(convert(source, path, "int8", "loop"))
+            seconds[depth].append(run(COMMAND, "convert", source, "-o", path, "--force"))
     medians = {depth: float(np.median(taken)) for depth, taken in seconds.items()}
     return {
         **{f"layers_{depth}_s": taken for depth, taken in seconds.items()},
@@ -75,32 +71,28 @@ def time_conversions(checkpoints: dict[int, Path], path: Path, rounds: int) -> d
 
 
 def convert_all(source: Path, folder: Path) -> dict[tuple[str, str], Path]:
-    """Convert every recipe and layout, and by the stock converter what it can make."""
-    paths = {key: folder / f"{'-'.join(key)}.tflite" for key in product(RECIPES, LAYOUTS)}
-    for key, path in paths.items():
-        convert(source, path, *key)
-    for quantize in ("float32", "int8"):
-        path = paths[f"{quantize}, stock", "unrolled"] = folder / f"{quantize}-stock.tflite"
-        run(
-            sys.executable,
-            "-m",
-            "benchmarks.stock",
-            source,
-            "-o",
-            path,
-            "--quantize",
-            quantize,
-            "--seq-len",
-            str(T),
-        )
+    """Convert every recipe and layout; for two recipes also with a fixed length, and as a peer."""
+    model = albert_edge.load_keras(source)
+    paths = {}
+    for name in RECIPES:
+        for layout in (*LAYOUTS, *[FIXED, STOCK] * (name in PEERED)):
+            path = paths[name, layout] = folder / f"{name}-{layout}.tflite".replace(", ", "-")
+            LOG.print(f"making {path.name}", style="dim")
+            if layout == STOCK:
+                stock = (sys.executable, "-m", "benchmarks.stock", source, "-o", path)
+                run(*stock, "--quantize", name, "--seq-len", str(T))
+            elif layout == FIXED:
+                albert_edge.convert(model, quantize=name, layout="loop", seq_len=T).save(path)
+            else:
+                albert_edge.convert(model, quantize=name, layout=layout).save(path)
     return paths
 
 
 def measure_all(paths: dict[tuple[str, str], Path], ids: list[int], rounds: int) -> list[Row]:
     """Measure every file on the same ids, in fresh processes that take turns."""
     takes = [
-        partial(measure, path, input_ids=ids, engine=BARE if "stock" in name else ENGINE)
-        for (name, _), path in paths.items()
+        partial(measure, path, input_ids=ids, engine=BARE if layout == STOCK else ENGINE)
+        for (_, layout), path in paths.items()
     ]
     with LOG.status("Measuring"):
         measurements = interleave(takes, rounds=rounds)
@@ -125,6 +117,7 @@ def compare_lengths(free: Path, fixed: Path, ids: list[int], rounds: int) -> dic
         "fixed_ms": other.latency_ms,
         "ratio_of_medians": one.latency_ms / other.latency_ms,
         "ratio_of_minima": one.min_ms / other.min_ms,
+        "ratio_of_cpu": one.cpu_ms / other.cpu_ms,
         "median_of_ratios": float(np.median([a.latency_ms / b.latency_ms for a, b in pairs])),
     }
 
@@ -136,12 +129,10 @@ def measure_base_shape(folder: Path, *, quick: bool) -> dict[str, Any]:
     conversion = time_conversions(checkpoints, folder / "timed.tflite", 1 if quick else 3)
     paths = convert_all(checkpoints[12], folder)
     rows = measure_all(paths, ids, 1 if quick else 5)
-    lengths = {}
-    for quantize in ("float32", "int8"):
-        fixed = folder / f"{quantize}-fixed.tflite"
-        convert(checkpoints[12], fixed, quantize, "loop", str(T))
-        free = paths[quantize, "loop"]
-        lengths[quantize] = compare_lengths(free, fixed, ids, 2 if quick else 20)
+    lengths = {
+        name: compare_lengths(paths[name, "loop"], paths[name, FIXED], ids, 2 if quick else 20)
+        for name in PEERED
+    }
     LOG.print(make_table(rows, title=f"ALBERT-base shape, random weights, {T} tokens, 1 thread"))
     duplication = {
         " ".join(key): inspect(path)["weights"]["duplication"] for key, path in paths.items()

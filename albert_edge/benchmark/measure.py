@@ -48,6 +48,8 @@ class Measurement:
         load_ms: Opening the file.
         first_ms: The first inference, in which the runtime allocates and packs.
         samples_ns: Every warm inference in turn, its outputs read back.
+        cpu_samples_ns: The processor time that each of them took, over all threads.  On one thread
+            it equals the latency, unless something else was using the processor.
         empty_rss_bytes: Resident memory of the empty process.
         model_rss_bytes: Resident memory after the first inference, over the empty process.
         model_anonymous_bytes: The part of it that only swap could free.
@@ -68,6 +70,7 @@ class Measurement:
     load_ms: float
     first_ms: float
     samples_ns: tuple[int, ...]
+    cpu_samples_ns: tuple[int, ...]
     empty_rss_bytes: int | None
     model_rss_bytes: int | None
     model_anonymous_bytes: int | None
@@ -79,6 +82,11 @@ class Measurement:
     def latency_ms(self) -> float:
         """The median of the warm inferences."""
         return float(np.median(self.samples_ns)) / 1e6
+
+    @property
+    def cpu_ms(self) -> float:
+        """The median of the processor time of the warm inferences."""
+        return float(np.median(self.cpu_samples_ns)) / 1e6
 
     @property
     def min_ms(self) -> float:
@@ -141,6 +149,7 @@ def measure(
         threads=threads,
         input_ids=tuple(answer.pop("input_ids")),
         samples_ns=tuple(answer.pop("samples_ns")),
+        cpu_samples_ns=tuple(answer.pop("cpu_samples_ns")),
         outputs=_decode(answer.pop("outputs")),
         **times,
         **answer,
@@ -175,7 +184,7 @@ def pool(rounds: Sequence[Measurement]) -> Measurement:
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(Measurement):
         values = [getattr(one, field.name) for one in rounds]
-        if field.name == "samples_ns":
+        if field.name.endswith("samples_ns"):
             fields[field.name] = tuple(sample for samples in values for sample in samples)
         elif field.name.endswith("_ms"):
             fields[field.name] = float(np.median(values))

@@ -10,7 +10,7 @@ import json
 import os
 import pkgutil
 import sys
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any
 
 from albert_edge.benchmark.memory import Memory, read_memory, read_peak_bytes, reset_peak
@@ -44,7 +44,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
         "import_ns": import_ns,
         "load_ns": load_ns,
         "first_ns": first_ns,
-        "samples_ns": _warm_samples(job, model, input_ids),
+        **_warm_samples(job, model, input_ids),
         **_memory_fields(empty, running),
         "peak_rss_bytes": read_peak_bytes() if peak_known else None,
         "input_ids": input_ids[0].tolist(),
@@ -53,16 +53,18 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _warm_samples(job: dict[str, Any], model: Any, input_ids: Any) -> list[int]:
+def _warm_samples(job: dict[str, Any], model: Any, input_ids: Any) -> dict[str, list[int]]:
     for _ in range(job["warmup"]):
         model.run(input_ids)
     samples: list[int] = []
+    cpu_samples: list[int] = []
     deadline = perf_counter_ns() + int(job["min_time_s"] * 1e9)
     while len(samples) < job["runs"] or perf_counter_ns() < deadline:
-        start = perf_counter_ns()
+        cpu_start, start = process_time_ns(), perf_counter_ns()
         model.run(input_ids)  # returns arrays of its own: the outputs have been read back
         samples.append(perf_counter_ns() - start)
-    return samples
+        cpu_samples.append(process_time_ns() - cpu_start)
+    return {"samples_ns": samples, "cpu_samples_ns": cpu_samples}
 
 
 def _input_ids(job: dict[str, Any], model: Any) -> Any:

@@ -1,0 +1,198 @@
+"""`albert_edge.benchmark.measure`, with real models in real processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from albert_edge.benchmark.measure import Measurement, interleave, measure, pool
+from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
+from albert_edge.runtime import open_model
+
+BRIEF = {"runs": 1, "warmup": 0, "min_time_s": 0}
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is resident")
+
+
+def test_a_measurement_describes_the_file(measurement: Measurement, tiny_file: Path) -> None:
+    assert measurement.size_bytes == tiny_file.stat().st_size
+    assert (measurement.task, measurement.quantize) == ("classification", "float32")
+    assert (measurement.layout, measurement.threads) == ("loop", 1)
+
+
+def test_the_other_process_answers_as_this_one_does(
+    measurement: Measurement, tiny_file: Path
+) -> None:
+    here = open_model(tiny_file).run(measurement.input_ids)
+    assert measurement.outputs.keys() == here.keys() == {"logits"}
+    np.testing.assert_array_equal(measurement.outputs["logits"], here["logits"])
+
+
+def test_random_ids_are_ordinary_tokens_and_always_the_same(
+    measurement: Measurement, tiny_file: Path
+) -> None:
+    assert len(measurement.input_ids) == 16
+    assert all(5 <= token < 60 for token in measurement.input_ids)
+    assert measure(tiny_file, seq_len=16, **BRIEF).input_ids == measurement.input_ids
+
+
+def test_given_ids_are_used(tiny_file: Path) -> None:
+    given = (2, 7, 9, 3)
+    measured = measure(tiny_file, input_ids=given, **BRIEF)
+    assert measured.input_ids == given
+    here = open_model(tiny_file).run(given)
+    np.testing.assert_array_equal(measured.outputs["logits"], here["logits"])
+
+
+def test_every_sample_is_kept_and_summed_up(measurement: Measurement) -> None:
+    samples = sorted(measurement.samples_ns)
+    assert len(samples) == len(measurement.cpu_samples_ns) == 30
+    assert samples[0] > 0
+    assert measurement.min_ms == samples[0] / 1e6
+    assert measurement.latency_ms == (samples[14] + samples[15]) / 2e6
+    assert measurement.percentile_ms(90) == samples[26] / 1e6  # 27 of 30 do not exceed it
+    assert measurement.percentile_ms(99) == samples[29] / 1e6
+    assert min(measurement.import_ms, measurement.load_ms, measurement.first_ms) > 0
+
+
+def test_timing_goes_on_for_the_least_time(tiny_file: Path) -> None:
+    measured = measure(tiny_file, seq_len=4, runs=1, warmup=0, min_time_s=0.2)
+    assert len(measured.samples_ns) > 1
+    # What is between two samples is some microseconds; the deadline is seen only after a sample.
+    assert sum(measured.samples_ns) > 0.1e9
+
+
+@linux
+def test_memory_adds_up(measurement: Measurement) -> None:
+    parts = measurement.model_anonymous_bytes + measurement.model_file_bytes
+    assert measurement.model_rss_bytes == parts
+    assert measurement.peak_rss_bytes > measurement.empty_rss_bytes > 10e6  # CPython and NumPy
+
+
+@linux
+def test_memory_shows_that_a_loop_packs_a_shared_layer_once(
+    tiny_tflite: Callable[..., bytes], tmp_path: Path
+) -> None:
+    shape = {"hidden_size": 128, "intermediate_size": 1024, "num_hidden_layers": 12}
+    measured = {}
+    for layout in ("loop", "unrolled"):
+        path = tmp_path / f"{layout}.tflite"
+        path.write_bytes(tiny_tflite(layout=layout, **shape))
+        measured[layout] = measure(path, seq_len=8, **BRIEF).model_anonymous_bytes
+    layer_bytes = 4 * (4 * 128 * 128 + 2 * 128 * 1024)
+    # The unrolled file packs it 11 times more; 8 leaves room for all else.
+    assert measured["unrolled"] - measured["loop"] > 8 * layer_bytes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "missing.tflite"), (b"\xff\xd8\xff\xe0JFIF" * 9, "missing.tflite")],
+    ids=["missing", "a JPEG"],
+)
+def test_a_bad_file_is_the_error_that_it_is_here(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "missing.tflite"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BundleError, match=message) as there:
+        measure(path, **BRIEF)
+    with pytest.raises(BundleError) as here:
+        open_model(path)
+    assert str(there.value) == str(here.value)
+
+
+def test_too_many_tokens_are_an_input_error(tiny_file: Path) -> None:
+    with pytest.raises(InputError, match="41 tokens are too many"):
+        measure(tiny_file, seq_len=41, **BRIEF)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"seq_len": 0}, "seq_len must be at least 1"),
+        ({"runs": 0}, "runs must be at least 1"),
+        ({"warmup": -1}, "warmup must be at least 0"),
+        ({"min_time_s": -0.5}, "min_time_s must be at least 0"),
+    ],
+)
+def test_options_out_of_range(options: dict[str, float], message: str, tiny_file: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        measure(tiny_file, **options)
+
+
+def test_a_process_that_takes_too_long_is_given_up(tiny_file: Path) -> None:
+    with pytest.raises(DeviceError, match=r"took over 0\.01 s"):
+        measure(tiny_file, timeout_s=0.01)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """A function that makes an engine whose `open_model` has the given body."""
+
+    def make(body: str) -> str:
+        source = (
+            f"import albert_edge.runtime as ours\ndef open_model(path, *, threads):\n    {body}\n"
+        )
+        (tmp_path / "engine_under_test.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        return "engine_under_test:open_model"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
+        ("raise RuntimeError('out of ' + 'luck')", "(?s)exit code 1.*RuntimeError: out of luck"),
+        ("raise SystemExit(7)", "exit code 7; it wrote nothing"),
+    ],
+)
+def test_a_process_that_dies_says_how(
+    body: str, message: str, engine: Callable[[str], str], tiny_file: Path
+) -> None:
+    with pytest.raises(DeviceError, match=message):
+        measure(tiny_file, engine=engine(body))
+
+
+def test_an_engine_that_prints_does_no_harm(
+    engine: Callable[[str], str], tiny_file: Path, measurement: Measurement
+) -> None:
+    chatty = engine("print('{}', flush=True); return ours.open_model(path, threads=threads)")
+    measured = measure(tiny_file, engine=chatty, seq_len=16, **BRIEF)
+    np.testing.assert_array_equal(measured.outputs["logits"], measurement.outputs["logits"])
+
+
+def test_rounds_take_turns_and_are_pooled(tiny_file: Path) -> None:
+    order = []
+
+    def take(length: int) -> Measurement:
+        order.append(length)
+        return measure(tiny_file, seq_len=length, runs=3, warmup=0, min_time_s=0)
+
+    done: list[None] = []
+    taken = interleave(
+        [lambda: take(4), lambda: take(8)], rounds=2, on_done=lambda: done.append(None)
+    )
+    assert order == [4, 8, 4, 8]
+    assert len(done) == 4
+    assert [len(one.input_ids) for one in taken] == [4, 8]
+    assert [len(one.samples_ns) for one in taken] == [6, 6]
+
+
+def test_pooling_keeps_samples_and_takes_medians(measurement: Measurement) -> None:
+    import dataclasses
+
+    rounds = [
+        dataclasses.replace(measurement, samples_ns=(n,), load_ms=n, model_rss_bytes=10 * n)
+        for n in (5, 1, 3)
+    ]
+    pooled = pool(rounds)
+    assert (pooled.samples_ns, pooled.load_ms, pooled.model_rss_bytes) == ((5, 1, 3), 3.0, 30)
+    unknown = dataclasses.replace(measurement, model_rss_bytes=None)
+    assert pool([unknown, unknown]).model_rss_bytes is None
