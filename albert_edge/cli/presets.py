@@ -22,6 +22,10 @@ def command(as_json: bool) -> None:
 
     Parameters are those of the encoder and its pooler.  Unshared is the same encoder with a layer
     of its own for every pass and embeddings as wide as the encoder: BERT's.
+
+    \b
+    albert-edge presets
+    albert-edge presets --json
     """
     rows = [_describe(name) for name in PRESETS]
     if as_json:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from albert_edge.compression.recipes import check_layout
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
 from albert_edge.lite.flatbuffer import pack, parse, schema, tensor_bytes
-from albert_edge.lite.pieces import Pieces
+
+if TYPE_CHECKING:
+    from albert_edge.lite.pieces import Pieces
 
 __all__ = ["link"]
 

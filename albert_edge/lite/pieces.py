@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+# First, for its clear error where TensorFlow is missing.
+from albert_edge.modeling import Albert  # isort: skip
 import tensorflow as tf
 
 from albert_edge.compression.recipes import Recipe
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
-from albert_edge.modeling import Albert
 from albert_edge.modeling.encoder import MASKED
 from albert_edge.modeling.variables import activation, tensors
 
