@@ -17,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AlbertConfig,
+    AlbertForMaskedLM,
     AlbertForPreTraining,
     AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
+    AlbertForTokenClassification,
     AlbertModel,
 )
 
@@ -73,6 +76,36 @@ CASES = {
     ),
     "no_pooler_features": (AlbertModel, {}),
     "pretraining_features": (AlbertForPreTraining, {}),
+    "groups_of_two_tags": (
+        AlbertForTokenClassification,
+        {
+            "id2label": dict(enumerate(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))),
+            "num_hidden_groups": 2,
+            "inner_group_num": 2,
+        },
+    ),
+    "gelu_masks": (AlbertForMaskedLM, {"hidden_act": "gelu"}),
+    "groups_of_two_masks": (
+        AlbertForMaskedLM,
+        {"num_hidden_groups": 2, "inner_group_num": 2, "hidden_act": "relu"},
+    ),
+    "stored_decoder_masks": (AlbertForMaskedLM, {"vocab_size": 41}),
+    "three_groups_pretraining": (
+        AlbertForPreTraining,
+        {"num_hidden_groups": 3, "num_hidden_layers": 5},
+    ),
+    "square_pretraining": (AlbertForPreTraining, {"embedding_size": 24}),
+    "regression_classification": (
+        AlbertForSequenceClassification,
+        {"num_labels": 1, "problem_type": "regression"},
+    ),
+    "multi_label_classification": (
+        AlbertForSequenceClassification,
+        {
+            "id2label": dict(enumerate(("cheap", "fast", "good", "old"))),
+            "problem_type": "multi_label_classification",
+        },
+    ),
 }
 
 
@@ -86,6 +119,20 @@ def scramble(model: torch.nn.Module) -> None:
                 values.normal_(0.0, 1.0 / values.shape[1] ** 0.5)
             else:
                 values.normal_(0.0, 0.2)
+
+
+def with_stored_decoder(folder: Path, kind: type[torch.nn.Module]) -> torch.nn.Module:
+    """Store the tied decoder too, as old versions did, and read the model again.
+
+    The bias is stored twice with different values, as a version that added both left it: what
+    the model answers tells which of them counts.
+    """
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["predictions.decoder.weight"] = tensors["albert.embeddings.word_embeddings.weight"] + 0
+    tensors["predictions.decoder.bias"] = tensors["predictions.bias"].flip(0) * 1
+    save_file(tensors, path, metadata={"format": "pt"})
+    return kind.from_pretrained(folder).eval()
 
 
 def inputs(config: AlbertConfig, random: np.random.Generator) -> dict[str, dict[str, np.ndarray]]:
@@ -116,7 +163,9 @@ def main() -> None:
         model = kind(config, **options).eval()
         scramble(model)
         model.save_pretrained(HERE / name)
-        answering = model.albert if kind is AlbertForPreTraining else model
+        if name.startswith("stored_decoder"):
+            model = with_stored_decoder(HERE / name, kind)
+        answering = model.albert if name == "pretraining_features" else model
         golden = {}
         for case, arrays in inputs(config, np.random.default_rng(seed)).items():
             with torch.no_grad():
