@@ -12,11 +12,21 @@ from typing import Any
 
 from albert_edge.errors import ConfigError
 
-__all__ = ["ACTIVATIONS", "PRESETS", "TASKS", "AlbertConfig", "preset"]
+__all__ = ["ACTIVATIONS", "PRESETS", "PROBLEMS", "TASKS", "AlbertConfig", "preset"]
 
 # `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
-TASKS = ("feature-extraction", "classification", "question-answering")
+TASKS = (
+    "feature-extraction",
+    "classification",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+    "sentence-order",
+    "pretraining",
+)
+# What the logits of a classification are: one of several labels, any number of them, or numbers.
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 _POSITIVE = (
     "vocab_size",
@@ -76,6 +86,7 @@ class AlbertConfig:
     bos_token_id: int = 2
     eos_token_id: int = 3
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
+    problem_type: str | None = None
 
     def __post_init__(self) -> None:
         for name in (*_POSITIVE, *_TOKENS):
@@ -111,11 +122,23 @@ class AlbertConfig:
             raise ConfigError(f"labels must be a tuple of strings, not {self.labels!r}.")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ConfigError(f"labels must be distinct and at least one: {list(self.labels)}.")
+        if self.problem_type not in (None, *PROBLEMS):
+            raise ConfigError(
+                f"problem_type {self.problem_type!r} is not one of {', '.join(PROBLEMS)}."
+            )
 
     @property
     def num_labels(self) -> int:
         """The number of classes of a classification head."""
         return len(self.labels)
+
+    @property
+    def problem(self) -> str:
+        """What a classification answers, one of `PROBLEMS`.
+
+        Without a `problem_type`, one label alone is a number, as Hugging Face trains it.
+        """
+        return self.problem_type or PROBLEMS[2 if self.num_labels == 1 else 0]
 
     @property
     def head_size(self) -> int:
@@ -205,7 +228,11 @@ class AlbertConfig:
 
     def to_huggingface(self) -> dict[str, Any]:
         """Return the content of a Hugging Face `config.json`."""
-        values = {key: value for key, value in self.to_dict().items() if key != "labels"}
+        values = {
+            key: value
+            for key, value in self.to_dict().items()
+            if key != "labels" and value is not None
+        }
         names = {str(index): label for index, label in enumerate(self.labels)}
         ids = {label: index for index, label in enumerate(self.labels)}
         return {"model_type": "albert", **values, "id2label": names, "label2id": ids}
