@@ -24,8 +24,9 @@ class Checkpoint:
         tokenizer_files: The tokenizer's files by name, as found; empty when there are none.
         source: What was read, for people: a directory's own name without the path to it, or a
             preset's name and that its weights are random.
-        sha256: The hexadecimal digest of the weights file; empty when there is no file.
+        sha256: The hexadecimal digest of the weights' files; empty when there are none.
         left_out: The tensors in the file that the task has no place for, by the file's names.
+        notes: What was understood that the files do not say outright, for people.
     """
 
     config: AlbertConfig
@@ -35,6 +36,7 @@ class Checkpoint:
     source: str = ""
     sha256: str = ""
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:

@@ -7,12 +7,21 @@ the same for every task; each task adds its head's tensors.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from albert_edge.config import AlbertConfig
 
-__all__ = ["TensorName", "tensor_names"]
+__all__ = ["Spelling", "TensorName", "tensor_names"]
 
-_ATTENTION = {"query": "query", "key": "key", "value": "value", "output": "dense"}
+Spelling = Literal["name", "huggingface", "tensorflow1"]  # the attributes of `TensorName`
+
+# Ours → Hugging Face's, Google's.
+_ATTENTION = {
+    "query": ("query", "self/query"),
+    "key": ("key", "self/key"),
+    "value": ("value", "self/value"),
+    "output": ("dense", "output/dense"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +33,22 @@ class TensorName:
         shape: The canonical shape; kernels are [inputs, outputs].
         huggingface: The name in a Hugging Face checkpoint.
         transposed: Whether Hugging Face stores the transpose (torch's [outputs, inputs]).
+        tensorflow1: The name in a checkpoint of Google's ALBERT; empty when it has no such tensor.
     """
 
     name: str
     shape: tuple[int, ...]
     huggingface: str
     transposed: bool = False
+    tensorflow1: str = ""
+
+    def stored(self, spelling: Spelling) -> tuple[str, bool]:
+        """Return the name in a format, and whether the format stores the transpose."""
+        if spelling == "huggingface":
+            return self.huggingface, self.transposed
+        if spelling == "tensorflow1":  # kernels as here, except in the heads that BERT had too
+            return self.tensorflow1, self.tensorflow1.endswith("output_weights")
+        return self.name, False
 
 
 def tensor_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[TensorName]:
@@ -47,17 +66,25 @@ def tensor_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> lis
     return [*names, *_head(config, task, pooler)]
 
 
-def _dense(name: str, inputs: int, outputs: int, huggingface: str) -> list[TensorName]:
+def _dense(
+    name: str, inputs: int, outputs: int, huggingface: str, tensorflow1: str
+) -> list[TensorName]:
+    kernel, bias = f"{tensorflow1}/kernel", f"{tensorflow1}/bias"
+    if tensorflow1.endswith("output_"):
+        kernel, bias = f"{tensorflow1}weights", f"{tensorflow1}bias"
+    shape = (inputs, outputs)
     return [
-        TensorName(f"{name}/kernel", (inputs, outputs), f"{huggingface}.weight", transposed=True),
-        TensorName(f"{name}/bias", (outputs,), f"{huggingface}.bias"),
+        TensorName(f"{name}/kernel", shape, f"{huggingface}.weight", True, kernel),
+        TensorName(f"{name}/bias", (outputs,), f"{huggingface}.bias", False, bias),
     ]
 
 
-def _norm(name: str, size: int, huggingface: str) -> list[TensorName]:
+def _norm(name: str, size: int, huggingface: str, tensorflow1: str) -> list[TensorName]:
     return [
-        TensorName(f"{name}/gamma", (size,), f"{huggingface}.weight"),
-        TensorName(f"{name}/beta", (size,), f"{huggingface}.bias"),
+        TensorName(
+            f"{name}/{ours}", (size,), f"{huggingface}.{theirs}", False, f"{tensorflow1}/{ours}"
+        )
+        for ours, theirs in (("gamma", "weight"), ("beta", "bias"))
     ]
 
 
@@ -70,15 +97,26 @@ def _embeddings(config: AlbertConfig) -> list[TensorName]:
     }
     return [
         *(
-            TensorName(f"embeddings/{name}", (count, size), f"albert.embeddings.{name}.weight")
+            TensorName(
+                f"embeddings/{name}",
+                (count, size),
+                f"albert.embeddings.{name}.weight",
+                tensorflow1=f"bert/embeddings/{name}",
+            )
             for name, count in rows.items()
         ),
-        *_norm("embeddings/layer_norm", size, "albert.embeddings.LayerNorm"),
+        *_norm(
+            "embeddings/layer_norm",
+            size,
+            "albert.embeddings.LayerNorm",
+            "bert/embeddings/LayerNorm",
+        ),
         *_dense(
             "embeddings/projection",
             size,
             config.hidden_size,
             "albert.encoder.embedding_hidden_mapping_in",
+            "bert/encoder/embedding_hidden_mapping_in",
         ),
     ]
 
@@ -86,26 +124,40 @@ def _embeddings(config: AlbertConfig) -> list[TensorName]:
 def _layer(config: AlbertConfig, group: int, layer: int) -> list[TensorName]:
     width, inner = config.hidden_size, config.intermediate_size
     ours = f"encoder/group_{group}/layer_{layer}"
-    theirs = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{layer}"
-    names = []
-    for part, their_part in _ATTENTION.items():
-        names += _dense(
-            f"{ours}/attention/{part}", width, width, f"{theirs}.attention.{their_part}"
+    torch = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{layer}"
+    google = f"bert/encoder/transformer/group_{group}/inner_group_{layer}"
+    ffn = f"{google}/ffn_1/intermediate"
+    attention = [
+        tensor
+        for part, (theirs, googles) in _ATTENTION.items()
+        for tensor in _dense(
+            f"{ours}/attention/{part}",
+            width,
+            width,
+            f"{torch}.attention.{theirs}",
+            f"{google}/attention_1/{googles}",
         )
+    ]
+    norms = f"{torch}.attention.LayerNorm", f"{google}/LayerNorm"
     return [
-        *names,
-        *_norm(f"{ours}/attention/layer_norm", width, f"{theirs}.attention.LayerNorm"),
-        *_dense(f"{ours}/ffn/intermediate", width, inner, f"{theirs}.ffn"),
-        *_dense(f"{ours}/ffn/output", inner, width, f"{theirs}.ffn_output"),
-        *_norm(f"{ours}/ffn/layer_norm", width, f"{theirs}.full_layer_layer_norm"),
+        *attention,
+        *_norm(f"{ours}/attention/layer_norm", width, *norms),
+        *_dense(f"{ours}/ffn/intermediate", width, inner, f"{torch}.ffn", f"{ffn}/dense"),
+        *_dense(f"{ours}/ffn/output", inner, width, f"{torch}.ffn_output", f"{ffn}/output/dense"),
+        *_norm(
+            f"{ours}/ffn/layer_norm",
+            width,
+            f"{torch}.full_layer_layer_norm",
+            f"{google}/LayerNorm_1",
+        ),
     ]
 
 
 def _head(config: AlbertConfig, task: str, pooler: bool) -> list[TensorName]:
     width = config.hidden_size
     if task == "question-answering":
-        return _dense("qa_outputs", width, 2, "qa_outputs")
-    pooled = _dense("pooler", width, width, "albert.pooler")
+        return _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_")
+    pooled = _dense("pooler", width, width, "albert.pooler", "bert/pooler/dense")
     if task == "classification":
-        return [*pooled, *_dense("classifier", width, config.num_labels, "classifier")]
+        return [*pooled, *_dense("classifier", width, config.num_labels, "classifier", "output_")]
     return pooled if pooler else []

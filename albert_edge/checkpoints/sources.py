@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.huggingface import read_huggingface
+from albert_edge.checkpoints.huggingface import find_huggingface
 from albert_edge.checkpoints.initial import initial_tensors
+from albert_edge.checkpoints.places import make_checkpoint
 from albert_edge.config import PRESETS, TASKS
 from albert_edge.errors import CheckpointError, ConfigError
 
@@ -17,7 +18,9 @@ __all__ = ["read_checkpoint"]
 _EMBEDDED = Path(__file__).parent.parent / "models" / "sentiment"
 
 
-def read_checkpoint(source: str | os.PathLike[str], *, task: str = "auto") -> Checkpoint:
+def read_checkpoint(
+    source: str | os.PathLike[str], *, task: str = "auto", allow_nan: bool = False
+) -> Checkpoint:
     """Read the weights that `source` names.
 
     Args:
@@ -26,6 +29,7 @@ def read_checkpoint(source: str | os.PathLike[str], *, task: str = "auto") -> Ch
             random weights, the same ones every time.  A directory that exists is always read as a
             directory, whatever its name.
         task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
+        allow_nan: Whether weights may be NaN or infinite.
 
     Raises:
         CheckpointError: There is no such source, it is damaged, or it lacks the task's head.
@@ -40,9 +44,9 @@ def read_checkpoint(source: str | os.PathLike[str], *, task: str = "auto") -> Ch
         raise ConfigError(f"unknown task {task!r}; choose from {', '.join(TASKS)}, auto.")
     name = os.fspath(source)
     if os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises on names that are too long)
-        return read_huggingface(Path(name), task=task)
+        return _read_directory(Path(name), task, allow_nan)
     if name == "default":
-        return dataclasses.replace(read_huggingface(_EMBEDDED, task=task), source="default")
+        return dataclasses.replace(_read_directory(_EMBEDDED, task, allow_nan), source="default")
     if name in PRESETS:
         return _random_checkpoint(name, TASKS[0] if task == "auto" else task)
     what = "a file, and a checkpoint is" if os.path.isfile(name) else "not"  # noqa: PTH113
@@ -51,6 +55,13 @@ def read_checkpoint(source: str | os.PathLike[str], *, task: str = "auto") -> Ch
         "and model.safetensors (a model of the Hub has to be downloaded first), 'default' for the "
         f"embedded model, or, with random weights, one of {', '.join(PRESETS)}."
     )
+
+
+def _read_directory(directory: Path, task: str, allow_nan: bool) -> Checkpoint:
+    try:
+        return make_checkpoint(find_huggingface(directory), task=task, allow_nan=allow_nan)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {error.filename}: {error.strerror}.") from error
 
 
 def _random_checkpoint(name: str, task: str) -> Checkpoint:

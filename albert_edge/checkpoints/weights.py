@@ -1,108 +1,57 @@
-"""A safetensors file: what is in it, and its values as float32."""
+"""A file of weights, recognized by its content; or its shards, by their index."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numpy as np
+from albert_edge.checkpoints.folder import member, read_json
+from albert_edge.checkpoints.safetensors import open_safetensors
+from albert_edge.checkpoints.store import Store
+from albert_edge.errors import CheckpointError
 
-from albert_edge.errors import CheckpointError, MissingExtraError
+__all__ = ["open_weights"]
 
-__all__ = ["file_sha256", "pack_tensors", "read_header", "read_tensors"]
-
-# The types that float32 holds exactly.
-_EXACT = ("F32", "F16", "BF16")
+_INDEX = ".index.json"
 
 
-def read_header(path: Path) -> dict[str, tuple[int, ...]]:
-    """Read the names and shapes in a safetensors file; no values yet.
+def open_weights(path: Path) -> Store:
+    """Open a file of weights of any kind that Hugging Face's libraries write.
 
-    Raises:
-        CheckpointError: The file is unreadable, truncated, or not safetensors.
-        MissingExtraError: safetensors is not installed.
-    """
-    with _open(path) as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-
-
-def read_tensors(path: Path, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Read tensors one at a time, so that a large file is never in memory twice.
-
-    Yields:
-        A name and its values, float32; float16 and bfloat16 are widened, which is exact.
+    Args:
+        path: The weights, or the `.index.json` that tells which shard holds which tensor.
 
     Raises:
-        CheckpointError: A tensor is of another type, or holds NaN or infinity; the message lists
-            every such tensor.
-        MissingExtraError: safetensors is not installed, or ml_dtypes and the file has bfloat16.
+        CheckpointError: A file is missing, damaged, foreign or dangerous.
+        MissingExtraError: What reads this kind is not installed.
     """
-    with _open(path) as file:
-        names = list(names)
-        kinds = {name: file.get_slice(name).get_dtype() for name in names}
-        if foreign := [f"{name} is {kind}" for name, kind in kinds.items() if kind not in _EXACT]:
-            raise CheckpointError(
-                f"{path}: weights must be of type {', '.join(_EXACT)}: {'; '.join(foreign)}. "
-                "Save the checkpoint in float32."
-            )
-        if "BF16" in kinds.values():
-            _register_bfloat16()
-        broken = []
-        for name in names:
-            values = file.get_tensor(name).astype(np.float32, copy=False)
-            if not np.isfinite(values).all():
-                broken.append(name)
-            yield name, values
-        if broken:
-            raise CheckpointError(
-                f"{path}: NaN or infinity in {', '.join(broken)}; the training that made this "
-                "checkpoint diverged, or the file is damaged."
-            )
+    return _open_shards(path) if path.name.endswith(_INDEX) else _open_file(path)
 
 
-def pack_tensors(tensors: dict[str, np.ndarray]) -> bytes:
-    """Return the bytes of a safetensors file; the same tensors give the same bytes."""
-    contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    # transformers wants to be told that the tensors are in torch's layout.
-    blob: bytes = _safetensors().numpy.save(contiguous, metadata={"format": "pt"})
-    return blob
+def _open_file(path: Path) -> Store:
+    return open_safetensors(path)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _safetensors() -> ModuleType:
-    try:
-        import safetensors.numpy
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("safetensors", "convert") from error
-    return safetensors
-
-
-def _register_bfloat16() -> None:
-    try:
-        import ml_dtypes  # noqa: F401 (numpy knows bfloat16 once this is imported)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("ml_dtypes", "convert") from error
-
-
-def _open(path: Path) -> Any:
-    module = _safetensors()
-    try:
-        return module.safe_open(path, framework="numpy")
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error}.") from error
-    except module.SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}); it is damaged, cut short, or of "
-            "another format. Download or save it again."
-        ) from error
+def _open_shards(index: Path) -> Store:
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError(f"{index} has no weight_map, which tells the shard of each tensor.")
+    places = {name: str(shard) for name, shard in places.items()}
+    shards = sorted(set(places.values()))
+    # Every name is looked at before any file is opened.
+    paths = [member(index.parent, name, where=index) for name in shards]
+    stores = dict(zip(shards, map(_open_file, paths), strict=True))
+    tensors = {name: tensor for store in stores.values() for name, tensor in store.tensors.items()}
+    problems = [
+        f"{name} should be in {shard} and is not"
+        for name, shard in places.items()
+        if name not in stores[shard].tensors
+    ]
+    problems += [
+        f"{name} is in {shard}, where it should not be"
+        for shard, store in stores.items()
+        for name in store.tensors
+        if places.get(name) != shard
+    ]
+    if problems:
+        raise CheckpointError(f"{index} and the shards disagree: {'; '.join(problems)}.")
+    return Store(index, (index, *paths), tensors)

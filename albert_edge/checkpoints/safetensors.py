@@ -1,0 +1,74 @@
+"""A safetensors file: what is in it, and one written anew."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from albert_edge.checkpoints.store import Store, Stored, require_bfloat16
+from albert_edge.errors import CheckpointError, MissingExtraError
+
+__all__ = ["open_safetensors", "pack_tensors"]
+
+_KINDS = {
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    "BF16": "bfloat16",
+}
+
+
+def open_safetensors(path: Path) -> Store:
+    """Read the names, types and shapes in a safetensors file; no values yet.
+
+    Raises:
+        CheckpointError: The file is unreadable, truncated, or not safetensors.
+        MissingExtraError: safetensors is not installed.
+    """
+    tensors = {}
+    with _open(path) as file:
+        for name in file.keys():  # noqa: SIM118
+            part = file.get_slice(name)
+            kind = _KINDS.get(part.get_dtype(), part.get_dtype())
+            tensors[name] = Stored(tuple(part.get_shape()), kind, partial(_read, path, name, kind))
+    return Store(path, (path,), tensors)
+
+
+def pack_tensors(tensors: dict[str, np.ndarray]) -> bytes:
+    """Return the bytes of a safetensors file; the same tensors give the same bytes."""
+    contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    # transformers wants to be told that the tensors are in torch's layout.
+    blob: bytes = _safetensors().numpy.save(contiguous, metadata={"format": "pt"})
+    return blob
+
+
+def _read(path: Path, name: str, kind: str) -> np.ndarray:
+    if kind == "bfloat16":
+        require_bfloat16()
+    with _open(path) as file:
+        values: np.ndarray = file.get_tensor(name)
+    return values
+
+
+def _safetensors() -> ModuleType:
+    try:
+        import safetensors.numpy
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("safetensors", "convert") from error
+    return safetensors
+
+
+def _open(path: Path) -> Any:
+    module = _safetensors()
+    try:
+        return module.safe_open(path, framework="numpy")
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error}.") from error
+    except module.SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}); it is damaged, cut short, or of "
+            "another format. Download or save it again."
+        ) from error
