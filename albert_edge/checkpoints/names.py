@@ -11,7 +11,7 @@ from typing import Literal
 
 from albert_edge.config import AlbertConfig
 
-__all__ = ["Spelling", "TensorName", "tensor_names"]
+__all__ = ["Spelling", "TensorName", "head_names", "tensor_names"]
 
 Spelling = Literal["name", "huggingface", "tensorflow1"]  # the attributes of `TensorName`
 
@@ -63,7 +63,33 @@ def tensor_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> lis
     for group in range(config.num_hidden_groups):
         for layer in range(config.inner_group_num):
             names += _layer(config, group, layer)
-    return [*names, *_head(config, task, pooler)]
+    return [*names, *head_names(config, task, pooler=pooler)]
+
+
+def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[TensorName]:
+    """List the tensors that `task` has beside the embeddings and the encoder.
+
+    Args:
+        config: The shape.
+        task: One of `config.TASKS`.
+        pooler: Whether the encoder of `feature-extraction` has a pooler; some were trained without.
+    """
+    width = config.hidden_size
+    pooled = _dense("pooler", width, width, "albert.pooler", "bert/pooler/dense")
+    labels = _dense("classifier", width, config.num_labels, "classifier", "output_")
+    order = _dense(
+        "sop_classifier", width, 2, "sop_classifier.classifier", "cls/seq_relationship/output_"
+    )
+    heads = {
+        "feature-extraction": pooled if pooler else [],
+        "classification": [*pooled, *labels],
+        "token-classification": labels,
+        "question-answering": _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_"),
+        "fill-mask": _predictions(config),
+        "sentence-order": [*pooled, *order],
+        "pretraining": [*pooled, *_predictions(config), *order],
+    }
+    return heads[task]
 
 
 def _dense(
@@ -153,11 +179,27 @@ def _layer(config: AlbertConfig, group: int, layer: int) -> list[TensorName]:
     ]
 
 
-def _head(config: AlbertConfig, task: str, pooler: bool) -> list[TensorName]:
-    width = config.hidden_size
-    if task == "question-answering":
-        return _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_")
-    pooled = _dense("pooler", width, width, "albert.pooler", "bert/pooler/dense")
-    if task == "classification":
-        return [*pooled, *_dense("classifier", width, config.num_labels, "classifier", "output_")]
-    return pooled if pooler else []
+def _predictions(config: AlbertConfig) -> list[TensorName]:
+    # The product with the vocabulary has no name: it is with the table of word embeddings.
+    size, google = config.embedding_size, "cls/predictions"
+    return [
+        *_dense(
+            "predictions/dense",
+            config.hidden_size,
+            size,
+            "predictions.dense",
+            f"{google}/transform/dense",
+        ),
+        *_norm(
+            "predictions/layer_norm",
+            size,
+            "predictions.LayerNorm",
+            f"{google}/transform/LayerNorm",
+        ),
+        TensorName(
+            "predictions/bias",
+            (config.vocab_size,),
+            "predictions.bias",
+            tensorflow1=f"{google}/output_bias",
+        ),
+    ]
