@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 import albert_edge
-from albert_edge.benchmark.measure import interleave, measure
+from albert_edge.benchmark.machine import describe_machine
+from albert_edge.benchmark.measure import Measurement, interleave, measure
 from albert_edge.benchmark.report import Row, document, make_table
 from albert_edge.compression.recipes import LAYOUTS, RECIPES
 from albert_edge.errors import OutputError
@@ -25,11 +28,10 @@ __all__ = ["SENTENCES", "Demo", "render", "run_demo", "to_document"]
 SENTENCES = (
     "I went in expecting very little and came out grinning.",
     "Two hours of my life that nobody can give back.",
-    "It is not the masterpiece they promised, but I would gladly see it again.",
+    "Not the masterpiece they promised, but I would see it again.",
 )
-# Long enough for the median of a model of a few milliseconds, three times over.
-_FULL = {"rounds": 3, "runs": 20, "min_time_s": 0.3}
-_QUICK = {"rounds": 1, "runs": 5, "min_time_s": 0.0}
+# Rounds, runs and seconds: enough for the median of a model of a few milliseconds, and too few.
+_FULL, _QUICK = (3, 20, 0.3), (1, 5, 0.0)
 _ANSWERS_WITH = ("int8", "loop")  # the default of `albert-edge convert`
 
 
@@ -99,12 +101,9 @@ def _measure_all(
     quick: bool,
     progress: Progress,
 ) -> tuple[Row, ...]:
-    effort = _QUICK if quick else _FULL
-    rounds = int(effort["rounds"])
+    rounds, runs, seconds = _QUICK if quick else _FULL
     task = progress.add_task("Measuring each in fresh processes", total=rounds * len(paths))
-    take = functools.partial(
-        measure, runs=int(effort["runs"]), min_time_s=effort["min_time_s"], seq_len=128
-    )
+    take = functools.partial(measure, seq_len=128, runs=runs, min_time_s=seconds)
     measurements = interleave(
         [functools.partial(take, path) for path in paths.values()],
         rounds=rounds,
@@ -123,29 +122,49 @@ def _answer(path: Path) -> tuple[dict[str, Any], ...]:
 
 def to_document(demo: Demo) -> dict[str, Any]:
     """Make the JSON document of a demo: a benchmark report, and the answers."""
-    return document("demo", demo.rows, answers=list(demo.answers))
+    answers = list(demo.answers)
+    return document("demo", demo.rows, layouts_agree=_layouts_agree(demo.rows), answers=answers)
+
+
+def _layouts_agree(rows: Sequence[Row]) -> bool:
+    # Whether all layouts of a recipe gave the same outputs, bit for bit, on the random ids.
+    first: dict[str, Measurement] = {}
+    return all(
+        np.array_equal(first.setdefault(row.name, row.measurement).outputs[output], values)
+        for row in rows
+        for output, values in row.measurement.outputs.items()
+    )
 
 
 def render(demo: Demo) -> Group:
     """Make what the demo prints, 80 columns wide."""
     one = demo.rows[0].measurement
-    tokens = f"{len(one.input_ids)} tokens, {one.threads} thread"
-    empty = one.empty_rss_bytes
-    over = "" if empty is None else f" of {empty / 1e6:.0f} MB"
     answers = Table(box=None, pad_edge=False, show_header=False)
     for answer in demo.answers:
-        answers.add_row(answer["text"], f"[bold]{answer['label']}[/] {answer['score']:.1%}")
+        answers.add_row(f"[bold]{answer['label']}[/]", f"{answer['score']:.1%}", answer["text"])
     return Group(
-        make_table(demo.rows, title=f"The embedded sentiment model, {tokens}"),
-        Text(
-            f"Every line: a fresh process, {len(one.samples_ns)} warm runs or more. Memory: what "
-            f"is resident after the\nfirst inference over the empty process{over}.\n",
-            style="dim",
+        make_table(
+            demo.rows,
+            title=f"The embedded sentiment model, {len(one.input_ids)} tokens, 1 thread, "
+            f"{describe_machine()['model']}",
         ),
+        Text(_explain(demo.rows) + "\n", style="dim"),
         answers,
         Text.from_markup(
             "\nYour own model:  [bold]albert-edge convert[/] CHECKPOINT -o model.tflite"
             '\nAsk it:          [bold]albert-edge run[/] model.tflite "a quiet, moving film"'
             "\nLook inside it:  [bold]albert-edge inspect[/] model.tflite"
         ),
+    )
+
+
+def _explain(rows: Sequence[Row]) -> str:
+    one, least = rows[0], min(len(row.measurement.samples_ns) for row in rows)
+    empty, compared = one.measurement.empty_rss_bytes, one.verification or {}
+    over = "" if empty is None else f" ({empty / 1e6:.0f} MB)"
+    agree = "agree bit for bit" if _layouts_agree(rows) else "do NOT agree bit for bit"
+    return (
+        f"Each line: fresh processes, at least {least} warm runs. Memory: resident after the first "
+        f"inference, over the empty process{over}. Error and same answer: against "
+        f"{compared['reference']}, on {compared['inputs']}. The layouts {agree}."
     )
