@@ -1,8 +1,9 @@
 """Text to token ids, each with its place in the original text.
 
-`settings` say how text is prepared, `preprocess` prepares it and remembers where every character
-came from, `spiece` cuts it into pieces, `base` joins the pieces of one or two texts into what the
-model takes; `fast` and `load` read files.
+`settings` say how text is prepared; `preprocess` (SentencePiece) and `basic` (WordPiece) prepare it
+and remember where every character came from; `spiece` and `wordpiece` cut it into pieces; `base`
+joins the pieces of one or two texts into what the model takes, and `special` finds the names of
+special tokens in them if asked; `fast` and `load` read files.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
 from albert_edge.errors import InputError
+from albert_edge.tokenizer.special import find_special
 
-__all__ = ["Encoding", "Span", "Tokenizer", "Tokens", "Truncation"]
+__all__ = ["Encoding", "Span", "Tokenizer", "Tokens", "Truncation", "check_text"]
 
 Span = tuple[int, int]
 Truncation = Literal["longest_first", "only_second"]
@@ -42,7 +43,7 @@ class Encoding:
         input_ids: T token ids, in [0, V).
         token_type_ids: T numbers, 0 up to and with the first `[SEP]`, 1 after it.
         offsets: T spans as in `Tokens`, of `a` for type 0 and of `b` for type 1; None for the
-            special tokens.
+            special tokens that were put around them.
     """
 
     input_ids: list[int]
@@ -56,6 +57,7 @@ class Tokenizer(ABC):
     Attributes:
         vocab_size: V, the number of token ids.
         cls_id, sep_id, pad_id, unk_id, mask_id: The ids of the special tokens.
+        do_lower_case: Whether the case of text is lowered.
     """
 
     vocab_size: int
@@ -64,6 +66,7 @@ class Tokenizer(ABC):
     pad_id: int
     unk_id: int
     mask_id: int
+    do_lower_case: bool
 
     @abstractmethod
     def tokenize(self, text: str) -> Tokens:
@@ -103,6 +106,7 @@ class Tokenizer(ABC):
         *,
         max_length: int | None = None,
         truncate: Truncation = "longest_first",
+        allow_special: bool = False,
     ) -> Encoding:
         """Encode one text, or two.
 
@@ -113,12 +117,16 @@ class Tokenizer(ABC):
             truncate: What to cut at its end if there are more: `longest_first` takes one token at a
                 time from the text that is then the longer one (the second if they are equal), as
                 Hugging Face does; `only_second` keeps `text` whole.
+            allow_special: Whether the name of a special token in a text, as in "Paris is the
+                [MASK] of France.", is that token, as for Hugging Face's slow tokenizers.  Never
+                allow it in text that a stranger wrote.
 
         Raises:
             InputError: A text cannot be encoded, or `max_length` leaves no room.
         """
-        first = self.tokenize(text)
-        second = None if pair is None else self.tokenize(pair)
+        tokenize = self._tokenize_special if allow_special else self.tokenize
+        first = tokenize(text)
+        second = None if pair is None else tokenize(pair)
         if truncate not in ("longest_first", "only_second"):
             raise InputError(f"truncate is {truncate!r}; choose longest_first or only_second.")
         if max_length is not None:
@@ -160,6 +168,30 @@ class Tokenizer(ABC):
         starts = range(0, max(len(second.ids) - stride, 1), room - stride)
         return [self._join(first, second.part(start, start + room)) for start in starts]
 
+    def _tokenize_special(self, text: str) -> Tokens:
+        """Cut `text` into tokens, with the names of special tokens as those."""
+        check_text(text)
+        special = (self.cls_id, self.sep_id, self.pad_id, self.unk_id, self.mask_id)
+        names = {self.id_to_piece(token_id): token_id for token_id in special}
+        tokens = Tokens([], [])
+        begin = 0
+        for start, end, token_id in find_special(text, names, do_lower_case=self.do_lower_case):
+            self._add_part(tokens, text, begin, start, strip=token_id == self.mask_id)
+            tokens.ids.append(token_id)
+            tokens.offsets.append((start, end))
+            begin = end
+        self._add_part(tokens, text, begin, len(text))
+        return tokens
+
+    def _add_part(
+        self, tokens: Tokens, text: str, begin: int, end: int, *, strip: bool = False
+    ) -> None:
+        # `[MASK]` takes the space before it: it stands for a word, and words begin with a space.
+        part = text[begin:end].rstrip() if strip else text[begin:end]
+        ids, offsets = self.tokenize(part)
+        tokens.ids.extend(ids)
+        tokens.offsets.extend((start + begin, stop + begin) for start, stop in offsets)
+
     def _join(self, first: Tokens, second: Tokens | None) -> Encoding:
         ids = [self.cls_id, *first.ids, self.sep_id]
         types = [0] * len(ids)
@@ -169,6 +201,23 @@ class Tokenizer(ABC):
             types += [1] * (len(second.ids) + 1)
             offsets += [*second.offsets, None]
         return Encoding(ids, types, offsets)
+
+
+def check_text(text: str) -> None:
+    """Check that `text` is Unicode.
+
+    Raises:
+        InputError: It is no string or holds half of a surrogate pair.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"a text must be a str, not {type(text).__name__}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text is not Unicode: character {error.start} is half of a surrogate pair. "
+            "Read the text with errors='replace'."
+        ) from error
 
 
 def _room(question: Tokens, max_length: int) -> int:

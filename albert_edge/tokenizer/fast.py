@@ -1,4 +1,4 @@
-"""Hugging Face's `tokenizer.json` of an ALBERT → `spiece.model` and its settings."""
+"""Hugging Face's `tokenizer.json` of an ALBERT → the file that it was made from, and settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from albert_edge.errors import TokenizerError
-from albert_edge.tokenizer.settings import Settings, parse_object
+from albert_edge.tokenizer.fast_wordpiece import convert_wordpiece
+from albert_edge.tokenizer.settings import Settings, WordPieceSettings, parse_object
 
 __all__ = ["convert_fast"]
 
@@ -16,30 +17,38 @@ __all__ = ["convert_fast"]
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 
 
-def convert_fast(blob: bytes, *, where: str = "tokenizer.json") -> tuple[bytes, Settings]:
-    """Turn a `tokenizer.json` back into the SentencePiece model that it was made from.
+def convert_fast(
+    blob: bytes, *, where: str = "tokenizer.json"
+) -> tuple[bytes, Settings | WordPieceSettings]:
+    """Turn a `tokenizer.json` back into the vocabulary that it was made from.
 
     Args:
         blob: The file's content.
         where: The file's name, for error messages.
 
     Returns:
-        The content of a `spiece.model`, and the settings that the file's normalizer amounts to.
+        The content of a `spiece.model` or of a `vocab.txt`, and the settings, which tell the two
+        apart, that the file's normalizer amounts to.
 
     Raises:
-        TokenizerError: It is no `tokenizer.json`, or not one that was made from an ALBERT's model.
+        TokenizerError: It is no `tokenizer.json`, or not one that was made from an ALBERT's.
     """
     values = parse_object(blob, where=where)
     try:
-        pieces = _pieces(values)
-        settings, charsmap, folds_space = _normalizer(values)
-        prefix = _dummy_prefix(values)
-        model = _model_proto(pieces, charsmap=charsmap, prefix=prefix, folds_space=folds_space)
+        if values["model"].get("type") == "WordPiece":
+            return convert_wordpiece(values)
+        return _convert_unigram(values)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TokenizerError(f"{where} is not a tokenizer.json: {error!r}.") from error
     except TokenizerError as error:
         raise TokenizerError(f"{where}: {error}") from error
-    return model, settings
+
+
+def _convert_unigram(values: Mapping[str, Any]) -> tuple[bytes, Settings]:
+    pieces = _pieces(values)
+    settings, charsmap, folds_space = _normalizer(values)
+    prefix = _dummy_prefix(values)
+    return _model_proto(pieces, charsmap=charsmap, prefix=prefix, folds_space=folds_space), settings
 
 
 def _steps(stage: Mapping[str, Any] | None, name: str) -> Iterator[Mapping[str, Any]]:
@@ -93,7 +102,7 @@ def _pieces(values: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     """Return each piece's text, score and kind."""
     model = values["model"]
     if (kind := model.get("type", "Unigram")) != "Unigram" or not isinstance(model["vocab"], list):
-        raise TokenizerError(f"the model is {kind}; this reads Unigram, the SentencePiece kind.")
+        raise TokenizerError(f"the model is {kind}; this reads Unigram and WordPiece.")
     if model.get("byte_fallback"):
         raise TokenizerError("the model spells unknown characters in bytes; ALBERT's do not.")
     vocab = [(str(piece), float(score)) for piece, score in model["vocab"]]

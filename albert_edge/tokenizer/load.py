@@ -11,12 +11,15 @@ from pathlib import Path
 from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer.base import Tokenizer
 from albert_edge.tokenizer.fast import convert_fast
-from albert_edge.tokenizer.settings import Settings
+from albert_edge.tokenizer.settings import Settings, WordPieceSettings
 from albert_edge.tokenizer.spiece import SentencePieceTokenizer
+from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
 __all__ = ["load_tokenizer", "tokenizer_from_files"]
 
-_MODELS = ("spiece.model", "tokenizer.json", "vocab.txt")  # the first that is there counts
+# The first that is there counts: what the original reads goes before what was made from it.
+_MODELS = ("spiece.model", "vocab.txt", "tokenizer.json")
+_SUFFIXES = {".json": "tokenizer.json", ".txt": "vocab.txt"}
 _CONFIG = "tokenizer_config.json"
 _DEFAULT = Path(__file__).parents[1] / "models" / "sentiment" / "spiece.model"
 
@@ -27,8 +30,9 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
     A `tokenizer_config.json` beside the file, or with it in the bundle, is followed.
 
     Args:
-        source: A `spiece.model` (under any name), a `tokenizer.json`, a directory that holds one, a
-            `.tflite` file with a tokenizer inside, or "default" for the embedded model's.
+        source: A `spiece.model` (under any name), a `vocab.txt` (any `.txt`), a `tokenizer.json`,
+            a directory that holds one, a `.tflite` file with a tokenizer inside, or "default" for
+            the embedded model's.  Of several, the first in this order counts.
 
     Raises:
         TokenizerError: There is none, or it cannot be used.
@@ -45,7 +49,7 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
         elif path.suffix == ".tflite" or zipfile.is_zipfile(path):
             files = _from_bundle(path)
         else:
-            name = path.name if path.name in _MODELS else _MODELS[path.suffix == ".json"]
+            name = _SUFFIXES.get(path.suffix, "spiece.model")
             files = {name: path.read_bytes()}
             if (beside := path.with_name(_CONFIG)).is_file():
                 files[_CONFIG] = beside.read_bytes()
@@ -58,8 +62,8 @@ def tokenizer_from_files(files: Mapping[str, bytes], *, where: str = "these file
     """Make a tokenizer from the content of its files; the inverse of `Tokenizer.files`.
 
     Args:
-        files: Contents by name: `spiece.model` or else `tokenizer.json`, and perhaps
-            `tokenizer_config.json`.  Other names are passed over.
+        files: Contents by name: `spiece.model`, or else `vocab.txt`, or else `tokenizer.json`,
+            and perhaps `tokenizer_config.json`.  Other names are passed over.
         where: Where the files are from, for error messages.
 
     Raises:
@@ -68,22 +72,22 @@ def tokenizer_from_files(files: Mapping[str, bytes], *, where: str = "these file
     kind = next((name for name in _MODELS if name in files), None)
     if kind is None:
         raise TokenizerError(f"no tokenizer in {where}: expected one of {', '.join(_MODELS)}.")
-    if kind == "vocab.txt":
-        raise TokenizerError(
-            f"the tokenizer in {where} is WordPiece (vocab.txt), which this version does not read; "
-            "give a spiece.model or a tokenizer.json."
-        )
-    model, settings = files[kind], Settings()
+    model = files[kind]
+    settings: Settings | WordPieceSettings
     if kind == "tokenizer.json":
         model, settings = convert_fast(model, where=_named(kind, where))
+    else:
+        settings = WordPieceSettings() if kind == "vocab.txt" else Settings()
     if _CONFIG in files:
         stated = settings.updated(files[_CONFIG], where=_named(_CONFIG, where))
-        if kind == "tokenizer.json" and not _same_text(stated, settings):
+        if kind == "tokenizer.json" and stated.normalizer != settings.normalizer:
             raise TokenizerError(
                 f"{where}: {_CONFIG} contradicts the normalizer of tokenizer.json: {stated} "
                 f"against {settings}. Remove the wrong one."
             )
         settings = stated
+    if isinstance(settings, WordPieceSettings):
+        return WordPieceTokenizer(model, settings, where=_named(kind, where))
     return SentencePieceTokenizer(model, settings, where=_named(kind, where))
 
 
@@ -93,10 +97,6 @@ def _named(name: str, where: str) -> str:
 
 def _present(folder: Path) -> list[str]:
     return [name for name in (*_MODELS, _CONFIG) if (folder / name).is_file()]
-
-
-def _same_text(one: Settings, other: Settings) -> bool:
-    return (one.do_lower_case, one.keep_accents) == (other.do_lower_case, other.keep_accents)
 
 
 def _from_bundle(path: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from typing import Any, final
 import sentencepiece
 
 from albert_edge.errors import InputError, TokenizerError
-from albert_edge.tokenizer.base import Span, Tokenizer, Tokens
+from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, check_text
 from albert_edge.tokenizer.preprocess import Aligned, preprocess
 from albert_edge.tokenizer.settings import Settings
 
@@ -40,6 +40,7 @@ class SentencePieceTokenizer(Tokenizer):
         """
         self._model = model
         self._settings = settings
+        self.do_lower_case = settings.do_lower_case
         self._processor = _load(model, where=where)
         self.vocab_size = self._processor.get_piece_size()
         self.unk_id = self._processor.unk_id()
@@ -62,7 +63,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def tokenize(self, text: str) -> Tokens:
         """Cut `text` into tokens; see `Tokenizer.tokenize`."""
-        _check(text)
+        check_text(text)
         source = preprocess(text, self._settings)
         pieces: list[str] = self._processor.encode(source.text, out_type=str)
         normal = "".join(pieces)
@@ -135,18 +136,6 @@ class SentencePieceTokenizer(Tokenizer):
     def files(self) -> dict[str, bytes]:
         """Return the model and its settings; see `Tokenizer.files`."""
         return {"spiece.model": self._model, "tokenizer_config.json": self._settings.to_json()}
-
-
-def _check(text: str) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"a text must be a str, not {type(text).__name__}.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"the text is not Unicode: character {error.start} is half of a surrogate pair. "
-            "Read the text with errors='replace'."
-        ) from error
 
 
 def _place(pieces: Iterable[Iterable[_Entry]], source: Aligned, *, at: int) -> Tokens:
