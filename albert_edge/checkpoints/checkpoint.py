@@ -26,6 +26,7 @@ class Checkpoint:
             preset's name and that its weights are random.
         sha256: The hexadecimal digest of the weights' files; empty when there are none.
         left_out: The tensors in the file that the task has no place for, by the file's names.
+        drawn: The tensors of a head that the file lacks, which are random; canonical names.
         notes: What was understood that the files do not say outright, for people.
     """
 
@@ -36,6 +37,7 @@ class Checkpoint:
     source: str = ""
     sha256: str = ""
     left_out: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from albert_edge.checkpoints.names import TensorName
 from albert_edge.errors import CheckpointError
 
-__all__ = ["ARCHITECTURES", "check_tied", "choose_task", "is_head"]
+__all__ = ["ARCHITECTURES", "check_tied", "choose_task", "has_head", "refuse_beam_search"]
 
 # The class of transformers for each task.  It has none for the order alone.
 ARCHITECTURES = {
@@ -33,14 +32,17 @@ _MARKS = {
 }
 # A head that holds another whole.
 _LARGER = {"fill-mask": "pretraining", "sentence-order": "pretraining"}
-_ENCODER = ("embeddings/", "encoder/", "pooler/")
+_CLASSIFIERS = ("classification", "token-classification")
+# How the head of Google's run_squad_v2 is called in its checkpoints.
+_BEAM_SEARCH = ("start_logits/", "end_logits/", "answer_class/")
 
 
 def choose_task(
     present: Collection[str],
     task: str,
     *,
-    architectures: Iterable[str] = (),
+    spelled: Mapping[str, str],
+    architectures: Collection[str] = (),
     where: str,
     init_head: bool = False,
 ) -> str:
@@ -53,6 +55,7 @@ def choose_task(
     Args:
         present: The canonical names of the tensors in the checkpoint.
         task: One of `config.TASKS`, or "auto".
+        spelled: What the checkpoint calls every tensor of a head, by canonical name.
         architectures: The classes that `config.json` names.
         where: The checkpoint, for error messages.
         init_head: Whether a head that is not there may be random.
@@ -60,10 +63,10 @@ def choose_task(
     Raises:
         CheckpointError: The head is not there, or it cannot be told which one is meant.
     """
-    found = [name for name, marks in _MARKS.items() if set(marks) <= set(present)]
+    found = [name for name in _MARKS if has_head(present, name)]
     if task != "auto":
         if task in _MARKS and task not in found and not init_head:
-            missing = [mark for mark in _MARKS[task] if mark not in present]
+            missing = [spelled[mark] for mark in _MARKS[task] if mark not in present]
             raise CheckpointError(
                 f"{where} has no head for {task} (no tensor {' and no '.join(missing)}), so its "
                 "answers would be random; --init-head (init_head=True) makes such a head, to be "
@@ -72,15 +75,39 @@ def choose_task(
             )
         return task
     found = [name for name in found if _LARGER.get(name) not in found]
-    named = [name for name in found if ARCHITECTURES[name] in architectures]
-    if len(named or found) > 1:
+    if set(_CLASSIFIERS) <= set(found):  # the same tensors
+        named = [name for name in _CLASSIFIERS if ARCHITECTURES[name] in architectures]
+        if len(named) == 1:
+            found = [name for name in found if name not in _CLASSIFIERS or name in named]
+    if len(found) > 1:
         raise CheckpointError(f"{where} has heads for {' and '.join(found)}; choose the task.")
-    return (named or found or ["feature-extraction"])[0]
+    return found[0] if found else "feature-extraction"
 
 
-def is_head(tensor: TensorName) -> bool:
-    """Tell whether a tensor is a task's own, not the encoder's or the pooler's."""
-    return not tensor.name.startswith(_ENCODER)
+def has_head(present: Collection[str], task: str) -> bool:
+    """Tell whether tensors of these canonical names hold the head of `task`."""
+    return set(_MARKS.get(task, ())) <= set(present)
+
+
+def refuse_beam_search(stored: Iterable[str], task: str, *, where: str) -> None:
+    """Refuse the question-answering head that searches for the end behind each of five starts.
+
+    Args:
+        stored: The names in a checkpoint.
+        task: One of `config.TASKS`, or "auto".
+        where: The checkpoint, for error messages.
+
+    Raises:
+        CheckpointError: It has such a head and that head is meant.
+    """
+    found = sorted(name for name in stored if name.startswith(_BEAM_SEARCH))
+    if found and task in ("auto", "question-answering"):
+        raise CheckpointError(
+            f"{where} has the beam-search head of Google's run_squad_v2 ({', '.join(found)}), "
+            "which is not supported: it needs a pass over the text for every candidate start. "
+            "The encoder can be read with the task feature-extraction; the head of run_squad_v1 "
+            "(cls/squad/output_weights) can be read for question-answering."
+        )
 
 
 def check_tied(table: np.ndarray, decoder: np.ndarray, *, where: str) -> None:

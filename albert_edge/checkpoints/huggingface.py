@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.folder import holds, member, read_json
+from albert_edge.checkpoints.heads import ARCHITECTURES
 from albert_edge.checkpoints.places import Dialect, Found, spell_tensors
 from albert_edge.checkpoints.safetensors import pack_tensors
 from albert_edge.checkpoints.weights import open_weights
@@ -35,11 +37,6 @@ _KNOWN = (
     "qa_outputs.",
     "sop_classifier.",
 )
-_ARCHITECTURES = {
-    "feature-extraction": "AlbertModel",
-    "classification": "AlbertForSequenceClassification",
-    "question-answering": "AlbertForQuestionAnswering",
-}
 _PREFIX = "albert."  # of the encoder's tensors, except in a checkpoint of the bare AlbertModel
 
 
@@ -66,7 +63,9 @@ def find_huggingface(directory: Path) -> Found:
     return Found(
         directory=directory,
         store=store,
-        dialect=_dialect(bare=not any(name.startswith(_PREFIX) for name in store.tensors)),
+        dialect=_dialect(
+            store.tensors, bare=not any(name.startswith(_PREFIX) for name in store.tensors)
+        ),
         config=config,
         labelled=bool(values.get("id2label") or values.get("num_labels")),
         tokenizer_files={
@@ -74,6 +73,7 @@ def find_huggingface(directory: Path) -> Found:
             for name in TOKENIZER_FILES
             if holds(directory, name)
         },
+        architectures=_strings(values.get("architectures")),
     )
 
 
@@ -86,7 +86,7 @@ def huggingface_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         CheckpointError: The tensors do not fit the configuration and the task.
         MissingExtraError: safetensors is not installed.
     """
-    dialect = _dialect(bare=checkpoint.task == "feature-extraction")  # as AlbertModel is saved
+    dialect = _dialect((), bare=checkpoint.task == "feature-extraction")  # as AlbertModel is saved
     blob = pack_tensors(spell_tensors(checkpoint, dialect))
     return {WEIGHTS[0]: blob, **checkpoint.tokenizer_files, CONFIG: config_json(checkpoint)}
 
@@ -94,15 +94,24 @@ def huggingface_files(checkpoint: Checkpoint) -> dict[str, bytes]:
 def config_json(checkpoint: Checkpoint) -> bytes:
     """Return the content of `config.json`, which names the architecture of the task's head."""
     config = checkpoint.config.to_huggingface()
-    config["architectures"] = [_ARCHITECTURES[checkpoint.task]]
+    config["architectures"] = [ARCHITECTURES[checkpoint.task]]
     return (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _dialect(*, bare: bool) -> Dialect:
+def _strings(values: object) -> tuple[str, ...]:
+    return tuple(str(value) for value in values) if isinstance(values, list) else ()
+
+
+def _dialect(stored: Collection[str], *, bare: bool) -> Dialect:
+    # Old versions store the bias twice, and all of them compute with the decoder's.
+    decoder_bias = "predictions.decoder.bias" in stored
+
     def known(name: str) -> bool:
         return name.removeprefix(_PREFIX).startswith(_KNOWN)
 
     def rename(name: str) -> str:
+        if decoder_bias and name == "predictions.bias":
+            return "predictions.decoder.bias"
         return name.removeprefix(_PREFIX) if bare else name
 
-    return Dialect("huggingface", known, rename)
+    return Dialect("huggingface", known, rename, decoder="predictions.decoder.weight")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from albert_edge.checkpoints.names import tensor_names
+from albert_edge.checkpoints.names import TensorName, tensor_names
 from albert_edge.config import AlbertConfig
 
-__all__ = ["initial_tensors"]
+__all__ = ["draw_tensors", "initial_tensors"]
 
 
 def initial_tensors(config: AlbertConfig, task: str, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw the weights that training starts from.
-
-    Kernels and tables come from a normal distribution of standard deviation `initializer_range`,
-    cut at two deviations, as Google's ALBERT draws them; normalizations are the identity.
+    """Draw the weights that training starts from; see `draw_tensors`.
 
     Args:
         config: The shape.
@@ -24,9 +23,28 @@ def initial_tensors(config: AlbertConfig, task: str, *, seed: int = 0) -> dict[s
     Returns:
         float32 arrays by canonical name.
     """
+    return draw_tensors(tensor_names(config, task), config, seed=seed)
+
+
+def draw_tensors(
+    names: Iterable[TensorName], config: AlbertConfig, *, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Draw the first values of some tensors.
+
+    Kernels and tables come from a normal distribution of standard deviation `initializer_range`,
+    cut at two deviations, as Google's ALBERT draws them; normalizations are the identity.
+
+    Args:
+        names: The tensors.
+        config: The shape.
+        seed: The same seed gives the same weights for the same tensors.
+
+    Returns:
+        float32 arrays by canonical name.
+    """
     random = np.random.default_rng(seed)
     tensors = {}
-    for tensor in tensor_names(config, task):
+    for tensor in names:
         kind = tensor.name.rsplit("/", 1)[-1]
         if kind in ("bias", "beta", "gamma"):
             tensors[tensor.name] = np.full(tensor.shape, kind == "gamma", np.float32)

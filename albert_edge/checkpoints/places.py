@@ -10,15 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.names import Spelling, TensorName, tensor_names
+from albert_edge.checkpoints.heads import (
+    check_tied,
+    choose_task,
+    has_head,
+    refuse_beam_search,
+)
+from albert_edge.checkpoints.initial import draw_tensors
+from albert_edge.checkpoints.names import Spelling, TensorName, head_names, tensor_names
 from albert_edge.checkpoints.store import Store, read_float32, sha256_of
-from albert_edge.config import AlbertConfig
+from albert_edge.config import TASKS, AlbertConfig
 from albert_edge.errors import CheckpointError
 
 __all__ = ["Dialect", "Found", "make_checkpoint", "spell_tensors"]
-
-# The tensor that tells that a checkpoint has a task's head.
-_HEADS = {"classification": "classifier/kernel", "question-answering": "qa_outputs/kernel"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,14 @@ class Dialect:
         known: Tells of a name that has no place whether an ALBERT checkpoint may hold it all the
             same; what is not known is refused.
         rename: Turns a name of the map into the file's own.
+        decoder: What it calls the copy of the word embeddings that it may store for the product
+            with the vocabulary.
     """
 
     spelling: Spelling
     known: Callable[[str], bool]
     rename: Callable[[str], str] = str
+    decoder: str = ""
 
     def spell(self, tensor: TensorName) -> tuple[str, bool]:
         """Return a tensor's name in the file, and whether the file has its transpose."""
@@ -55,6 +62,7 @@ class Found:
         tokenizer_files: The tokenizer's files by this project's names for them.
         given: Values by canonical name of tensors that the format does not store.
         notes: What the user should know about this checkpoint.
+        architectures: The classes that the configuration names.
     """
 
     directory: Path
@@ -65,25 +73,49 @@ class Found:
     tokenizer_files: Mapping[str, bytes]
     given: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
 
 
-def make_checkpoint(found: Found, *, task: str = "auto", allow_nan: bool = False) -> Checkpoint:
+def make_checkpoint(
+    found: Found, *, task: str = "auto", allow_nan: bool = False, init_head: bool = False
+) -> Checkpoint:
     """Read what was found, strictly: every tensor has a place and every place a tensor.
+
+    Args:
+        found: What to read.
+        task: One of `config.TASKS`, or "auto" for the head that there is.
+        allow_nan: Whether weights may be NaN or infinite.
+        init_head: Whether a head that is not there is drawn at random, always the same.
 
     Raises:
         CheckpointError: The tensors contradict the configuration, or lack the task's head, or
             hold NaN; the message lists every offender.
     """
     store, dialect, config = found.store, found.dialect, found.config
-    task = _find_task(found, task)
-    if task == "classification":
-        config = _fit_labels(found)
-    wanted = _match(found, config, task)
-    tensors = dict(found.given)
+    heads = {t.name: dialect.spell(t)[0] for kind in TASKS for t in head_names(config, kind)}
+    present = {name for name in heads if heads[name] in store.tensors or name in found.given}
+    refuse_beam_search(store.tensors, task, where=str(store.path))
+    task = choose_task(
+        present,
+        task,
+        spelled=heads,
+        architectures=found.architectures,
+        where=str(store.path),
+        init_head=init_head,
+    )
+    if "classifier/kernel" in present and task in ("classification", "token-classification"):
+        config = _fit_labels(found, heads["classifier/kernel"])
+    lacking = init_head and not has_head(present, task)
+    absent = [t for t in head_names(config, task) if lacking and t.name not in present]
+    wanted = _match(found, config, task, {tensor.name for tensor in absent})
+    tensors = {**found.given, **draw_tensors(absent, config)}
     for name, values in read_float32(store, wanted, allow_nan=allow_nan):
         place = wanted[name]
         transposed = dialect.spell(place)[1]
         tensors[place.name] = np.ascontiguousarray(values.T) if transposed else values
+    tied = {dialect.decoder} & store.tensors.keys() if "predictions/bias" in tensors else set()
+    for name, values in read_float32(store, tied, allow_nan=allow_nan):
+        check_tied(tensors["embeddings/word_embeddings"], values, where=f"{store.path}: {name}")
     return Checkpoint(
         config=config,
         task=task,
@@ -91,7 +123,8 @@ def make_checkpoint(found: Found, *, task: str = "auto", allow_nan: bool = False
         tokenizer_files=found.tokenizer_files,
         source=found.directory.resolve().name,
         sha256=sha256_of(store.files),
-        left_out=tuple(sorted(store.tensors.keys() - wanted.keys())),
+        left_out=tuple(sorted(store.tensors.keys() - wanted.keys() - tied)),
+        drawn=tuple(tensor.name for tensor in absent),
         notes=found.notes,
     )
 
@@ -123,37 +156,9 @@ def spell_tensors(checkpoint: Checkpoint, dialect: Dialect) -> dict[str, np.ndar
     return spelled
 
 
-def _find_task(found: Found, task: str) -> str:
-    where, heads = found.store.path, _head_names(found)
-    present = [name for name, tensor in heads.items() if tensor in found.store.tensors]
-    if task == "auto":
-        if len(present) > 1:
-            raise CheckpointError(
-                f"{where} has heads for {' and '.join(present)}; choose the task."
-            )
-        return present[0] if present else "feature-extraction"
-    if task in heads and task not in present:
-        raise CheckpointError(
-            f"{where} has no head for {task} (no tensor {heads[task]}), so its answers would be "
-            f"random; it can be read for {', '.join(['feature-extraction', *present])}."
-        )
-    return task
-
-
-def _head_names(found: Found) -> dict[str, str]:
-    """Return the telling tensor of each task, as the file names it."""
-    smallest = dataclasses.replace(found.config, num_hidden_groups=1, inner_group_num=1)
-    return {
-        task: found.dialect.spell(tensor)[0]
-        for task, name in _HEADS.items()
-        for tensor in tensor_names(smallest, task)
-        if tensor.name == name
-    }
-
-
-def _fit_labels(found: Found) -> AlbertConfig:
-    """Let the classifier's rows count the labels if the configuration does not name them."""
-    config, name = found.config, _head_names(found)["classification"]
+def _fit_labels(found: Found, name: str) -> AlbertConfig:
+    """Let the rows of the classifier `name` count the labels if the configuration does not."""
+    config = found.config
     # Every format stores labels first, but for those that keep our own names.
     shape = found.store.tensors[name].shape
     rows, *rest = shape[::-1] if found.dialect.spelling == "name" else shape or (0,)
@@ -167,8 +172,10 @@ def _fit_labels(found: Found) -> AlbertConfig:
     return dataclasses.replace(config, labels=tuple(f"LABEL_{row}" for row in range(rows)))
 
 
-def _match(found: Found, config: AlbertConfig, task: str) -> dict[str, TensorName]:
-    """Give every place its tensor; return the places by the names of the file."""
+def _match(
+    found: Found, config: AlbertConfig, task: str, absent: set[str]
+) -> dict[str, TensorName]:
+    """Give every place but the `absent` its tensor; return the places by the file's names."""
     where, dialect = found.store.path, found.dialect
     shapes = {name: list(tensor.shape) for name, tensor in found.store.tensors.items()}
     layers = config.num_hidden_groups * config.inner_group_num
@@ -179,7 +186,7 @@ def _match(found: Found, config: AlbertConfig, task: str) -> dict[str, TensorNam
         )
     poolers = {dialect.spell(t)[0] for t in tensor_names(config, task) if "pooler/" in t.name}
     places = tensor_names(config, task, pooler=not poolers.isdisjoint(shapes))
-    wanted = {dialect.spell(t)[0]: t for t in places if t.name not in found.given}
+    wanted = {dialect.spell(t)[0]: t for t in places if t.name not in {*found.given, *absent}}
     expected = {
         name: list(tensor.shape[::-1] if dialect.spell(tensor)[1] else tensor.shape)
         for name, tensor in wanted.items()

@@ -19,7 +19,11 @@ _EMBEDDED = Path(__file__).parent.parent / "models" / "sentiment"
 
 
 def read_checkpoint(
-    source: str | os.PathLike[str], *, task: str = "auto", allow_nan: bool = False
+    source: str | os.PathLike[str],
+    *,
+    task: str = "auto",
+    allow_nan: bool = False,
+    init_head: bool = False,
 ) -> Checkpoint:
     """Read the weights that `source` names.
 
@@ -30,6 +34,8 @@ def read_checkpoint(
             directory, whatever its name.
         task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
         allow_nan: Whether weights may be NaN or infinite.
+        init_head: Whether a head that the checkpoint lacks is drawn at random, always the same, to
+            be trained; the result's `drawn` names its tensors.
 
     Raises:
         CheckpointError: There is no such source, it is damaged, or it lacks the task's head.
@@ -44,9 +50,10 @@ def read_checkpoint(
         raise ConfigError(f"unknown task {task!r}; choose from {', '.join(TASKS)}, auto.")
     name = os.fspath(source)
     if os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises on names that are too long)
-        return _read_directory(Path(name), task, allow_nan)
+        return _read_directory(Path(name), task, allow_nan, init_head)
     if name == "default":
-        return dataclasses.replace(_read_directory(_EMBEDDED, task, allow_nan), source="default")
+        embedded = _read_directory(_EMBEDDED, task, allow_nan, init_head)
+        return dataclasses.replace(embedded, source="default")
     if name in PRESETS:
         return _random_checkpoint(name, TASKS[0] if task == "auto" else task)
     what = "a file, and a checkpoint is" if os.path.isfile(name) else "not"  # noqa: PTH113
@@ -57,9 +64,11 @@ def read_checkpoint(
     )
 
 
-def _read_directory(directory: Path, task: str, allow_nan: bool) -> Checkpoint:
+def _read_directory(directory: Path, task: str, allow_nan: bool, init_head: bool) -> Checkpoint:
     try:
-        return make_checkpoint(find_huggingface(directory), task=task, allow_nan=allow_nan)
+        return make_checkpoint(
+            find_huggingface(directory), task=task, allow_nan=allow_nan, init_head=init_head
+        )
     except OSError as error:
         raise CheckpointError(f"cannot read {error.filename}: {error.strerror}.") from error
 

@@ -1,0 +1,142 @@
+"""Which head is meant: found in the tensors, asked for when it cannot be told, never made up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+from albert_edge.checkpoints.heads import ARCHITECTURES, choose_task, refuse_beam_search
+from albert_edge.checkpoints.names import head_names
+from albert_edge.config import TASKS, AlbertConfig
+from albert_edge.errors import CheckpointError
+
+PARITY = Path(__file__).parents[1] / "data" / "parity"
+SPELLED = {t.name: t.huggingface for task in TASKS for t in head_names(AlbertConfig(), task)}
+
+
+def tensors_of(*tasks: str) -> set[str]:
+    return {tensor.name for task in tasks for tensor in head_names(AlbertConfig(), task)}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[..., Path]:
+    """A function that copies a parity directory, less some tensors, with others beside."""
+
+    def make(name: str, *, without: str = "?", **more: np.ndarray) -> Path:
+        folder = Path(shutil.copytree(PARITY / name, tmp_path / name))
+        tensors = load_file(folder / "model.safetensors")
+        kept = {key: values for key, values in tensors.items() if without not in key}
+        save_file({**kept, **more}, folder / "model.safetensors")
+        return folder
+
+    return make
+
+
+def name_architectures(folder: Path, *names: str) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "architectures": list(names)}))
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [
+        ((), "feature-extraction"),
+        (("feature-extraction",), "feature-extraction"),
+        (("question-answering",), "question-answering"),
+        (("token-classification",), "token-classification"),
+        (("fill-mask",), "fill-mask"),
+        (("fill-mask", "feature-extraction"), "fill-mask"),  # as albert-base-v2 is published
+        (("sentence-order",), "sentence-order"),
+        (("fill-mask", "sentence-order"), "pretraining"),
+    ],
+)
+def test_auto_takes_the_head_that_there_is(heads: tuple[str, ...], expected: str) -> None:
+    assert choose_task(tensors_of(*heads), "auto", spelled=SPELLED, where="it") == expected
+
+
+@pytest.mark.parametrize("task", ["classification", "token-classification"])
+def test_a_classifier_with_a_pooler_is_what_its_class_says(task: str) -> None:
+    present = tensors_of("classification")
+    named = [ARCHITECTURES[task]]
+    assert choose_task(present, "auto", spelled=SPELLED, architectures=named, where="it") == task
+    with pytest.raises(CheckpointError, match="it has heads for classification and token-class"):
+        choose_task(present, "auto", spelled=SPELLED, where="it")
+
+
+def test_two_heads_are_not_chosen_between() -> None:
+    present = tensors_of("question-answering", "fill-mask")
+    named = [ARCHITECTURES["fill-mask"]]
+    with pytest.raises(CheckpointError, match="heads for fill-mask and question-answering"):
+        choose_task(present, "auto", spelled=SPELLED, architectures=named, where="it")
+
+
+@pytest.mark.parametrize("task", TASKS[1:])
+def test_a_head_that_is_lacking_needs_to_be_asked_for(task: str) -> None:
+    source = PARITY / "gelu_features"
+    with pytest.raises(CheckpointError, match=rf"no head for {task} .*--init-head"):
+        read_checkpoint(source, task=task)
+    first, again = (read_checkpoint(source, task=task, init_head=True) for _ in range(2))
+    expected = {tensor.name for tensor in head_names(first.config, task)}
+    assert set(first.drawn) == expected - {"pooler/kernel", "pooler/bias"}
+    assert first.tensors.keys() == again.tensors.keys()
+    assert all(np.array_equal(again.tensors[k], v) for k, v in first.tensors.items())
+
+
+def test_a_head_that_is_there_is_never_drawn() -> None:
+    source = PARITY / "base_classification"
+    assert read_checkpoint(source, init_head=True).drawn == ()
+    plain = read_checkpoint(PARITY / "no_pooler_features", init_head=True)
+    assert (plain.task, plain.drawn) == ("feature-extraction", ())
+
+
+def test_a_damaged_head_is_not_mended_by_chance(copy: Callable[..., Path]) -> None:
+    folder = copy("base_classification", without="classifier.bias")
+    with pytest.raises(CheckpointError, match=r"classifier\.bias \[3\] is missing"):
+        read_checkpoint(folder, init_head=True)
+
+
+def test_order_alone_is_written_and_read(copy: Callable[..., Path], tmp_path: Path) -> None:
+    folder = copy("square_pretraining", without="predictions")
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.task == "sentence-order"
+    write_checkpoint(tmp_path / "again", checkpoint)
+    again = read_checkpoint(tmp_path / "again")
+    assert again.task == "sentence-order"
+    assert all(np.array_equal(again.tensors[k], v) for k, v in checkpoint.tensors.items())
+
+
+def test_tags_with_a_pooler(copy: Callable[..., Path]) -> None:
+    pooler = {
+        "albert.pooler.weight": np.zeros((24, 24), np.float32),
+        "albert.pooler.bias": np.zeros(24, np.float32),
+    }
+    folder = copy("groups_of_two_tags", **pooler)
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.task == "token-classification"
+    assert checkpoint.left_out == ("albert.pooler.bias", "albert.pooler.weight")
+    name_architectures(folder)
+    with pytest.raises(CheckpointError, match="choose the task"):
+        read_checkpoint(folder)
+
+
+def test_an_untied_decoder_is_refused(copy: Callable[..., Path]) -> None:
+    other = {"predictions.decoder.weight": np.ones((40, 16), np.float32)}
+    folder = copy("gelu_masks", **other)
+    with pytest.raises(CheckpointError, match=r"decoder\.weight \[40, 16\] is not the table"):
+        read_checkpoint(folder)
+    assert read_checkpoint(folder, task="feature-extraction").task == "feature-extraction"
+
+
+@pytest.mark.parametrize("task", ["auto", "question-answering"])
+def test_the_beam_search_head_is_refused_by_name(task: str) -> None:
+    names = ["bert/pooler/dense/bias", "end_logits/dense_0/kernel", "start_logits/dense/kernel"]
+    with pytest.raises(CheckpointError, match="beam-search head of Google's run_squad_v2"):
+        refuse_beam_search(names, task, where="model.ckpt-best")
+    refuse_beam_search(names, "feature-extraction", where="model.ckpt-best")
