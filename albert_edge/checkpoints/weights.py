@@ -7,6 +7,7 @@ from pathlib import Path
 from albert_edge.checkpoints.folder import member, read_json
 from albert_edge.checkpoints.safetensors import open_safetensors
 from albert_edge.checkpoints.store import Store
+from albert_edge.checkpoints.torchfile import LEGACY_MAGIC, ZIP_MAGIC, open_torch
 from albert_edge.errors import CheckpointError
 
 __all__ = ["open_weights"]
@@ -28,6 +29,10 @@ def open_weights(path: Path) -> Store:
 
 
 def _open_file(path: Path) -> Store:
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith((ZIP_MAGIC, LEGACY_MAGIC)):
+        return open_torch(path)
     return open_safetensors(path)
 
 
