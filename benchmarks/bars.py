@@ -37,10 +37,14 @@ def _bars(report: dict[str, Any]) -> Iterator[tuple[str, float, str, float]]:
         yield f"int8 {layout}: duplication", report["duplication"][f"int8 {layout}"], "≤", 1.01
     yield "int8 loop: memory, MB", int8["model_rss_bytes"] / 1e6, "≤", 40
     yield "float32 loop: memory, MB", float32["model_rss_bytes"] / 1e6, "≤", 95
-    yield "int8 loop: times as fast as float32", float32["latency_ms"] / int8["latency_ms"], "≥", 5
+    # The clocks agree unless the machine is busy with something else: a bar is passed on both.
+    for clock, name in (("latency_ms", "latency"), ("cpu_ms", "processor time")):
+        yield f"float32 over int8 loop: {name}", float32[clock] / int8[clock], "≥", 5
     yield "int8 loop: load and first inference, ms", int8["load_ms"] + int8["first_ms"], "≤", 80
     for quantize, lengths in report["free_length"].items():
-        yield f"{quantize} loop: free over fixed length", lengths["ratio_of_medians"], "≤", 1.03
+        for ratio, name in (("ratio_of_medians", "latency"), ("ratio_of_cpu", "processor time")):
+            yield f"{quantize} loop, free over fixed: {name}", lengths[ratio], "≤", 1.03
     conversion = report["conversion"]
     yield "convert 12 layers, s", conversion["median_s"], "≤", 30
-    yield "convert 24 over 12 layers", conversion["ratio_24_to_12"], "≤", 1.2
+    yield "convert 24 over 12 layers: time", conversion["ratio_24_to_12"], "≤", 1.2
+    yield "convert 24 over 12 layers: processor time", conversion["cpu_ratio_24_to_12"], "≤", 1.2

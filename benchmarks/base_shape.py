@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,25 +49,33 @@ def write_checkpoints(folder: Path) -> dict[int, Path]:
     return paths
 
 
-def run(*command: str | Path) -> float:
-    """Run a command in a process of its own; return its seconds, start to end."""
+def run(*command: str | Path) -> tuple[float, float]:
+    """Run a command in a process of its own; return its seconds, and those of the processor."""
     LOG.print(f"$ {' '.join(map(str, command))}", style="dim", highlight=False, soft_wrap=True)
-    start = time.monotonic()
+    start, before = time.monotonic(), os.times()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - start
+    after = os.times()
+    cpu = (
+        after.children_user - before.children_user + after.children_system - before.children_system
+    )
+    return time.monotonic() - start, cpu
 
 
 def time_conversions(checkpoints: dict[int, Path], path: Path, rounds: int) -> dict[str, Any]:
     """Convert 12 and 24 layers in turn; the whole command: start, read, convert, verify, write."""
-    seconds: dict[int, list[float]] = {depth: [] for depth in checkpoints}
+    taken: dict[int, list[tuple[float, float]]] = {depth: [] for depth in checkpoints}
     for _ in range(rounds):
         for depth, source in checkpoints.items():
-            seconds[depth].append(run(COMMAND, "convert", source, "-o", path, "--force"))
-    medians = {depth: float(np.median(taken)) for depth, taken in seconds.items()}
+            taken[depth].append(run(COMMAND, "convert", source, "-o", path, "--force"))
+    (seconds, cpu), (seconds_24, cpu_24) = (
+        np.median(taken[depth], axis=0).tolist() for depth in (12, 24)
+    )
     return {
-        **{f"layers_{depth}_s": taken for depth, taken in seconds.items()},
-        "median_s": medians[12],
-        "ratio_24_to_12": medians[24] / medians[12],
+        **{f"layers_{depth}_s": [one[0] for one in runs] for depth, runs in taken.items()},
+        **{f"layers_{depth}_cpu_s": [one[1] for one in runs] for depth, runs in taken.items()},
+        "median_s": seconds,
+        "ratio_24_to_12": seconds_24 / seconds,
+        "cpu_ratio_24_to_12": cpu_24 / cpu,
     }
 
 
