@@ -15,7 +15,15 @@ from albert_edge.checkpoints.weights import open_weights
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 
-__all__ = ["CONFIG", "WEIGHTS", "find_huggingface", "huggingface_files"]
+__all__ = [
+    "CONFIG",
+    "TOKENIZER_FILES",
+    "WEIGHTS",
+    "config_json",
+    "find_huggingface",
+    "huggingface_files",
+    "read_tokenizer",
+]
 
 TOKENIZER_FILES = ("spiece.model", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
@@ -68,13 +76,16 @@ def find_huggingface(directory: Path) -> Found:
         ),
         config=config,
         labelled=bool(values.get("id2label") or values.get("num_labels")),
-        tokenizer_files={
-            name: member(directory, name).read_bytes()
-            for name in TOKENIZER_FILES
-            if holds(directory, name)
-        },
+        tokenizer_files=read_tokenizer(directory),
         architectures=_strings(values.get("architectures")),
     )
+
+
+def read_tokenizer(folder: Path) -> dict[str, bytes]:
+    """Return the contents of a tokenizer's files, by name; nothing if there are none."""
+    return {
+        name: member(folder, name).read_bytes() for name in TOKENIZER_FILES if holds(folder, name)
+    }
 
 
 def huggingface_files(checkpoint: Checkpoint) -> dict[str, bytes]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.huggingface import find_huggingface
 from albert_edge.checkpoints.initial import initial_tensors
-from albert_edge.checkpoints.places import make_checkpoint
+from albert_edge.checkpoints.places import Found, make_checkpoint
+from albert_edge.checkpoints.tensorflow1 import find_tensorflow1, is_tensorflow1
 from albert_edge.config import PRESETS, TASKS
 from albert_edge.errors import CheckpointError, ConfigError
 
@@ -49,11 +51,12 @@ def read_checkpoint(
     if task not in (*TASKS, "auto"):
         raise ConfigError(f"unknown task {task!r}; choose from {', '.join(TASKS)}, auto.")
     name = os.fspath(source)
-    if os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises on names that are too long)
-        return _read_directory(Path(name), task, allow_nan, init_head)
+    options = {"task": task, "allow_nan": allow_nan, "init_head": init_head}
+    # Not Path's own tests, which raise on names that are too long.
+    if os.path.isdir(name) or os.path.isfile(f"{name}.index"):  # noqa: PTH112, PTH113
+        return _read(Path(name), **options)
     if name == "default":
-        embedded = _read_directory(_EMBEDDED, task, allow_nan, init_head)
-        return dataclasses.replace(embedded, source="default")
+        return dataclasses.replace(_read(_EMBEDDED, **options), source="default")
     if name in PRESETS:
         return _random_checkpoint(name, TASKS[0] if task == "auto" else task)
     what = "a file, and a checkpoint is" if os.path.isfile(name) else "not"  # noqa: PTH113
@@ -64,11 +67,16 @@ def read_checkpoint(
     )
 
 
-def _read_directory(directory: Path, task: str, allow_nan: bool, init_head: bool) -> Checkpoint:
+def _find(path: Path) -> Found:
+    """Find what a directory holds, or the one of its checkpoints that `path` names."""
+    if not path.is_dir():
+        return find_tensorflow1(path.parent, prefix=path.name)
+    return find_tensorflow1(path) if is_tensorflow1(path) else find_huggingface(path)
+
+
+def _read(path: Path, **options: Any) -> Checkpoint:
     try:
-        return make_checkpoint(
-            find_huggingface(directory), task=task, allow_nan=allow_nan, init_head=init_head
-        )
+        return make_checkpoint(_find(path), **options)
     except OSError as error:
         raise CheckpointError(f"cannot read {error.filename}: {error.strerror}.") from error
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.huggingface import CONFIG, TOKENIZER_FILES, huggingface_files
+from albert_edge.checkpoints.tensorflow1 import tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
 from albert_edge.files import check_writable, write_file
 
 __all__ = ["FORMATS", "write_checkpoint"]
 
-FORMATS = ("huggingface",)
+_WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
+    "huggingface": huggingface_files,
+    "tensorflow1": tensorflow1_files,
+}
+FORMATS = tuple(_WRITERS)
 
 
 def write_checkpoint(
@@ -43,7 +49,7 @@ def write_checkpoint(
     if to not in FORMATS:
         raise ConfigError(f"unknown checkpoint format {to!r}; choose from {', '.join(FORMATS)}.")
     folder = Path(directory)
-    files = huggingface_files(checkpoint)
+    files = _WRITERS[to](checkpoint)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
