@@ -20,6 +20,7 @@ import tensorflow as tf
 from albert_edge.compression.recipes import Recipe
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
+from albert_edge.lite.tying import share_table
 from albert_edge.modeling.encoder import MASKED
 from albert_edge.modeling.variables import activation, tensors
 
@@ -73,19 +74,20 @@ def make_pieces(model: Albert, recipe: Recipe, *, seq_len: int | None = None) ->
 
         return _convert(stage, {"hidden_states": hidden, **bias}, recipe)
 
-    return Pieces(
-        embed=_convert(
-            lambda **inputs: _embed(_under(weights, "embeddings"), config, **inputs),
-            {"input_ids": ids, "token_type_ids": ids, **mask},
-            recipe,
-        ),
-        layers=tuple(layers(group) for group in range(config.num_hidden_groups)),
-        head=_convert(
-            lambda hidden_states: _HEADS[model.task](weights, hidden_states),
-            {"hidden_states": hidden},
-            recipe,
-        ),
+    embed = _convert(
+        lambda **inputs: _embed(_under(weights, "embeddings"), config, **inputs),
+        {"input_ids": ids, "token_type_ids": ids, **mask},
+        recipe,
     )
+    head = _convert(
+        lambda hidden_states: _HEADS[model.task](weights, config, hidden_states),
+        {"hidden_states": hidden},
+        recipe,
+    )
+    if "predictions/bias" in weights:
+        head = share_table(embed, head, config)
+    groups = range(config.num_hidden_groups)
+    return Pieces(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
 
 
 def _embed(
@@ -141,26 +143,55 @@ def _fuse(weights: Weights, head_size: int) -> Weights:
     }
 
 
-def _features(weights: Weights, hidden: Any) -> Outputs:
+def _features(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
     outputs = {"last_hidden_state": hidden[None]}  # [1, T, H]
     if "pooler/kernel" in weights:
         outputs["pooler_output"] = _pool(weights, hidden)
     return outputs
 
 
-def _classification(weights: Weights, hidden: Any) -> Outputs:
-    return {"logits": _dense(_under(weights, "classifier"), _pool(weights, hidden))}
+def _classification(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
+    return {"logits": _dense(_under(weights, "classifier"), _pool(weights, hidden))}  # [1, C]
 
 
-def _question_answering(weights: Weights, hidden: Any) -> Outputs:
+def _token_classification(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
+    return {"logits": _dense(_under(weights, "classifier"), hidden)[None]}  # [1, T, C]
+
+
+def _question_answering(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
     start, end = tf.split(tf.transpose(_dense(_under(weights, "qa_outputs"), hidden)), 2)
     return {"start_logits": start, "end_logits": end}  # [1, T]
 
 
-_HEADS: dict[str, Callable[[Weights, Any], Outputs]] = {
+def _fill_mask(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
+    part = _under(weights, "predictions")
+    vectors = activation(config.hidden_act, _dense(_under(part, "dense"), hidden))  # [T, E]
+    mean, variance = tf.nn.moments(vectors, axes=[-1], keepdims=True)  # [T, 1]
+    gamma, beta = (tf.constant(part[f"layer_norm/{name}"]) for name in ("gamma", "beta"))
+    # Not `_norm`: behind a product with a constant the converter would multiply it into the table.
+    vectors = tf.nn.batch_normalization(vectors, mean, variance, beta, gamma, config.layer_norm_eps)
+    table = tf.constant(weights["embeddings/word_embeddings"])  # [V, E]
+    logits = tf.matmul(vectors, table, transpose_b=True) + tf.constant(part["bias"])  # [T, V]
+    return {"logits": logits[None]}
+
+
+def _sentence_order(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
+    return {"sop_logits": _dense(_under(weights, "sop_classifier"), _pool(weights, hidden))}
+
+
+def _pretraining(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
+    predicted = _fill_mask(weights, config, hidden)["logits"]
+    return {"prediction_logits": predicted, **_sentence_order(weights, config, hidden)}
+
+
+_HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
     "feature-extraction": _features,
     "classification": _classification,
+    "token-classification": _token_classification,
     "question-answering": _question_answering,
+    "fill-mask": _fill_mask,
+    "sentence-order": _sentence_order,
+    "pretraining": _pretraining,
 }
 
 

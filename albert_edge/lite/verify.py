@@ -30,8 +30,8 @@ _TEXTS = (
         "shuffles symbols by rule, she wrote, might one day compose music as well as do sums."
     ),
 )
-_RANDOM_LENGTHS = (3, 16, 40, 128)
-_LONGEST = 128  # tokens: enough to show an error, few enough to take seconds on a large model
+_RANDOM_LENGTHS = (3, 16, 64)
+_LONGEST = 64  # tokens: enough to show an error, few enough to take seconds on a large model
 
 
 def verify(

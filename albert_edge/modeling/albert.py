@@ -53,7 +53,7 @@ class Albert(tf_keras.Model):
             ]
             for group in range(config.num_hidden_groups)
         ]
-        self.task_head = make_head(task, config, pooler=pooler)
+        self.task_head = make_head(task, config, table=self.embeddings.word, pooler=pooler)
         self.built = True
 
     def embed(self, input_ids: Any, token_type_ids: Any, training: bool = False) -> Any:

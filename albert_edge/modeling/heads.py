@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -9,9 +10,18 @@ import tf_keras
 
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
-from albert_edge.modeling.variables import dense
+from albert_edge.modeling.variables import activation, dense, layer_norm
 
-__all__ = ["ClassificationHead", "FeatureHead", "QuestionAnsweringHead", "make_head"]
+__all__ = [
+    "ClassificationHead",
+    "FeatureHead",
+    "FillMaskHead",
+    "PretrainingHead",
+    "QuestionAnsweringHead",
+    "SentenceOrderHead",
+    "TokenClassificationHead",
+    "make_head",
+]
 
 
 class FeatureHead(tf_keras.layers.Layer):
@@ -58,21 +68,96 @@ class QuestionAnsweringHead(tf_keras.layers.Layer):
         return {"start_logits": start, "end_logits": end}
 
 
-_HEADS = {
-    "feature-extraction": FeatureHead,
-    "classification": ClassificationHead,
-    "question-answering": QuestionAnsweringHead,
-}
+class TokenClassificationHead(tf_keras.layers.Layer):
+    """One label for every token."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(name="token_classification")
+        self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
+        self.classifier = dense("classifier", config.hidden_size, config.num_labels, config)
+
+    def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
+        """Map float32 [B, T, H] to `logits` [B, T, num_labels]."""
+        return {"logits": self.classifier(self.dropout(hidden_states, training=training))}
 
 
-def make_head(task: str, config: AlbertConfig, *, pooler: bool = True) -> Any:
-    """Build the head of `task`, one of `config.TASKS`; `pooler` is as in `Albert`.
+class FillMaskHead(tf_keras.layers.Layer):
+    """The token at every place, as pre-training predicts those that are masked.
+
+    The product with the vocabulary is with `table`, the word embeddings themselves (Lan et al.
+    2020, arXiv:1909.11942, sec. 3.1): only a bias is added.
+    """
+
+    def __init__(self, config: AlbertConfig, table: Any) -> None:
+        super().__init__(name="predictions")
+        self.config = config
+        self.table = table
+        self.dense = dense("predictions/dense", config.hidden_size, config.embedding_size, config)
+        self.norm = layer_norm("predictions/layer_norm", config.embedding_size, config)
+        with tf.name_scope("predictions/"):
+            self.bias = self.add_weight("bias", (config.vocab_size,), initializer="zeros")
+
+    def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
+        """Map float32 [B, T, H] to `logits` [B, T, V]."""
+        vectors = activation(self.config.hidden_act, self.dense(hidden_states))  # [B, T, E]
+        scores = tf.matmul(self.norm(vectors), self.table, transpose_b=True)  # [B, T, V]
+        return {"logits": scores + self.bias}
+
+
+class SentenceOrderHead(tf_keras.layers.Layer):
+    """Whether two segments stand in their order (0) or swapped (1).
+
+    Lan et al. 2020, arXiv:1909.11942, sec. 3.1, "Inter-sentence coherence loss".
+    """
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(name="sentence_order")
+        self.pooler = dense("pooler", config.hidden_size, config.hidden_size, config)
+        self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
+        self.classifier = dense("sop_classifier", config.hidden_size, 2, config)
+
+    def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
+        """Map float32 [B, T, H] to `sop_logits` [B, 2]."""
+        pooled = tf.tanh(self.pooler(hidden_states[:, 0]))  # [B, H]
+        return {"sop_logits": self.classifier(self.dropout(pooled, training=training))}
+
+
+class PretrainingHead(tf_keras.layers.Layer):
+    """Both of what ALBERT is pre-trained to tell."""
+
+    def __init__(self, config: AlbertConfig, table: Any) -> None:
+        super().__init__(name="pretraining")
+        self.predictions = FillMaskHead(config, table)
+        self.order = SentenceOrderHead(config)
+
+    def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
+        """Map float32 [B, T, H] to `prediction_logits` [B, T, V] and `sop_logits` [B, 2]."""
+        predicted = self.predictions(hidden_states, training=training)
+        order = self.order(hidden_states, training=training)
+        return {"prediction_logits": predicted["logits"], **order}
+
+
+def make_head(task: str, config: AlbertConfig, *, table: Any, pooler: bool = True) -> Any:
+    """Build the head of `task`.
+
+    Args:
+        task: One of `config.TASKS`.
+        config: The shape.
+        table: The variable of the word embeddings, float32 [V, E], which predicts words too.
+        pooler: As in `Albert`.
 
     Raises:
         ConfigError: There is no such task.
     """
-    if task not in _HEADS:
-        raise ConfigError(f"unknown task {task!r}; choose from {', '.join(_HEADS)}.")
-    if task == "feature-extraction":
-        return FeatureHead(config, pooler=pooler)
-    return _HEADS[task](config)
+    heads: dict[str, Callable[[], Any]] = {
+        "feature-extraction": lambda: FeatureHead(config, pooler=pooler),
+        "classification": lambda: ClassificationHead(config),
+        "token-classification": lambda: TokenClassificationHead(config),
+        "question-answering": lambda: QuestionAnsweringHead(config),
+        "fill-mask": lambda: FillMaskHead(config, table),
+        "sentence-order": lambda: SentenceOrderHead(config),
+        "pretraining": lambda: PretrainingHead(config, table),
+    }
+    if task not in heads:
+        raise ConfigError(f"unknown task {task!r}; choose from {', '.join(heads)}.")
+    return heads[task]()

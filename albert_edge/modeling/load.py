@@ -11,12 +11,18 @@ from albert_edge.modeling.variables import assign
 __all__ = ["from_checkpoint", "load_keras"]
 
 
-def load_keras(source: str | os.PathLike[str], *, task: str = "auto") -> Albert:
+def load_keras(
+    source: str | os.PathLike[str],
+    *,
+    task: str = "auto",
+    init_head: bool = False,
+) -> Albert:
     """Read a checkpoint into a Keras model.
 
     Args:
         source: A Hugging Face directory, "default", or a preset's name; see `read_checkpoint`.
         task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
+        init_head: Whether a head that the checkpoint lacks is drawn at random, to be trained.
 
     Returns:
         The model, with the checkpoint's tokenizer files and provenance.
@@ -30,7 +36,7 @@ def load_keras(source: str | os.PathLike[str], *, task: str = "auto") -> Albert:
         >>> load_keras("albert-base-v2").provenance["source"]
         'albert-base-v2 (random weights)'
     """
-    return from_checkpoint(read_checkpoint(source, task=task))
+    return from_checkpoint(read_checkpoint(source, task=task, init_head=init_head))
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> Albert:
@@ -47,5 +53,6 @@ def from_checkpoint(checkpoint: Checkpoint) -> Albert:
         "source": checkpoint.source,
         "sha256": checkpoint.sha256,
         "left_out": list(checkpoint.left_out),
+        "drawn": list(checkpoint.drawn),
     }
     return model

@@ -22,7 +22,10 @@ Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 # The outputs that have one entry a token, on axis 1, and so are cut where padding begins.
 _PER_TOKEN = {
     "feature-extraction": ("last_hidden_state",),
+    "token-classification": ("logits",),
     "question-answering": ("start_logits", "end_logits"),
+    "fill-mask": ("logits",),
+    "pretraining": ("prediction_logits",),
 }
 
 
@@ -66,9 +69,10 @@ class Model:
             token_type_ids: The same shape, in [0, type_vocab_size); all 0 if left out.
 
         Returns:
-            The head's outputs by name, float32, owned by the caller: `logits` [1, C]; or
-            `start_logits`, `end_logits` [1, T]; or `last_hidden_state` [1, T, H] and
-            `pooler_output` [1, H].
+            The head's outputs by name, float32, owned by the caller: `logits` [1, C], [1, T, C]
+            or [1, T, V] (`classification`, `token-classification`, `fill-mask`); `start_logits`,
+            `end_logits` [1, T]; `last_hidden_state` [1, T, H] and `pooler_output` [1, H];
+            `prediction_logits` [1, T, V] and `sop_logits` [1, 2].
 
         Raises:
             InputError: The ids are too many, too few, out of range or of another shape.

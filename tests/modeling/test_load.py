@@ -40,7 +40,7 @@ def test_a_model_can_be_written_back(tmp_path: Path) -> None:
 def test_provenance_and_tokenizer(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(PARITY / "pretraining_features", tmp_path / "mine"))
     (folder / "spiece.model").write_bytes(b"pieces")
-    model = albert_edge.load_keras(folder)
+    model = albert_edge.load_keras(folder, task="feature-extraction")
     assert model.task == "feature-extraction"
     assert model.tokenizer_files == {"spiece.model": b"pieces"}
     provenance = json.loads(json.dumps(dict(model.provenance)))
