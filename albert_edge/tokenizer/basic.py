@@ -27,12 +27,12 @@ _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 
 
 def _unit(chinese: str) -> re.Pattern[str]:
-    # One Chinese character; an ASCII word; an ASCII mark; anything else up to white space.  What
-    # comes after a unit of ASCII must be ASCII or nothing: a combining mark would belong to it.
+    # One Chinese character; an ASCII word; an ASCII mark; anything else up to white space.  A mark
+    # may become another character with what comes after it, unless that is ASCII or nothing.
+    mark = rf"[{_ASCII_PUNCTUATION}](?![^\0-\x7f])"
     return re.compile(
         (f"[{chinese}]|" if chinese else "")
-        + rf"[0-9A-Za-z]+(?![0-9A-Za-z]|[^\0-\x7f])|[{_ASCII_PUNCTUATION}](?![^\0-\x7f])|"
-        + f"[^{_SPACE}{chinese}]+"
+        + rf"[0-9A-Za-z]+(?=[{_SPACE}]|\Z|{mark})|{mark}|[^{_SPACE}{chinese}]+"
     )
 
 

@@ -6,7 +6,7 @@ dependency of the package or of its tests):
     python tests/data/make_tokenizer_golden.py 30k-clean.model
 
 The model is the vocabulary of the published albert-*-v2.  The names of special tokens are not
-looked for in the text (`split_special_tokens`), because here they are text.
+looked for in the text (`split_special_tokens`), because here they are text, except under "special".
 """
 
 from __future__ import annotations
@@ -59,22 +59,35 @@ TEXTS = [
     "ｅ\u0301 ﬁ\u0301x",
 ]  # fmt: skip
 
+SPECIAL = [
+    "Paris is the [MASK] of France.",
+    "Looks like one [MASK] is missing",
+    "[CLS] a  [MASK]  b[SEP][SEP] <pad>c <unk> <PAD> <UnK> [mask] [Mask]",
+    "[MASK][MASK] [MASK",
+    "in 9,[MASK], \u00a0[MASK]\u3000\u0130[SEP]\u00e9\u0301<pad>",
+    "",
+    " [MASK] ",
+]
+
 
 def main() -> None:
     """Tokenize every text in every setting, and write the ids beside this script."""
     from transformers import AlbertTokenizer
 
-    ids = {}
-    for name, settings in SETTINGS.items():
-        tokenizer = AlbertTokenizer(sys.argv[1], split_special_tokens=True, **settings)
-        ids[name] = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) for text in TEXTS]
-    lines = [
-        json.dumps({"text": text, **{name: ids[name][n] for name in ids}})
-        for n, text in enumerate(TEXTS)
-    ]
-    golden = (
-        f'{{"settings": {json.dumps(SETTINGS)},\n "texts": [\n  ' + ",\n  ".join(lines) + "\n]}\n"
-    )
+    parts = [f'"settings": {json.dumps(SETTINGS)}']
+    for kind, texts in ("texts", TEXTS), ("special", SPECIAL):
+        ids = {}
+        for name, settings in SETTINGS.items():
+            plain = kind == "texts"
+            tokenizer = AlbertTokenizer(sys.argv[1], split_special_tokens=plain, **settings)
+            pieces = map(tokenizer.tokenize, texts)
+            ids[name] = [tokenizer.convert_tokens_to_ids(piece) for piece in pieces]
+        lines = [
+            json.dumps({"text": text, **{name: ids[name][n] for name in ids}})
+            for n, text in enumerate(texts)
+        ]
+        parts.append(f'"{kind}": [\n  ' + ",\n  ".join(lines) + "\n]")
+    golden = "{" + ",\n ".join(parts) + "}\n"
     Path(__file__).with_name("tokenizer_golden.json").write_text(golden, encoding="utf-8")
 
 

@@ -38,12 +38,15 @@ TEXTS = [
     "한국어 각 \u1100\u1161\u11a8 가\u11a8 학교",
     "Café naïve Ångström Zürich coöperate São Tomé ÉCOLE",
     "Cafe\u0301 nai\u0308ve A\u030angstro\u0308m E\u0301COLE",
-    "q\u0323\u0307 q\u0307\u0323 \u0301 stray \u0301\u0302\u0303x e\u0302\u0301 ê\u0301 s\u0323\u0307",
+    "q\u0323\u0307 q\u0307\u0323 \u0301 stray \u0301\u0302\u0303x",
+    "e\u0302\u0301 ê\u0301 s\u0323\u0307 \u1e63\u0307",
     "ΟΔΟΣ Οδός ΣΑΣ σ Σ ς 𝚺𝚨𝚺 οδοσ",
     "İstanbul IĞDIR ıssız i̇ I\u0307 I",
-    "≠ =\u0338 <\u0338 a\u0338 \u037e \u1fef \u0387 \u2126 \u212a \u212b",
+    "≠ =\u0338 <\u0338 a\u0338 the>\u0338 the,=\u0338the the;\u0338",
+    "\u037e \u1fef \u0387 \u2126 \u212a \u212b",
     "zero\u200bwidth\u200cnon\u200djoiner\ufeffbom\u2060word soft\u00adhyphen",
-    "bell\u0007 nul\u0000nul escape\u001b[0m del\u007f c1\u0085x\u009f re\ufffdplaced \ue000 \U0010ffff",
+    "bell\u0007 nul\u0000nul escape\u001b[0m del\u007f c1\u0085x\u009f",
+    "re\ufffdplaced \ue000 \U0010ffff",
     "file\u001cgroup\u001drecord\u001eunit\u001f vertical\u000btab form\u000cfeed",
     "no\u00a0break\u2007figure\u202fnarrow\u3000wide\u1680ogham\u2028line\u2029paragraph",
     "e\u200b\u0301 \u0301e \u200b e\u0301\u200b!",
@@ -67,10 +70,12 @@ SPECIAL = [
     "",
     " [MASK] ",
 ]
-_WORDS = """the a of is was sentence nothing more plain paris france capital un ##aff ##able break
-##break ##ing re ##broken ##en ##s don came 19 ##99 20 ##00 mask cls cafe café Café naive naïve
-Paris France In école ecole ΟΔΟΣ οδος οδοσ istanbul i̇stanbul zerowidth zero ##width hello привет
-мир ##ка елка ёлка йод 东京 東京 ##ab aab the ##the album albert model 模型 α ≠ ##≠ Å å ê ế""".split()
+_WORDS = """
+the a of is was sentence nothing more plain paris france capital un ##aff ##able break ##break ##ing
+re ##broken ##en ##s don came 19 ##99 20 ##00 mask cls cafe café Café naive naïve Paris France In
+école ecole ΟΔΟΣ οδος οδοσ istanbul i̇stanbul zerowidth zero ##width hello привет мир ##ка елка ёлка
+йод 东京 東京 ##ab aab ##the album albert model 模型 α ≠ ##≠ Å å ê ế
+"""
 _INNER = "abcdefghijklmnopqrstuvwxyz0123456789"
 _CHARACTERS = (
     "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~。，？！、“”‘’—…«»¿¡§¶·"
@@ -85,7 +90,7 @@ def vocabulary() -> list[str]:
     special = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = [*_INNER, *_CHARACTERS]
     inner = [f"##{char}" for char in letters[: len(_INNER)] + letters[-60:]]
-    return list(dict.fromkeys([*special, *letters, *inner, *_WORDS]))
+    return list(dict.fromkeys([*special, *letters, *inner, *_WORDS.split()]))
 
 
 def main() -> None:
