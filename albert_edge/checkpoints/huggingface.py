@@ -17,6 +17,8 @@ from albert_edge.errors import CheckpointError
 
 __all__ = [
     "CONFIG",
+    "KERAS_DIALECT",
+    "KERAS_WEIGHTS",
     "TOKENIZER_FILES",
     "WEIGHTS",
     "config_json",
@@ -28,12 +30,15 @@ __all__ = [
 TOKENIZER_FILES = ("spiece.model", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
 CONFIG = "config.json"
+KERAS_WEIGHTS = "keras_weights.h5"
 # The first that is there is read: a directory of the Hub holds the same weights several times.
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "tf_model.h5",
+    KERAS_WEIGHTS,
 )
 
 # What else an ALBERT checkpoint may hold beside the tensors of one task.
@@ -45,6 +50,8 @@ _KNOWN = (
     "qa_outputs.",
     "sop_classifier.",
 )
+_OUR_HEADS = ("classifier/", "pooler/", "predictions/", "qa_outputs/", "sop_classifier/")
+KERAS_DIALECT = Dialect("name", lambda name: name.startswith(_OUR_HEADS))
 _PREFIX = "albert."  # of the encoder's tensors, except in a checkpoint of the bare AlbertModel
 
 
@@ -68,12 +75,12 @@ def find_huggingface(directory: Path) -> Found:
     path = member(directory, CONFIG)
     config, values = AlbertConfig.read(path), read_json(path)
     store = open_weights(member(directory, weights))
+    bare = not any(name.startswith(_PREFIX) for name in store.tensors)
+    ours = "embeddings/word_embeddings" in store.tensors
     return Found(
         directory=directory,
         store=store,
-        dialect=_dialect(
-            store.tensors, bare=not any(name.startswith(_PREFIX) for name in store.tensors)
-        ),
+        dialect=KERAS_DIALECT if ours else _dialect(store.tensors, bare=bare),
         config=config,
         labelled=bool(values.get("id2label") or values.get("num_labels")),
         tokenizer_files=read_tokenizer(directory),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from albert_edge.checkpoints.folder import member, read_json
+from albert_edge.checkpoints.hdf5 import HDF5_MAGIC, open_hdf5
 from albert_edge.checkpoints.safetensors import open_safetensors
 from albert_edge.checkpoints.store import Store
 from albert_edge.checkpoints.torchfile import LEGACY_MAGIC, ZIP_MAGIC, open_torch
@@ -33,6 +34,8 @@ def _open_file(path: Path) -> Store:
         head = file.read(16)
     if head.startswith((ZIP_MAGIC, LEGACY_MAGIC)):
         return open_torch(path)
+    if head.startswith(HDF5_MAGIC):
+        return open_hdf5(path)
     return open_safetensors(path)
 
 

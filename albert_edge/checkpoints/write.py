@@ -8,6 +8,7 @@ from pathlib import Path
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.huggingface import CONFIG, TOKENIZER_FILES, huggingface_files
+from albert_edge.checkpoints.keras import keras_files
 from albert_edge.checkpoints.tensorflow1 import tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
 from albert_edge.files import check_writable, write_file
@@ -17,6 +18,7 @@ __all__ = ["FORMATS", "write_checkpoint"]
 _WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
     "huggingface": huggingface_files,
     "tensorflow1": tensorflow1_files,
+    "keras": keras_files,
 }
 FORMATS = tuple(_WRITERS)
 
