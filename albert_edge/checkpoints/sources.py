@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
+from albert_edge.checkpoints.hub import download, is_hub_id
 from albert_edge.checkpoints.huggingface import find_huggingface
 from albert_edge.checkpoints.initial import initial_tensors
 from albert_edge.checkpoints.places import Found, make_checkpoint
@@ -30,10 +31,12 @@ def read_checkpoint(
     """Read the weights that `source` names.
 
     Args:
-        source: A Hugging Face directory (`config.json`, `model.safetensors`, tokenizer files);
-            "default", the model embedded in this package; or the name of a preset, which gives
-            random weights, the same ones every time.  A directory that exists is always read as a
-            directory, whatever its name.
+        source: A directory, recognized by what is in it (see `huggingface`, `tensorflow1`,
+            `keras`); the prefix of one TensorFlow checkpoint in a directory of several, such as
+            "albert/model.ckpt-1000"; a model of the Hugging Face Hub, such as
+            "albert/albert-base-v2"; "default", the model embedded in this package; or the name of
+            a preset, which gives random weights, the same ones every time.  What exists here is
+            read, whatever its name.
         task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
         allow_nan: Whether weights may be NaN or infinite.
         init_head: Whether a head that the checkpoint lacks is drawn at random, always the same, to
@@ -42,7 +45,7 @@ def read_checkpoint(
     Raises:
         CheckpointError: There is no such source, it is damaged, or it lacks the task's head.
         ConfigError: Its configuration is not an ALBERT's, or the task is unknown.
-        MissingExtraError: safetensors is not installed.
+        MissingExtraError: What reads this kind of source is not installed.
 
     Example:
         >>> read_checkpoint("albert-base-v2").source
@@ -59,11 +62,14 @@ def read_checkpoint(
         return dataclasses.replace(_read(_EMBEDDED, **options), source="default")
     if name in PRESETS:
         return _random_checkpoint(name, TASKS[0] if task == "auto" else task)
+    if is_hub_id(name):
+        folder = download(name)
+        return dataclasses.replace(_read(folder, **options), source=f"{name}@{folder.name}")
     what = "a file, and a checkpoint is" if os.path.isfile(name) else "not"  # noqa: PTH113
     raise CheckpointError(
-        f"{name!r} is {what} a directory. A source is a Hugging Face directory with config.json "
-        "and model.safetensors (a model of the Hub has to be downloaded first), 'default' for the "
-        f"embedded model, or, with random weights, one of {', '.join(PRESETS)}."
+        f"{name!r} is {what} a directory. A source is a directory of Hugging Face, of Google's "
+        "ALBERT or of Keras weights; a model of the Hub, such as albert/albert-base-v2; 'default' "
+        f"for the embedded model; or, with random weights, one of {', '.join(PRESETS)}."
     )
 
 

@@ -17,7 +17,7 @@ PARITY = Path(__file__).parents[1] / "data" / "parity"
 
 
 @pytest.mark.parametrize(
-    "source", ["nowhere", "albert/albert-base-v2", "albert-base-v9", "a" * 999]
+    "source", ["nowhere", "albert-base-v9", "./albert/v2", "/a/b", "../a", "a/b/c", "a" * 999]
 )
 def test_unknown_sources_list_what_there_is(source: str) -> None:
     with pytest.raises(CheckpointError, match=r"is not a directory.*'default'.*albert-base-v1"):

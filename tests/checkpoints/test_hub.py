@@ -1,0 +1,92 @@
+"""A model of the Hub comes from the cache, or is refused in a sentence; never the network here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from albert_edge.checkpoints.hub import is_hub_id
+
+DATA = Path(__file__).parents[1] / "data"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+# huggingface_hub reads its environment when it is imported: each test is a process of its own.
+READ = """
+import sys
+from albert_edge.checkpoints import read_checkpoint
+from albert_edge.errors import CheckpointError
+try:
+    checkpoint = read_checkpoint("somebody/my-albert")
+    print(checkpoint.source, checkpoint.task, checkpoint.config.hidden_size)
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def read(home: Path, **environment: str) -> str:
+    variables = {**os.environ, "HF_HOME": str(home), **environment}
+    command = [sys.executable, "-W", "error", "-c", READ]
+    done = subprocess.run(command, env=variables, cwd=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def cache(home: Path, source: Path) -> Path:
+    """Lay a directory out as the Hub's cache does: contents, and links to them by revision."""
+    model = home / "hub/models--somebody--my-albert"
+    (model / "blobs").mkdir(parents=True)
+    (model / "refs").mkdir()
+    (model / "refs/main").write_text(REVISION)
+    snapshot = model / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(sorted(source.iterdir())):
+        shutil.copy(path, model / f"blobs/{number:040}")
+        (snapshot / path.name).symlink_to(f"../../blobs/{number:040}")
+    return snapshot
+
+
+@pytest.mark.parametrize(
+    "source", ["parity/odd_one_type_answers", "foreign/torch", "foreign/sharded"]
+)
+def test_the_cache_is_enough(tmp_path: Path, source: str) -> None:
+    cache(tmp_path, DATA / source)
+    expected = f"somebody/my-albert@{REVISION} question-answering 15\n"
+    assert read(tmp_path, HF_HUB_OFFLINE="1") == expected
+
+
+def test_a_link_out_of_the_cache_is_refused(tmp_path: Path) -> None:
+    snapshot = cache(tmp_path, DATA / "parity/odd_one_type_answers")
+    (tmp_path / "secret").write_text("{}")
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to(tmp_path / "secret")
+    assert "config.json is a link to" in read(tmp_path, HF_HUB_OFFLINE="1")
+
+
+def test_offline_and_not_in_the_cache(tmp_path: Path) -> None:
+    message = read(tmp_path, HF_HUB_OFFLINE="1")
+    assert message.startswith("'somebody/my-albert' is no directory here, and as a model of the")
+    assert "give its directory" in message
+    assert message.count("\n") == 1
+
+
+def test_no_network(tmp_path: Path) -> None:
+    """Nothing listens at this port."""
+    message = read(tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
+    assert message.startswith("'somebody/my-albert' is no directory here, and as a model of the")
+
+
+def test_what_is_here_wins(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "parity/gelu_features", tmp_path / "somebody/my-albert")
+    assert read(tmp_path, HF_HUB_OFFLINE="1") == "my-albert feature-extraction 24\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/", "a/", "/a", "../a", "./a", "a/b/c", "a b/c", "a/b\n", "a" * 60 + "/" + "b" * 60],
+)
+def test_what_is_no_name_of_the_hub(name: str) -> None:
+    assert not is_hub_id(name)
