@@ -34,6 +34,7 @@ FORMAT_VERSION = 1
 
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
+_LABELLED = ("classification", "token-classification")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def pack(model: bytes, bundle: Bundle) -> bytes:
     from albert_edge.metadata import attach_metadata, build_metadata
 
     model = model_bytes(model)
-    labels = _LABELS if bundle.task == "classification" else None
+    labels = _LABELS if bundle.task in _LABELLED else None
     described = {
         _MANIFEST: "How this file was made: task, layout, recipe, provenance, verification.",
         _CONFIG: "The model's configuration, in Hugging Face's form.",
@@ -201,7 +202,7 @@ def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
         raise BundleError(f"{where} is incomplete: {_MANIFEST} has no {error}.") from error
     except (BundleError, ConfigError) as error:
         raise BundleError(f"{where}: {error}") from error
-    if bundle.task == "classification":
+    if bundle.task in _LABELLED:
         _check_labels(where, archive, bundle.config)
     return bundle
 

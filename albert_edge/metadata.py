@@ -25,7 +25,7 @@ _INPUTS = {
     "token_type_ids": ("segment_ids", "0 for the first text, 1 for the second if there is one."),
 }
 # The Task Library crashes on a classifier whose output has another name.
-_LABEL_LOGITS = ("probability", "The logit of each label; their softmax is the probability.")
+_LABEL_LOGITS = ("probability", "The logit of each label.")
 _FEATURE_PROPERTIES = 1  # ContentProperties
 _TENSOR_AXIS_LABELS, _VOCABULARY = 2, 5  # AssociatedFileType
 _BERT_TOKENIZER, _SENTENCE_PIECE = 4, 5  # ProcessUnitOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -21,6 +21,16 @@ __all__ = ["command"]
 @click.argument("text", required=False)
 @click.option("--question", metavar="Q", help="What to answer from TEXT (question answering).")
 @click.option("--pair", metavar="TEXT", help="A second text, for models that compare two.")
+@click.option("--top-k", type=click.IntRange(1), help="How many candidates or answers to give.")
+@click.option(
+    "--entities", is_flag=True, help="Put labelled words together to entities (B-PER, I-PER)."
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls", "pooler"]),
+    help="Make one vector of all of TEXT.",
+)
+@click.option("--normalize", is_flag=True, help="Scale that vector to a length of 1.")
 @click.option("--allow-null", is_flag=True, help='Take "no answer" for an answer (SQuAD 2 models).')
 @click.option("--ids", is_flag=True, help="TEXT is token ids, for files without a tokenizer.")
 @click.option(
@@ -32,10 +42,10 @@ def command(
     text: str | None,
     question: str | None,
     pair: str | None,
-    allow_null: bool,
     ids: bool,
     threads: int,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Answer TEXT with MODEL, or every line of standard input without TEXT.
 
@@ -45,6 +55,9 @@ def command(
     \b
     albert-edge run default "a quiet, moving film"
     albert-edge run qa.tflite "Ada wrote it in 1843." --question "Who wrote it?"
+    albert-edge run words.tflite "Paris is the [MASK] of France." --top-k 3
+    albert-edge run names.tflite "Ada met Charles in London." --entities
+    albert-edge run encoder.tflite "a quiet film" --pooling mean --normalize --json
     albert-edge run model.tflite --json < reviews.txt > answers.jsonl
     albert-edge run shape.tflite --ids "2 48 25 21 1289 3"
     """
@@ -53,11 +66,15 @@ def command(
 
     with quiet():
         pipe = load(model, threads=threads)
-        answers_questions = pipe.model.bundle.task == "question-answering"
-        if answers_questions != (question is not None) and not ids:
-            needs = "needs --question" if answers_questions else "does not take --question"
-            raise click.UsageError(f"{model} is for {pipe.model.bundle.task}: it {needs}.")
-        options: dict[str, Any] = {"allow_null": allow_null} if answers_questions else {}
+        task = pipe.model.bundle.task
+        options = {name: value for name, value in options.items() if value}
+        if task == "question-answering" and question is None and not ids:
+            raise click.UsageError(f"{model} is for {task}: it needs --question.")
+        given = [*options, *(["question"] if question is not None else [])]
+        given += ["pair"] if pair is not None else []
+        if foreign := [name for name in given if task not in _TASKS_OF[name]]:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
+            raise click.UsageError(f"{model} is for {task}: it does not take {flags}.")
         for where, line in _lines() if text is None else [("", text)]:
             try:
                 inputs = _ids(line) if ids else _texts(line, question, pair)
@@ -78,7 +95,7 @@ def _lines() -> Iterator[tuple[str, str]]:
 def _texts(text: str, question: str | None, pair: str | None) -> dict[str, Any]:
     if question is not None:
         return {"question": question, "context": text}
-    return {"text": text, "pair": pair}
+    return {"text": text} if pair is None else {"text": text, "pair": pair}
 
 
 def _ids(text: str) -> dict[str, Any]:
@@ -92,6 +109,17 @@ def _ids(text: str) -> dict[str, Any]:
     return {"input_ids": list(chain(*ids)), "token_type_ids": types}
 
 
+_TASKS_OF = {
+    "question": ("question-answering",),
+    "allow_null": ("question-answering",),
+    "top_k": ("question-answering", "fill-mask", "pretraining"),
+    "entities": ("token-classification",),
+    "pooling": ("feature-extraction",),
+    "normalize": ("feature-extraction",),
+    "pair": ("classification", "feature-extraction", "fill-mask", "sentence-order", "pretraining"),
+}
+
+
 def _plain(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value.tolist() if hasattr(value, "tolist") else value
@@ -100,14 +128,51 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(answer: dict[str, Any]) -> str:
-    if "label" in answer:
-        cut = "  (only the beginning was read)" if answer["truncated"] else ""
-        return f"{answer['label']}  {answer['score']:.3f}{cut}"
     if "answer" in answer:
-        return f"{answer['answer'] or '(no answer)'}  {answer['score']:.3f}"
+        found = answer.get("answers", [answer])
+        return "\n".join(f"{one['answer'] or '(no answer)'}  {one['score']:.3f}" for one in found)
+    lines = [say(answer) for part, say in _PARTS.items() if part in answer]
+    cut = "  (only the beginning was read)" if answer["truncated"] else ""
+    return "\n".join(lines) + cut
+
+
+def _say_words(answer: dict[str, Any]) -> str:
+    found = answer.get("entities", answer["words"])
+    return "  ".join(f"{one['text']} [{one['label']} {one['score']:.3f}]" for one in found)
+
+
+def _say_masks(answer: dict[str, Any]) -> str:
+    return "\n".join(
+        f"{one['score']:.3f}  {one['token']:<15} {one.get('text', '')}".rstrip()
+        for mask in answer["masks"]
+        for one in mask["candidates"]
+    )
+
+
+def _say_order(answer: dict[str, Any]) -> str:
+    return f"{answer['order']['label']}  {answer['order']['score']:.3f}"
+
+
+def _say_shapes(answer: dict[str, Any]) -> str:
     shapes = (
         f"{name} {'x'.join(map(str, value.shape))}"
         for name, value in answer.items()
         if hasattr(value, "shape")
     )
     return ", ".join(shapes) + "  (--json prints the values)"
+
+
+# What is in an answer → how it is said.
+_PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "label": lambda answer: f"{answer['label']}  {answer['score']:.3f}",
+    "labels": lambda answer: (
+        "  ".join(f"{label} {answer['scores'][label]:.3f}" for label in answer["labels"])
+        or "(no label)"
+    ),
+    "value": lambda answer: f"{answer['value']:.4f}",
+    "values": lambda answer: "  ".join(f"{k} {v:.4f}" for k, v in answer["values"].items()),
+    "words": _say_words,
+    "masks": _say_masks,
+    "order": _say_order,
+    "last_hidden_state": _say_shapes,
+}

@@ -32,9 +32,12 @@ def parse(model: bytes) -> Any:
     if len(model) < 8 or model[4:8] != b"TFL3":
         raise BundleError("not a TFLite model: the file identifier TFL3 is missing.")
     try:
-        return schema.ModelT.InitFromPackedBuf(model, 0)
+        parsed = schema.ModelT.InitFromPackedBuf(model, 0)
     except (struct.error, IndexError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise BundleError(f"the TFLite model is cut off or damaged: {error}.") from error
+    if not parsed.subgraphs or not parsed.buffers:
+        raise BundleError("the TFLite model is damaged: it has no graph.")
+    return parsed
 
 
 def pack(model: Any) -> bytes:

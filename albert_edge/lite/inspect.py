@@ -157,7 +157,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
         "layout": bundle.layout,
         "quantize": bundle.quantize,
         "seq_len": bundle.seq_len,
-        "labels": list(bundle.config.labels) if bundle.task == "classification" else None,
+        "labels": list(bundle.config.labels) if bundle.task.endswith("classification") else None,
         "config": bundle.config.to_dict(),
         "tokenizer_files": {name: len(blob) for name, blob in bundle.tokenizer_files.items()},
         "provenance": dict(bundle.provenance),

@@ -13,7 +13,11 @@ from albert_edge.errors import BundleError
 from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.classification import Classification
 from albert_edge.pipelines.feature_extraction import FeatureExtraction
+from albert_edge.pipelines.fill_mask import FillMask
+from albert_edge.pipelines.pretraining import Pretraining
 from albert_edge.pipelines.question_answering import QuestionAnswering
+from albert_edge.pipelines.sentence_order import SentenceOrder
+from albert_edge.pipelines.token_classification import TokenClassification
 from albert_edge.runtime import open_model
 from albert_edge.tokenizer import tokenizer_from_files
 
@@ -21,15 +25,23 @@ __all__ = [
     "PIPELINES",
     "Classification",
     "FeatureExtraction",
+    "FillMask",
     "Pipeline",
+    "Pretraining",
     "QuestionAnswering",
+    "SentenceOrder",
+    "TokenClassification",
     "load",
 ]
 
 PIPELINES: dict[str, type[Pipeline]] = {
     "classification": Classification,
     "feature-extraction": FeatureExtraction,
+    "fill-mask": FillMask,
+    "pretraining": Pretraining,
     "question-answering": QuestionAnswering,
+    "sentence-order": SentenceOrder,
+    "token-classification": TokenClassification,
 }
 
 

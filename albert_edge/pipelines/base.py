@@ -50,8 +50,17 @@ class Pipeline(ABC):
         pair: str | None,
         input_ids: Sequence[int] | None,
         token_type_ids: Sequence[int] | None,
+        *,
+        allow_special: bool = False,
     ) -> tuple[Encoding, bool]:
         """Encode a text or two, or take ids as they are.
+
+        Args:
+            text: The first text, or None for ids.
+            pair: The second, if there is one.
+            input_ids: T token ids, or None for text.
+            token_type_ids: T numbers; all 0 if left out.
+            allow_special: Whether the names of special tokens in text are those tokens.
 
         Returns:
             The encoding, and whether the text was cut at its end to what the model takes.  The
@@ -69,11 +78,13 @@ class Pipeline(ABC):
         if input_ids is not None:
             raise InputError("give a text or input_ids, not both.")
         tokenizer = self.text_tokenizer()
-        encoding = tokenizer.encode(text, pair)
+        encoding = tokenizer.encode(text, pair, allow_special=allow_special)
         check_not_empty(encoding, paired=pair is not None)
         if len(encoding.input_ids) <= self.model.max_tokens:
             return encoding, False
-        return tokenizer.encode(text, pair, max_length=self.model.max_tokens), True
+        most = self.model.max_tokens
+        cut = tokenizer.encode(text, pair, max_length=most, allow_special=allow_special)
+        return cut, True
 
 
 def check_not_empty(encoding: Encoding, *, paired: bool) -> None:

@@ -1,4 +1,4 @@
-"""Text, or a pair of texts, to one of several labels."""
+"""Text, or a pair of texts, to a label, to any number of labels, or to numbers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 
-__all__ = ["Classification", "softmax"]
+__all__ = ["Classification", "sigmoid", "softmax"]
 
 
 @final
 class Classification(Pipeline):
-    """A sequence classifier.
+    """A sequence classifier, or what a regression predicts.
 
     Example:
         >>> pipe("a quiet, moving film")["label"]          # doctest: +SKIP
@@ -29,6 +30,7 @@ class Classification(Pipeline):
         *,
         input_ids: Sequence[int] | None = None,
         token_type_ids: Sequence[int] | None = None,
+        threshold: float = 0.5,
     ) -> dict[str, Any]:
         """Classify a text, or a text and a second one.
 
@@ -40,26 +42,46 @@ class Classification(Pipeline):
             pair: The second text of tasks that compare two.
             input_ids: T token ids in [0, V), special ones included, instead of text.
             token_type_ids: T numbers; all 0 if left out.
+            threshold: The least probability of a label that is given, of models that may give
+                several.
 
         Returns:
-            `label`, the likeliest; `score`, its probability; `scores`, the probability of every
-            label; `tokens`, how many the model read; `truncated`, whether text was cut off.
+            `tokens`, how many the model read; `truncated`, whether text was cut off; and by the
+            model's `problem_type`:
+            one label (the default): `label`, the likeliest; `score`, its probability; `scores`,
+            the probability of every label, which sum to 1;
+            several labels: `labels`, those with at least the `threshold`, the likeliest first;
+            `scores`, the probability of every label by itself;
+            regression: `value`, the number; with several labels `values`, a number for each.
 
         Raises:
-            InputError: The text is empty, or the ids cannot be.
+            InputError: The text is empty, the ids cannot be, or the threshold is no probability.
         """
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold must be in [0, 1], not {threshold}.")
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         outputs = self.model.run(encoding.input_ids, encoding.token_type_ids)
-        scores = softmax(outputs["logits"][0]).tolist()  # [C]
-        labels = self.model.bundle.config.labels
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return {
-            "label": labels[best],
-            "score": scores[best],
-            "scores": dict(zip(labels, scores, strict=True)),
-            "tokens": len(encoding.input_ids),
-            "truncated": truncated,
-        }
+        answer = self._answer(outputs["logits"][0], threshold)
+        return {**answer, "tokens": len(encoding.input_ids), "truncated": truncated}
+
+    def _answer(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:
+        config = self.model.bundle.config
+        if config.problem == "regression":
+            values = dict(zip(config.labels, logits.tolist(), strict=True))
+            return {"value": logits[0].item()} if len(values) == 1 else {"values": values}
+        several = config.problem == "multi_label_classification"
+        chances = (sigmoid if several else softmax)(logits).tolist()
+        scores = dict(zip(config.labels, chances, strict=True))
+        ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+        if several:
+            return {"labels": [x for x in ranked if scores[x] >= threshold], "scores": scores}
+        return {"label": ranked[0], "score": scores[ranked[0]], "scores": scores}
+
+
+def sigmoid(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Turn each logit by itself into a float64 probability."""
+    chances: npt.NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))
+    return chances
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
+
+from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 
-__all__ = ["FeatureExtraction"]
+__all__ = ["POOLINGS", "FeatureExtraction"]
+
+POOLINGS = ("mean", "cls", "pooler")
 
 
 @final
@@ -24,6 +30,8 @@ class FeatureExtraction(Pipeline):
         text: str | None = None,
         pair: str | None = None,
         *,
+        pooling: str | None = None,
+        normalize: bool = False,
         input_ids: Sequence[int] | None = None,
         token_type_ids: Sequence[int] | None = None,
     ) -> dict[str, Any]:
@@ -35,26 +43,50 @@ class FeatureExtraction(Pipeline):
         Args:
             text: What to encode; or give `input_ids`.
             pair: A second text.
+            pooling: What one vector for all of it is made of: `mean`, the mean over all T tokens,
+                as sentence embeddings are mostly trained; `cls`, the first token's; `pooler`, the
+                pooler's output.  None for no such vector.
+            normalize: Whether to scale that vector to a length of 1, so that the product of two
+                is their cosine.
             input_ids: T token ids in [0, V), special ones included, instead of text.
             token_type_ids: T numbers; all 0 if left out.
 
         Returns:
             `last_hidden_state`, float32 [T, H]; `mean`, its mean over all T tokens, float32 [H];
-            `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; `tokens`, the
+            `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; with
+            `pooling` also `embedding`, float32 [H]; `tokens`, the
             T pieces of text, or the ids if the file carries no tokenizer; `truncated`, whether text
             was cut off.
 
         Raises:
-            InputError: The text is empty, or the ids cannot be.
+            InputError: The text is empty, the ids cannot be, or there is no such pooling.
         """
+        if normalize and pooling is None:
+            raise InputError(f"normalize needs a pooling: {', '.join(POOLINGS)}.")
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         ids = encoding.input_ids
         outputs = self.model.run(ids, encoding.token_type_ids)
-        states = outputs["last_hidden_state"][0]  # [T, H]
+        outputs["mean"] = outputs["last_hidden_state"].mean(axis=1)  # [1, H]
+        if pooling is not None:
+            outputs["embedding"] = _pool(outputs, pooling, normalize)
         name = self.tokenizer.id_to_piece if self.tokenizer else int
         return {
             **{key: values[0] for key, values in outputs.items()},
-            "mean": states.mean(axis=0),
             "tokens": [name(token) for token in ids],
             "truncated": truncated,
         }
+
+
+def _pool(
+    outputs: Mapping[str, npt.NDArray[np.float32]], pooling: str, normalize: bool
+) -> npt.NDArray[np.float32]:
+    """Return float32 [1, H]."""
+    if pooling not in POOLINGS:
+        raise InputError(f"pooling is {pooling!r}; choose from {', '.join(POOLINGS)}.")
+    if pooling == "cls":
+        pooled = outputs["last_hidden_state"][:, 0]
+    elif pooling == "pooler" and "pooler_output" not in outputs:
+        raise InputError("this model has no pooler; choose the pooling mean or cls.")
+    else:
+        pooled = outputs["mean" if pooling == "mean" else "pooler_output"]
+    return pooled / np.linalg.norm(pooled) if normalize else pooled

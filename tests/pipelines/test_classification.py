@@ -9,7 +9,7 @@ import pytest
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines import Classification, Pipeline, load
-from albert_edge.pipelines.classification import softmax
+from albert_edge.pipelines.classification import sigmoid, softmax
 
 TEXT = "a storm took the roof"
 
@@ -83,6 +83,42 @@ def test_no_tokenizer(tiny_tflite: Callable[..., bytes]) -> None:
     with pytest.raises(InputError, match=r"carries no tokenizer.*give input_ids"):
         bare(TEXT)
     assert bare(input_ids=[2, 9, 3])["tokens"] == 3
+
+
+def test_several_labels(pipe: Callable[..., Pipeline]) -> None:
+    several = pipe("classification", problem_type="multi_label_classification")
+    found = several(TEXT)
+    logits = several.model.run(several.text_tokenizer().encode(TEXT).input_ids)["logits"][0]
+    chances = 1 / (1 + np.exp(-logits.astype(float)))
+    np.testing.assert_allclose(list(found["scores"].values()), chances, rtol=1e-12)
+    assert found.keys() == {"labels", "scores", "tokens", "truncated"}
+    for threshold in (0, 0.5, 1):
+        given = several(TEXT, threshold=threshold)["labels"]
+        wanted = {label for label, chance in found["scores"].items() if chance >= threshold}
+        assert set(given) == wanted
+        assert given == sorted(given, key=found["scores"].__getitem__, reverse=True)
+    with pytest.raises(InputError, match=r"threshold must be in \[0, 1\], not 2"):
+        several(TEXT, threshold=2)
+
+
+@pytest.mark.parametrize(
+    "config", [{"labels": ("stars",)}, {"labels": ("stars",), "problem_type": "regression"}]
+)
+def test_a_number(pipe: Callable[..., Pipeline], config: dict[str, object]) -> None:
+    number = pipe("classification", **config)
+    found = number(TEXT)
+    logits = number.model.run(number.text_tokenizer().encode(TEXT).input_ids)["logits"]
+    assert found.keys() == {"value", "tokens", "truncated"}
+    assert found["value"] == logits[0, 0]
+
+
+def test_several_numbers(pipe: Callable[..., Pipeline]) -> None:
+    found = pipe("classification", problem_type="regression")(TEXT)
+    assert list(found["values"]) == ["negative", "neutral", "positive"]
+
+
+def test_sigmoid_of_extremes() -> None:
+    np.testing.assert_array_equal(sigmoid(np.array([-1e4, 0, 1e4], np.float32)), [0, 0.5, 1])
 
 
 def test_softmax_of_extremes() -> None:

@@ -31,6 +31,26 @@ def test_a_text(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
     assert embed("river " * 99)["truncated"] is True
 
 
+def test_one_vector_of_a_text(pipe: Callable[..., Pipeline]) -> None:
+    embed = pipe("feature-extraction")
+    found = embed(TEXT)
+    assert "embedding" not in found
+    wanted = {
+        "mean": found["mean"],
+        "cls": found["last_hidden_state"][0],
+        "pooler": found["pooler_output"],
+    }
+    for pooling, vector in wanted.items():
+        np.testing.assert_array_equal(embed(TEXT, pooling=pooling)["embedding"], vector)
+        unit = embed(TEXT, pooling=pooling, normalize=True)["embedding"]
+        assert unit.dtype == np.float32
+        np.testing.assert_allclose(unit, vector / np.linalg.norm(vector), rtol=1e-6)
+    with pytest.raises(InputError, match="choose from mean, cls, pooler"):
+        embed(TEXT, pooling="max")
+    with pytest.raises(InputError, match="normalize needs a pooling"):
+        embed(TEXT, normalize=True)
+
+
 def test_padding_is_not_in_the_mean(pipe: Callable[..., Pipeline]) -> None:
     free = pipe("feature-extraction")(TEXT)
     padded = pipe("feature-extraction", seq_len=24)(TEXT)
@@ -46,5 +66,7 @@ def test_no_tokenizer_and_no_pooler(tiny_albert: Callable[..., Any]) -> None:
     found = embed(input_ids=[2, 9, 3])
     assert found["tokens"] == [2, 9, 3]
     assert "pooler_output" not in found
+    with pytest.raises(InputError, match="this model has no pooler; choose the pooling mean"):
+        embed(input_ids=[2, 9, 3], pooling="pooler")
     with pytest.raises(InputError, match="carries no tokenizer"):
         embed(TEXT)

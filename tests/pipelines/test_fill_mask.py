@@ -1,0 +1,163 @@
+"""Masks are filled in place, the order of texts is judged, and both together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from albert_edge.bundle import read
+from albert_edge.errors import InputError
+from albert_edge.pipelines import FillMask, Pipeline, load
+from albert_edge.pipelines.classification import softmax
+from albert_edge.pipelines.fill_mask import fill_masks
+from albert_edge.runtime import open_model
+from albert_edge.tokenizer import tokenizer_from_files
+
+TEXT = "The [MASK] took the roof, and [MASK] took the road."
+FIRST, SECOND = "a storm took the roof", "the miller took the road"
+
+
+@pytest.fixture(scope="module")
+def fill(pipe: Callable[..., Pipeline]) -> Pipeline:
+    return pipe("fill-mask")
+
+
+def test_candidates_are_the_likeliest_at_their_place(fill: Pipeline) -> None:
+    found = fill(TEXT, top_k=4)
+    tokenizer = fill.text_tokenizer()
+    encoding = tokenizer.encode(TEXT, allow_special=True)
+    logits = fill.model.run(encoding.input_ids)["logits"][0]
+    places = [i for i, token in enumerate(encoding.input_ids) if token == tokenizer.mask_id]
+    assert len(places) == len(found["masks"]) == 2
+    for place, mask in zip(places, found["masks"], strict=True):
+        assert TEXT[mask["start"] : mask["end"]] == "[MASK]"
+        assert len(mask["candidates"]) == 4
+        chances = softmax(logits[place])
+        best = np.argsort(-chances[: tokenizer.vocab_size])[:4].tolist()
+        assert [one["id"] for one in mask["candidates"]] == best
+        for one in mask["candidates"]:
+            assert one["score"] == pytest.approx(chances[one["id"]])
+
+
+def test_rows_without_a_piece_are_no_candidates(fill: Pipeline) -> None:
+    (mask,) = fill("the [MASK]", top_k=60)["masks"]
+    assert sorted(one["id"] for one in mask["candidates"]) == list(range(56))
+
+
+def put(tokenizer_files: Mapping[str, bytes], text: str, *pieces: str) -> dict:
+    """Fill the masks of a text with given pieces."""
+    tokenizer = tokenizer_from_files(tokenizer_files)
+    names = {tokenizer.id_to_piece(i): i for i in range(tokenizer.vocab_size)}
+    encoding = tokenizer.encode(text, allow_special=True)
+    logits = np.zeros((len(encoding.input_ids), tokenizer.vocab_size), np.float32)
+    masks = [i for i, token in enumerate(encoding.input_ids) if token == tokenizer.mask_id]
+    for place, piece in zip(masks, pieces, strict=True):
+        logits[place, names[piece]] = 9
+    return fill_masks([text], encoding, logits, tokenizer, top_k=1)
+
+
+def test_words_are_put_in_place(tokenizer_files: Mapping[str, bytes]) -> None:
+    found = put(tokenizer_files, TEXT, "▁mill", "▁bring")
+    assert found["text"] == "The mill took the roof, and bring took the road."
+    first, second = (mask["candidates"][0] for mask in found["masks"])
+    assert first["token"] == "mill"  # noqa: S105
+    assert first["text"] == "The mill took the roof, and [MASK] took the road."
+    assert second["text"] == "The [MASK] took the roof, and bring took the road."
+
+
+def test_a_piece_inside_of_a_word_goes_on_with_the_word_before(
+    tokenizer_files: Mapping[str, bytes],
+) -> None:
+    found = put(tokenizer_files, "two  mill [MASK] fell", "s")
+    assert found["text"] == "two  mills fell"
+    assert put(tokenizer_files, "[MASK] [MASK]!", "▁mill", "s")["text"] == "mills!"
+
+
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "mill", "##s", "fell", "北", "京", ",")
+
+
+@pytest.mark.parametrize(
+    ("text", "piece", "filled"),
+    [
+        ("Mill [MASK] fell", "##s", "Mills fell"),
+        ("Mill [MASK]", "fell", "Mill fell"),
+        ("北[MASK]", "京", "北京"),
+        ("mill [MASK] fell", ",", "mill , fell"),
+    ],
+)
+def test_wordpiece(text: str, piece: str, filled: str) -> None:
+    vocabulary = {"vocab.txt": "\n".join(WORDS).encode()}
+    assert put(vocabulary, text, piece)["text"] == filled
+
+
+def test_a_pair_says_which_text_a_mask_is_in(fill: Pipeline) -> None:
+    found = fill("who [MASK]?", "[MASK] knows")
+    assert [(mask["start"], mask["in_pair"]) for mask in found["masks"]] == [(4, False), (0, True)]
+    assert "[MASK]" not in found["text"] + found["pair"]
+    assert found["masks"][1]["candidates"][0]["text"].endswith(" knows")
+
+
+def test_ids(fill: Pipeline, tiny_tflite: Callable[..., bytes]) -> None:
+    ids = fill.text_tokenizer().encode(TEXT, allow_special=True).input_ids
+    by_ids, by_text = fill(input_ids=ids), fill(TEXT)
+    for one, other in zip(by_ids["masks"], by_text["masks"], strict=True):
+        assert [c["id"] for c in one["candidates"]] == [c["id"] for c in other["candidates"]]
+        assert ids[one["start"]] == fill.text_tokenizer().mask_id
+    bare = load(tiny_tflite("fill-mask"))
+    assert isinstance(bare, FillMask)
+    found = bare(input_ids=[2, 9, 3], top_k=60)
+    assert [mask["start"] for mask in found["masks"]] == [0, 1, 2]
+    logits = open_model(tiny_tflite("fill-mask")).run([2, 9, 3])["logits"][0]
+    assert found["masks"][1]["candidates"][0]["id"] == logits[1].argmax()
+    assert sum(c["score"] for c in found["masks"][1]["candidates"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("text", ["nobody knows", "nobody [mask]", "the river " * 50 + "[MASK]"])
+def test_no_mask(fill: Pipeline, text: str) -> None:
+    with pytest.raises(InputError, match=r"there is no \[MASK\] in the text"):
+        fill(text)
+
+
+def test_mistakes(fill: Pipeline) -> None:
+    with pytest.raises(InputError, match=r"top_k must be in \[1, 60\], not 0"):
+        fill(TEXT, top_k=0)
+    with pytest.raises(InputError, match="there is no mask, 4, in input_ids"):
+        fill(input_ids=[2, 9, 3])
+
+
+def test_order(pipe: Callable[..., Pipeline], tiny_tflite: Callable[..., bytes]) -> None:
+    judge = pipe("sentence-order")
+    found = judge(FIRST, SECOND)
+    encoding = judge.text_tokenizer().encode(FIRST, SECOND)
+    logits = open_model(tiny_tflite("sentence-order")).run(
+        encoding.input_ids, encoding.token_type_ids
+    )["sop_logits"][0]
+    want = softmax(logits)
+    assert list(found["scores"].items()) == [("in order", want[0]), ("swapped", want[1])]
+    assert found["label"] == ("in order", "swapped")[want.argmax()]
+    assert found["score"] == want.max()
+    assert judge(SECOND, FIRST)["scores"] != found["scores"]
+    ids = {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
+    assert judge(**ids) == found
+    with pytest.raises(InputError, match="give a second one"):
+        judge(FIRST)
+    with pytest.raises(InputError, match="token_type_ids that are 1"):
+        judge(input_ids=encoding.input_ids)
+
+
+def test_both_at_once(pipe: Callable[..., Pipeline], tiny_tflite: Callable[..., bytes]) -> None:
+    both = pipe("pretraining")
+    assert read(tiny_tflite("pretraining")).task == "pretraining"
+    filled = both(TEXT)
+    assert "order" not in filled
+    assert len(filled["masks"]) == 2
+    judged = both(FIRST, SECOND)
+    assert "masks" not in judged
+    assert judged["order"]["label"] in ("in order", "swapped")
+    found = both(TEXT, SECOND)
+    assert found.keys() == {"text", "pair", "masks", "order", "tokens", "truncated"}
+    with pytest.raises(InputError, match="nothing to answer"):
+        both(FIRST)
+    assert len(load(tiny_tflite("pretraining"))(input_ids=[2, 9, 3])["masks"]) == 3
