@@ -19,6 +19,7 @@ from albert_edge.checkpoints.heads import (
 from albert_edge.checkpoints.initial import draw_tensors
 from albert_edge.checkpoints.names import Spelling, TensorName, head_names, tensor_names
 from albert_edge.checkpoints.store import Store, read_float32, sha256_of
+from albert_edge.checkpoints.vocabulary import check_vocabulary
 from albert_edge.config import TASKS, AlbertConfig
 from albert_edge.errors import CheckpointError
 
@@ -89,9 +90,11 @@ def make_checkpoint(
 
     Raises:
         CheckpointError: The tensors contradict the configuration, or lack the task's head, or
-            hold NaN; the message lists every offender.
+            hold NaN; the message lists every offender.  Or the tokenizer is another model's.
+        TokenizerError: The tokenizer cannot be used.
     """
     store, dialect, config = found.store, found.dialect, found.config
+    unused = check_vocabulary(found.tokenizer_files, config.vocab_size, where=str(found.directory))
     heads = {t.name: dialect.spell(t)[0] for kind in TASKS for t in head_names(config, kind)}
     present = {name for name in heads if heads[name] in store.tensors or name in found.given}
     refuse_beam_search(store.tensors, task, where=str(store.path))
@@ -125,7 +128,7 @@ def make_checkpoint(
         sha256=sha256_of(store.files),
         left_out=tuple(sorted(store.tensors.keys() - wanted.keys() - tied)),
         drawn=tuple(tensor.name for tensor in absent),
-        notes=found.notes,
+        notes=(*found.notes, *unused),
     )
 
 

@@ -16,13 +16,15 @@ def load_keras(
     *,
     task: str = "auto",
     init_head: bool = False,
+    allow_nan: bool = False,
 ) -> Albert:
     """Read a checkpoint into a Keras model.
 
     Args:
-        source: A Hugging Face directory, "default", or a preset's name; see `read_checkpoint`.
+        source: A directory, a model of the Hub, "default", or a preset; see `read_checkpoint`.
         task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
         init_head: Whether a head that the checkpoint lacks is drawn at random, to be trained.
+        allow_nan: Whether weights may be NaN or infinite.
 
     Returns:
         The model, with the checkpoint's tokenizer files and provenance.
@@ -30,13 +32,14 @@ def load_keras(
     Raises:
         CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head.
         ConfigError: Its configuration is not an ALBERT's, or the task is unknown.
-        MissingExtraError: safetensors is not installed.
+        MissingExtraError: What reads this kind of source is not installed.
 
     Example:
         >>> load_keras("albert-base-v2").provenance["source"]
         'albert-base-v2 (random weights)'
     """
-    return from_checkpoint(read_checkpoint(source, task=task, init_head=init_head))
+    checkpoint = read_checkpoint(source, task=task, init_head=init_head, allow_nan=allow_nan)
+    return from_checkpoint(checkpoint)
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> Albert:
@@ -54,5 +57,6 @@ def from_checkpoint(checkpoint: Checkpoint) -> Albert:
         "sha256": checkpoint.sha256,
         "left_out": list(checkpoint.left_out),
         "drawn": list(checkpoint.drawn),
+        "notes": list(checkpoint.notes),
     }
     return model

@@ -24,6 +24,7 @@ from albert_edge.errors import (
     ConfigError,
     MissingExtraError,
     OutputError,
+    TokenizerError,
 )
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
@@ -36,6 +37,7 @@ TASKS = {
     "pretraining": "pretraining",
 }
 Tensors = dict[str, np.ndarray]
+WORDS = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfine\nfilm\n"
 
 
 @pytest.fixture
@@ -138,13 +140,28 @@ def test_a_head_that_is_not_there_is_refused() -> None:
 
 
 def test_tokenizer_files_travel(folder: Path, tmp_path: Path) -> None:
-    files = {"spiece.model": b"\x00pieces", "tokenizer_config.json": b"{}"}
+    files = {"vocab.txt": WORDS, "tokenizer_config.json": b"{}"}
     for name, content in files.items():
         (folder / name).write_bytes(content)
     checkpoint = read_checkpoint(folder)
     assert checkpoint.tokenizer_files == files
     write_checkpoint(tmp_path / "copy", checkpoint)
     assert read_checkpoint(tmp_path / "copy").tokenizer_files == files
+
+
+def test_a_tokenizer_and_an_embedding_of_different_sizes(folder: Path) -> None:
+    (folder / "vocab.txt").write_bytes(WORDS)
+    note = "the tokenizer has 7 ids: 33 rows of the embedding are unused"
+    assert read_checkpoint(folder).notes == (note,)
+    (folder / "vocab.txt").write_bytes(WORDS + b"".join(b"%d\n" % n for n in range(33)))
+    assert read_checkpoint(folder).notes == ()
+    (folder / "vocab.txt").write_bytes(WORDS + b"".join(b"%d\n" % n for n in range(34)))
+    with pytest.raises(CheckpointError, match="tokenizer has 41 ids, and the embedding 40 rows"):
+        read_checkpoint(folder)
+    (folder / "vocab.txt").unlink()
+    (folder / "spiece.model").write_bytes(b"pieces")
+    with pytest.raises(TokenizerError, match=r"spiece\.model in .*checkpoint"):
+        read_checkpoint(folder)
 
 
 @pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
@@ -209,8 +226,11 @@ def test_a_config_that_contradicts_the_tensors(
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_named(folder: Path, value: float) -> None:
     change(folder, lambda tensors: tensors["classifier.weight"].__setitem__((1, 2), value))
-    with pytest.raises(CheckpointError, match=r"NaN or infinity in classifier\.weight;"):
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in classifier\.weight;.*allow-nan"):
         read_checkpoint(folder)
+    kernel = read_checkpoint(folder, allow_nan=True).tensors["classifier/kernel"]
+    assert np.array_equal(kernel[2, 1], value, equal_nan=True)
+    assert np.isfinite(kernel).sum() == kernel.size - 1
 
 
 @pytest.mark.parametrize(

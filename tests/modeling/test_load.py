@@ -39,10 +39,11 @@ def test_a_model_can_be_written_back(tmp_path: Path) -> None:
 
 def test_provenance_and_tokenizer(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(PARITY / "pretraining_features", tmp_path / "mine"))
-    (folder / "spiece.model").write_bytes(b"pieces")
+    words = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
+    (folder / "vocab.txt").write_bytes(words)
     model = albert_edge.load_keras(folder, task="feature-extraction")
     assert model.task == "feature-extraction"
-    assert model.tokenizer_files == {"spiece.model": b"pieces"}
+    assert model.tokenizer_files == {"vocab.txt": words}
     provenance = json.loads(json.dumps(dict(model.provenance)))
     weights = (folder / "model.safetensors").read_bytes()
     assert provenance["sha256"] == hashlib.sha256(weights).hexdigest()
