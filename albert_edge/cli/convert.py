@@ -1,21 +1,38 @@
-"""`albert-edge convert`: a checkpoint becomes one file."""
+"""`albert-edge convert`: a checkpoint becomes one file, or a checkpoint of another format."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from albert_edge.cli.options import force_option, json_option, seq_len_option
+from albert_edge.cli.options import (
+    force_option,
+    init_head_option,
+    json_option,
+    seq_len_option,
+)
 from albert_edge.compression.recipes import LAYOUTS, RECIPES
 from albert_edge.config import TASKS
 
 __all__ = ["command"]
 
+_FORMATS = ("huggingface", "tensorflow1", "keras")  # checkpoints.write.FORMATS, which imports more
+_TFLITE_ONLY = ("quantize", "layout", "seq_len", "verify")
+
 
 @click.command(short_help="Turn a checkpoint into one .tflite file.")
 @click.argument("source")
-@click.option("-o", "--output", required=True, metavar="M.tflite", help="The file to write.")
+@click.option("-o", "--output", required=True, metavar="PATH", help="The file to write.")
+@click.option(
+    "--to",
+    type=click.Choice(["tflite", *_FORMATS]),
+    default="tflite",
+    show_default=True,
+    help="Make a .tflite file, or the directory of a checkpoint.",
+)
 @click.option(
     "--task",
     type=click.Choice(["auto", *TASKS]),
@@ -23,6 +40,7 @@ __all__ = ["command"]
     show_default=True,
     help="What the head answers; auto takes the head that the checkpoint has.",
 )
+@init_head_option
 @click.option(
     "--quantize",
     type=click.Choice(list(RECIPES)),
@@ -44,31 +62,54 @@ __all__ = ["command"]
     show_default=True,
     help="Compare the file with the checkpoint, and refuse to write one that fails.",
 )
+@click.option("--allow-nan", is_flag=True, help="Take weights that are NaN or infinite.")
 @force_option
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     source: str,
     output: str,
+    to: str,
     task: str,
+    init_head: bool,
     quantize: str,
     layout: str,
     seq_len: int | None,
     verify: bool,
+    allow_nan: bool,
     force: bool,
     as_json: bool,
 ) -> None:
     """Turn SOURCE into one .tflite file that carries its tokenizer.
 
-    SOURCE is a Hugging Face directory (config.json, model.safetensors, spiece.model), "default"
-    for the embedded model, or a preset's name for random weights.
+    SOURCE is a directory of Hugging Face (safetensors, pytorch_model.bin, tf_model.h5), of
+    Google's ALBERT (albert_config.json, model.ckpt-best) or of Keras weights; a model of the
+    Hugging Face Hub; "default" for the embedded model; or a preset's name for random weights.
 
     \b
     albert-edge convert ./my-albert -o my.tflite
     albert-edge convert ./my-albert -o gpu.tflite --quantize float16 --layout unrolled --seq-len 128
     albert-edge convert albert-base-v2 -o shape.tflite --task classification --json
+    albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1
     """
+    from albert_edge.cli.report import print_conversion, print_rewriting
+
+    reading = {"task": task, "init_head": init_head, "allow_nan": allow_nan}
+    if to == "tflite":
+        making = {"quantize": quantize, "layout": layout, "seq_len": seq_len, "verified": verify}
+        report = _make_file(source, output, force, reading, making)
+    else:
+        _refuse_options(ctx, to)
+        report = _make_checkpoint(source, output, to, force, reading)
+    show = print_conversion if to == "tflite" else print_rewriting
+    click.echo(json.dumps(report, indent=2)) if as_json else show(report)
+
+
+def _make_file(
+    source: str, output: str, force: bool, reading: dict[str, Any], making: dict[str, Any]
+) -> dict[str, Any]:
     from albert_edge.cli.progress import step
-    from albert_edge.cli.report import print_conversion
     from albert_edge.files import check_writable
 
     check_writable(output, force=force)
@@ -76,8 +117,35 @@ def command(
         from albert_edge.lite.convert import convert
         from albert_edge.modeling import load_keras
 
-        model = load_keras(source, task=task)
-        made = convert(model, quantize=quantize, layout=layout, seq_len=seq_len, verified=verify)
+        made = convert(load_keras(source, **reading), **making)
         made.save(output, force=force)
-    report = {"output": output, **made.report}
-    click.echo(json.dumps(report, indent=2)) if as_json else print_conversion(report)
+    return {"output": output, **made.report}
+
+
+def _make_checkpoint(
+    source: str, output: str, to: str, force: bool, reading: dict[str, Any]
+) -> dict[str, Any]:
+    from albert_edge.cli.progress import step
+
+    with step("Converting"):
+        from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+
+        checkpoint = read_checkpoint(source, **reading)
+        write_checkpoint(output, checkpoint, to=to, force=force)
+    return {
+        "output": output,
+        "format": to,
+        "source": checkpoint.source,
+        "task": checkpoint.task,
+        "tensors": len(checkpoint.tensors),
+        "left_out": list(checkpoint.left_out),
+        "drawn": list(checkpoint.drawn),
+        "notes": list(checkpoint.notes),
+    }
+
+
+def _refuse_options(ctx: click.Context, to: str) -> None:
+    for parameter in ctx.command.params:
+        given = ctx.get_parameter_source(str(parameter.name)) == ParameterSource.COMMANDLINE
+        if given and parameter.name in _TFLITE_ONLY:
+            raise click.UsageError(f"{parameter.opts[0]} is for --to tflite, not for --to {to}.")

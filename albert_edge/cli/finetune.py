@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from albert_edge.cli.options import force_option, json_option
+from albert_edge.cli.options import force_option, init_head_option, json_option
 
 __all__ = ["command"]
 
@@ -23,6 +23,7 @@ def _split(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The directory to write."
 )
 @click.option("--from", "source", metavar="SOURCE", help="A checkpoint to start from.")
+@init_head_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -47,6 +48,7 @@ def command(
     data: Path,
     output: Path,
     source: str | None,
+    init_head: bool,
     config: Path | None,
     dev: Path | None,
     labels: tuple[str, ...] | None,
@@ -62,6 +64,7 @@ def command(
     \b
     albert-edge finetune reviews.tsv -o my-albert --labels negative,positive
     albert-edge finetune reviews.csv -o my-albert --from default --dev dev.csv --learning-rate 3e-4
+    albert-edge finetune topics.tsv -o topics --from ./encoder --init-head
     albert-edge finetune reviews.tsv -o wide --config wide.json --epochs 10 --json
     """
     from albert_edge.cli.progress import quiet
@@ -75,6 +78,7 @@ def command(
             data,
             output,
             source=source,
+            init_head=init_head,
             config=config,
             dev=dev,
             labels=labels,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["force_option", "json_option", "seq_len_option"]
+__all__ = ["force_option", "init_head_option", "json_option", "seq_len_option"]
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead."
+)
+init_head_option = click.option(
+    "--init-head",
+    is_flag=True,
+    help="Draw a head that the checkpoint lacks at random, always the same, to be trained.",
 )
 force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
 

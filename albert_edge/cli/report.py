@@ -15,6 +15,7 @@ __all__ = [
     "print_conversion",
     "print_inspection",
     "print_recipes",
+    "print_rewriting",
     "print_verification",
     "read_lines",
 ]
@@ -49,12 +50,27 @@ def print_conversion(report: Mapping[str, Any]) -> None:
         f"  every weight stored {report['duplication']:.2f} times, used "
         f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
     )
+    if report["provenance"].get("drawn"):
+        print_("  [red]the head is random[/]: its answers mean nothing before it is trained")
     if not report["tokenizer"]:
         print_("  no tokenizer in the checkpoint: albert-edge run will take --ids, not text")
     if report["verification"] is None:
         print_("  not verified")
     else:
         print_verification(report["verification"])
+
+
+def print_rewriting(report: Mapping[str, Any]) -> None:
+    """Print what became of a checkpoint that was written in another format."""
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{report['output']}[/]  {report['task']}, {report['format']}, "
+        f"{report['tensors']} tensors from {report['source']}"
+    )
+    for note in report["notes"]:
+        console.print(f"  {note}", markup=False)
+    if report["left_out"]:
+        console.print(f"  left out: {', '.join(report['left_out'])}", markup=False)
 
 
 def print_verification(figures: Mapping[str, Any]) -> None:

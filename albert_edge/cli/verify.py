@@ -34,6 +34,9 @@ def command(model: str, source: str, texts: str | None, as_json: bool) -> None:
         from albert_edge.lite.verify import check_fidelity, verify
         from albert_edge.modeling import load_keras
 
-        figures = verify(model, load_keras(source, task=bundle.read(model).task), texts=lines)
+        inside = bundle.read(model)
+        drawn = bool(inside.provenance.get("drawn"))  # the same random head again
+        reference = load_keras(source, task=inside.task, init_head=drawn)
+        figures = verify(model, reference, texts=lines)
     click.echo(json.dumps(figures, indent=2)) if as_json else print_verification(figures)
     check_fidelity(figures, where=model)

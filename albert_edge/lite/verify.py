@@ -47,9 +47,9 @@ def verify(
 
     Returns:
         Figures ready for JSON: for every output `max_difference` (absolute), `error` (the root mean
-        square of the difference over that of the reference) and `cosine`; the share of inputs on
-        which both give the same answer as `agreement` (None for features); the `inputs` and the
-        `limit` on `error`, and whether it `passed`.
+        square of the difference over that of the reference) and `cosine`; the share of answers
+        that are the same as `agreement` (None for features and numbers), of which tasks of tokens
+        give one for every token; the `inputs` and the `limit` on `error`, and whether it `passed`.
 
     Raises:
         BundleError: The file cannot be read.
@@ -73,7 +73,7 @@ def verify(
         "reference": "Keras, float32",
         "inputs": f"{len(inputs)} {'texts' if bundle.tokenizer_files else 'rows of random ids'}",
         "outputs": outputs,
-        "agreement": _agreement(pairs),
+        "agreement": _agreement(bundle, pairs),
         "limit": limit,
         # A comparison with NaN is false, so NaN fails.
         "passed": all(figures["error"] <= limit for figures in outputs.values()),
@@ -130,10 +130,23 @@ def _compare(got: list[np.ndarray], want: list[np.ndarray]) -> dict[str, float]:
     }
 
 
-def _agreement(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> float | None:
-    # An answer is the largest logit: the label, or the answer's first and last token.
-    names = [name for name in pairs[0][1] if name.endswith("logits")]
-    if not names:
+def _agreement(
+    bundle: Bundle, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> float | None:
+    problem = bundle.config.problem if bundle.task == "classification" else ""
+    if bundle.task == "feature-extraction" or problem == "regression":
         return None
-    same = [all(got[name].argmax() == want[name].argmax() for name in names) for got, want in pairs]
-    return float(np.mean(same))
+    several = problem == "multi_label_classification"
+    answers = [tuple(_answers(outputs, several) for outputs in pair) for pair in pairs]
+    same = [np.equal(got, want) for got, want in answers]
+    if bundle.task == "question-answering":  # the first and the last token are one answer
+        same = [both.all(keepdims=True) for both in same]
+    return float(np.concatenate(same).mean())
+
+
+def _answers(outputs: Mapping[str, Any], several: bool) -> np.ndarray:
+    """Return what the logits say: the largest one's place, or which ones are above a half."""
+    logits = [outputs[name] for name in sorted(outputs) if name.endswith("logits")]
+    return np.concatenate(
+        [(values > 0 if several else values.argmax(axis=-1)).ravel() for values in logits]
+    )

@@ -31,6 +31,7 @@ def finetune_files(
     output: Path,
     *,
     source: str | None = None,
+    init_head: bool = False,
     config: Path | None = None,
     dev: Path | None = None,
     labels: Sequence[str] | None = None,
@@ -44,6 +45,8 @@ def finetune_files(
         data: The training table; see `read_labelled`.
         output: The directory to write, which `read_checkpoint` reads.  Its parent must exist.
         source: The checkpoint to start from; None for a new model.
+        init_head: Whether the head may start from random weights if `source` has none for these
+            labels.
         config: The `config.json` of a new model; None for `start.SMALL`.
         dev: A table to measure the accuracy on.
         labels: The names of the classes; None for the labels in `data`.
@@ -67,7 +70,7 @@ def finetune_files(
     began = time.monotonic()
     train = read_labelled(data, labels=labels)
     held_out = None if dev is None else read_labelled(dev, labels=train.labels)
-    start = _start(source, config, train, seed=options.seed)
+    start = _start(source, config, train, init_head=init_head, seed=options.seed)
     epochs: list[dict[str, Any]] = []
     with _bars(console) as bars:
         bar = bars.add_task("", total=options.epochs)
@@ -100,7 +103,12 @@ def _check_output(output: Path, *, force: bool) -> None:
 
 
 def _start(
-    source: str | None, config: Path | None, train: LabelledTexts, *, seed: int
+    source: str | None,
+    config: Path | None,
+    train: LabelledTexts,
+    *,
+    init_head: bool,
+    seed: int,
 ) -> Checkpoint:
     if source is None:
         shape = SMALL if config is None else AlbertConfig.read(config)
@@ -109,7 +117,18 @@ def _start(
         raise TrainingError(
             "a model has the shape of the checkpoint it starts from; drop --config."
         )
-    return with_new_head(read_checkpoint(source), train.labels, seed=seed)
+    start = read_checkpoint(source)
+    if start.config.problem_type not in (None, "single_label_classification"):
+        raise TrainingError(
+            f"{source} is for {start.config.problem_type}; this trains one label for each text."
+        )
+    if (start.task, start.config.labels) != ("classification", train.labels) and not init_head:
+        raise TrainingError(
+            f"{source} has no head that classifies into {', '.join(train.labels)}; it is for "
+            f"{start.task} ({', '.join(start.config.labels)}). --init-head (init_head=True) keeps "
+            "its encoder and starts with a random head."
+        )
+    return with_new_head(start, train.labels, seed=seed)
 
 
 def _figures(result: EpochResult) -> dict[str, Any]:

@@ -72,6 +72,33 @@ def test_another_model_is_not_compared(tiny_albert, tiny_tflite):
         verify(tiny_tflite(), tiny_albert("question-answering"))
 
 
+@pytest.mark.parametrize(
+    ("task", "config"),
+    [
+        ("token-classification", {}),
+        ("fill-mask", {}),
+        ("pretraining", {}),
+        ("question-answering", {}),
+        ("classification", {"problem_type": "multi_label_classification"}),
+    ],
+)
+def test_agreement_is_of_every_answer(tiny_albert, tiny_tflite, task, config):
+    blob, model = tiny_tflite(task, **config), tiny_albert(task, **config)
+    assert verify(blob, model)["agreement"] == 1.0
+    other = Albert(model.config, task=task)
+    assign(other, {name: -values for name, values in tensors(model).items()})
+    assert verify(blob, other)["agreement"] < 0.9
+
+
+def test_numbers_do_not_agree_or_differ(tiny_albert, tiny_tflite):
+    config = {"labels": ("stars",)}
+    figures = verify(
+        tiny_tflite("classification", **config), tiny_albert("classification", **config)
+    )
+    assert figures["agreement"] is None
+    assert figures["passed"]
+
+
 def test_figures_are_of_every_output(tiny_albert, tiny_tflite):
     figures = verify(tiny_tflite("feature-extraction"), tiny_albert("feature-extraction"))
     assert figures["outputs"].keys() == {"last_hidden_state", "pooler_output"}

@@ -1,0 +1,46 @@
+"""What fine-tuning may start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+from albert_edge.config import AlbertConfig
+from albert_edge.errors import TrainingError
+from albert_edge.training import FinetuneOptions, finetune_files
+from albert_edge.training.data import read_labelled
+from albert_edge.training.start import fresh_checkpoint
+
+SHORT = FinetuneOptions(epochs=1, batch_tokens=256, max_length=32)
+
+
+@pytest.fixture
+def source(toy_table: Path, toy_shape: Path, tmp_path: Path) -> str:
+    """A checkpoint with the labels a and b."""
+    texts = read_labelled(toy_table).texts
+    checkpoint = fresh_checkpoint(AlbertConfig.read(toy_shape), texts, ("a", "b"), seed=1)
+    write_checkpoint(tmp_path / "ab", checkpoint)
+    return str(tmp_path / "ab")
+
+
+def test_a_random_head_has_to_be_asked_for(source: str, toy_table: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"into 0, 1; it is for classification .*--init-head"):
+        finetune_files(toy_table, tmp_path / "new", source=source, options=SHORT)
+    assert not (tmp_path / "new").exists()
+    finetune_files(toy_table, tmp_path / "new", source=source, init_head=True, options=SHORT)
+    assert read_checkpoint(tmp_path / "new").config.labels == ("0", "1")
+    finetune_files(toy_table, tmp_path / "same", source=source, labels=("a", "b"), options=SHORT)
+    kernels = [read_checkpoint(f).tensors["classifier/kernel"] for f in (source, tmp_path / "same")]
+    assert not np.array_equal(*kernels)
+
+
+def test_other_problems_are_not_trained(source: str, toy_table: Path, tmp_path: Path) -> None:
+    path = Path(source) / "config.json"
+    values = {**json.loads(path.read_text()), "problem_type": "multi_label_classification"}
+    path.write_text(json.dumps(values))
+    with pytest.raises(TrainingError, match="is for multi_label_classification; this trains one"):
+        finetune_files(toy_table, tmp_path / "new", source=source, options=SHORT)
