@@ -24,12 +24,12 @@ from albert_edge.checkpoints.variables import open_variables, pack_variables
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 
-__all__ = ["CONFIG", "find_tensorflow1", "is_tensorflow1", "tensorflow1_files"]
+__all__ = ["CONFIG", "SPIECE", "find_tensorflow1", "is_tensorflow1", "tensorflow1_files"]
 
 CONFIG = "albert_config.json"
 _BEST = "model.ckpt-best"
 _HUB = "variables"
-_SPIECE = "30k-clean.model"
+SPIECE = "30k-clean.model"
 
 # Slots of the optimizers, and the heads of Google's scripts.
 _LEFT_OUT = re.compile(
@@ -111,7 +111,7 @@ def tensorflow1_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     return {
         **pack_variables(tensors, _BEST),
         **{
-            _SPIECE if name == "spiece.model" else name: blob
+            SPIECE if name == "spiece.model" else name: blob
             for name, blob in checkpoint.tokenizer_files.items()
         },
         CONFIG: (json.dumps(values, indent=2, sort_keys=True) + "\n").encode(),

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.huggingface import CONFIG, TOKENIZER_FILES, huggingface_files
+from albert_edge.checkpoints.folder import holds
+from albert_edge.checkpoints.huggingface import (
+    CONFIG,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    huggingface_files,
+)
 from albert_edge.checkpoints.keras import keras_files
-from albert_edge.checkpoints.tensorflow1 import tensorflow1_files
+from albert_edge.checkpoints.tensorflow1 import CONFIG as GOOGLES_CONFIG
+from albert_edge.checkpoints.tensorflow1 import SPIECE, tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
 from albert_edge.files import check_writable, write_file
 
@@ -21,6 +28,7 @@ _WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
     "keras": keras_files,
 }
 FORMATS = tuple(_WRITERS)
+_TOKENIZERS = {*TOKENIZER_FILES, SPIECE}
 
 
 def write_checkpoint(
@@ -56,12 +64,23 @@ def write_checkpoint(
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the directory {folder}: {error.strerror}.") from error
-    for name in (CONFIG, *files, *TOKENIZER_FILES):
-        check_writable(folder / name, force=force)
+    _check_room(folder, files, force=force)
     for name, content in files.items():
         write_file(folder / name, content, force=force)
-    for name in set(TOKENIZER_FILES) - files.keys():
+    for name in _TOKENIZERS - files.keys():
         _remove(folder / name)  # an old tokenizer must not pass for the new model's
+
+
+def _check_room(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
+    """Check that `files` can be written and will be the only checkpoint in `folder`."""
+    others = {*WEIGHTS, CONFIG, GOOGLES_CONFIG, *(path.name for path in folder.glob("*.index"))}
+    if there := [name for name in sorted(others - files.keys()) if holds(folder, name)]:
+        raise OutputError(
+            f"{folder} holds a checkpoint of another format ({', '.join(there)}); choose another "
+            "directory."
+        )
+    for name in (*list(files)[::-1], *_TOKENIZERS):  # the configuration is the one to name
+        check_writable(folder / name, force=force)
 
 
 def _remove(path: Path) -> None:
