@@ -20,13 +20,11 @@ CASES = {
     "three_groups_of_five_features": "feature-extraction",
     "inner_two_classification": "classification",
     "regression_classification": "classification",
-    "multi_label_classification": "classification",
     "groups_of_two_tags": "token-classification",
     "two_groups_answers": "question-answering",
     "gelu_masks": "fill-mask",
     "groups_of_two_masks": "fill-mask",
     "three_groups_pretraining": "pretraining",
-    "square_pretraining": "pretraining",
 }
 
 
