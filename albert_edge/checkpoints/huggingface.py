@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.folder import holds, member, read_json
@@ -21,6 +22,7 @@ __all__ = [
     "KERAS_WEIGHTS",
     "TOKENIZER_FILES",
     "WEIGHTS",
+    "architectures_of",
     "config_json",
     "find_huggingface",
     "huggingface_files",
@@ -84,7 +86,7 @@ def find_huggingface(directory: Path) -> Found:
         config=config,
         labelled=bool(values.get("id2label") or values.get("num_labels")),
         tokenizer_files=read_tokenizer(directory),
-        architectures=_strings(values.get("architectures")),
+        architectures=architectures_of(values),
     )
 
 
@@ -116,8 +118,10 @@ def config_json(checkpoint: Checkpoint) -> bytes:
     return (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _strings(values: object) -> tuple[str, ...]:
-    return tuple(str(value) for value in values) if isinstance(values, list) else ()
+def architectures_of(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the classes that a configuration names; nothing if it names none."""
+    names = values.get("architectures")
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
 
 def _dialect(stored: Collection[str], *, bare: bool) -> Dialect:

@@ -18,7 +18,7 @@ import numpy as np
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.folder import holds, member, read_json
 from albert_edge.checkpoints.heads import ARCHITECTURES
-from albert_edge.checkpoints.huggingface import read_tokenizer
+from albert_edge.checkpoints.huggingface import architectures_of, read_tokenizer
 from albert_edge.checkpoints.places import Dialect, Found, spell_tensors
 from albert_edge.checkpoints.variables import open_variables, pack_variables
 from albert_edge.config import AlbertConfig
@@ -88,7 +88,7 @@ def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:
         tokenizer_files=_read_tokenizer(beside),
         given=given,
         notes=tuple(_notes(values, given)),
-        architectures=tuple(values.get("architectures") or [ARCHITECTURES["classification"]]),
+        architectures=architectures_of(values) or (ARCHITECTURES["classification"],),
     )
 
 
