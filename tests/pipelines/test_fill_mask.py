@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from albert_edge.bundle import read
 from albert_edge.errors import InputError
@@ -118,6 +120,21 @@ def test_ids(fill: Pipeline, tiny_tflite: Callable[..., bytes]) -> None:
 def test_no_mask(fill: Pipeline, text: str) -> None:
     with pytest.raises(InputError, match=r"there is no \[MASK\] in the text"):
         fill(text)
+
+
+@settings(max_examples=60)
+@given(texts=st.lists(st.text(max_size=8), min_size=2, max_size=4))
+def test_any_text_around_masks(fill: Pipeline, texts: list[str]) -> None:
+    text = "[MASK]".join(texts)
+    try:
+        found = fill(text, top_k=1)
+    except InputError as error:
+        assert "cut off" in str(error)  # noqa: PT017 (another text is answered)
+        return
+    spans = [(mask["start"], mask["end"]) for mask in found["masks"]]
+    assert [text[start:end] for start, end in spans] == ["[MASK]"] * len(spans)
+    assert spans == sorted(set(spans))
+    assert found["truncated"] or len(spans) == text.count("[MASK]")
 
 
 def test_mistakes(fill: Pipeline) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines import Pipeline
@@ -79,6 +81,20 @@ def test_ids(tag: Pipeline) -> None:
     assert [word["text"] for word in found["words"]] == ids
     assert [word["start"] for word in found["words"]] == list(range(len(ids)))
     assert all(entity["text"] for entity in found["entities"])
+
+
+@settings(max_examples=60)
+@given(text=st.text(max_size=30))
+def test_any_text(tag: Pipeline, text: str) -> None:
+    try:
+        found = tag(text, entities=True)
+    except InputError as error:
+        assert "the text is empty" in str(error)  # noqa: PT017 (another text is answered)
+        return
+    for part in ("words", "entities"):
+        edges = [edge for one in found[part] for edge in (one["start"], one["end"])]
+        assert edges == sorted(edges)
+        assert all(one["text"] == text[one["start"] : one["end"]] for one in found[part])
 
 
 def test_mistakes(tag: Pipeline) -> None:
