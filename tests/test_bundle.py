@@ -324,3 +324,10 @@ def test_pack_wants_a_model_with_a_signature(bundle: Bundle) -> None:
     b.Finish(schema.ModelT(subgraphs=[schema.SubGraphT()]).Pack(b), b"TFL3")
     with pytest.raises(BundleError, match="no signature"):
         pack(bytes(b.Output()), bundle)
+
+
+def test_labels_of_tokens_are_in_the_file(tiny_tflite: Callable[..., bytes]) -> None:
+    blob = tiny_tflite("token-classification", labels=("O", "B-PER", "I-PER"))
+    with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        assert archive.read("labels.txt").decode().split() == ["O", "B-PER", "I-PER"]
+    assert read(blob).config.labels == ("O", "B-PER", "I-PER")

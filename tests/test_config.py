@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge.config import ACTIVATIONS, PRESETS, AlbertConfig, preset
+from albert_edge.config import ACTIVATIONS, PRESETS, PROBLEMS, AlbertConfig, preset
 from albert_edge.errors import AlbertEdgeError, ConfigError
 
 PARITY = sorted((Path(__file__).parent / "data" / "parity").iterdir())
@@ -173,3 +173,22 @@ def test_presets_are_the_published_ones() -> None:
     assert list(PRESETS) == [f"albert-{size}-v{version}" for version in (1, 2) for size in sizes]
     assert preset("albert-base-v2") == AlbertConfig()
     assert {config.hidden_act for name, config in PRESETS.items() if "v1" in name} == {"gelu"}
+
+
+@pytest.mark.parametrize("problem", [None, *PROBLEMS])
+def test_the_problem_survives_config_json(problem: str | None) -> None:
+    config = AlbertConfig(problem_type=problem)
+    written = config.to_huggingface()
+    assert written.get("problem_type") == problem
+    assert ("problem_type" in written) == (problem is not None)
+    assert AlbertConfig.from_huggingface(written) == config
+    assert AlbertConfig.from_dict(config.to_dict()) == config
+    assert config.problem == (problem or "single_label_classification")
+
+
+def test_one_label_alone_is_a_number() -> None:
+    assert AlbertConfig(labels=("stars",)).problem == "regression"
+    several = AlbertConfig(labels=("a",), problem_type="multi_label_classification")
+    assert several.problem == "multi_label_classification"
+    with pytest.raises(ConfigError, match="problem_type 'ranking' is not one of single_label"):
+        AlbertConfig(problem_type="ranking")
