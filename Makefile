@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint clean
 
 demo: .venv/installed
 	$(BIN)/albert-edge demo
