@@ -18,6 +18,7 @@ import numpy as np
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.folder import holds, member, read_json
 from albert_edge.checkpoints.heads import ARCHITECTURES
+from albert_edge.checkpoints.huggingface import CONFIG as HUGGINGFACE_CONFIG
 from albert_edge.checkpoints.huggingface import architectures_of, read_tokenizer
 from albert_edge.checkpoints.places import Dialect, Found, spell_tensors
 from albert_edge.checkpoints.variables import open_variables, pack_variables
@@ -43,8 +44,10 @@ _EPSILON = 1e-12  # of contrib_layers.layer_norm
 
 
 def is_tensorflow1(directory: Path) -> bool:
-    """Tell whether a directory holds variables as TensorFlow saves them."""
-    return _is_module(directory) or bool(_prefixes(directory))
+    """Tell whether a directory holds variables as TensorFlow saves them, and nothing plainer."""
+    return _is_module(directory) or bool(
+        _prefixes(directory) and not holds(directory, HUGGINGFACE_CONFIG)
+    )
 
 
 def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:

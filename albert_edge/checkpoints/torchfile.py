@@ -80,12 +80,13 @@ def _open_legacy(path: Path) -> dict[str, Stored]:
     """Open what torch wrote before 1.6: five pickles, then the storages in the last one's order."""
     with path.open("rb") as file:
         head = io.BytesIO(file.read(_MOST_PICKLE_BYTES))
-    _, version, system, (state, storages), keys = (
-        load_pickle(head, path) if part == 3 else load_pickle(head, path)[0] for part in range(5)
-    )
+    _, (version, _), (system, _), (state, storages), (keys, _) = [
+        load_pickle(head, path) for _ in range(5)
+    ]
     if version != 1001 or not isinstance(system, dict) or not system.get("little_endian"):
         raise CheckpointError(f"{path} is of a version that torch does not write; save it again.")
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+    named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not named or sorted(keys) != sorted(storages):
         raise CheckpointError(f"{path} does not hold the storages of its tensors; it is damaged.")
     starts, start = {}, head.tell()
     for key in keys:

@@ -338,3 +338,32 @@ def test_any_bytes_are_no_table_or_a_table(blob: bytes) -> None:
             read_table(content)
         except ValueError:
             continue
+
+
+@settings(max_examples=150)
+@given(
+    name=st.sampled_from([*CONFIG, "id2label", "architectures", "num_labels"]),
+    value=st.none()
+    | st.integers(-1, 10**12)
+    | st.floats()
+    | st.text(max_size=9)
+    | st.lists(st.integers(), max_size=2)
+    | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+def test_any_configuration_gives_one_clear_error_or_a_checkpoint(
+    sound: Path, name: str, value: object
+) -> None:
+    folder = sound.with_name("configured")
+    shutil.copytree(sound, folder, dirs_exist_ok=True)
+    values = json.loads((sound / "albert_config.json").read_text())
+    (folder / "albert_config.json").write_text(json.dumps({**values, name: value}))
+    try:
+        read_checkpoint(folder)
+    except AlbertEdgeError:
+        return
+
+
+def test_an_index_of_something_else_is_no_checkpoint(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(PARITY / "gelu_features", tmp_path / "checkpoint"))
+    (folder / "faiss.index").write_bytes(b"anything")
+    assert read_checkpoint(folder).task == "feature-extraction"

@@ -301,3 +301,28 @@ def test_an_index_with_a_key_twice(sharded: Path) -> None:
     path.write_text('{"weight_map": []}')
     with pytest.raises(CheckpointError, match="has no weight_map"):
         read_checkpoint(sharded)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100)
+@given(
+    index=JSON
+    | st.fixed_dictionaries({"weight_map": JSON})
+    | st.fixed_dictionaries({"weight_map": st.dictionaries(st.just("qa_outputs.bias"), JSON)})
+)
+def test_any_index_gives_one_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, index: object
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any_index"
+    shutil.copytree(FOREIGN / "torch_sharded", folder, dirs_exist_ok=True)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with pytest.raises(AlbertEdgeError):
+        read_checkpoint(folder)
