@@ -21,6 +21,7 @@ from albert_edge.checkpoints.heads import ARCHITECTURES
 from albert_edge.checkpoints.huggingface import CONFIG as HUGGINGFACE_CONFIG
 from albert_edge.checkpoints.huggingface import architectures_of, read_tokenizer
 from albert_edge.checkpoints.places import Dialect, Found, spell_tensors
+from albert_edge.checkpoints.store import Store
 from albert_edge.checkpoints.variables import open_variables, pack_variables
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
@@ -81,7 +82,7 @@ def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:
             "google-research/albert or of Hugging Face that it was made from."
         )
     module = _MODULE if any(name.startswith(_MODULE) for name in store.tensors) else ""
-    given = {} if module + _MAPPING in store.tensors else _identity(config)
+    given = _identity(config) if _lacks_projection(store, config, module) else {}
     return Found(
         directory=directory,
         store=store,
@@ -167,6 +168,13 @@ def _grouping(config: AlbertConfig) -> str:
         f"{config.num_hidden_groups} groups for {config.num_hidden_layers} layers: Google's and "
         "Hugging Face's code round differently and give a layer to different groups."
     )
+
+
+def _lacks_projection(store: Store, config: AlbertConfig, module: str) -> bool:
+    table = store.tensors.get(f"{module}bert/embeddings/word_embeddings")
+    # The table's width is asked, so that no configuration alone can claim the memory.
+    as_wide = table is not None and table.shape[1:] == (config.hidden_size,)
+    return as_wide and module + _MAPPING not in store.tensors
 
 
 def _identity(config: AlbertConfig) -> dict[str, np.ndarray]:

@@ -363,6 +363,15 @@ def test_any_configuration_gives_one_clear_error_or_a_checkpoint(
         return
 
 
+def test_a_configuration_cannot_claim_the_memory_of_a_projection(sound: Path) -> None:
+    folder = Path(shutil.copytree(sound, sound.with_name("wide")))
+    values = json.loads((sound / "albert_config.json").read_text())
+    sizes = dict.fromkeys(("embedding_size", "hidden_size"), 3 * 10**8)
+    (folder / "albert_config.json").write_text(json.dumps({**values, **sizes}))
+    with pytest.raises(CheckpointError, match=r"expected \[300000000\]"):
+        read_checkpoint(folder)
+
+
 def test_an_index_of_something_else_is_no_checkpoint(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(PARITY / "gelu_features", tmp_path / "checkpoint"))
     (folder / "faiss.index").write_bytes(b"anything")
