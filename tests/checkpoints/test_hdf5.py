@@ -128,7 +128,7 @@ def test_files_that_are_cut_short(folder: Path, part: float) -> None:
         read_checkpoint(folder)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

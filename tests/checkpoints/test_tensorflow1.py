@@ -308,7 +308,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(data=st.data(), checked=st.booleans())
 def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
     sound: Path, data: st.DataObject, checked: bool

@@ -204,7 +204,7 @@ def test_files_that_are_cut_short(tmp_path: Path, name: str, part: float) -> Non
         read_checkpoint(folder)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(data=st.data(), name=st.sampled_from(["torch", "torch_views", "torch_legacy"]))
 def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str
@@ -223,7 +223,7 @@ def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
         return
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_damaged_pickles_give_one_clear_error_or_a_checkpoint(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
