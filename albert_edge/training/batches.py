@@ -13,7 +13,15 @@ from albert_edge.tokenizer import Tokenizer
 from albert_edge.tokenizer.preprocess import preprocess
 from albert_edge.tokenizer.settings import Settings
 
-__all__ = ["LENGTHS", "Batch", "encode_texts", "hide_words", "make_batches", "sample_texts"]
+__all__ = [
+    "LENGTHS",
+    "Batch",
+    "encode_texts",
+    "hide_words",
+    "join_texts",
+    "make_batches",
+    "sample_texts",
+]
 
 # A text is padded to the next of these lengths; the factor between them bounds the waste.
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -34,8 +42,10 @@ class Batch:
     attention_mask: np.ndarray
 
 
-def encode_texts(texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int) -> list[list[int]]:
-    """Encode texts as they will be encoded on the device, cut to `max_length` tokens."""
+def encode_texts(
+    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None
+) -> list[list[int]]:
+    """Encode texts as they will be encoded on the device, cut to `max_length` tokens, if any."""
     return [tokenizer.encode(text, max_length=max_length).input_ids for text in texts]
 
 
@@ -113,6 +123,44 @@ def hide_words(
         tokenizer.mask_id if hide and token not in special else token
         for token, hide in zip(ids, drawn.tolist(), strict=True)
     ]
+
+
+def join_texts(
+    sequences: Sequence[Sequence[int]],
+    targets: np.ndarray,
+    *,
+    share: float,
+    max_length: int,
+    random: np.random.Generator,
+) -> tuple[list[list[int]], np.ndarray]:
+    """Join texts at random, and mix their targets by their lengths.
+
+    Mixup (Zhang et al. 2018, arXiv:1710.09412) for text: a model that has to weigh one part of a
+    text against another cannot learn the texts by heart, and meets longer ones than there are.
+
+    Args:
+        sequences: Token ids `[CLS] ... [SEP]` of n examples.
+        targets: float32 [n, num_labels]; rows sum to 1.
+        share: How many of the examples are appended to the one before them, in [0, 1).
+        max_length: A text that would make more tokens stays apart.
+        random: Draws what is joined with what.
+
+    Returns:
+        The new token ids of m examples, m at most n, and their targets, float32 [m, num_labels].
+    """
+    joined: list[list[int]] = []
+    mixed: list[np.ndarray] = []  # targets, as yet times the number of words
+    for row in random.permutation(len(sequences)).tolist():
+        ids = sequences[row]
+        words = max(len(ids) - 2, 1)
+        if joined and random.random() < share and len(joined[-1]) + len(ids) - 2 <= max_length:
+            joined[-1] = [*joined[-1][:-1], *ids[1:]]
+            mixed[-1] = mixed[-1] + words * targets[row]
+        else:
+            joined.append(list(ids))
+            mixed.append(words * targets[row])
+    sums = np.stack(mixed)
+    return joined, sums / sums.sum(axis=1, keepdims=True)
 
 
 def _pad(

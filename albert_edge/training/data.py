@@ -33,11 +33,14 @@ class LabelledTexts:
         texts: n texts, none of them blank.
         classes: int32 [n], in [0, len(labels)).
         labels: The names of the classes.
+        targets: float32 [n, len(labels)], what a model is to say of each text, where that is less
+            sure than its class; rows sum to 1.  None for the class alone.
     """
 
     texts: Sequence[str]
     classes: np.ndarray
     labels: tuple[str, ...]
+    targets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -17,6 +17,7 @@ from albert_edge.training.batches import (
     Batch,
     encode_texts,
     hide_words,
+    join_texts,
     make_batches,
     sample_texts,
 )
@@ -98,28 +99,32 @@ def finetune(
     trainer = Trainer(start, options=options, class_weights=_balance(data))
     for epoch in range(options.epochs):
         began = time.monotonic()
+        batches, targets = _draw_epoch(data, tokenizer, options, random)
         sums = np.zeros(3)
-        batches = _draw_epoch(data, tokenizer, options, random)
         for index, batch in enumerate(batches):
             done = (epoch + index / len(batches)) / options.epochs
-            loss, accuracy = trainer.step(
-                batch, data.classes[batch.rows], rate=_rate(done, options)
-            )
-            if not np.isfinite(loss):
-                raise TrainingError(
-                    f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate, "
-                    f"which is {options.learning_rate}."
-                )
+            loss, accuracy = _step(trainer, batch, targets, rate=_rate(done, options))
             sums += np.array([loss, accuracy, 1.0]) * len(batch.rows)
             progress(done, loss, accuracy)
         yield EpochResult(
             epoch=epoch + 1,
             checkpoint=dataclasses.replace(start, tensors=trainer.tensors(), sha256=""),
-            loss=sums[0] / sums[2],
-            accuracy=sums[1] / sums[2],
+            loss=float(sums[0] / sums[2]),
+            accuracy=float(sums[1] / sums[2]),
             dev_accuracy=_measure(trainer, dev, tokenizer, most) if dev else None,
             duration_s=time.monotonic() - began,
         )
+
+
+def _step(
+    trainer: Trainer, batch: Batch, targets: np.ndarray, *, rate: float
+) -> tuple[float, float]:
+    loss, accuracy = trainer.step(batch, targets[batch.rows], rate=rate)
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"the loss became {loss} at a learning rate of {rate:.2g}; give a lower one."
+        )
+    return loss, accuracy
 
 
 def _check(
@@ -157,7 +162,8 @@ def _draw_epoch(
     tokenizer: Tokenizer,
     options: FinetuneOptions,
     random: np.random.Generator,
-) -> list[Batch]:
+) -> tuple[list[Batch], np.ndarray]:
+    """Return an epoch's batches, and the targets that their rows point to."""
     if options.sampling < 1:
         sequences = sample_texts(
             data.texts,
@@ -171,7 +177,20 @@ def _draw_epoch(
     hidden = [
         hide_words(ids, tokenizer, share=options.word_dropout, random=random) for ids in sequences
     ]
-    return make_batches(hidden, tokens=options.batch_tokens, pad_id=tokenizer.pad_id, random=random)
+    targets = data.targets
+    if targets is None:
+        targets = np.eye(len(data.labels), dtype=np.float32)[data.classes]
+    joined, targets = join_texts(
+        hidden,
+        targets,
+        share=options.joining,
+        max_length=options.max_length,
+        random=random,
+    )
+    batches = make_batches(
+        joined, tokens=options.batch_tokens, pad_id=tokenizer.pad_id, random=random
+    )
+    return batches, targets
 
 
 def _measure(trainer: Trainer, dev: LabelledTexts, tokenizer: Tokenizer, most: int) -> float:

@@ -23,6 +23,7 @@ class FinetuneOptions:
         weight_decay: AdamW's, not on biases and normalizations.
         label_smoothing: The share of the target that goes to all classes alike.
         word_dropout: The share of tokens that are replaced with `[MASK]`.
+        joining: The share of texts that are joined to another one (see `join_texts`).
         sampling: The exponent in drawing segmentations (see `sample_texts`); 1 always takes the
             best one instead.
         max_length: Texts are cut to this many tokens.
@@ -36,6 +37,7 @@ class FinetuneOptions:
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     word_dropout: float = 0.1
+    joining: float = 0.0
     sampling: float = 0.3
     max_length: int = 128
     averaging: float = 0.999
@@ -47,7 +49,7 @@ class FinetuneOptions:
                 raise TrainingError(f"{name} must be at least {least}, not {value}.")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise TrainingError(f"learning_rate must be above 0, not {self.learning_rate}.")
-        for name in ("weight_decay", "label_smoothing", "word_dropout", "averaging"):
+        for name in ("weight_decay", "label_smoothing", "word_dropout", "joining", "averaging"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise TrainingError(f"{name} must be in [0, 1), not {value}.")
         if not 0 < self.sampling <= 1:

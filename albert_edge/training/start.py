@@ -9,11 +9,17 @@ from albert_edge.checkpoints import Checkpoint
 from albert_edge.checkpoints.initial import initial_tensors
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError
+from albert_edge.training.batches import encode_texts
+from albert_edge.training.embeddings import cooccurrence_embeddings
 from albert_edge.training.vocabulary import train_vocabulary
 
 __all__ = ["SMALL", "fresh_checkpoint", "with_new_head"]
 
 _TASK = "classification"
+_WORDS = "embeddings/word_embeddings"
+# The root mean square of a first embedding's numbers.  The normalization after the embeddings takes
+# any scale; a large one lets training move words slowly, so that rare ones stay beside their like.
+_WORD_SCALE = 0.2
 
 # 1.3 M parameters, of which four fifths are the vocabulary's.  Widths are multiples of 16, as int8
 # kernels like them.  Dropout is high because data to train a model from nothing is always little.
@@ -35,11 +41,11 @@ SMALL = AlbertConfig(
 def fresh_checkpoint(
     config: AlbertConfig, texts: Sequence[str], labels: Sequence[str], *, seed: int
 ) -> Checkpoint:
-    """Train a vocabulary on `texts` and draw random weights of the shape `config`.
+    """Train a vocabulary and word embeddings on `texts`; draw all other weights at random.
 
     Args:
         config: The shape; its `vocab_size` is the most pieces there may be.
-        texts: What the vocabulary is trained on.
+        texts: What to train on; labels are not needed.
         labels: The names of the classes.
         seed: The same seed gives the same weights.
 
@@ -48,10 +54,17 @@ def fresh_checkpoint(
     """
     tokenizer = train_vocabulary(texts, size=config.vocab_size)
     config = dataclasses.replace(config, vocab_size=tokenizer.vocab_size, labels=tuple(labels))
+    tensors = initial_tensors(config, _TASK, seed=seed)
+    sequences = encode_texts(texts, tokenizer, max_length=None)
+    vectors = cooccurrence_embeddings(
+        sequences, rows=config.vocab_size, size=config.embedding_size, seed=seed
+    )
+    known = vectors.any(axis=1)
+    tensors[_WORDS][known] = _WORD_SCALE * config.embedding_size**0.5 * vectors[known]
     return Checkpoint(
         config=config,
         task=_TASK,
-        tensors=initial_tensors(config, _TASK, seed=seed),
+        tensors=tensors,
         tokenizer_files=tokenizer.files(),
         source="random weights",
     )

@@ -48,23 +48,23 @@ class Trainer:
         ids = tf.TensorSpec([None, None], tf.int32)
         # One trace serves every batch size and length.
         self._step = tf.function(
-            self._train, input_signature=[ids, ids, tf.TensorSpec([None], tf.int32)]
+            self._train, input_signature=[ids, ids, tf.TensorSpec([None, None], tf.float32)]
         )
         self._answer = tf.function(self._infer, input_signature=[ids, ids])
 
-    def step(self, batch: Batch, classes: np.ndarray, *, rate: float) -> tuple[float, float]:
+    def step(self, batch: Batch, targets: np.ndarray, *, rate: float) -> tuple[float, float]:
         """Learn from a batch.
 
         Args:
             batch: The texts.
-            classes: int32 [B], in [0, num_labels).
+            targets: float32 [B, num_labels], the share of each class; rows sum to 1.
             rate: The learning rate of this step.
 
         Returns:
             The batch's loss and accuracy, with dropout.
         """
         self._optimizer.learning_rate.assign(rate)
-        loss, accuracy = self._step(batch.input_ids, batch.attention_mask, classes)
+        loss, accuracy = self._step(batch.input_ids, batch.attention_mask, targets)
         return float(loss), float(accuracy)
 
     def logits(self, batch: Batch) -> np.ndarray:
@@ -76,25 +76,24 @@ class Trainer:
         """Return the averaged weights by canonical name."""
         return tensors(self._average)
 
-    def _train(self, input_ids: Any, attention_mask: Any, classes: Any) -> tuple[Any, Any]:
+    def _train(self, input_ids: Any, attention_mask: Any, targets: Any) -> tuple[Any, Any]:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         with tf.GradientTape() as tape:
             logits = self._model(inputs, training=True)["logits"]  # [B, num_labels]
-            loss = self._loss(logits, classes)
+            loss = self._loss(logits, targets)
         variables = self._model.trainable_variables
         # Dense, also the embeddings': Keras would update a sparse one row by row.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self._update_average()
-        right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), classes)
+        right = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(targets, axis=-1))
         return loss, tf.reduce_mean(tf.cast(right, tf.float32))
 
-    def _loss(self, logits: Any, classes: Any) -> Any:
-        share = self._smoothing
-        count = self._model.config.num_labels
-        targets = tf.one_hot(classes, count) * (1 - share) + share / count  # [B, num_labels]
+    def _loss(self, logits: Any, targets: Any) -> Any:
+        weights = tf.linalg.matvec(targets, self._class_weights)  # [B]
+        targets = targets * (1 - self._smoothing) + self._smoothing / self._model.config.num_labels
         losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)  # [B]
-        return tf.reduce_mean(losses * tf.gather(self._class_weights, classes))
+        return tf.reduce_mean(losses * weights)
 
     def _update_average(self) -> None:
         # The first steps count less and less, or the average would long remember the random start.

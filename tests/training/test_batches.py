@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from albert_edge.tokenizer import Tokenizer
-from albert_edge.training.batches import encode_texts, hide_words, make_batches, sample_texts
+from albert_edge.training.batches import (
+    encode_texts,
+    hide_words,
+    join_texts,
+    make_batches,
+    sample_texts,
+)
 from albert_edge.training.vocabulary import train_vocabulary
 
 TEXTS = [
@@ -63,3 +69,30 @@ def test_hiding_spares_the_special_tokens(tokenizer: Tokenizer) -> None:
     hidden = hide_words([2, *range(5, 25), 3], tokenizer, share=0.999, random=random)
     assert hidden == [2, *[4] * 20, 3]
     assert hide_words([2, 7, 3], tokenizer, share=0.0, random=random) == [2, 7, 3]
+
+
+def test_joined_texts_keep_their_words_and_mix_their_targets() -> None:
+    sequences = [[2, 10, 3], [2, 20, 21, 22, 3], [2, 30, 3], [2, *range(40, 49), 3]]
+    targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+    joined, mixed = join_texts(
+        sequences, targets, share=0.999, max_length=9, random=np.random.default_rng(4)
+    )
+    words = sorted(word for ids in joined for word in ids[1:-1])
+    assert words == sorted(word for ids in sequences for word in ids[1:-1])
+    assert len(joined) < len(sequences)
+    for ids, target in zip(joined, mixed, strict=True):
+        assert (ids[0], ids[-1]) == (2, 3)
+        assert 2 not in ids[1:-1]
+        assert len(ids) <= 11  # nothing is joined beyond 9; the longest text alone has 11
+        positive = sum(20 <= word < 30 or word >= 40 for word in ids[1:-1])
+        np.testing.assert_allclose(target[1], positive / (len(ids) - 2), rtol=1e-6)
+
+
+def test_nothing_is_joined_with_a_share_of_zero() -> None:
+    sequences = [[2, word, 3] for word in range(10, 20)]
+    targets = np.eye(2, dtype=np.float32)[[0, 1] * 5]
+    joined, mixed = join_texts(
+        sequences, targets, share=0.0, max_length=9, random=np.random.default_rng(4)
+    )
+    assert sorted(joined) == sequences
+    assert mixed.sum(axis=0).tolist() == [5, 5]

@@ -117,6 +117,13 @@ def test_needs_a_tokenizer(start: Checkpoint) -> None:
         with_new_head(dataclasses.replace(start, tokenizer_files={}), ("a", "b"), seed=0)
 
 
+def test_soft_targets_outweigh_the_classes(start: Checkpoint, data: LabelledTexts) -> None:
+    turned = np.eye(2, dtype=np.float32)[1 - data.classes]
+    lesson = dataclasses.replace(data, targets=turned)
+    *_, last = finetune(start, lesson, dev=data, options=FAST)
+    assert last.dev_accuracy == 0.0
+
+
 def test_needs_every_class(start: Checkpoint, data: LabelledTexts) -> None:
     one_sided = dataclasses.replace(data, classes=np.ones_like(data.classes))
     with pytest.raises(TrainingError, match="no example has label negative"):
@@ -138,7 +145,7 @@ def test_texts_fit_the_positions(start: Checkpoint, data: LabelledTexts) -> None
 
 def test_a_diverging_run_stops(start: Checkpoint, data: LabelledTexts) -> None:
     broken = {**start.tensors, "pooler/bias": np.full(16, np.nan, np.float32)}
-    with pytest.raises(TrainingError, match="the loss became nan in epoch 1"):
+    with pytest.raises(TrainingError, match="the loss became nan at a learning rate of"):
         next(finetune(dataclasses.replace(start, tensors=broken), data, options=SHORT))
 
 
