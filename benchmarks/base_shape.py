@@ -2,7 +2,7 @@
 
 \b
 python -m benchmarks.base_shape                  measure, write reference/*.json, check
-python -m benchmarks.base_shape --quick -o /tmp  the same in brief, to see that it works
+python -m benchmarks.base_shape --rounds 1 -o /tmp  the same in brief, to see that it works
 python -m benchmarks.base_shape --check FILE     check what was measured before
 """
 
@@ -131,15 +131,15 @@ def compare_lengths(free: Path, fixed: Path, ids: list[int], rounds: int) -> dic
     }
 
 
-def measure_base_shape(folder: Path, *, quick: bool) -> dict[str, Any]:
+def measure_base_shape(folder: Path, *, rounds: int) -> dict[str, Any]:
     """Convert and measure everything in `folder`; return the JSON document."""
     checkpoints = write_checkpoints(folder)
     ids = np.random.default_rng(20).integers(5, 30000, T).tolist()
-    conversion = time_conversions(checkpoints, folder / "timed.tflite", 1 if quick else 3)
+    conversion = time_conversions(checkpoints, folder / "timed.tflite", (rounds + 1) // 2)
     paths = convert_all(checkpoints[12], folder)
-    rows = measure_all(paths, ids, 1 if quick else 5)
+    rows = measure_all(paths, ids, rounds)
     lengths = {
-        name: compare_lengths(paths[name, "loop"], paths[name, FIXED], ids, 2 if quick else 20)
+        name: compare_lengths(paths[name, "loop"], paths[name, FIXED], ids, 4 * rounds)
         for name in PEERED
     }
     LOG.print(make_table(rows, title=f"ALBERT-base shape, random weights, {T} tokens, 1 thread"))
@@ -156,14 +156,14 @@ def measure_base_shape(folder: Path, *, quick: bool) -> dict[str, Any]:
 
 
 @click.command(help=__doc__)
-@click.option("--quick", is_flag=True, help="Few rounds; the figures are worth little.")
+@click.option("--rounds", default=5, type=click.IntRange(1), help="How often all take turns.")
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def main(quick: bool, output: Path, stored: Path | None) -> None:
+def main(rounds: int, output: Path, stored: Path | None) -> None:
     """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
     if stored is None:
         with tempfile.TemporaryDirectory() as folder:
-            report = measure_base_shape(Path(folder), quick=quick)
+            report = measure_base_shape(Path(folder), rounds=rounds)
         LOG.print("Wrote", write_document(report, output))
     else:
         report = json.loads(stored.read_text(encoding="utf-8"))
