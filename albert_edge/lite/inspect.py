@@ -11,6 +11,7 @@ import numpy as np
 
 from albert_edge.archive import locate
 from albert_edge.bundle import Bundle, model_bytes, read
+from albert_edge.errors import BundleError
 from albert_edge.lite.flatbuffer import parse, schema
 
 __all__ = ["inspect"]
@@ -42,13 +43,17 @@ def inspect(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     size = len(located) if isinstance(located, bytes) else located.stat().st_size
     bundle = read(located) if size > len(front) else None
     model = parse(front)
-    pieces = _pieces(model, bundle)
-    return {
-        "signatures": _signatures(model),
-        "pieces": pieces,
-        "weights": _weights(model, pieces),
-        "bundle": None if bundle is None else _describe(bundle),
-    }
+    try:
+        pieces = _pieces(model, bundle)
+        return {
+            "signatures": _signatures(model),
+            "pieces": pieces,
+            "weights": _weights(model, pieces),
+            "bundle": None if bundle is None else _describe(bundle),
+        }
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        # The flatbuffer can be read, but an index or a name in it points nowhere.
+        raise BundleError(f"the TFLite model contradicts itself: {error}.") from error
 
 
 def _signatures(model: Any) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_a_picture_is_no_model(tmp_path):
         inspect(path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_damage_gives_one_clear_error(tiny_tflite, data):
     blob = bytearray(tiny_tflite())

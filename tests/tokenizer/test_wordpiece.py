@@ -116,10 +116,11 @@ def test_a_vocabulary_that_is_none(blob: bytes, message: str) -> None:
 def test_a_checkpoint_brings_its_vocabulary(vocab: bytes, tmp_path: Path) -> None:
     folder = tmp_path / "chinese"
     shutil.copytree(DATA / "parity" / "two_groups_answers", folder)
-    (folder / "vocab.txt").write_bytes(vocab)
+    fitting = b"".join(vocab.splitlines(keepends=True)[:40])  # the embedding has 40 rows
+    (folder / "vocab.txt").write_bytes(fitting)
     (folder / "tokenizer_config.json").write_bytes(b'{"tokenizer_class": "BertTokenizerFast"}')
     files = read_checkpoint(folder).tokenizer_files
-    assert tokenizer_from_files(files).files()["vocab.txt"] == vocab
+    assert tokenizer_from_files(files).files()["vocab.txt"] == fitting
 
 
 @pytest.mark.slow
