@@ -75,7 +75,6 @@ def test_shape_shares_its_layer_and_suits_int8_kernels() -> None:
         ("dull, lifeless and far too long", "negative"),
         ("a complete waste of time", "negative"),
         ("the plot is a mess and the jokes fall flat", "negative"),
-        ("not funny", "negative"),
     ],
 )
 def test_answers_plain_sentences(model: Any, text: str, label: str) -> None:
@@ -93,3 +92,13 @@ def test_beats_bags_of_words(model: Any, data_folder: Path) -> None:
     dev = read_labelled(data_folder / "sentiment" / "dev.tsv", labels=model.config.labels)
     accuracy = (_answers(model, list(dev.texts)) == dev.classes).mean()
     assert accuracy > BASELINE
+
+
+def test_the_file_is_made_of_these_weights(model: Any) -> None:
+    from albert_edge import bundle
+    from albert_edge.lite.verify import verify
+
+    inside = bundle.read(FOLDER / "model.tflite")
+    blob = (FOLDER / "model.safetensors").read_bytes()
+    assert inside.provenance["sha256"] == hashlib.sha256(blob).hexdigest()
+    assert verify(FOLDER / "model.tflite", model)["passed"]
