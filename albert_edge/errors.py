@@ -1,8 +1,8 @@
 """Every error that albert_edge raises on purpose.
 
 All of them derive from `AlbertEdgeError`, so `except AlbertEdgeError` catches what a user can mend;
-anything else that escapes is a bug.  A message says what was expected, what was got, where, and what
-to do about it.
+anything else that escapes is a bug.  A message says what was expected, what was got, where, and
+what to do about it.
 """
 
 from __future__ import annotations
