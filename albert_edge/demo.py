@@ -26,8 +26,8 @@ from albert_edge.files import check_writable
 __all__ = ["SENTENCES", "Demo", "render", "run_demo", "to_document"]
 
 SENTENCES = (
-    "I went in expecting very little and came out grinning.",
-    "Two hours of my life that nobody can give back.",
+    "A warm, funny film that earns its tears.",
+    "Two hours of stale jokes and a plot that goes nowhere.",
     "Not the masterpiece they promised, but I would see it again.",
 )
 # Rounds, runs and seconds: enough for the median of a model of a few milliseconds, and too few.
