@@ -13,7 +13,8 @@ from albert_edge.config import AlbertConfig
 
 __all__ = ["Spelling", "TensorName", "head_names", "tensor_names"]
 
-Spelling = Literal["name", "huggingface", "tensorflow1"]  # the attributes of `TensorName`
+# The attributes of `TensorName`.
+Spelling = Literal["name", "huggingface", "tensorflow1", "tensorflow2"]
 
 # Ours → Hugging Face's, Google's.
 _ATTENTION = {
@@ -21,6 +22,24 @@ _ATTENTION = {
     "key": ("key", "self/key"),
     "value": ("value", "self/value"),
     "output": ("dense", "output/dense"),
+}
+# How names begin: ours → those of the model garden's AlbertEncoder, which has one layer.
+_LAYER = "encoder/group_0/layer_0"
+_TENSORFLOW2 = {
+    "embeddings/word_embeddings": "word_embeddings/embeddings",
+    "embeddings/position_embeddings": "position_embedding/embeddings",
+    "embeddings/token_type_embeddings": "type_embeddings/embeddings",
+    "embeddings/layer_norm/": "embeddings/layer_norm/",
+    "embeddings/projection/": "embedding_projection/",
+    f"{_LAYER}/attention/layer_norm/": "transformer/self_attention_layer_norm/",
+    f"{_LAYER}/attention/output/": "transformer/self_attention/attention_output/",
+    f"{_LAYER}/attention/": "transformer/self_attention/",
+    f"{_LAYER}/ffn/layer_norm/": "transformer/output_layer_norm/",
+    f"{_LAYER}/ffn/": "transformer/",
+    "pooler/": "pooler_transform/",
+    "predictions/bias": "cls/predictions/output_bias/bias",
+    "predictions/dense/": "cls/predictions/transform/dense/",
+    "predictions/layer_norm/": "cls/predictions/transform/LayerNorm/",
 }
 
 
@@ -42,13 +61,19 @@ class TensorName:
     transposed: bool = False
     tensorflow1: str = ""
 
+    @property
+    def tensorflow2(self) -> str:
+        """The name in a TF-Hub encoder of version 2; `name` when it has no such tensor."""
+        begins = next((part for part in _TENSORFLOW2 if self.name.startswith(part)), "")
+        return _TENSORFLOW2.get(begins, "") + self.name.removeprefix(begins)
+
     def stored(self, spelling: Spelling) -> tuple[str, bool]:
         """Return the name in a format, and whether the format stores the transpose."""
         if spelling == "huggingface":
             return self.huggingface, self.transposed
         if spelling == "tensorflow1":  # kernels as here, except in the heads that BERT had too
             return self.tensorflow1, self.tensorflow1.endswith("output_weights")
-        return self.name, False
+        return (self.tensorflow2 if spelling == "tensorflow2" else self.name), False
 
 
 def tensor_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[TensorName]:

@@ -13,6 +13,7 @@ from albert_edge.checkpoints.huggingface import find_huggingface
 from albert_edge.checkpoints.initial import initial_tensors
 from albert_edge.checkpoints.places import Found, make_checkpoint
 from albert_edge.checkpoints.tensorflow1 import find_tensorflow1, is_tensorflow1
+from albert_edge.checkpoints.tensorflow2 import find_tensorflow2, is_tensorflow2
 from albert_edge.config import PRESETS, TASKS
 from albert_edge.errors import CheckpointError, ConfigError
 
@@ -32,8 +33,8 @@ def read_checkpoint(
 
     Args:
         source: A directory, recognized by what is in it (see `huggingface`, `tensorflow1`,
-            `keras`); the prefix of one TensorFlow checkpoint in a directory of several, such as
-            "albert/model.ckpt-1000"; a model of the Hugging Face Hub, such as
+            `tensorflow2`, `keras`); the prefix of one TensorFlow checkpoint in a directory of
+            several, such as "albert/model.ckpt-1000"; a model of the Hugging Face Hub, such as
             "albert/albert-base-v2"; "default", the model embedded in this package; or the name of
             a preset, which gives random weights, the same ones every time.  What exists here is
             read, whatever its name.
@@ -77,6 +78,8 @@ def _find(path: Path) -> Found:
     """Find what a directory holds, or the one of its checkpoints that `path` names."""
     if not path.is_dir():
         return find_tensorflow1(path.parent, prefix=path.name)
+    if is_tensorflow2(path):
+        return find_tensorflow2(path)
     return find_tensorflow1(path) if is_tensorflow1(path) else find_huggingface(path)
 
 

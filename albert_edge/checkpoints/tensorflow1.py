@@ -26,7 +26,16 @@ from albert_edge.checkpoints.variables import open_variables, pack_variables
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 
-__all__ = ["CONFIG", "SPIECE", "find_tensorflow1", "is_tensorflow1", "tensorflow1_files"]
+__all__ = [
+    "CONFIG",
+    "SPIECE",
+    "find_tensorflow1",
+    "identity_projection",
+    "is_module",
+    "is_tensorflow1",
+    "read_vocabulary",
+    "tensorflow1_files",
+]
 
 CONFIG = "albert_config.json"
 _BEST = "model.ckpt-best"
@@ -46,7 +55,7 @@ _EPSILON = 1e-12  # of contrib_layers.layer_norm
 
 def is_tensorflow1(directory: Path) -> bool:
     """Tell whether a directory holds variables as TensorFlow saves them, and nothing plainer."""
-    return _is_module(directory) or bool(
+    return is_module(directory) or bool(
         _prefixes(directory) and not holds(directory, HUGGINGFACE_CONFIG)
     )
 
@@ -64,7 +73,7 @@ def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:
         ConfigError: The configuration is not an ALBERT's.
         MissingExtraError: TensorFlow is not installed.
     """
-    hub = not prefix and _is_module(directory)
+    hub = not prefix and is_module(directory)
     beside = directory / "assets" if hub else directory
     if not holds(beside, CONFIG):
         raise CheckpointError(
@@ -77,19 +86,19 @@ def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:
     store = open_variables(directory / _HUB if hub else directory, prefix)
     if any(name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") for name in store.tensors):
         raise CheckpointError(
-            f"{store.path} is of TensorFlow 2, whose ALBERT encoders name their variables by "
-            "their place in a graph of objects that is not published. Take the checkpoint of "
+            f"{store.path} is of TensorFlow 2, and alone it does not tell the number of layers. "
+            "Take the whole TF-Hub module, with its saved_model.pb, or the checkpoint of "
             "google-research/albert or of Hugging Face that it was made from."
         )
     module = _MODULE if any(name.startswith(_MODULE) for name in store.tensors) else ""
-    given = _identity(config) if _lacks_projection(store, config, module) else {}
+    given = identity_projection(config) if _lacks_projection(store, config, module) else {}
     return Found(
         directory=directory,
         store=store,
         dialect=_dialect(module),
         config=config,
         labelled=bool(values.get("id2label")),
-        tokenizer_files=_read_tokenizer(beside),
+        tokenizer_files=read_vocabulary(beside),
         given=given,
         notes=tuple(_notes(values, given)),
         architectures=architectures_of(values) or (ARCHITECTURES["classification"],),
@@ -122,8 +131,29 @@ def tensorflow1_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     }
 
 
-def _is_module(directory: Path) -> bool:
+def is_module(directory: Path) -> bool:
+    """Tell whether a directory is a TF-Hub module, of either version."""
     return holds(directory, "saved_model.pb") and holds(directory / _HUB, f"{_HUB}.index")
+
+
+def identity_projection(config: AlbertConfig) -> dict[str, np.ndarray]:
+    """Return the projection that Google's code leaves out when it would change no shape."""
+    size = config.hidden_size
+    if config.embedding_size != size:
+        return {}
+    return {
+        "embeddings/projection/kernel": np.eye(size, dtype=np.float32),
+        "embeddings/projection/bias": np.zeros(size, np.float32),
+    }
+
+
+def read_vocabulary(folder: Path) -> dict[str, bytes]:
+    """Read a tokenizer's files, whatever its SentencePiece model is called."""
+    files = read_tokenizer(folder)
+    models = sorted(path.name for path in folder.glob("*.model"))
+    if "spiece.model" not in files and len(models) == 1:
+        files["spiece.model"] = member(folder, models[0]).read_bytes()
+    return files
 
 
 def _prefixes(directory: Path) -> list[str]:
@@ -177,17 +207,6 @@ def _lacks_projection(store: Store, config: AlbertConfig, module: str) -> bool:
     return as_wide and module + _MAPPING not in store.tensors
 
 
-def _identity(config: AlbertConfig) -> dict[str, np.ndarray]:
-    """Return the projection that Google's code leaves out when it would change no shape."""
-    size = config.hidden_size
-    if config.embedding_size != size:
-        return {}
-    return {
-        "embeddings/projection/kernel": np.eye(size, dtype=np.float32),
-        "embeddings/projection/bias": np.zeros(size, np.float32),
-    }
-
-
 def _notes(values: Mapping[str, Any], given: Mapping[str, np.ndarray]) -> Iterator[str]:
     if values.get("hidden_act") == "gelu":
         yield "hidden_act gelu is Google's, the tanh form: gelu_new"
@@ -205,16 +224,8 @@ def _check_expressible(checkpoint: Checkpoint) -> None:
         problem = _grouping(config)
     elif any(
         not np.array_equal(checkpoint.tensors[name], values)
-        for name, values in _identity(config).items()
+        for name, values in identity_projection(config).items()
     ):
         problem = "embedding_size is hidden_size, for which Google's code has no projection."
     if problem:
         raise CheckpointError(f"Google's ALBERT would compute something else: {problem}")
-
-
-def _read_tokenizer(folder: Path) -> dict[str, bytes]:
-    files = read_tokenizer(folder)
-    models = sorted(path.name for path in folder.glob("*.model"))
-    if "spiece.model" not in files and len(models) == 1:
-        files["spiece.model"] = member(folder, models[0]).read_bytes()
-    return files
