@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from albert_edge.errors import ConversionError
-from albert_edge.lite.flatbuffer import pack, parse, schema, tensor_bytes
+from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
 
 __all__ = ["BOOL_SCALAR", "GraphBuilder", "ModelBuilder", "Piece"]
 
@@ -170,7 +170,7 @@ class GraphBuilder:
 
     def _copy_operator(self, piece: Piece, operator: Any, tensors: Mapping[int, int]) -> Any:
         code = piece.model.operatorCodes[operator.opcodeIndex]
-        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+        builtin = builtin_code(piece.model, operator)
         if builtin in (_Op.WHILE, _Op.IF, _Op.CALL_ONCE) or operator.largeCustomOptionsSize:
             raise ConversionError(f"piece {piece.name!r} holds an operator that cannot be copied.")
         copied = copy.copy(operator)

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from albert_edge.errors import BundleError
 
-__all__ = ["pack", "parse", "schema", "tensor_bytes"]
+__all__ = ["builtin_code", "pack", "parse", "schema", "tensor_bytes"]
 
 # `Buffer.data` is force_align:16 in TFLite's schema, which the Python generator ignores.  Kernels
 # that read weights straight from the mapped file rely on it.
@@ -47,6 +47,12 @@ def pack(model: Any) -> bytes:
     builder = flatbuffers.Builder(data_bytes + 65536)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+def builtin_code(model: Any, operator: Any) -> int:
+    """Return an operator's builtin code: the 32-bit one, or the byte that older writers filled."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
 def tensor_bytes(model: Any, tensor: Any) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from albert_edge.archive import locate
 from albert_edge.bundle import Bundle, model_bytes, read
 from albert_edge.errors import BundleError
-from albert_edge.lite.flatbuffer import parse, schema
+from albert_edge.lite.flatbuffer import builtin_code, parse, schema
 
 __all__ = ["inspect"]
 
@@ -186,4 +186,4 @@ def _operator_name(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     if code.customCode:
         return _text(code.customCode)
-    return str(_OPERATOR_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)])
+    return str(_OPERATOR_NAMES[builtin_code(model, operator)])

@@ -16,7 +16,7 @@ import numpy as np
 
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
-from albert_edge.lite.flatbuffer import pack, parse, schema, tensor_bytes
+from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
 
 __all__ = ["share_table"]
 
@@ -58,12 +58,14 @@ def _table(model: Any, builtin: int, place: int, config: AlbertConfig, name: str
     graph = model.subgraphs[0]
     shape = [config.vocab_size, config.embedding_size]
     origin = {  # a float16 constant is widened before it is used
-        op.outputs[0]: op.inputs[0] for op in graph.operators if _kind(model, op) == _Op.DEQUANTIZE
+        op.outputs[0]: op.inputs[0]
+        for op in graph.operators
+        if builtin_code(model, op) == _Op.DEQUANTIZE
     }
     found = [
         graph.tensors[origin.get(operator.inputs[place], operator.inputs[place])]
         for operator in graph.operators
-        if _kind(model, operator) == builtin
+        if builtin_code(model, operator) == builtin
     ]
     found = [tensor for tensor in found if [int(size) for size in tensor.shape] == shape]
     if not found or found[-1].type not in _STORED:
@@ -82,8 +84,3 @@ def _values(model: Any, tensor: Any) -> tuple[Any, Any]:
         return values, np.zeros((1, 1), np.float32)
     steps = np.asarray(tensor.quantization.scale, np.float32)[:, None]
     return values * steps, steps
-
-
-def _kind(model: Any, operator: Any) -> int:
-    code = model.operatorCodes[operator.opcodeIndex]
-    return int(max(code.builtinCode, code.deprecatedBuiltinCode))

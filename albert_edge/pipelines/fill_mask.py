@@ -14,7 +14,7 @@ from albert_edge.pipelines.classification import softmax
 from albert_edge.tokenizer import Encoding, Tokenizer
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
-__all__ = ["FillMask", "check_top_k", "fill_masks", "fill_places"]
+__all__ = ["FillMask", "check_top_k", "fill", "fill_masks"]
 
 
 @final
@@ -65,11 +65,7 @@ class FillMask(Pipeline):
         check_top_k(top_k, self.model.bundle.config.vocab_size)
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids, allow_special=True)
         logits = self.model.run(encoding.input_ids, encoding.token_type_ids)["logits"][0]  # [T, V]
-        if text is None:
-            filled = fill_places(encoding, logits, self.tokenizer, top_k=top_k)
-        else:
-            texts = [text] if pair is None else [text, pair]
-            filled = fill_masks(texts, encoding, logits, self.text_tokenizer(), top_k=top_k)
+        filled = fill(text, pair, encoding, logits, self.tokenizer, top_k=top_k)
         return {**filled, "tokens": len(encoding.input_ids), "truncated": truncated}
 
 
@@ -81,6 +77,26 @@ def check_top_k(top_k: int, most: int) -> None:
     """
     if not 1 <= top_k <= most:
         raise InputError(f"top_k must be in [1, {most}], not {top_k}.")
+
+
+def fill(
+    text: str | None,
+    pair: str | None,
+    encoding: Encoding,
+    logits: npt.NDArray[np.float32],
+    tokenizer: Tokenizer | None,
+    *,
+    top_k: int,
+) -> dict[str, Any]:
+    """Fill the masks of a text, or of two, or of the ids that were given instead.
+
+    Raises:
+        InputError: There is no mask.
+    """
+    if text is None or tokenizer is None:
+        return _fill_places(encoding, logits, tokenizer, top_k=top_k)
+    texts = [text] if pair is None else [text, pair]
+    return fill_masks(texts, encoding, logits, tokenizer, top_k=top_k)
 
 
 def fill_masks(
@@ -128,7 +144,7 @@ def fill_masks(
     return {**dict(zip(("text", "pair"), whole, strict=False)), "masks": masks[::-1]}
 
 
-def fill_places(
+def _fill_places(
     encoding: Encoding,
     logits: npt.NDArray[np.float32],
     tokenizer: Tokenizer | None,

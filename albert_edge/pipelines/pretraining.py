@@ -7,7 +7,7 @@ from typing import Any, final
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
-from albert_edge.pipelines.fill_mask import check_top_k, fill_masks, fill_places
+from albert_edge.pipelines.fill_mask import check_top_k, fill
 from albert_edge.pipelines.sentence_order import judge_order
 
 __all__ = ["Pretraining"]
@@ -60,11 +60,8 @@ class Pretraining(Pipeline):
         outputs = self.model.run(ids, types)
         logits = outputs["prediction_logits"][0]  # [T, V]
         answer: dict[str, Any] = {}
-        if masked and text is not None:
-            texts = [text] if pair is None else [text, pair]
-            answer = fill_masks(texts, encoding, logits, self.text_tokenizer(), top_k=top_k)
-        elif masked:
-            answer = fill_places(encoding, logits, tokenizer, top_k=top_k)
+        if masked:
+            answer = fill(text, pair, encoding, logits, tokenizer, top_k=top_k)
         if paired:
             answer["order"] = judge_order(outputs["sop_logits"][0])
         return {**answer, "tokens": len(ids), "truncated": truncated}
