@@ -49,6 +49,7 @@ _REQUIRED = (
     "intermediate_size",
 )
 _MOST_LABELS = 10**6  # a name is made for each
+_MOST_PASSES = 10**4  # they are walked one by one; published are 24 at most
 _TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
 
@@ -92,9 +93,10 @@ class AlbertConfig:
         for name in (*_POSITIVE, *_TOKENS):
             value, least = getattr(self, name), int(name in _POSITIVE)
             # Sizes are int32 in a .tflite file.
-            if type(value) is not int or not least <= value < 2**31:
+            most = _MOST_PASSES if name == "num_hidden_layers" else 2**31 - 1
+            if type(value) is not int or not least <= value <= most:
                 raise ConfigError(
-                    f"{name} must be a whole number in [{least}, 2**31), not {value!r}."
+                    f"{name} must be a whole number in [{least}, {most}], not {value!r}."
                 )
         for name in _PROBABILITIES:
             value = getattr(self, name)

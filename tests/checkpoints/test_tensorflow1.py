@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.checkpoints.table import read_table
-from albert_edge.errors import AlbertEdgeError, CheckpointError
+from albert_edge.errors import AlbertEdgeError, CheckpointError, ConfigError
 
 PARITY = Path(__file__).parents[1] / "data/parity"
 Tensors = dict[str, np.ndarray]
@@ -369,6 +369,15 @@ def test_a_configuration_cannot_claim_the_memory_of_a_projection(sound: Path) ->
     sizes = dict.fromkeys(("embedding_size", "hidden_size"), 3 * 10**8)
     (folder / "albert_config.json").write_text(json.dumps({**values, **sizes}))
     with pytest.raises(CheckpointError, match=r"expected \[300000000\]"):
+        read_checkpoint(folder)
+
+
+def test_a_configuration_cannot_claim_the_time_of_a_billion_passes(sound: Path) -> None:
+    # No tensor tells how many passes there are, so nothing else would stop the walk over them.
+    folder = Path(shutil.copytree(sound, sound.with_name("deep")))
+    values = json.loads((sound / "albert_config.json").read_text())
+    (folder / "albert_config.json").write_text(json.dumps({**values, "num_hidden_layers": 2**30}))
+    with pytest.raises(ConfigError, match=r"num_hidden_layers must be .* in \[1, 10000\]"):
         read_checkpoint(folder)
 
 
