@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from albert_edge.errors import TrainingError
+from albert_edge.errors import InputError, TrainingError
+from albert_edge.tables import read_table
 
 __all__ = ["LabelledTexts", "read_labelled"]
 
 _TEXT = ("text", "sentence")
-
-
-class _Tabs(csv.excel_tab):
-    quoting = csv.QUOTE_NONE
-
-
-_DIALECTS: dict[str, type[csv.Dialect]] = {".tsv": _Tabs, ".csv": csv.excel}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,8 +43,7 @@ def read_labelled(
 ) -> LabelledTexts:
     """Read a table of texts and labels.
 
-    A `.tsv` has tabs between its columns and knows no quoting (as GLUE's files); a `.csv` has
-    commas and may quote.  The first row names the columns: `text` or `sentence`, and `label`.
+    The columns are `text` or `sentence`, and `label`; see `albert_edge.tables` for the forms.
 
     Args:
         path: The file, UTF-8.
@@ -64,8 +55,6 @@ def read_labelled(
             has fewer than two classes.
     """
     rows = _read_rows(Path(path))
-    if not rows:
-        raise TrainingError(f"{path} has no examples; below the column names it needs rows.")
     if labels is None:
         labels = sorted({label for _, _, label in rows}, key=_by_number)
     if len(labels) < 2 or len(set(labels)) != len(labels):
@@ -89,39 +78,14 @@ def _by_number(label: str) -> tuple[bool, int, str]:
 
 def _read_rows(path: Path) -> list[tuple[int, str, str]]:
     """Read (line number, text, label) of every row, or say what is wrong with the first bad one."""
-    if path.suffix not in _DIALECTS:
-        raise TrainingError(f"{path}: expected a file that ends in .tsv or .csv.")
     try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise TrainingError(f"cannot read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise TrainingError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
-    reader = csv.reader(io.StringIO(content, newline=""), _DIALECTS[path.suffix])
-    try:
-        header = next(reader, [])
-        text_at, label_at = _column(header, _TEXT, path), _column(header, ("label",), path)
-        rows = []
-        for row in reader:
-            if len(row) != len(header):
-                raise TrainingError(
-                    f"{path}, line {reader.line_num}: expected {len(header)} columns "
-                    f"({', '.join(header)}), got {len(row)}."
-                )
-            if not row[text_at].strip():
-                raise TrainingError(f"{path}, line {reader.line_num}: the text is blank.")
-            rows.append((reader.line_num, row[text_at], row[label_at].strip()))
-    except csv.Error as error:
-        raise TrainingError(f"{path}, line {reader.line_num}: {error}.") from error
+        table = read_table(path, {"text": _TEXT, "label": ("label",)})
+    except InputError as error:
+        raise TrainingError(str(error)) from error
+    rows = []
+    for line, values in table:
+        text, label = values["text"], values["label"]
+        if not isinstance(text, str) or not text.strip():
+            raise TrainingError(f"{path}, line {line}: the text is blank.")
+        rows.append((line, text, str(label).strip()))
     return rows
-
-
-def _column(header: Sequence[str], names: Sequence[str], path: Path) -> int:
-    found = [index for index, name in enumerate(header) if name in names]
-    if len(found) != 1:
-        raise TrainingError(
-            f"{path}: the first row must name one column {' or '.join(names)}; "
-            f"it has: {', '.join(header) or 'nothing'}."
-        )
-    return found[0]

@@ -72,7 +72,7 @@ def test_repeated_label_names(tmp_path: Path) -> None:
 
 
 def test_other_file_types_and_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"ends in \.tsv or \.csv"):
+    with pytest.raises(TrainingError, match=r"ends in \.tsv, \.csv or \.jsonl"):
         read_labelled(_write(tmp_path, "text\tlabel\na\t0\n", "data.txt"))
     with pytest.raises(TrainingError, match="No such file"):
         read_labelled(tmp_path / "none.tsv")
