@@ -12,6 +12,7 @@ from albert_edge.tokenizer.base import Span
 __all__ = ["Word", "group_words", "merge_words", "split_label"]
 
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # of the schemes IOB, IOBES and BILOU
+_CLOSING = ("E-", "L-", "S-", "U-")
 
 
 class Word(NamedTuple):
@@ -67,8 +68,8 @@ def merge_words(text: str, spans: Sequence[Span]) -> list[Word]:
 def group_words(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """Find the entities in the labels of consecutive words.
 
-    A word goes on with the entity before it if its label is of the same kind and does not say that
-    it begins one (`B-`); the label `O` is of none.
+    A word goes on with the entity before it if its label is of the same kind, does not say that it
+    begins one (`B-`), and the label before does not say that it ends one (`E-`); `O` is of none.
 
     Args:
         labels: One a word, such as `B-PER`, or without such a prefix.
@@ -85,6 +86,7 @@ def group_words(labels: Sequence[str]) -> list[tuple[str, int, int]]:
         begins, kind = split_label(label)
         if kind is None:
             continue
+        begins = begins or (index > 0 and labels[index - 1].startswith(_CLOSING))
         if entities and not begins and entities[-1][0] == kind and entities[-1][2] == index:
             entities[-1] = (kind, entities[-1][1], index + 1)
         else:

@@ -89,6 +89,7 @@ def test_any_text(tokenizer_files: Mapping[str, bytes], text: str) -> None:
         ("I-PER I-LOC I-LOC", [("PER", 0, 1), ("LOC", 1, 3)]),
         ("S-PER B-LOC I-LOC E-LOC", [("PER", 0, 1), ("LOC", 1, 4)]),
         ("U-PER B-LOC L-LOC", [("PER", 0, 1), ("LOC", 1, 3)]),
+        ("S-PER E-PER I-PER", [("PER", 0, 1), ("PER", 1, 2), ("PER", 2, 3)]),
         ("NOUN NOUN VERB", [("NOUN", 0, 2), ("VERB", 2, 3)]),
         ("I-PER O I-PER", [("PER", 0, 1), ("PER", 2, 3)]),
     ],
