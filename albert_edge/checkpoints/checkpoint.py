@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Checkpoint:
         left_out: The tensors in the file that the task has no place for, by the file's names.
         drawn: The tensors of a head that the file lacks, which are random; canonical names.
         notes: What was understood that the files do not say outright, for people.
+        changes: What was done to it after it was read, such as "vocabulary": figures, ready for
+            JSON.
     """
 
     config: AlbertConfig
@@ -39,6 +42,7 @@ class Checkpoint:
     left_out: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:

@@ -58,5 +58,6 @@ def from_checkpoint(checkpoint: Checkpoint) -> Albert:
         "left_out": list(checkpoint.left_out),
         "drawn": list(checkpoint.drawn),
         "notes": list(checkpoint.notes),
+        "changes": dict(checkpoint.changes),
     }
     return model

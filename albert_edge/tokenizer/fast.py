@@ -10,6 +10,7 @@ from typing import Any
 from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer.fast_wordpiece import convert_wordpiece
 from albert_edge.tokenizer.settings import Settings, WordPieceSettings, parse_object
+from albert_edge.tokenizer.wire import block, number
 
 __all__ = ["convert_fast"]
 
@@ -135,35 +136,19 @@ def _score(piece: str, score: float) -> float:
 def _model_proto(
     pieces: list[tuple[str, float, int]], *, charsmap: bytes, prefix: bool, folds_space: bool
 ) -> bytes:
-    """Write a ModelProto (sentencepiece_model.proto).
-
-    By hand, because sentencepiece's own schema loads only with the very newest protobuf.
-    """
+    """Write a ModelProto (sentencepiece_model.proto)."""
     unknown = next(index for index, (_, _, kind) in enumerate(pieces) if kind == _UNKNOWN)
     records = (
-        _block(1, piece.encode()) + b"\x15" + struct.pack("<f", score) + _kind(kind)
+        block(1, piece.encode()) + b"\x15" + struct.pack("<f", score) + _kind(kind)
         for piece, score, kind in pieces
     )
-    trainer = _number(3, 1) + _number(4, len(pieces))  # model_type: UNIGRAM, vocab_size
-    trainer += _number(40, unknown) + _block(45, pieces[unknown][0].encode())
-    normalizer = _block(1, b"tokenizer.json") + _block(2, charsmap)
-    normalizer += _number(3, prefix) + _number(4, folds_space)
-    proto = b"".join(_block(1, record) for record in records)
-    return proto + _block(2, trainer) + _block(3, normalizer)
+    trainer = number(3, 1) + number(4, len(pieces))  # model_type: UNIGRAM, vocab_size
+    trainer += number(40, unknown) + block(45, pieces[unknown][0].encode())
+    normalizer = block(1, b"tokenizer.json") + block(2, charsmap)
+    normalizer += number(3, prefix) + number(4, folds_space)
+    proto = b"".join(block(1, record) for record in records)
+    return proto + block(2, trainer) + block(3, normalizer)
 
 
 def _kind(kind: int) -> bytes:
-    return b"" if kind == _NORMAL else _number(3, kind)  # left out, as SentencePiece leaves it out
-
-
-def _varint(value: int) -> bytes:
-    low, high = value & 127, value >> 7
-    return bytes([low]) if not high else bytes([low | 128]) + _varint(high)
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _block(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
+    return b"" if kind == _NORMAL else number(3, kind)  # left out, as SentencePiece leaves it out
