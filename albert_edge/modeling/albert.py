@@ -44,7 +44,7 @@ class Albert(tf_keras.Model):
         self.config = config
         self.task = task
         self.tokenizer_files: Mapping[str, bytes] = {}
-        self.provenance: dict[str, Any] = {}
+        self.provenance: Mapping[str, Any] = {}
         self.embeddings = AlbertEmbeddings(config)
         self.groups = [
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import MappingProxyType
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.modeling.albert import Albert
@@ -52,7 +53,8 @@ def from_checkpoint(checkpoint: Checkpoint) -> Albert:
     model = Albert(checkpoint.config, task=checkpoint.task, pooler=pooler)
     assign(model, checkpoint.tensors)
     model.tokenizer_files = dict(checkpoint.tokenizer_files)
-    model.provenance = {
+    # A proxy, since Keras wraps the dictionaries in a dictionary, and what it wraps is not JSON.
+    provenance = {
         "source": checkpoint.source,
         "sha256": checkpoint.sha256,
         "left_out": list(checkpoint.left_out),
@@ -60,4 +62,5 @@ def from_checkpoint(checkpoint: Checkpoint) -> Albert:
         "notes": list(checkpoint.notes),
         "changes": dict(checkpoint.changes),
     }
+    model.provenance = MappingProxyType(provenance)
     return model
