@@ -17,7 +17,7 @@ import tf_keras
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 
-__all__ = ["activation", "assign", "dense", "layer_norm", "tensors"]
+__all__ = ["activation", "assign", "canonical_name", "dense", "layer_norm", "tensors"]
 
 
 def dense(path: str, inputs: int, units: int, config: AlbertConfig) -> Any:
@@ -50,7 +50,7 @@ def activation(name: str, values: Any) -> Any:
 
 def tensors(model: Any) -> dict[str, np.ndarray]:
     """Return the value of every variable of `model` by its canonical name."""
-    return {_name(variable): variable.numpy() for variable in model.weights}
+    return {canonical_name(variable): variable.numpy() for variable in model.weights}
 
 
 def assign(model: Any, values: Mapping[str, np.ndarray]) -> None:
@@ -60,7 +60,7 @@ def assign(model: Any, values: Mapping[str, np.ndarray]) -> None:
         CheckpointError: A variable has no value, a value no variable, or shapes differ; the
             message lists every offender.
     """
-    variables = {_name(variable): variable for variable in model.weights}
+    variables = {canonical_name(variable): variable for variable in model.weights}
     problems = [f"no value for {name}" for name in variables if name not in values]
     problems += [f"no variable for {name}" for name in values if name not in variables]
     problems += [
@@ -74,5 +74,6 @@ def assign(model: Any, values: Mapping[str, np.ndarray]) -> None:
         variable.assign(values[name])
 
 
-def _name(variable: Any) -> str:
+def canonical_name(variable: Any) -> str:
+    """Return the canonical name of a variable of a model."""
     return str(variable.name).removesuffix(":0")

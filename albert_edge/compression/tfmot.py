@@ -1,0 +1,41 @@
+"""What we use of tensorflow-model-optimization, imported in one place.
+
+Its wrappers clone models layer by layer and know neither our layers nor shared ones; the parts
+inside its wrappers work on any variable, and are what we take.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from albert_edge.errors import MissingExtraError
+
+__all__ = [
+    "CentroidInitialization",
+    "CentroidsInitializerFactory",
+    "ClusteringAlgorithm",
+    "PolynomialDecay",
+    "Pruning",
+]
+
+try:
+    with warnings.catch_warnings():
+        # It compares TensorFlow's version with the help of distutils.
+        warnings.filterwarnings("ignore", message="distutils Version", category=DeprecationWarning)
+        from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import (
+            CentroidInitialization,
+        )
+        from tensorflow_model_optimization.python.core.clustering.keras.clustering_algorithm import (
+            ClusteringAlgorithm,
+        )
+        from tensorflow_model_optimization.python.core.clustering.keras.clustering_centroids import (
+            CentroidsInitializerFactory,
+        )
+        from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning
+        from tensorflow_model_optimization.python.core.sparsity.keras.pruning_schedule import (
+            PolynomialDecay,
+        )
+except ModuleNotFoundError as error:
+    if error.name != "tensorflow_model_optimization":
+        raise
+    raise MissingExtraError("tensorflow-model-optimization", "train") from error

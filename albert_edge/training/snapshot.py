@@ -1,0 +1,112 @@
+"""A training that was interrupted, on disk: it goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from albert_edge.checkpoints import Checkpoint
+from albert_edge.errors import TrainingError
+from albert_edge.files import write_file
+from albert_edge.training.data import LabelledTexts
+
+__all__ = ["Saving", "Snapshot", "fingerprint", "read_snapshot", "write_snapshot"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """A moment between two steps.
+
+    Attributes:
+        epoch: Whole epochs done.
+        index: Steps done in the epoch after these.
+        steps: How many there will be in all.
+        random: The state of the generator that draws batches, as it was when the epoch began.
+        sums: The epoch's loss, accuracy and number of examples so far, the first two weighted.
+        arrays: The values of `Trainer.snapshot`.
+    """
+
+    epoch: int
+    index: int
+    steps: int
+    random: Mapping[str, Any]
+    sums: Sequence[float]
+    arrays: Sequence[np.ndarray]
+
+    @property
+    def done(self) -> int:
+        """A number that no two moments of one training share."""
+        return self.steps * self.epoch + self.index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """Where and when a training is saved.
+
+    Attributes:
+        path: The file.
+        of: The training's fingerprint.
+        resume: Whether to go on with what is in the file.
+        every_s: The least time between two savings.
+    """
+
+    path: Path
+    of: str
+    resume: bool = False
+    every_s: float = 60.0
+
+
+def fingerprint(start: Checkpoint, data: LabelledTexts, *settings: object) -> str:
+    """Return a digest of all that a training depends on, its settings by their `repr`."""
+    digest = hashlib.sha256(repr((settings, data.labels, list(data.texts))).encode())
+    digest.update(data.classes.tobytes())
+    for name in sorted(start.tensors):
+        digest.update(name.encode() + start.tensors[name].tobytes())
+    return digest.hexdigest()
+
+
+def write_snapshot(path: Path, snapshot: Snapshot, *, of: str) -> None:
+    """Write a snapshot of the training with the fingerprint `of`, whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    values = {f.name: getattr(snapshot, f.name) for f in dataclasses.fields(snapshot)}
+    arrays = values.pop("arrays")
+    text = json.dumps({**values, "sums": list(snapshot.sums), "of": of})
+    blob = io.BytesIO()
+    np.savez(blob, np.array(text), *arrays)
+    write_file(path, blob.getvalue(), force=True)
+
+
+def read_snapshot(path: Path, *, of: str) -> Snapshot:
+    """Read a snapshot of the training with the fingerprint `of`.
+
+    Raises:
+        TrainingError: There is none, it is damaged, or it is of another training.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            first, *arrays = (archive[f"arr_{index}"] for index in range(len(archive.files)))
+        values = json.loads(str(first))
+        owner = values.pop("of")
+        snapshot = Snapshot(**values, arrays=arrays)
+    except FileNotFoundError as error:
+        raise TrainingError(f"{path} does not exist; there is no training to resume.") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{path} is damaged; begin anew with --force: {error}.") from error
+    if owner != of:
+        raise TrainingError(
+            f"{path} is of a training with other data, options or weights; resume with the same "
+            "ones, or begin anew with --force."
+        )
+    return snapshot
