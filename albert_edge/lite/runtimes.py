@@ -1,0 +1,81 @@
+"""Runtimes of years ago that a file can be written for, and what each of them knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from albert_edge.errors import ConversionError
+
+__all__ = ["RUNTIMES", "Runtime", "check_recipe", "runtime"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """A runtime that is no longer developed.
+
+    Attributes:
+        name: The value of `--compat`.
+        recipes: The recipes whose files it runs, in every layout.
+        versions: The newest version that it knows of every operator, by the operator's name; one
+            that is not listed is one that no file of ours needs.
+    """
+
+    name: str
+    recipes: tuple[str, ...]
+    versions: Mapping[str, int]
+
+
+# What the package tflite-runtime 2.14.0 says when it is given a model of one operator at each
+# version from 1 on; `register.cc` of TensorFlow 2.14 lists the same.
+_TFLITE_RUNTIME_2_14 = {
+    10: "FULLY_CONNECTED",
+    8: "STRIDED_SLICE",
+    7: "MUL",
+    6: "GATHER SLICE TRANSPOSE",
+    5: "ABS ADD CAST DEQUANTIZE SUB",
+    4: "BATCH_MATMUL CONCATENATION FILL GATHER_ND MAXIMUM MINIMUM PACK PAD SELECT SPLIT UNPACK",
+    3: "BROADCAST_TO LESS LOGISTIC MEAN QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 SOFTMAX TANH",
+    2: "DIV EXP GELU RANGE RSQRT SELECT_V2 SPLIT_V SQUARED_DIFFERENCE SQUEEZE SUM",
+    1: "EXPAND_DIMS LOG NEG POW RANK RESHAPE SHAPE SQRT SQUARE WHILE",
+}
+
+RUNTIMES: dict[str, Runtime] = {
+    entry.name: entry
+    for entry in (
+        Runtime(
+            name="tflite-runtime-2.14",
+            recipes=("float32", "float16", "int8"),
+            versions={
+                name: version
+                for version, names in _TFLITE_RUNTIME_2_14.items()
+                for name in names.split()
+            },
+        ),
+    )
+}
+
+
+def runtime(name: str) -> Runtime:
+    """Return the runtime called `name`.
+
+    Raises:
+        ConversionError: There is none of that name.
+    """
+    if name not in RUNTIMES:
+        raise ConversionError(f"unknown runtime {name!r}; choose from {', '.join(RUNTIMES)}.")
+    return RUNTIMES[name]
+
+
+def check_recipe(name: str, recipe: str) -> None:
+    """Check that the runtime called `name` runs the files of a recipe.
+
+    Raises:
+        ConversionError: It does not, or there is no such runtime.
+    """
+    known = runtime(name).recipes
+    if recipe not in known:
+        raise ConversionError(
+            f"{name} has not the operators of {recipe!r}; choose --quantize {', '.join(known)}, or "
+            "leave --compat out and run the file with ai-edge-litert."
+        )
