@@ -14,9 +14,11 @@ from albert_edge.bundle import Bundle, pack
 from albert_edge.compression.recipes import Recipe, check_layout, recipe
 from albert_edge.errors import ConversionError
 from albert_edge.files import write_file
+from albert_edge.lite.compat import lower
 from albert_edge.lite.inspect import inspect
 from albert_edge.lite.linker import link
 from albert_edge.lite.pieces import make_pieces
+from albert_edge.lite.runtimes import check_recipe, runtime
 from albert_edge.lite.verify import check_fidelity, verify
 from albert_edge.modeling import Albert
 
@@ -55,6 +57,7 @@ def convert(
     quantize: str = "int8",
     layout: str = "loop",
     seq_len: int | None = None,
+    compat: str | None = None,
     verified: bool = True,
 ) -> Conversion:
     """Convert a Keras ALBERT to one self-contained `.tflite` file.
@@ -64,10 +67,12 @@ def convert(
         quantize: A recipe of `compression.recipes.RECIPES`.
         layout: A layout of `compression.recipes.LAYOUTS`.
         seq_len: Pad every input to this many tokens, or None to take any length.
+        compat: A runtime of `lite.runtimes.RUNTIMES` that the file must run in, or None for
+            today's.
         verified: Whether to compare the file with `model`, and refuse one that fails.
 
     Raises:
-        ConversionError: The recipe, layout or length is not possible.
+        ConversionError: The recipe, layout or length is not possible, or not in `compat`.
         FidelityError: The file does not say what `model` says.
 
     Example:
@@ -77,11 +82,15 @@ def convert(
     """
     chosen = recipe(quantize)
     check_layout(layout)
+    if compat is not None:
+        check_recipe(compat, quantize)
     most = model.config.max_position_embeddings
     if seq_len is not None and not 1 <= seq_len <= most:
         raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
     start = time.monotonic()
     linked = link(make_pieces(model, chosen, seq_len=seq_len), model.config, layout=layout)
+    if compat is not None:
+        linked = lower(linked, runtime(compat))
     bundle = Bundle(
         task=model.task,
         layout=layout,
@@ -89,7 +98,12 @@ def convert(
         seq_len=seq_len,
         config=model.config,
         tokenizer_files=model.tokenizer_files,
-        provenance={**model.provenance, "recipe": _describe(chosen), "tools": _tools()},
+        provenance={
+            **model.provenance,
+            **({"compat": compat} if compat is not None else {}),
+            "recipe": _describe(chosen),
+            "tools": _tools(),
+        },
         verification=None,
     )
     blob = pack(linked, bundle)
