@@ -62,6 +62,19 @@ _TFLITE_ONLY = ("quantize", "layout", "seq_len", "verify")
     show_default=True,
     help="Compare the file with the checkpoint, and refuse to write one that fails.",
 )
+@click.option(
+    "--trim-vocabulary",
+    "corpus",
+    metavar="CORPUS",
+    help="Keep only the pieces that these texts need: UTF-8, one text a line.",
+)
+@click.option(
+    "--vocabulary-size",
+    "pieces",
+    type=int,
+    metavar="N",
+    help="Keep the N most useful pieces for CORPUS, which may then be cut differently.",
+)
 @click.option("--allow-nan", is_flag=True, help="Take weights that are NaN or infinite.")
 @force_option
 @json_option
@@ -77,6 +90,8 @@ def command(
     layout: str,
     seq_len: int | None,
     verify: bool,
+    corpus: str | None,
+    pieces: int | None,
     allow_nan: bool,
     force: bool,
     as_json: bool,
@@ -92,10 +107,12 @@ def command(
     albert-edge convert ./my-albert -o gpu.tflite --quantize float16 --layout unrolled --seq-len 128
     albert-edge convert albert-base-v2 -o shape.tflite --task classification --json
     albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1
+    albert-edge convert ./my-albert -o small.tflite --trim-vocabulary texts.txt
     """
     from albert_edge.cli.report import print_conversion, print_rewriting
 
     reading = {"task": task, "init_head": init_head, "allow_nan": allow_nan}
+    reading |= {"corpus": corpus, "pieces": pieces}
     if to == "tflite":
         making = {"quantize": quantize, "layout": layout, "seq_len": seq_len, "verified": verify}
         report = _make_file(source, output, force, reading, making)
@@ -110,14 +127,16 @@ def _make_file(
     source: str, output: str, force: bool, reading: dict[str, Any], making: dict[str, Any]
 ) -> dict[str, Any]:
     from albert_edge.cli.progress import step
+    from albert_edge.cli.source import read_source
     from albert_edge.files import check_writable
 
     check_writable(output, force=force)
-    with step("Converting"):
+    with step("Loading TensorFlow"):
         from albert_edge.lite.convert import convert
-        from albert_edge.modeling import load_keras
-
-        made = convert(load_keras(source, **reading), **making)
+        from albert_edge.modeling.load import from_checkpoint
+    checkpoint = read_source(source, **reading)
+    with step("Converting"):
+        made = convert(from_checkpoint(checkpoint), **making)
         made.save(output, force=force)
     return {"output": output, **made.report}
 
@@ -126,11 +145,12 @@ def _make_checkpoint(
     source: str, output: str, to: str, force: bool, reading: dict[str, Any]
 ) -> dict[str, Any]:
     from albert_edge.cli.progress import step
+    from albert_edge.cli.source import read_source
 
+    checkpoint = read_source(source, **reading)
     with step("Converting"):
-        from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+        from albert_edge.checkpoints import write_checkpoint
 
-        checkpoint = read_checkpoint(source, **reading)
         write_checkpoint(output, checkpoint, to=to, force=force)
     return {
         "output": output,
@@ -141,6 +161,7 @@ def _make_checkpoint(
         "left_out": list(checkpoint.left_out),
         "drawn": list(checkpoint.drawn),
         "notes": list(checkpoint.notes),
+        "changes": dict(checkpoint.changes),
     }
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import Progress
 
 from albert_edge.errors import AlbertEdgeError
 
-__all__ = ["quiet", "step"]
+__all__ = ["bars", "quiet", "step"]
 
 
 @contextmanager
@@ -44,3 +45,12 @@ def step(what: str) -> Iterator[Console]:
     """Show on standard error that work is going on; silent when that is no terminal."""
     with quiet() as console, console.status(f"{what} ..."):
         yield console
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Show on standard error how far work has come; silent when that is no terminal."""
+    with quiet() as console:
+        disable = not console.is_terminal
+        with Progress(console=console, transient=True, disable=disable) as shown:
+            yield shown

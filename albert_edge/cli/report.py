@@ -52,6 +52,7 @@ def print_conversion(report: Mapping[str, Any]) -> None:
     )
     if report["provenance"].get("drawn"):
         print_("  [red]the head is random[/]: its answers mean nothing before it is trained")
+    _print_changes(report["provenance"].get("changes", {}))
     if not report["tokenizer"]:
         print_("  no tokenizer in the checkpoint: albert-edge run will take --ids, not text")
     if report["verification"] is None:
@@ -71,6 +72,19 @@ def print_rewriting(report: Mapping[str, Any]) -> None:
         console.print(f"  {note}", markup=False)
     if report["left_out"]:
         console.print(f"  left out: {', '.join(report['left_out'])}", markup=False)
+    _print_changes(report["changes"])
+
+
+def _print_changes(changes: Mapping[str, Any]) -> None:
+    if not (trimmed := changes.get("vocabulary")):
+        return
+    saved = trimmed["float32_bytes_saved"], trimmed["tokenizer_bytes_saved"]
+    share = trimmed["tokens_changed"] / trimmed["tokens_before"]
+    Console(highlight=False).print(
+        f"  vocabulary of {trimmed['pieces_after']:,} pieces, of {trimmed['pieces_before']:,}: "
+        f"{f'{share:.2%} of the corpus changes' if share else 'the corpus is cut as before'}\n"
+        f"  saves {_megabytes(saved[0])} of float32 and {_megabytes(saved[1])} of tokenizer"
+    )
 
 
 def print_verification(figures: Mapping[str, Any]) -> None:

@@ -31,12 +31,16 @@ def command(model: str, source: str, texts: str | None, as_json: bool) -> None:
     lines = read_lines(texts) if texts else ()
     with step("Comparing"):
         from albert_edge import bundle
+        from albert_edge.checkpoints import read_checkpoint
+        from albert_edge.compression.vocabulary import match_vocabulary
         from albert_edge.lite.verify import check_fidelity, verify
-        from albert_edge.modeling import load_keras
+        from albert_edge.modeling.load import from_checkpoint
 
         inside = bundle.read(model)
         drawn = bool(inside.provenance.get("drawn"))  # the same random head again
-        reference = load_keras(source, task=inside.task, init_head=drawn)
-        figures = verify(model, reference, texts=lines)
+        checkpoint = read_checkpoint(source, task=inside.task, init_head=drawn)
+        if inside.tokenizer_files and inside.config.vocab_size < checkpoint.config.vocab_size:
+            checkpoint = match_vocabulary(checkpoint, inside.tokenizer_files)
+        figures = verify(model, from_checkpoint(checkpoint), texts=lines)
     click.echo(json.dumps(figures, indent=2)) if as_json else print_verification(figures)
     check_fidelity(figures, where=model)
