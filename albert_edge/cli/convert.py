@@ -16,11 +16,12 @@ from albert_edge.cli.options import (
 )
 from albert_edge.compression.recipes import LAYOUTS, RECIPES
 from albert_edge.config import TASKS
+from albert_edge.lite.runtimes import RUNTIMES
 
 __all__ = ["command"]
 
 _FORMATS = ("huggingface", "tensorflow1", "keras")  # checkpoints.write.FORMATS, which imports more
-_TFLITE_ONLY = ("quantize", "layout", "seq_len", "verify")
+_TFLITE_ONLY = ("quantize", "layout", "seq_len", "compat", "verify")
 
 
 @click.command(short_help="Turn a checkpoint into one .tflite file.")
@@ -57,6 +58,11 @@ _TFLITE_ONLY = ("quantize", "layout", "seq_len", "verify")
 )
 @seq_len_option
 @click.option(
+    "--compat",
+    type=click.Choice(list(RUNTIMES)),
+    help="Use only operators that a runtime of years ago has.",
+)
+@click.option(
     "--verify/--no-verify",
     default=True,
     show_default=True,
@@ -89,6 +95,7 @@ def command(
     quantize: str,
     layout: str,
     seq_len: int | None,
+    compat: str | None,
     verify: bool,
     corpus: str | None,
     pieces: int | None,
@@ -114,7 +121,8 @@ def command(
     reading = {"task": task, "init_head": init_head, "allow_nan": allow_nan}
     reading |= {"corpus": corpus, "pieces": pieces}
     if to == "tflite":
-        making = {"quantize": quantize, "layout": layout, "seq_len": seq_len, "verified": verify}
+        making = {"quantize": quantize, "layout": layout, "seq_len": seq_len}
+        making |= {"compat": compat, "verified": verify}
         report = _make_file(source, output, force, reading, making)
     else:
         _refuse_options(ctx, to)

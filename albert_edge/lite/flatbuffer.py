@@ -6,9 +6,17 @@ import struct
 from typing import Any
 
 import flatbuffers
-from ai_edge_litert import schema_py_generated as schema
 
-from albert_edge.errors import BundleError
+from albert_edge.errors import BundleError, DeviceError
+
+try:
+    from ai_edge_litert import schema_py_generated as schema
+except ModuleNotFoundError as error:
+    raise DeviceError(
+        "looking into a .tflite file takes the schema that ai-edge-litert brings, and it is not "
+        "installed (tflite-runtime has none). Run the file here, and look into it where "
+        "pip install ai-edge-litert works."
+    ) from error
 
 __all__ = ["builtin_code", "pack", "parse", "schema", "tensor_bytes"]
 
