@@ -20,6 +20,8 @@ _VERBS = {
     "run": "Answer text with a .tflite file.",
     "inspect": "Show what is in a .tflite file.",
     "verify": "Compare a .tflite file with its checkpoint.",
+    "evaluate": "Score a .tflite file on data, or compare two.",
+    "benchmark": "Measure .tflite files: time, memory, energy, and whether they are right.",
     "finetune": "Train an ALBERT on labelled text.",
     "presets": "List the published shapes and their parameters.",
     "recipes": "List the quantization recipes and the layouts.",

@@ -12,9 +12,9 @@ from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.classification import softmax
 
-__all__ = ["SentenceOrder", "judge_order"]
+__all__ = ["ORDER_LABELS", "SentenceOrder", "judge_order"]
 
-_LABELS = ("in order", "swapped")  # as ALBERT numbers them in pre-training
+ORDER_LABELS = ("in order", "swapped")  # as ALBERT numbers them in pre-training
 
 
 @final
@@ -67,6 +67,6 @@ class SentenceOrder(Pipeline):
 
 def judge_order(logits: npt.NDArray[np.float32]) -> dict[str, Any]:
     """Return `label`, `score` and `scores`, as `SentenceOrder` gives them, from logits [2]."""
-    scores = dict(zip(_LABELS, softmax(logits).tolist(), strict=True))
+    scores = dict(zip(ORDER_LABELS, softmax(logits).tolist(), strict=True))
     label = max(scores, key=scores.__getitem__)
     return {"label": label, "score": scores[label], "scores": scores}

@@ -1,0 +1,236 @@
+"""What a model is asked, and what it ought to say: data files to examples, by kind of task."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from albert_edge.errors import InputError
+from albert_edge.evaluation.options import EvaluateOptions
+from albert_edge.evaluation.squad import read_squad
+from albert_edge.evaluation.tags import read_conll
+from albert_edge.pipelines.sentence_order import ORDER_LABELS
+from albert_edge.tables import Row, read_table, read_text
+
+__all__ = ["KINDS", "Examples", "read_examples"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examples:
+    """n examples of one kind.
+
+    Attributes:
+        kind: One of `KINDS`.
+        ids: What each is called in a file of predictions; all distinct.
+        places: What each is called in a message: `reviews.tsv, line 7`.
+        inputs: What the model is given: the texts by name; for `token-classification` `words`.
+        targets: What it ought to say: a label; for `multi-label` a list of labels; for
+            `regression` a list of numbers; for `similarity` a number; for `token-classification`
+            the words' labels; for `question-answering` and `summarization` texts of which one is
+            enough (no text, if a question has no answer); for `fill-mask` None.
+        labels: The labels that there are.
+        second: Whether SQuAD 2.0's rules hold.
+    """
+
+    kind: str
+    ids: Sequence[str]
+    places: Sequence[str]
+    inputs: Sequence[dict[str, Any]]
+    targets: Sequence[Any]
+    labels: tuple[str, ...] = ()
+    second: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def first(self, count: int | None) -> Examples:
+        """Return the first `count` examples; None for all."""
+        return replace(
+            self,
+            ids=self.ids[:count],
+            places=self.places[:count],
+            inputs=self.inputs[:count],
+            targets=self.targets[:count],
+        )
+
+
+def read_examples(
+    path: Path, kind: str, labels: tuple[str, ...], options: EvaluateOptions
+) -> Examples:
+    """Read the examples of a data file.
+
+    Args:
+        path: The file, in a form that fits the kind.
+        kind: One of `KINDS`, or `pretraining`: then a file with labels is of `sentence-order`, and
+            another one of `fill-mask`.
+        labels: The labels, or the names of the numbers, that the model knows.
+        options: How the columns are called, and how many examples to take.
+
+    Raises:
+        InputError: The file cannot be read, does not fit the kind, or holds a row, a label or an
+            id that cannot be.
+    """
+    if kind == "question-answering":
+        _check_form(path, kind, (".json",), "SQuAD's JSON")
+        found = _questions(path)
+    elif kind == "token-classification":
+        _check_form(path, kind, (".conll", ".tsv", ".txt", ".iob", ".iob2", ".bio"), "CoNLL's form")
+        found = _sentences(path, labels)
+    else:
+        found = _rows(path, kind, labels, options)
+    return found.first(options.limit)
+
+
+def _check_form(path: Path, kind: str, suffixes: Sequence[str], form: str) -> None:
+    if path.suffix not in suffixes:
+        raise InputError(
+            f"{path} does not fit: {kind} is evaluated on {form} "
+            f"(a file that ends in {', '.join(suffixes)})."
+        )
+
+
+def _questions(path: Path) -> Examples:
+    questions, second = read_squad(path)
+    return Examples(
+        kind="question-answering",
+        ids=[question.id for question in questions],
+        places=[f"{path}, question {question.id}" for question in questions],
+        inputs=[{"question": q.question, "context": q.context} for q in questions],
+        targets=[question.answers for question in questions],
+        second=second,
+    )
+
+
+def _sentences(path: Path, labels: tuple[str, ...]) -> Examples:
+    sentences = read_conll(path)
+    for sentence in sentences:
+        for line, label in enumerate(sentence.labels, sentence.line):
+            if label not in labels:
+                raise _unknown(label, labels, f"{path}, line {line}")
+    return Examples(
+        kind="token-classification",
+        ids=[str(number) for number in range(1, len(sentences) + 1)],
+        places=[f"{path}, line {sentence.line}" for sentence in sentences],
+        inputs=[{"words": sentence.words} for sentence in sentences],
+        targets=[sentence.labels for sentence in sentences],
+        labels=labels,
+    )
+
+
+def _rows(path: Path, kind: str, labels: tuple[str, ...], options: EvaluateOptions) -> Examples:
+    suffixes = (".tsv", ".csv", ".jsonl", *((".txt",) if kind in _ON_TEXT else ()))
+    _check_form(path, kind, suffixes, "a table")
+    rows = _lines(path) if path.suffix == ".txt" else _columns(path, kind, options)
+    if kind == "pretraining":
+        kind = "sentence-order" if "label" in rows[0].values else "fill-mask"
+    labels = ORDER_LABELS if kind == "sentence-order" else labels
+    places = [f"{path}, line {row.line}" for row in rows]
+    ids = [str(row.values.get("id", number)) for number, row in enumerate(rows, 1)]
+    name, times = Counter(ids).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{path}: {times} rows have the id {name!r}.")
+    return Examples(
+        kind=kind,
+        ids=ids,
+        places=places,
+        inputs=[_texts(row, kind, place) for row, place in zip(rows, places, strict=True)],
+        targets=[
+            _TARGETS[kind](row.values.get("label"), labels, place)
+            for row, place in zip(rows, places, strict=True)
+        ],
+        labels=labels,
+    )
+
+
+def _lines(path: Path) -> list[Row]:
+    lines = enumerate(read_text(path).split("\n"), 1)
+    rows = [Row(number, {"text": line.strip()}) for number, line in lines if line.strip()]
+    if not rows:
+        raise InputError(f"{path} holds no text; give one text a line.")
+    return rows
+
+
+def _columns(path: Path, kind: str, options: EvaluateOptions) -> list[Row]:
+    summary = kind == "summarization"
+    columns: dict[str, Sequence[str]] = {
+        "text": [options.text_column] if options.text_column else ["text", "sentence"],
+        "pair": [options.pair_column],
+        "label": [options.label_column or ("summary" if summary else "label")],
+        "id": ["id"],
+    }
+    needed = {"text", "label"} | ({"pair"} if kind in _ON_PAIRS else set())
+    if summary:
+        needed = {"label"}
+    elif kind in _ON_TEXT:
+        needed = {"text"}
+    return read_table(path, columns, optional=[name for name in columns if name not in needed])
+
+
+def _texts(row: Row, kind: str, place: str) -> dict[str, Any]:
+    if kind == "summarization":
+        return {}
+    names = ("text",) if kind == "fill-mask" else ("text", "pair")
+    texts = {name: row.values[name] for name in names if name in row.values}
+    for name, text in texts.items():
+        if not isinstance(text, str) or not text.strip():
+            what = "text" if name == "text" else "second text"
+            raise InputError(f"{place}: the {what} is blank.")
+    if kind in _ON_PAIRS and len(texts) < 2:
+        raise InputError(f"{place}: {kind} needs a second text.")
+    return texts
+
+
+def _label(value: Any, labels: tuple[str, ...], place: str) -> str:
+    # A name or its number; a name that is a number is a name.
+    text = str(value).strip()
+    if text in labels:
+        return text
+    if text.isascii() and text.isdecimal() and int(text) < len(labels):
+        return labels[int(text)]
+    raise _unknown(text, labels, place)
+
+
+def _labels(value: Any, labels: tuple[str, ...], place: str) -> list[str]:
+    given = value if isinstance(value, list) else str(value).split(",")
+    return [_label(each, labels, place) for each in given if str(each).strip()]
+
+
+def _numbers(value: Any, labels: tuple[str, ...], place: str) -> list[float]:
+    given = value if isinstance(value, list) else str(value).split(",")
+    try:
+        numbers = [float(each) for each in given]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != max(len(labels), 1) or not all(map(math.isfinite, numbers)):
+        what = f"{len(labels)} numbers with commas between" if len(labels) > 1 else "a number"
+        raise InputError(f"{place}: expected {what}, got {value!r}.")
+    return numbers
+
+
+def _summaries(value: Any, _: tuple[str, ...], place: str) -> list[str]:
+    given = value if isinstance(value, list) else [value]
+    if not given or not all(isinstance(each, str) and each.strip() for each in given):
+        raise InputError(f"{place}: expected a summary, or a list of several, got {value!r}.")
+    return given
+
+
+def _unknown(label: str, labels: Sequence[str], place: str) -> InputError:
+    return InputError(f"{place}: label {label!r} is none of {', '.join(labels)}.")
+
+
+_ON_TEXT = ("fill-mask", "pretraining")
+_ON_PAIRS = ("sentence-order", "similarity")
+_TARGETS: dict[str, Callable[[Any, tuple[str, ...], str], Any]] = {
+    "classification": _label,
+    "multi-label": _labels,
+    "regression": _numbers,
+    "sentence-order": _label,
+    "similarity": lambda value, _, place: _numbers(value, (), place)[0],
+    "summarization": _summaries,
+    "fill-mask": lambda *_: None,
+}
+KINDS = (*_TARGETS, "token-classification", "question-answering")

@@ -1,0 +1,53 @@
+"""How to evaluate."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from albert_edge.errors import ConfigError
+
+__all__ = ["EvaluateOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """What `evaluate` can be told.
+
+    Attributes:
+        text_column: The name of the column of texts; None for `text` or `sentence`.
+        pair_column: The name of the column of second texts, if there is one.
+        label_column: The name of the column of labels; None for `label`, or `summary` if summaries
+            are scored.
+        limit: How many examples to take from the beginning; None for all.
+        workers: How many CPU cores to use; None for all that this process may use.
+        null_threshold: By how much the logits of "no answer" must exceed the best answer's to win,
+            in SQuAD 2.
+        stem: Whether to cut the ends off words before ROUGE compares them; needs the stem extra.
+    """
+
+    text_column: str | None = None
+    pair_column: str = "text_pair"
+    label_column: str | None = None
+    limit: int | None = None
+    workers: int | None = None
+    null_threshold: float = 0.0
+    stem: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "workers"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if math.isnan(self.null_threshold):
+            raise ConfigError("null_threshold must be a number, not NaN.")
+
+    @property
+    def cores(self) -> int:
+        """How many workers there are to be."""
+        if self.workers is not None:
+            return self.workers
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1

@@ -1,0 +1,172 @@
+"""Saved answers: what a model said can be scored and compared again without the model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from albert_edge.errors import InputError
+from albert_edge.evaluation.answers import Answers
+from albert_edge.evaluation.examples import KINDS, Examples
+from albert_edge.files import check_writable, write_file
+from albert_edge.tables import read_json, read_text
+
+__all__ = ["Saved", "check_savable", "pick", "read_predictions", "write_predictions"]
+
+
+_UNANSWERED = {"answer": None, "null_odds": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A file of predictions.
+
+    Attributes:
+        path: The file.
+        kind: What they answer, one of `KINDS`.
+        labels: The labels that there are.
+        predictions: By the id of the example.
+    """
+
+    path: Path
+    kind: str
+    labels: tuple[str, ...]
+    predictions: Mapping[str, Any]
+
+
+def check_savable(path: Path, examples: Examples, *, force: bool) -> None:
+    """Check, before the model is asked, that its answers can be saved.
+
+    Raises:
+        OutputError: A file exists and `force` is false, or can never be written.
+        InputError: The name does not end in .json, by which such files are known.
+    """
+    if path.suffix != ".json":
+        raise InputError(f"predictions are saved as JSON: {path} must end in .json.")
+    check_writable(path, force=force)
+    if examples.second:
+        check_writable(_odds_path(path), force=force)
+
+
+def write_predictions(
+    path: Path, examples: Examples, predictions: Sequence[Any], *, force: bool
+) -> None:
+    """Save the answers to examples.
+
+    For `question-answering` this is the form of SQuAD's official evaluators, answers by id, and for
+    SQuAD 2.0 beside `a.json` also `a.null_odds.json`, the file that its evaluator calls
+    na-prob-file; otherwise it is an object of `kind`, `labels` and `predictions`.
+
+    Raises:
+        OutputError: A file exists and `force` is false, or it cannot be written.
+    """
+    by_id = dict(zip(examples.ids, predictions, strict=True))
+    if examples.kind != "question-answering":
+        labels = list(examples.labels)
+        _write(path, {"kind": examples.kind, "labels": labels, "predictions": by_id}, force)
+        return
+    _write(path, {name: one["answer"] for name, one in by_id.items()}, force)
+    if examples.second:
+        _write(_odds_path(path), {name: one["null_odds"] for name, one in by_id.items()}, force)
+
+
+def read_predictions(path: Path) -> Saved:
+    """Read what `write_predictions` wrote, or a file for SQuAD's official evaluators.
+
+    Raises:
+        InputError: A file cannot be read, or has another form.
+    """
+    values = read_json(read_text(path), where=str(path))
+    kind, labels, found = (values.get(key) for key in ("kind", "labels", "predictions"))
+    if kind is None or not isinstance(found, dict):
+        return _read_squad(path, values)
+    if kind not in KINDS:
+        raise InputError(f"{path}: unknown kind {kind!r}; known are {', '.join(KINDS)}.")
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"{path}: labels must be a list of texts, not {labels!r}.")
+    for name, value in found.items():
+        if not _FORMS[kind](value, labels):
+            raise InputError(f"{path}: {name!r} holds no answer of {kind}: {str(value)[:60]!r}.")
+    return Saved(path=path, kind=kind, labels=tuple(labels), predictions=found)
+
+
+def pick(saved: Saved, examples: Examples) -> Answers:
+    """Return the predictions for `examples`, in their order.
+
+    A question that was left unanswered has None for an answer, which is wrong, as SQuAD 1.1's
+    official evaluator has it.
+
+    Raises:
+        InputError: They are for other examples.
+    """
+    missing = [name for name in examples.ids if name not in saved.predictions]
+    question = examples.kind == "question-answering"
+    if len(missing) == len(examples) or (missing and not question):
+        raise InputError(
+            f"{saved.path} has no prediction for {len(missing)} of {len(examples)} examples, such "
+            f"as {missing[0]!r}; it must be of the same data."
+        )
+    found = [saved.predictions.get(name, _UNANSWERED) for name in examples.ids]
+    if examples.kind in ("token-classification", "regression"):
+        for place, one, target in zip(examples.places, found, examples.targets, strict=True):
+            if len(one) != len(target):
+                raise InputError(
+                    f"{saved.path} has {len(one)} answers for {place}, which needs {len(target)}."
+                )
+    return Answers(found, None, len(missing))
+
+
+def _read_squad(path: Path, answers: Mapping[str, Any]) -> Saved:
+    odds: Mapping[str, Any] = {}
+    if (beside := _odds_path(path)).exists():
+        odds = read_json(read_text(beside), where=str(beside))
+    for name, answer in answers.items():
+        if not isinstance(answer, str):
+            raise InputError(
+                f"{path} holds no predictions: {name!r} should be the text of an answer, not "
+                f"{str(answer)[:60]!r}. Write such a file with --predictions."
+            )
+        if odds and not _is_number(odds.get(name)):
+            raise InputError(f"{beside} has no number for {name!r}.")
+    found = {name: {"answer": text, "null_odds": odds.get(name)} for name, text in answers.items()}
+    return Saved(path=path, kind="question-answering", labels=(), predictions=found)
+
+
+def _odds_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.null_odds.json")
+
+
+def _write(path: Path, values: Mapping[str, Any], force: bool) -> None:
+    text = json.dumps(values, ensure_ascii=False, indent=0, allow_nan=False)
+    write_file(path, f"{text}\n".encode(), force=force)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_list(value: Any, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(holds, value))
+
+
+def _is_filled(value: Any, _: Sequence[str]) -> bool:
+    if not isinstance(value, dict) or set(value) != {"log_probabilities", "hits"}:
+        return False
+    return _is_number(value["hits"]) and _is_list(value["log_probabilities"], _is_number)
+
+
+_FORMS: dict[str, Callable[[Any, Sequence[str]], bool]] = {
+    "classification": lambda value, labels: value in labels,
+    "multi-label": lambda value, labels: _is_list(value, labels.__contains__),
+    "regression": lambda value, _: _is_list(value, _is_number),
+    "sentence-order": lambda value, labels: value in labels,
+    "similarity": lambda value, _: _is_number(value),
+    "summarization": lambda value, _: isinstance(value, str),
+    "fill-mask": _is_filled,
+    "token-classification": lambda value, labels: _is_list(value, {*labels, "O"}.__contains__),
+    "question-answering": lambda *_: False,  # has a form of its own
+}
