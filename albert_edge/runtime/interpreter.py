@@ -50,8 +50,10 @@ def open_interpreter(source: Path | bytes, *, threads: int) -> Any:
     try:
         return interpreter(num_threads=threads, **{place: given})
     except (ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split()).rstrip(".")  # it says it in several lines
         raise BundleError(
-            f"{name} cannot load {where}: {error}. It is damaged, or needs a newer runtime."
+            f"{name} cannot load {where}: {said}. It is damaged, or needs a newer runtime; for "
+            "tflite-runtime, write it with albert-edge convert --compat tflite-runtime-2.14."
         ) from error
 
 
