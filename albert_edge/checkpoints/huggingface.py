@@ -54,6 +54,7 @@ _KNOWN = (
 )
 _OUR_HEADS = ("classifier/", "pooler/", "predictions/", "qa_outputs/", "sop_classifier/")
 KERAS_DIALECT = Dialect("name", lambda name: name.startswith(_OUR_HEADS))
+_OURS = "albert_edge"  # the key in `config.json` of what only this project understands
 _PREFIX = "albert."  # of the encoder's tensors, except in a checkpoint of the bare AlbertModel
 
 
@@ -87,6 +88,7 @@ def find_huggingface(directory: Path) -> Found:
         labelled=bool(values.get("id2label") or values.get("num_labels")),
         tokenizer_files=read_tokenizer(directory),
         architectures=architectures_of(values),
+        changes=_changes_of(values, path),
     )
 
 
@@ -112,9 +114,11 @@ def huggingface_files(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def config_json(checkpoint: Checkpoint) -> bytes:
-    """Return the content of `config.json`, which names the architecture of the task's head."""
+    """Return the content of `config.json`: also the head's architecture, and what was changed."""
     config = checkpoint.config.to_huggingface()
     config["architectures"] = [ARCHITECTURES[checkpoint.task]]
+    if checkpoint.changes:
+        config[_OURS] = {"changes": dict(checkpoint.changes)}
     return (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -122,6 +126,16 @@ def architectures_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the classes that a configuration names; nothing if it names none."""
     names = values.get("architectures")
     return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+
+def _changes_of(values: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:
+    ours = values.get(_OURS, {})
+    changes = ours.get("changes", {}) if isinstance(ours, dict) else None
+    if not isinstance(changes, dict) or not all(isinstance(v, dict) for v in changes.values()):
+        raise CheckpointError(
+            f"{path}: {_OURS} must hold changes, each with its figures, not {ours!r}; remove it."
+        )
+    return changes
 
 
 def _dialect(stored: Collection[str], *, bare: bool) -> Dialect:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class Found:
         given: Values by canonical name of tensors that the format does not store.
         notes: What the user should know about this checkpoint.
         architectures: The classes that the configuration names.
+        changes: What this project did to the weights before; see `Checkpoint`.
     """
 
     directory: Path
@@ -75,6 +77,7 @@ class Found:
     given: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def make_checkpoint(
@@ -129,6 +132,7 @@ def make_checkpoint(
         left_out=tuple(sorted(store.tensors.keys() - wanted.keys() - tied)),
         drawn=tuple(tensor.name for tensor in absent),
         notes=(*found.notes, *unused),
+        changes=found.changes,
     )
 
 

@@ -23,6 +23,7 @@ _VERBS = {
     "evaluate": "Score a .tflite file on data, or compare two.",
     "benchmark": "Measure .tflite files: time, memory, energy, and whether they are right.",
     "finetune": "Train an ALBERT on labelled text.",
+    "compress": "Make an ALBERT smaller while it trains.",
     "presets": "List the published shapes and their parameters.",
     "recipes": "List the quantization recipes and the layouts.",
 }

@@ -11,29 +11,25 @@ import warnings
 from albert_edge.errors import MissingExtraError
 
 __all__ = [
-    "CentroidInitialization",
-    "CentroidsInitializerFactory",
-    "ClusteringAlgorithm",
-    "PolynomialDecay",
-    "Pruning",
+    "cluster_config",
+    "clustering_algorithm",
+    "clustering_centroids",
+    "pruning_impl",
+    "pruning_schedule",
 ]
 
 try:
     with warnings.catch_warnings():
         # It compares TensorFlow's version with the help of distutils.
         warnings.filterwarnings("ignore", message="distutils Version", category=DeprecationWarning)
-        from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import (
-            CentroidInitialization,
+        from tensorflow_model_optimization.python.core.clustering.keras import (
+            cluster_config,
+            clustering_algorithm,
+            clustering_centroids,
         )
-        from tensorflow_model_optimization.python.core.clustering.keras.clustering_algorithm import (
-            ClusteringAlgorithm,
-        )
-        from tensorflow_model_optimization.python.core.clustering.keras.clustering_centroids import (
-            CentroidsInitializerFactory,
-        )
-        from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning
-        from tensorflow_model_optimization.python.core.sparsity.keras.pruning_schedule import (
-            PolynomialDecay,
+        from tensorflow_model_optimization.python.core.sparsity.keras import (
+            pruning_impl,
+            pruning_schedule,
         )
 except ModuleNotFoundError as error:
     if error.name != "tensorflow_model_optimization":

@@ -12,7 +12,7 @@ from albert_edge.errors import MissingExtraError, TrainingError
 from albert_edge.training.batches import LENGTHS
 from albert_edge.training.data import LabelledTexts
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.snapshot import Saving, read_snapshot
+from albert_edge.training.snapshot import Saving, Snapshot
 
 try:
     from albert_edge.training.answers import Answering
@@ -55,6 +55,7 @@ def finetune(
     options: FinetuneOptions | None = None,
     constrain: Constrain = Free,
     saving: Saving | None = None,
+    saved: Snapshot | None = None,
     progress: Callable[[float, float, float], None] = lambda done, loss, accuracy: None,
 ) -> Iterator[EpochResult]:
     """Train `start` on `data`, and hand over the model after every epoch.
@@ -68,8 +69,9 @@ def finetune(
         dev: Texts to measure the accuracy on after every epoch.
         options: How to train.
         constrain: What the weights have to keep to.
-        saving: Where to save the training, and whether to go on with what is saved there.  What is
-            not saved is where the generator of dropouts stood: they are drawn anew.
+        saving: Where to save the training now and then.
+        saved: What was saved of this training, to go on from there.  The dropouts of the rest are
+            others than they would have been.
         progress: Called after every step with the share of the run that is done, in [0, 1), and
             the step's loss and accuracy.
 
@@ -77,15 +79,13 @@ def finetune(
         The epochs, in order; of a resumed training those that were not done yet.
 
     Raises:
-        TrainingError: A class has no example, the labels differ, the loss diverged, or what is
-            saved is of another training.
+        TrainingError: A class has no example, the labels differ, or the loss diverged.
 
     Example:
         >>> *_, last = finetune(start, data, options=FinetuneOptions(epochs=2))  # doctest: +SKIP
     """
     options = options or FinetuneOptions()
     check_lesson(start, data, dev, options)
-    saved = read_snapshot(saving.path, of=saving.of) if saving and saving.resume else None
     run = Run(start, data, options=options, constrain=constrain, saving=saving, saved=saved)
     answering = Answering(start) if dev else None
     for epoch in range(saved.epoch if saved else 0, options.epochs):
@@ -112,6 +112,11 @@ def check_lesson(
     Raises:
         TrainingError: It cannot; the message says why.
     """
+    if start.config.problem_type not in (None, "single_label_classification"):
+        raise TrainingError(
+            f"the checkpoint is for {start.config.problem_type}; this trains one label for each "
+            "text."
+        )
     if start.task != "classification" or start.config.labels != data.labels:
         raise TrainingError(
             f"the checkpoint is for {start.task} with labels {', '.join(start.config.labels)}; "

@@ -23,7 +23,14 @@ from albert_edge.training.finetune import EpochResult, finetune
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.start import SMALL, fresh_checkpoint, with_new_head
 
-__all__ = ["finetune_files"]
+__all__ = [
+    "check_output",
+    "epoch_figures",
+    "finetune_files",
+    "show_step",
+    "training_bars",
+    "wilson_interval",
+]
 
 
 def finetune_files(
@@ -66,18 +73,18 @@ def finetune_files(
         OutputError: `output` holds a checkpoint and `force` is false, or cannot be written.
     """
     options = options or FinetuneOptions()
-    _check_output(output, force=force)
+    check_output(output, force=force)
     began = time.monotonic()
     train = read_labelled(data, labels=labels)
     held_out = None if dev is None else read_labelled(dev, labels=train.labels)
     start = _start(source, config, train, init_head=init_head, seed=options.seed)
     epochs: list[dict[str, Any]] = []
-    with _bars(console) as bars:
+    with training_bars(console) as bars:
         bar = bars.add_task("", total=options.epochs)
-        tell = partial(_show, bars, bar, epochs, options.epochs)
+        tell = partial(show_step, bars, bar, epochs, options.epochs)
         for result in finetune(start, train, dev=held_out, options=options, progress=tell):
             write_checkpoint(output, result.checkpoint, force=force or bool(epochs))
-            epochs.append(_figures(result))
+            epochs.append(epoch_figures(result))
     return {
         "output": str(output),
         "labels": list(train.labels),
@@ -85,14 +92,14 @@ def finetune_files(
         "train_examples": len(train),
         "dev_examples": len(held_out) if held_out else None,
         "dev_accuracy": epochs[-1]["dev_accuracy"],
-        "dev_interval": _interval(epochs[-1]["dev_accuracy"], held_out),
+        "dev_interval": wilson_interval(epochs[-1]["dev_accuracy"], held_out),
         "epochs": epochs,
         "options": dataclasses.asdict(options),
         "duration_s": round(time.monotonic() - began, 1),
     }
 
 
-def _check_output(output: Path, *, force: bool) -> None:
+def check_output(output: Path, *, force: bool) -> None:
     """Find out before the training, not after it, that the output cannot be written."""
     if output.is_dir():
         check_writable(output / "config.json", force=force)
@@ -131,7 +138,8 @@ def _start(
     return with_new_head(start, train.labels, seed=seed)
 
 
-def _figures(result: EpochResult) -> dict[str, Any]:
+def epoch_figures(result: EpochResult) -> dict[str, Any]:
+    """Return what an epoch came to, ready for JSON."""
     return {
         "epoch": result.epoch,
         "loss": round(result.loss, 4),
@@ -141,7 +149,7 @@ def _figures(result: EpochResult) -> dict[str, Any]:
     }
 
 
-def _interval(accuracy: float | None, dev: LabelledTexts | None) -> list[float] | None:
+def wilson_interval(accuracy: float | None, dev: LabelledTexts | None) -> list[float] | None:
     """Return the 95% interval of an accuracy, by Wilson 1927: it never leaves [0, 1]."""
     if accuracy is None or dev is None:
         return None
@@ -151,7 +159,8 @@ def _interval(accuracy: float | None, dev: LabelledTexts | None) -> list[float] 
     return [round(max(middle - half, 0.0), 4), round(min(middle + half, 1.0), 4)]
 
 
-def _bars(console: Console | None) -> Progress:
+def training_bars(console: Console | None) -> Progress:
+    """Make progress bars on a console, silent if it is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -162,7 +171,7 @@ def _bars(console: Console | None) -> Progress:
     )
 
 
-def _show(
+def show_step(
     bars: Progress,
     bar: TaskID,
     epochs: list[dict[str, Any]],
@@ -171,6 +180,17 @@ def _show(
     loss: float,
     accuracy: float,
 ) -> None:
+    """Show a step of `finetune` on a bar whose total is the number of epochs.
+
+    Args:
+        bars: The bars.
+        bar: Which of them.
+        epochs: The figures of those that are done.
+        total: How many there will be.
+        done: The share of the run that is done.
+        loss: The step's.
+        accuracy: The step's.
+    """
     text = f"epoch {len(epochs) + 1}/{total}  loss {loss:.3f}  accuracy {accuracy:.3f}"
     if epochs and epochs[-1]["dev_accuracy"] is not None:
         text += f"  dev {epochs[-1]['dev_accuracy']:.3f}"

@@ -55,13 +55,11 @@ class Saving:
     Attributes:
         path: The file.
         of: The training's fingerprint.
-        resume: Whether to go on with what is in the file.
         every_s: The least time between two savings.
     """
 
     path: Path
     of: str
-    resume: bool = False
     every_s: float = 60.0
 
 

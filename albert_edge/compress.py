@@ -1,0 +1,257 @@
+"""From a checkpoint and labelled texts to a smaller checkpoint, and what that gained and cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from albert_edge.bundle import model_bytes
+from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from albert_edge.compression.matrices import describe_matrix, is_compressible
+from albert_edge.compression.methods import Method, Prune
+from albert_edge.errors import OutputError, TrainingError
+from albert_edge.lite.convert import convert
+from albert_edge.pipelines import load
+from albert_edge.training import EpochResult, FinetuneOptions, LabelledTexts, read_labelled
+from albert_edge.training.finetune import check_lesson, finetune
+from albert_edge.training.job import (
+    check_output,
+    epoch_figures,
+    show_step,
+    training_bars,
+    wilson_interval,
+)
+from albert_edge.training.snapshot import Saving, Snapshot, fingerprint, read_snapshot
+from albert_edge.training.start import with_new_head
+
+# After what says clearly that TensorFlow is missing.
+from albert_edge.compression.cluster import Clustered  # isort: skip
+from albert_edge.compression.prune import Pruned  # isort: skip
+from albert_edge.modeling.load import from_checkpoint  # isort: skip
+from albert_edge.training.answers import Answering  # isort: skip
+from albert_edge.training.constraint import Constrain  # isort: skip
+from albert_edge.training.distill import distill  # isort: skip
+
+__all__ = ["OPTIONS", "compress", "compress_files", "int8_figures"]
+
+# The model knows its task: what makes learning harder, so that more is learned, is left out.
+OPTIONS = FinetuneOptions(
+    epochs=2,
+    learning_rate=3e-4,
+    label_smoothing=0.0,
+    word_dropout=0.0,
+    sampling=1.0,
+    averaging=0.998,
+)
+_NO_PROGRESS: Callable[[float, float, float], None] = lambda done, loss, accuracy: None  # noqa: E731
+
+
+def compress(
+    start: Checkpoint,
+    data: LabelledTexts,
+    *,
+    method: Method,
+    share: float = 1.0,
+    dev: LabelledTexts | None = None,
+    options: FinetuneOptions = OPTIONS,
+    saving: Saving | None = None,
+    saved: Snapshot | None = None,
+    progress: Callable[[float, float, float], None] = _NO_PROGRESS,
+) -> Iterator[EpochResult]:
+    """Compress `start` while it is trained on `data`; the last epoch's model is the result.
+
+    Args:
+        start: A classification checkpoint with the labels of `data`, and its tokenizer.
+        data: The training texts.
+        method: What to do.
+        share: Of the targets that is what `start` says of the texts; the rest is their classes.
+        dev: Texts to measure the accuracy on after every epoch.
+        options: How to train.
+        saving, saved, progress: As in `finetune`.
+
+    Yields:
+        The epochs; their checkpoints' `changes` say what was done.
+
+    Raises:
+        TrainingError: The data, the options and the checkpoint do not go together, or the loss
+            diverged.
+    """
+    if not 0 <= share <= 1:
+        raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
+    check_lesson(start, data, dev, options)
+    figures = {**dataclasses.asdict(method), "source": start.source, "sha256": start.sha256}
+    lesson = distill(start, data, share=share)
+    for result in finetune(
+        start,
+        lesson,
+        dev=dev,
+        options=options,
+        constrain=_constrain(method),
+        saving=saving,
+        saved=saved,
+        progress=progress,
+    ):
+        changes = {**start.changes, method.name: figures}
+        checkpoint = dataclasses.replace(result.checkpoint, changes=changes)
+        yield dataclasses.replace(result, checkpoint=checkpoint)
+
+
+def _constrain(method: Method) -> Constrain:
+    if isinstance(method, Prune):
+        return partial(Pruned, method=method)
+    return partial(Clustered, method=method)
+
+
+def compress_files(
+    source: str,
+    data: Path,
+    output: Path,
+    *,
+    method: Method,
+    share: float = 1.0,
+    dev: Path | None = None,
+    options: FinetuneOptions = OPTIONS,
+    resume: bool = False,
+    force: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Compress a checkpoint while training it on a table; write it when it is done.
+
+    Now and then the training is saved beside the output, in `OUTPUT.training`.
+
+    Args:
+        source: What `read_checkpoint` takes.
+        data: The training table; see `read_labelled`.
+        output: The directory to write.  Its parent must exist.
+        method: What to do.
+        share: As in `compress`.
+        dev: A table to measure the accuracy on, before and after.
+        options: How to train.
+        resume: Whether to go on with a training that was interrupted.
+        force: Whether to replace what is in `output`, and to forget an interrupted training.
+        console: Where to show progress, if it is a terminal.
+
+    Returns:
+        A report ready for JSON: `output`, `method` and its settings; `accuracy` of the float
+        weights, `before` and `after`, with its 95% interval `after_interval`; `int8`: what
+        `int8_figures` says of the file `before` and `after`; `zip_share`, the zip of the file after
+        over the file before; `zip_share_of_zip`, over the zip of the file before; `tensors`: of
+        every compressed matrix its zeros and int8 codes; `epochs`, `options`, and so on.
+
+    Raises:
+        TrainingError: The table, an option or the source cannot work, or what is to be resumed is
+            not there, damaged, or of another training.
+        CheckpointError: `source` cannot be read.
+        OutputError: `output` holds a checkpoint or an interrupted training and `force` is false,
+            or cannot be written.
+    """
+    began = time.monotonic()
+    state = _state_file(output, resume=resume, force=force)
+    start = read_checkpoint(source)
+    labels = start.config.labels
+    train = read_labelled(data, labels=labels)
+    held_out = None if dev is None else read_labelled(dev, labels=labels)
+    check_lesson(with_new_head(start, labels, seed=0), train, held_out, options)
+    saving = Saving(path=state, of=fingerprint(start, train, method, share, options))
+    saved = read_snapshot(state, of=saving.of) if resume else None
+    epochs: list[dict[str, Any]] = []
+    with training_bars(console) as bars:
+        bar = bars.add_task("asking the model", total=options.epochs)
+        tell = partial(show_step, bars, bar, epochs, options.epochs)
+        for result in compress(
+            start,
+            train,
+            method=method,
+            share=share,
+            dev=held_out,
+            options=options,
+            saving=saving,
+            saved=saved,
+            progress=tell,
+        ):
+            epochs.append(epoch_figures(result))
+    write_checkpoint(output, result.checkpoint, force=force)
+    state.unlink(missing_ok=True)
+    return {
+        "output": str(output),
+        "method": method.name,
+        **dataclasses.asdict(method),
+        "distilled_share": share,
+        "train_examples": len(train),
+        "dev_examples": len(held_out) if held_out else None,
+        **_compare(start, result.checkpoint, held_out),
+        "epochs": epochs,
+        "options": dataclasses.asdict(options),
+        "resumed": resume,
+        "duration_s": round(time.monotonic() - began, 1),
+    }
+
+
+def _state_file(output: Path, *, resume: bool, force: bool) -> Path:
+    """Return where the training is saved, once it is clear that all can be written."""
+    check_output(output, force=force)
+    state = output.with_name(f"{output.name}.training")
+    if resume and force:
+        raise TrainingError("a training is either resumed or, with --force, begun anew.")
+    if state.exists() and not (resume or force):
+        raise OutputError(
+            f"{state} is a training that was interrupted; --resume goes on with it, --force "
+            "forgets it."
+        )
+    if force:
+        state.unlink(missing_ok=True)
+    return state
+
+
+def _compare(before: Checkpoint, after: Checkpoint, dev: LabelledTexts | None) -> dict[str, Any]:
+    accuracies = [Answering(one).accuracy(dev) if dev else None for one in (before, after)]
+    old, new = int8_figures(before, dev), int8_figures(after, dev)
+    return {
+        "accuracy": {
+            "before": accuracies[0],
+            "after": accuracies[1],
+            "after_interval": wilson_interval(accuracies[1], dev),
+        },
+        "int8": {"before": old, "after": new},
+        "zip_share": round(new["zip_bytes"] / old["size_bytes"], 4),
+        "zip_share_of_zip": round(new["zip_bytes"] / old["zip_bytes"], 4),
+        "tensors": {
+            name: describe_matrix(name, values)
+            for name, values in after.tensors.items()
+            if is_compressible(name)
+        },
+    }
+
+
+def int8_figures(checkpoint: Checkpoint, dev: LabelledTexts | None) -> dict[str, Any]:
+    """Convert a checkpoint to `int8`, and measure the file without its tokenizer.
+
+    Returns:
+        `size_bytes`; `zip_bytes`, deflated at level 9; `accuracy` and its 95% interval `interval`
+        as a device answers, None without `dev`.
+    """
+    made = convert(from_checkpoint(checkpoint), quantize="int8")
+    model = model_bytes(made.blob)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr("model.tflite", model)
+    accuracy = None
+    if dev:
+        pipe = load(made.blob)
+        answers = [dev.labels.index(pipe(text)["label"]) for text in dev.texts]
+        accuracy = round(float((np.array(answers) == dev.classes).mean()), 4)
+    return {
+        "size_bytes": len(model),
+        "zip_bytes": len(packed.getvalue()),
+        "accuracy": accuracy,
+        "interval": wilson_interval(accuracy, dev),
+    }

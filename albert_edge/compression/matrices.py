@@ -1,0 +1,51 @@
+"""The matrices that are worth compressing, and the int8 codes that the converter makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["LARGEST_CODE", "channel_axis", "describe_matrix", "int8_codes", "is_compressible"]
+
+LARGEST_CODE = 127  # of the largest number of a channel, or of a table; or it is the negative
+_PARTS = ("embeddings/", "encoder/", "pooler/")
+_FEW = "embeddings/token_type_embeddings"
+
+
+def is_compressible(name: str) -> bool:
+    """Tell whether the tensor of this canonical name is a large matrix.
+
+    Left alone are vectors, the two token types and the head's last product: few numbers, each of
+    which the answer depends on.
+    """
+    matrix = name.endswith(("/kernel", "_embeddings"))
+    return matrix and name.startswith(_PARTS) and name != _FEW
+
+
+def channel_axis(name: str) -> int | None:
+    """Return the axis that int8 numbers of one scale lie along; None if a table has one scale."""
+    return 0 if name.endswith("/kernel") else None  # a kernel is [inputs, outputs]
+
+
+def int8_codes(name: str, values: np.ndarray) -> np.ndarray:
+    """Return the codes that the TFLite converter's dynamic-range quantization stores.
+
+    Args:
+        name: The tensor's canonical name.
+        values: float32, a kernel [inputs, outputs] or a table [rows, size].
+
+    Returns:
+        int8, of the same shape.
+    """
+    largest = np.abs(values).max(axis=channel_axis(name), keepdims=True)
+    steps = np.where(largest > 0, largest, 1) / np.float32(LARGEST_CODE)
+    codes: np.ndarray = np.round(values / steps).astype(np.int8)
+    return codes
+
+
+def describe_matrix(name: str, values: np.ndarray) -> dict[str, float | int]:
+    """Return how many numbers there are, the share of zeros, and the number of int8 codes."""
+    return {
+        "numbers": values.size,
+        "sparsity": round(float((values == 0).mean()), 4),
+        "int8_codes": len(np.unique(int8_codes(name, values))),
+    }

@@ -1,0 +1,72 @@
+"""How a model can be compressed while it trains: the choices, and what each of them needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from albert_edge.errors import TrainingError
+
+__all__ = ["CENTROIDS", "METHODS", "PATTERNS", "Cluster", "Method", "Prune"]
+
+PATTERNS: dict[str, str] = {
+    "unstructured": "the smallest numbers of each matrix",
+    "2:4": "the two smaller of every four inputs of an output",
+    "block": "runs of four inputs of an output, by their mean",
+}
+CENTROIDS: dict[str, str] = {
+    "linear": "evenly spaced; zips best",
+    "density": "evenly many numbers to each",
+    "kmeans++": "drawn far from each other",
+}
+_MOST_CLUSTERS = 255  # int8 as the converter uses it: -127 to 127
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Make a share of the numbers in every shared matrix zero.
+
+    Attributes:
+        sparsity: The share.
+        pattern: Which of them; one of `PATTERNS`.
+    """
+
+    name: ClassVar[str] = "prune"
+    sparsity: float = 0.5
+    pattern: str = "unstructured"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise TrainingError(f"sparsity must be in (0, 1), not {self.sparsity}.")
+        if self.pattern not in PATTERNS:
+            raise TrainingError(
+                f"unknown pattern {self.pattern!r}; choose from {', '.join(PATTERNS)}."
+            )
+        if self.pattern == "2:4" and self.sparsity != 0.5:
+            raise TrainingError(f"the pattern 2:4 is a sparsity of 0.5, not {self.sparsity}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Let every shared matrix hold few distinct int8 codes.
+
+    Attributes:
+        clusters: How many at most.
+        centroids: Where they begin; one of `CENTROIDS`.
+    """
+
+    name: ClassVar[str] = "cluster"
+    clusters: int = 32
+    centroids: str = "linear"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.clusters <= _MOST_CLUSTERS:
+            raise TrainingError(f"clusters must be in [2, {_MOST_CLUSTERS}], not {self.clusters}.")
+        if self.centroids not in CENTROIDS:
+            raise TrainingError(
+                f"unknown centroids {self.centroids!r}; choose from {', '.join(CENTROIDS)}."
+            )
+
+
+Method: TypeAlias = Prune | Cluster
+METHODS: dict[str, type[Prune] | type[Cluster]] = {kind.name: kind for kind in (Prune, Cluster)}
