@@ -135,10 +135,11 @@ def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
     if bundle is None:
         console.print("  no albert_edge metadata: another tool's file")
         return
-    source = bundle["provenance"].get("source", "unknown")
+    source, compat = (bundle["provenance"].get(key) for key in ("source", "compat"))
     console.print(
         f"  {bundle['task']}, {bundle['quantize']}, {bundle['layout']}, "
-        f"length {bundle['seq_len'] or 'any'}; from {source}"
+        f"length {bundle['seq_len'] or 'any'}; from {source or 'unknown'}"
+        + (f"; for {compat}" if compat else "")
     )
     if bundle["labels"]:
         console.print(f"  labels {', '.join(bundle['labels'])}", markup=False)
