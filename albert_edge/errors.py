@@ -18,6 +18,7 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "OutputError",
+    "ReportError",
     "TokenizerError",
     "TrainingError",
     "UnsupportedOpError",
@@ -62,6 +63,10 @@ class InputError(AlbertEdgeError):
 
 class OutputError(AlbertEdgeError):
     """A file cannot be written, or exists and may not be replaced."""
+
+
+class ReportError(AlbertEdgeError):
+    """A benchmark report is damaged, of another version, or of another run."""
 
 
 class DeviceError(AlbertEdgeError):

@@ -9,6 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from albert_edge.benchmark.conditions import read_conditions
+from albert_edge.benchmark.cores import core_kinds, instructions, processor_name
+
 __all__ = ["describe_machine", "slug"]
 
 # Whatever may have taken part, if it is installed.
@@ -19,8 +22,9 @@ def describe_machine() -> dict[str, Any]:
     """Describe this machine, ready for JSON.
 
     Returns:
-        `model` (the board's or the processor's name), `cores` that this process may use,
-        `architecture`, `system`, `kernel`, `python`, and `versions` of the packages by name.
+        `model` (the board's or the processor's name), `processor` (the chip), `cores` that this
+        process may use, `core_kinds` and `instructions` of all, `ram_bytes`, `architecture`,
+        `system`, `kernel`, `python`, `versions` of the packages by name, and `conditions` now.
 
     Example:
         >>> describe_machine()["cores"] >= 1
@@ -28,12 +32,17 @@ def describe_machine() -> dict[str, Any]:
     """
     return {
         "model": _model(),
+        "processor": processor_name(),
         "cores": _cores(),
+        "core_kinds": core_kinds(),
+        "instructions": instructions(),
+        "ram_bytes": _ram_bytes(),
         "architecture": platform.machine(),
         "system": platform.system(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": dict(_versions()),
+        "conditions": read_conditions(),
     }
 
 
@@ -64,6 +73,13 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux: a container may have fewer than the machine
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _ram_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not a Unix, or one that does not tell
+        return None
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
-import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge import errors
-from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
+from albert_edge.benchmark.devices import Device, Local
+from albert_edge.benchmark.outputs import decode_outputs
+from albert_edge.errors import ConfigError
 
 __all__ = ["ENGINE", "Measurement", "interleave", "measure", "pool"]
 
 ENGINE = "albert_edge.benchmark.engine:open_model"
-_STDERR_LINES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,12 +44,26 @@ class Measurement:
         samples_ns: Every warm inference in turn, its outputs read back.
         cpu_samples_ns: The processor time that each of them took, over all threads.  On one thread
             it equals the latency, unless something else was using the processor.
-        empty_rss_bytes: Resident memory of the empty process.
-        model_rss_bytes: Resident memory after the first inference, over the empty process.
-        model_anonymous_bytes: The part of it that only swap could free.
-        model_file_bytes: The part of it that is mapped from files.
-        peak_rss_bytes: The most that was resident from opening the file on, empty process included.
-        outputs: The model's outputs by name.
+        text_samples_ns: Every warm answer from text in turn, tokenizer included; none if no text
+            was given.
+        other_cores_busy: How many processor cores worked for others meanwhile, on average, from
+            the start to the last warm inference; None where the kernel does not tell, or the time
+            was too short to tell.
+        memory: `rss_bytes`, `anonymous_bytes` (which only swap could free), `file_bytes` (which is
+            mapped from files) and `pss_bytes` of the process when it was `empty`, when the model
+            was `loaded`, and when it was `running`, after the first inference.
+        peak_rss_bytes: The most that was resident from opening the file to the last warm inference,
+            empty process included.
+        energy: What `measure_energy` tells.
+        conditions: What `read_conditions` told `before` and `after`.
+        runtime: What runs the model, such as `ai-edge-litert 2.3.0`.
+        delegate: What took operators from it, such as "XNNPACK", or None.
+        operators: How many operators the graph has, where the runtime tells.
+        operators_delegated: How many of them the delegate took.
+        arena_bytes: What the runtime set aside for values between operators, where it tells.
+        outputs: The model's outputs by name, then those of each further input; see
+            `encode_outputs` for large ones.
+        outputs_sha256: The SHA-256 of every whole output on `input_ids`.
     """
 
     path: str
@@ -71,12 +79,32 @@ class Measurement:
     first_ms: float
     samples_ns: tuple[int, ...]
     cpu_samples_ns: tuple[int, ...]
-    empty_rss_bytes: int | None
-    model_rss_bytes: int | None
-    model_anonymous_bytes: int | None
-    model_file_bytes: int | None
+    text_samples_ns: tuple[int, ...]
+    other_cores_busy: float | None
+    memory: Mapping[str, Mapping[str, int] | None]
     peak_rss_bytes: int | None
-    outputs: dict[str, npt.NDArray[Any]]
+    energy: Mapping[str, Any]
+    conditions: Mapping[str, Mapping[str, Any]]
+    runtime: str | None
+    delegate: str | None = None
+    operators: int | None = None
+    operators_delegated: int | None = None
+    arena_bytes: int | None = None
+    outputs: tuple[Mapping[str, npt.NDArray[Any]], ...]
+    outputs_sha256: Mapping[str, str]
+
+    @property
+    def empty_rss_bytes(self) -> int | None:
+        """Resident memory of the empty process."""
+        empty = self.memory["empty"]
+        return None if empty is None else empty["rss_bytes"]
+
+    def model_bytes(self, kind: str = "rss", stage: str = "running") -> int | None:
+        """Memory of a kind (rss, anonymous, file, pss) at a stage, over the empty process."""
+        empty, then = self.memory["empty"], self.memory[stage]
+        if empty is None or then is None:
+            return None
+        return then[f"{kind}_bytes"] - empty[f"{kind}_bytes"]
 
     @property
     def latency_ms(self) -> float:
@@ -101,10 +129,13 @@ class Measurement:
 def measure(
     path: str | os.PathLike[str],
     *,
+    device: Device | None = None,
     engine: str = ENGINE,
     threads: int = 1,
     seq_len: int = 128,
     input_ids: Sequence[int] | None = None,
+    probes: Sequence[Sequence[int]] = (),
+    text: Mapping[str, str] | None = None,
     runs: int = 20,
     warmup: int = 3,
     min_time_s: float = 0.5,
@@ -114,11 +145,14 @@ def measure(
 
     Args:
         path: The `.tflite` file.
+        device: Where; this machine if left out.
         engine: `module:function`; the function takes the path and `threads` and returns an object
             whose `run(input_ids)` maps int32 [1, T] to the outputs' arrays by name.
         threads: CPU threads.
         seq_len: T, the length of the random ids, the same ones every time.
         input_ids: T ids to give instead.
+        probes: Further inputs to answer, untimed.
+        text: What to give the task's pipeline, to time it from text to answer.
         runs: Warm inferences to time at least.
         warmup: Inferences between the first one and the timed ones.
         min_time_s: How long to go on timing at least.
@@ -130,27 +164,30 @@ def measure(
         AlbertEdgeError: What the engine raised, such as `BundleError` for a damaged file.
     """
     _check(threads=threads, seq_len=seq_len, runs=runs, warmup=warmup, min_time_s=min_time_s)
+    device = device or Local()
     job = {
-        "path": str(path),
+        "do": "measure",
+        "path": device.send(Path(path)),
         "engine": engine,
         "threads": threads,
         "seq_len": seq_len,
         "input_ids": None if input_ids is None else [int(token) for token in input_ids],
+        "probes": [list(map(int, ids)) for ids in probes],
+        "text": None if text is None else dict(text),
         "runs": runs,
         "warmup": warmup,
         "min_time_s": min_time_s,
     }
-    answer = _run_worker(job, timeout_s=timeout_s)
+    answer = device.run(job, timeout_s=timeout_s)
     times = {f"{name}_ms": answer.pop(f"{name}_ns") / 1e6 for name in ("import", "load", "first")}
+    for name in ("input_ids", "samples_ns", "cpu_samples_ns", "text_samples_ns"):
+        answer[name] = tuple(answer[name])
+    answer["outputs"] = tuple(decode_outputs(text) for text in answer["outputs"])
     return Measurement(
         path=str(path),
         size_bytes=Path(path).stat().st_size,
         engine=engine,
         threads=threads,
-        input_ids=tuple(answer.pop("input_ids")),
-        samples_ns=tuple(answer.pop("samples_ns")),
-        cpu_samples_ns=tuple(answer.pop("cpu_samples_ns")),
-        outputs=_decode(answer.pop("outputs")),
         **times,
         **answer,
     )
@@ -180,7 +217,10 @@ def interleave(
 
 
 def pool(rounds: Sequence[Measurement]) -> Measurement:
-    """Make one of several measurements of the same thing: all samples, and medians of the rest."""
+    """Make one of several measurements of the same thing: all samples, and medians of the rest.
+
+    The conditions are those before the first and after the last; the outputs are the first one's.
+    """
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(Measurement):
         values = [getattr(one, field.name) for one in rounds]
@@ -190,7 +230,28 @@ def pool(rounds: Sequence[Measurement]) -> Measurement:
             fields[field.name] = float(np.median(values))
         elif field.name.endswith("_bytes") and None not in values:
             fields[field.name] = int(np.median(values))
-    return dataclasses.replace(rounds[0], **fields)
+    joules = [one.energy["joules"] for one in rounds]
+    others = [one.other_cores_busy for one in rounds if one.other_cores_busy is not None]
+    return dataclasses.replace(
+        rounds[0],
+        memory=_pool_memory(rounds),
+        energy={**rounds[0].energy, "joules": None if None in joules else float(np.median(joules))},
+        other_cores_busy=max(others, default=None),
+        conditions={
+            "before": rounds[0].conditions["before"],
+            "after": rounds[-1].conditions["after"],
+        },
+        **fields,
+    )
+
+
+def _pool_memory(rounds: Sequence[Measurement]) -> dict[str, dict[str, int] | None]:
+    pooled: dict[str, dict[str, int] | None] = {}
+    for stage in rounds[0].memory:
+        known = [memory for one in rounds if (memory := one.memory[stage]) is not None]
+        names = known[0] if len(known) == len(rounds) else {}
+        pooled[stage] = {n: int(np.median([one[n] for one in known])) for n in names} or None
+    return pooled
 
 
 def _check(**options: float) -> None:
@@ -198,41 +259,3 @@ def _check(**options: float) -> None:
     for name, value in options.items():
         if value < least.get(name, 1):
             raise ConfigError(f"{name} must be at least {least.get(name, 1)}, not {value}.")
-
-
-def _run_worker(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "albert_edge.benchmark.worker"]
-    where = f"measuring {job['path']} in a process of its own"
-    try:
-        done = subprocess.run(  # noqa: S603 (our own interpreter and module, and no shell)
-            command,
-            input=json.dumps(job),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DeviceError(
-            f"{where} took over {timeout_s:g} s; give it more time, or measure fewer runs."
-        ) from error
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        raise DeviceError(f"{where}: {_ending(done)}") from None
-    if "error" in answer:
-        kind: type[AlbertEdgeError] = getattr(errors, answer["error"], DeviceError)
-        raise kind.__new__(kind, answer["message"])  # not every error's __init__ takes its message
-    return answer
-
-
-def _ending(done: subprocess.CompletedProcess[str]) -> str:
-    code = done.returncode
-    ended = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-    last = "\n  ".join(done.stderr.strip().splitlines()[-_STDERR_LINES:])
-    return f"{ended}; it wrote last:\n  {last}" if last else f"{ended}; it wrote nothing."
-
-
-def _decode(text: str) -> dict[str, npt.NDArray[Any]]:
-    with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as arrays:
-        return dict(arrays)

@@ -19,11 +19,13 @@ class Memory:
         rss_bytes: Everything resident.
         anonymous_bytes: The part that only swap could free: heaps, packed weights, activations.
         file_bytes: The rest: pages of mapped files, which the kernel can drop and read again.
+        pss_bytes: The proportional set size: of a page that several processes share, its share.
     """
 
     rss_bytes: int
     anonymous_bytes: int
     file_bytes: int
+    pss_bytes: int
 
 
 def read_memory() -> Memory | None:
@@ -32,8 +34,10 @@ def read_memory() -> Memory | None:
         text = (_PROC / "smaps_rollup").read_text()
     except OSError:
         return None
-    rss, anonymous = (_kilobytes(text, name) for name in ("Rss", "Anonymous"))
-    return Memory(rss_bytes=rss, anonymous_bytes=anonymous, file_bytes=rss - anonymous)
+    rss, anonymous, pss = (_kilobytes(text, name) for name in ("Rss", "Anonymous", "Pss"))
+    return Memory(
+        rss_bytes=rss, anonymous_bytes=anonymous, file_bytes=rss - anonymous, pss_bytes=pss
+    )
 
 
 def reset_peak() -> bool:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 
+from albert_edge.benchmark.document import SCHEMA, begin_document, to_text
+from albert_edge.benchmark.figures import figures
+from albert_edge.benchmark.health import doubts_of_conditions
 from albert_edge.benchmark.machine import describe_machine, slug
 from albert_edge.benchmark.measure import Measurement
 from albert_edge.files import write_file
 
 __all__ = ["SCHEMA", "Row", "document", "make_table", "write_document"]
-
-SCHEMA = "albert_edge.benchmark/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +45,8 @@ def document(kind: str, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
         rows: The lines.
         more: Further fields.
     """
-    return {
-        "schema": SCHEMA,
-        "kind": kind,
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "machine": describe_machine(),
-        "rows": [_row_fields(row) for row in rows],
-        **more,
-    }
+    begun = begin_document(kind, describe_machine())
+    return {**begun, "complete": True, "rows": [_row_fields(row) for row in rows], **more}
 
 
 def write_document(report: Mapping[str, Any], folder: Path) -> Path:
@@ -66,45 +56,22 @@ def write_document(report: Mapping[str, Any], folder: Path) -> Path:
         OutputError: It cannot be written.
     """
     name = f"{report['kind']}-{slug(report['machine'])}-{report['date']}.json"
-    text = json.dumps(report, indent=1) + "\n"
-    # A list of numbers on one line: thousands of samples are not worth a line each.
-    text = re.sub(r"\[[-\d.,e\s]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)
-    return write_file(folder / name, text.encode(), force=True)
+    return write_file(folder / name, to_text(report).encode(), force=True)
 
 
 def _row_fields(row: Row) -> dict[str, Any]:
-    one = row.measurement
     return {
+        "accelerator": "cpu",
+        "status": "ok",
+        "rank": None,
+        "warnings": doubts_of_conditions([row.measurement]),
+        "error": None,
+        "fidelity": None,
+        **figures([row.measurement]),
         "name": row.name,
         "layout": row.layout,
-        "task": one.task,
-        "engine": one.engine,
-        "threads": one.threads,
-        "seq_len": len(one.input_ids),
-        "size_bytes": one.size_bytes,
-        "import_ms": one.import_ms,
-        "load_ms": one.load_ms,
-        "first_ms": one.first_ms,
-        "latency_ms": one.latency_ms,
-        "latency_p90_ms": one.percentile_ms(90),
-        "latency_p99_ms": one.percentile_ms(99),
-        "latency_min_ms": one.min_ms,
-        "cpu_ms": one.cpu_ms,
-        "n": len(one.samples_ns),
-        "samples_ns": list(one.samples_ns),
-        "cpu_samples_ns": list(one.cpu_samples_ns),
-        "empty_rss_bytes": one.empty_rss_bytes,
-        "model_rss_bytes": one.model_rss_bytes,
-        "model_anonymous_bytes": one.model_anonymous_bytes,
-        "model_file_bytes": one.model_file_bytes,
-        "peak_rss_bytes": one.peak_rss_bytes,
-        "outputs_sha256": {name: _digest(array) for name, array in one.outputs.items()},
         "verification": row.verification,
     }
-
-
-def _digest(array: Any) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def make_table(rows: Sequence[Row], *, title: str) -> Table:
@@ -130,7 +97,8 @@ def make_table(rows: Sequence[Row], *, title: str) -> Table:
 
 def _measured(one: Measurement) -> list[str]:
     times = (one.load_ms, one.first_ms, one.latency_ms, one.percentile_ms(90))
-    memory = None if one.model_rss_bytes is None else one.model_rss_bytes / 1e6
+    resident = one.model_bytes("rss")
+    memory = None if resident is None else resident / 1e6
     return [f"{one.size_bytes / 1e6:.2f}", *(f"{time:.1f}" for time in times), _or(memory, ".1f")]
 
 

@@ -27,7 +27,7 @@ def runtime_name() -> str:
     return _find()[0]
 
 
-def open_interpreter(source: Path | bytes, *, threads: int) -> Any:
+def open_interpreter(source: Path | bytes, *, threads: int, delegated: bool = True) -> Any:
     """Open a model in the installed runtime.  A path is mapped into memory, not read.
 
     The runtime prints one line about XNNPACK on standard error when it first plans a model; it
@@ -36,6 +36,8 @@ def open_interpreter(source: Path | bytes, *, threads: int) -> Any:
     Args:
         source: A path or a file's content.
         threads: How many CPU threads to use, at least 1.
+        delegated: Whether XNNPACK may take operators; if not, each runs in the runtime's own
+            kernel, which is slower, and what others are compared with.
 
     Raises:
         BundleError: The runtime finds the model invalid, or does not know its operators.
@@ -46,9 +48,12 @@ def open_interpreter(source: Path | bytes, *, threads: int) -> Any:
     name, interpreter = _find()
     where = "the model" if isinstance(source, bytes) else str(source)
     place = "model_content" if isinstance(source, bytes) else "model_path"
-    given = source if isinstance(source, bytes) else str(source)
+    given: dict[str, Any] = {place: source if isinstance(source, bytes) else str(source)}
+    if not delegated:
+        kinds = importlib.import_module(interpreter.__module__).OpResolverType
+        given["experimental_op_resolver_type"] = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        return interpreter(num_threads=threads, **{place: given})
+        return interpreter(num_threads=threads, **given)
     except (ValueError, RuntimeError) as error:
         said = " ".join(str(error).split()).rstrip(".")  # it says it in several lines
         raise BundleError(

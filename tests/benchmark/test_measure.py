@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,8 @@ def test_the_other_process_answers_as_this_one_does(
     measurement: Measurement, tiny_file: Path
 ) -> None:
     here = open_model(tiny_file).run(measurement.input_ids)
-    assert measurement.outputs.keys() == here.keys() == {"logits"}
-    np.testing.assert_array_equal(measurement.outputs["logits"], here["logits"])
+    assert measurement.outputs[0].keys() == here.keys() == {"logits"}
+    np.testing.assert_array_equal(measurement.outputs[0]["logits"], here["logits"])
 
 
 def test_random_ids_are_ordinary_tokens_and_always_the_same(
@@ -44,7 +45,7 @@ def test_given_ids_are_used(tiny_file: Path) -> None:
     measured = measure(tiny_file, input_ids=given, **BRIEF)
     assert measured.input_ids == given
     here = open_model(tiny_file).run(given)
-    np.testing.assert_array_equal(measured.outputs["logits"], here["logits"])
+    np.testing.assert_array_equal(measured.outputs[0]["logits"], here["logits"])
 
 
 def test_every_sample_is_kept_and_summed_up(measurement: Measurement) -> None:
@@ -67,8 +68,10 @@ def test_timing_goes_on_for_the_least_time(tiny_file: Path) -> None:
 
 @linux
 def test_memory_adds_up(measurement: Measurement) -> None:
-    parts = measurement.model_anonymous_bytes + measurement.model_file_bytes
-    assert measurement.model_rss_bytes == parts
+    parts = measurement.model_bytes("anonymous") + measurement.model_bytes("file")
+    assert measurement.model_bytes() == parts
+    assert 0 < measurement.model_bytes("rss", "loaded") <= measurement.model_bytes()
+    assert measurement.memory["running"]["pss_bytes"] > 0
     assert measurement.peak_rss_bytes > measurement.empty_rss_bytes > 10e6  # CPython and NumPy
 
 
@@ -81,7 +84,7 @@ def test_memory_shows_that_a_loop_packs_a_shared_layer_once(
     for layout in ("loop", "unrolled"):
         path = tmp_path / f"{layout}.tflite"
         path.write_bytes(tiny_tflite(layout=layout, **shape))
-        measured[layout] = measure(path, seq_len=8, **BRIEF).model_anonymous_bytes
+        measured[layout] = measure(path, seq_len=8, **BRIEF).model_bytes("anonymous")
     layer_bytes = 4 * (4 * 128 * 128 + 2 * 128 * 1024)
     # The unrolled file packs it 11 times more; 8 leaves room for all else.
     assert measured["unrolled"] - measured["loop"] > 8 * layer_bytes
@@ -165,7 +168,7 @@ def test_an_engine_that_prints_does_no_harm(
 ) -> None:
     chatty = engine("print('{}', flush=True); return ours.open_model(path, threads=threads)")
     measured = measure(tiny_file, engine=chatty, seq_len=16, **BRIEF)
-    np.testing.assert_array_equal(measured.outputs["logits"], measurement.outputs["logits"])
+    np.testing.assert_array_equal(measured.outputs[0]["logits"], measurement.outputs[0]["logits"])
 
 
 def test_rounds_take_turns_and_are_pooled(tiny_file: Path) -> None:
@@ -186,13 +189,55 @@ def test_rounds_take_turns_and_are_pooled(tiny_file: Path) -> None:
 
 
 def test_pooling_keeps_samples_and_takes_medians(measurement: Measurement) -> None:
-    import dataclasses
-
     rounds = [
-        dataclasses.replace(measurement, samples_ns=(n,), load_ms=n, model_rss_bytes=10 * n)
+        dataclasses.replace(
+            measurement,
+            samples_ns=(n,),
+            load_ms=n,
+            other_cores_busy=n / 10,
+            memory={stage: {"rss_bytes": 10 * n} for stage in measurement.memory},
+            energy={"joules": n, "source": "rapl"},
+            conditions={"before": {"temperature_c": n}, "after": {"temperature_c": n + 1}},
+        )
         for n in (5, 1, 3)
     ]
     pooled = pool(rounds)
-    assert (pooled.samples_ns, pooled.load_ms, pooled.model_rss_bytes) == ((5, 1, 3), 3.0, 30)
-    unknown = dataclasses.replace(measurement, model_rss_bytes=None)
-    assert pool([unknown, unknown]).model_rss_bytes is None
+    assert (pooled.samples_ns, pooled.load_ms) == ((5, 1, 3), 3.0)
+    assert pooled.memory["running"] == {"rss_bytes": 30}
+    assert pooled.energy == {"joules": 3, "source": "rapl"}
+    assert pooled.other_cores_busy == 0.5
+    assert pooled.conditions == {"before": {"temperature_c": 5}, "after": {"temperature_c": 4}}
+
+
+def test_what_one_round_does_not_know_is_not_known(measurement: Measurement) -> None:
+    unknown = dataclasses.replace(
+        measurement,
+        memory={**measurement.memory, "running": None},
+        energy={"joules": None, "source": None},
+        other_cores_busy=None,
+    )
+    pooled = pool([measurement, unknown])
+    assert pooled.memory["running"] is None
+    assert pooled.model_bytes() is None
+    assert pooled.energy["joules"] is None
+
+
+def test_further_inputs_are_answered_too(tiny_file: Path) -> None:
+    probes = [(2, 9, 3), (2, 8, 7, 11, 3)]
+    measured = measure(tiny_file, input_ids=(2, 7, 3), probes=probes, **BRIEF)
+    model = open_model(tiny_file)
+    for ids, outputs in zip([(2, 7, 3), *probes], measured.outputs, strict=True):
+        np.testing.assert_array_equal(outputs["logits"], model.run(ids)["logits"])
+
+
+def test_the_runtime_and_its_delegate_are_told(
+    measurement: Measurement, tiny_tflite: Callable[..., bytes], tmp_path: Path
+) -> None:
+    assert measurement.runtime == open_model(tiny_tflite()).runtime
+    # The runtime lists the main graph only, and a loop's body is another.
+    assert (measurement.delegate, measurement.operators_delegated) == ("XNNPACK", None)
+    path = tmp_path / "unrolled.tflite"
+    path.write_bytes(tiny_tflite(layout="unrolled"))
+    unrolled = measure(path, seq_len=8, **BRIEF)
+    # Its GATHER of embeddings is not XNNPACK's; the products are.
+    assert 3 * 6 < unrolled.operators_delegated < unrolled.operators

@@ -1,0 +1,93 @@
+"""What the harness asks of a device, and how a device is named."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from albert_edge import errors
+from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
+
+__all__ = ["DEVICES", "Device", "open_device", "read_answer"]
+
+# What stands before "://" in an address → the module of `albert_edge.benchmark.devices` whose
+# `connect(address)` opens it.  A module is imported when a device of its kind is named.
+DEVICES = {"local": "local"}
+_STDERR_LINES = 5
+
+
+class Device(Protocol):
+    """A machine that runs the worker, one fresh process a job.
+
+    The harness makes the plan, takes turns and keeps what was measured; a device only carries one
+    job there and one answer back.  A job and an answer are JSON objects, which
+    `albert_edge.benchmark.worker` describes.
+
+    Attributes:
+        name: The address that it was opened with, such as `local`.
+    """
+
+    name: str
+
+    def send(self, path: Path) -> str:
+        """Make a file of this machine readable there; return its path there.
+
+        Sending the same file again costs nothing.
+
+        Raises:
+            DeviceError: It cannot be copied.
+        """
+
+    def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        """Run one job in a fresh process there and return its answer.
+
+        Raises:
+            AlbertEdgeError: What the worker raised (see `read_answer`).
+            DeviceError: The process died or did not end in time, or the device is gone.
+        """
+
+    def close(self) -> None:
+        """Remove what was sent and hang up; never raises."""
+
+
+def open_device(address: str) -> Device:
+    """Open the device at an address: `local`, or `KIND://...`.
+
+    Raises:
+        ConfigError: There is no device of that kind.
+        DeviceError: It does not answer.
+    """
+    kind = address.partition("://")[0]
+    if kind not in DEVICES:
+        raise ConfigError(f"unknown device {address!r}; choose from {', '.join(DEVICES)}.")
+    module = importlib.import_module(f"albert_edge.benchmark.devices.{DEVICES[kind]}")
+    device: Device = module.connect(address)
+    return device
+
+
+def read_answer(stdout: str, *, stderr: str, ending: str, where: str) -> dict[str, Any]:
+    """Read what a worker wrote, or raise what went wrong in it.
+
+    Args:
+        stdout: All of the worker's standard output: one JSON object.
+        stderr: All of its standard error; its last lines are shown if there is no answer.
+        ending: How the process ended, such as `exit code 1`.
+        where: What it was doing, for messages.
+
+    Raises:
+        AlbertEdgeError: The worker's own error, of its own class.
+        DeviceError: The worker gave no answer.
+    """
+    try:
+        answer: dict[str, Any] = json.loads(stdout)
+    except ValueError:
+        last = "\n  ".join(stderr.strip().splitlines()[-_STDERR_LINES:])
+        wrote = f"it wrote last:\n  {last}" if last else "it wrote nothing."
+        raise DeviceError(f"{where}: {ending}; {wrote}") from None
+    if "error" in answer:
+        kind: type[AlbertEdgeError] = getattr(errors, answer["error"], DeviceError)
+        raise kind.__new__(kind, answer["message"])  # not every error's __init__ takes its message
+    return answer

@@ -1,0 +1,64 @@
+"""The JSON document of a report: its version, its text, and reading it again."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from albert_edge.errors import ReportError
+
+__all__ = ["SCHEMA", "begin_document", "read_document", "to_text"]
+
+# schema.json, beside this module, describes it, and README.md says what is in it.  The number goes
+# up when a field changes its meaning or goes; new fields may come.
+SCHEMA = "albert_edge.benchmark/2"
+
+
+def begin_document(kind: str, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Begin a document: the schema, what was run, the day, and the machine."""
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "machine": dict(machine),
+    }
+
+
+def to_text(document: Mapping[str, Any]) -> str:
+    """Write a document as JSON, indented, but for lists of numbers: those take one line each.
+
+    Raises:
+        ValueError: There is a number in it that JSON does not know.
+    """
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    return re.sub(r"\[[-\d.,e\s]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a report.
+
+    Raises:
+        ReportError: It cannot be read, is no report, or one of another version.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(f"cannot read {path}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{path} is not JSON: {error}.") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema == SCHEMA:
+        known: dict[str, Any] = document
+        return known
+    if not isinstance(schema, str) or not schema.startswith("albert_edge.benchmark/"):
+        raise ReportError(
+            f"{path} is no report of albert-edge benchmark: its schema is {schema!r}."
+        )
+    raise ReportError(
+        f"{path} is written in {schema}, and this version reads {SCHEMA}: measure again, or use "
+        "the version of albert_edge that wrote it."
+    )
