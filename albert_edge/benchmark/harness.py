@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
 
 from albert_edge.benchmark.devices import Device, open_device
-from albert_edge.benchmark.document import begin_document, read_document, to_text
+from albert_edge.benchmark.document import begin_document
 from albert_edge.benchmark.inputs import Inputs, make_inputs
+from albert_edge.benchmark.kept import check_same_run, open_report, save_report
 from albert_edge.benchmark.measure import measure
 from albert_edge.benchmark.plan import Configuration, Settings, Subject, configurations, turns
 from albert_edge.benchmark.reference import Reference, answer_reference, choose_reference
-from albert_edge.benchmark.results import Result, rank
-from albert_edge.errors import AlbertEdgeError, DeviceError, FidelityError, OutputError, ReportError
-from albert_edge.files import check_writable, write_file
+from albert_edge.benchmark.results import Result
+from albert_edge.benchmark.verdict import rank
+from albert_edge.errors import AlbertEdgeError, DeviceError, ReportError
 
-__all__ = ["benchmark", "check_all_right"]
+__all__ = ["benchmark"]
 
 
 def benchmark(
@@ -47,7 +47,7 @@ def benchmark(
         progress: Where to show how far it is.
 
     Returns:
-        The document that `schema.json` describes; see `check_all_right`.
+        The document that `schema.json` describes; see `verdict.check_all_right`.
 
     Raises:
         ConfigError: A file is named twice, none is named, or the device is of no known kind.
@@ -58,7 +58,8 @@ def benchmark(
     """
     settings = settings or Settings()
     subjects = Subject.read_all(paths)
-    kept = _open_report(json_path, subjects, resume=resume, force=force)
+    files = [subject.path for subject in subjects]
+    kept = open_report(json_path, files, resume=resume, force=force)
     with closing(open_device(device)) as place:
         machine = place.run({"do": "describe"}, timeout_s=settings.timeout_s)
         document = {
@@ -69,45 +70,13 @@ def benchmark(
         }
         run = _Run(subjects, settings, place, progress)
         if kept is not None:
-            _check_same(document, kept, where=str(json_path))
+            check_same_run(document, kept, where=str(json_path))
             document["date"] = kept["date"]
             run.restore(kept, where=str(json_path))
-        run.measure_all(lambda: _save(json_path, _finish(document, run, complete=False)))
+        run.measure_all(lambda: save_report(json_path, _finish(document, run, complete=False)))
     document = _finish(document, run, complete=True)
-    _save(json_path, document)
+    save_report(json_path, document)
     return document
-
-
-def check_all_right(document: dict[str, Any]) -> None:
-    """Refuse a report in which something failed or answers wrongly.
-
-    Raises:
-        DeviceError: A configuration failed.
-        FidelityError: None did, but an output is off by more than its recipe's limit.
-    """
-    rows = document["rows"]
-    failed = [f"{_what(row)}: {row['error']['message']}" for row in rows if row["error"]]
-    wrong = [f"{_what(row)}: {_wrong(row['fidelity'])}" for row in rows if row["status"] == "wrong"]
-    if failed or wrong:
-        kind = DeviceError if failed else FidelityError
-        lines = "".join(f"\n  {line}" for line in failed + wrong)
-        raise kind(f"{len(failed)} of {len(rows)} failed, {len(wrong)} answer wrongly:{lines}")
-
-
-def _what(row: dict[str, Any]) -> str:
-    return f"{row['name']} ({row['accelerator']}, {row['threads']} threads, T={row['seq_len']})"
-
-
-def _wrong(fidelity: dict[str, Any]) -> str:
-    errors = {name: one["error"] for name, one in fidelity["outputs"].items()}
-    broken = [name for name, error in errors.items() if error is None]
-    if broken:
-        return f"{broken[0]} is not finite, or of another shape than the reference's."
-    name = max(errors, key=lambda name: errors[name])
-    return (
-        f"{name} is off by {errors[name]:.3g} of the size of {fidelity['reference']['name']}'s; "
-        f"at most {fidelity['limit']:g} is allowed."
-    )
 
 
 class _Run:
@@ -203,45 +172,7 @@ def _label(one: Configuration) -> str:
     return f"{one.subject.name}, {one.seq_len} tokens, {threads}"
 
 
-def _open_report(
-    json_path: str | os.PathLike[str] | None,
-    subjects: Sequence[Subject],
-    *,
-    resume: bool,
-    force: bool,
-) -> dict[str, Any] | None:
-    if json_path is None:
-        return None
-    path = Path(json_path)
-    if path.resolve() in [subject.path.resolve() for subject in subjects]:
-        raise OutputError(f"{path} is one of the files to be measured; name another for --json.")
-    resumes = resume and path.exists()
-    check_writable(path, force=force or resumes)
-    return read_document(path) if resumes else None
-
-
-def _check_same(document: dict[str, Any], kept: dict[str, Any], *, where: str) -> None:
-    for name in ("kind", "device", "settings", "files", "machine"):
-        now, then = document[name], kept.get(name)
-        if name == "machine":
-            now, then = (_lasting(one or {}) for one in (now, then))
-        if now != then:
-            raise ReportError(
-                f"{where} was measured with another {name.rstrip('s')}: it says {then}, and now it "
-                f"is {now}. Measure again with --force, or resume what was begun."
-            )
-
-
-def _lasting(machine: dict[str, Any]) -> dict[str, Any]:
-    return {name: machine.get(name) for name in ("model", "kernel", "python", "versions")}
-
-
 def _finish(document: dict[str, Any], run: _Run, *, complete: bool) -> dict[str, Any]:
     rows = [result.to_row() for result in run.results.values()]
     rank(rows)
     return {**document, "complete": complete, "rows": rows}
-
-
-def _save(json_path: str | os.PathLike[str] | None, document: dict[str, Any]) -> None:
-    if json_path is not None:
-        write_file(json_path, to_text(document).encode(), force=True)

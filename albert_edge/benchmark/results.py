@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from albert_edge.benchmark.outputs import worse
 from albert_edge.benchmark.plan import Configuration
 from albert_edge.errors import AlbertEdgeError
 
-__all__ = ["Result", "rank"]
+__all__ = ["Result"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,12 +44,12 @@ class Result:
         self.error = {"type": type(error).__name__, "message": str(error)}
 
     def restore(self, row: Mapping[str, Any]) -> None:
-        """Take the rounds of an earlier run; one that failed then gets another chance.
+        """Take the rounds of an earlier run; what failed then gets another chance.
 
         Raises:
             KeyError: A field is missing.
         """
-        if row["status"] not in ("error", "pending") or row.get("rounds"):
+        if row.get("rounds"):
             self.rounds = restore_rounds(row)
             self.fidelity = row["fidelity"]
 
@@ -83,11 +83,3 @@ class Result:
             summed["end_to_end"]["tokens"] = self.text_tokens
         rounds = [round_figures(each) for each in self.rounds]
         return {**row, **summed, "spread": spread(self.rounds), "rounds": rounds}
-
-
-def rank(rows: Sequence[dict[str, Any]]) -> None:
-    """Give every `ok` row its `rank` by median among the rows of its length, from 1."""
-    for seq_len in {row["seq_len"] for row in rows}:
-        right = [row for row in rows if row["seq_len"] == seq_len and row["status"] == "ok"]
-        for place, row in enumerate(sorted(right, key=lambda row: row["latency_ms"]), 1):
-            row["rank"] = place

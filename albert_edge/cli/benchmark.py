@@ -90,9 +90,10 @@ def command(
     from rich.progress import Progress
 
     from albert_edge.benchmark.document import to_text
-    from albert_edge.benchmark.harness import benchmark, check_all_right
+    from albert_edge.benchmark.harness import benchmark
     from albert_edge.benchmark.plan import Settings
     from albert_edge.benchmark.table import render_report
+    from albert_edge.benchmark.verdict import check_all_right
     from albert_edge.cli.progress import quiet
 
     path = None if json_path == "-" else json_path
