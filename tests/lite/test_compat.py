@@ -19,7 +19,7 @@ from albert_edge import bundle, convert
 from albert_edge.compression.recipes import LAYOUTS, RECIPES, recipe
 from albert_edge.errors import ConversionError
 from albert_edge.lite.compat import lower, operator_versions
-from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema
+from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
 from albert_edge.lite.inspect import inspect
 from albert_edge.lite.linker import link
 from albert_edge.lite.pieces import make_pieces
@@ -119,6 +119,18 @@ def test_products_without_a_bias(tiny_albert):
     assert operators[1] == operators[0] + 1
     before, after = (stages(blob)["head/logits"] for blob in (model, old))
     assert size(after - before) <= 2e-6 * size(before)
+
+
+def test_products_stay_in_the_range_of_their_results(lowered):
+    old = parse(lowered(quantize="int8", **WIDE)[1])
+    ratios = [
+        np.frombuffer(tensor_bytes(old, tensor), np.float32)
+        for graph in old.subgraphs
+        for tensor in graph.tensors
+        if tensor.name.endswith(b"/ratios")
+    ]
+    assert len(ratios) == 6  # all but the classifier, which is too small
+    assert all(0 < values.min() < values.max() == 1 for values in ratios)
 
 
 def test_a_converted_file_says_what_it_was_made_for(tiny_albert):
