@@ -63,8 +63,8 @@ def of_sums(
         columns: K columns of n numbers each.
         formula: From the K sums to the figure.
     """
-    table = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)  # [n, K]
-    return Metric(name, lambda weights: formula(weights @ table))
+    table = np.stack([np.asarray(column, np.float64) for column in columns])  # [K, n]
+    return Metric(name, lambda weights: formula(np.einsum("kn,n->k", table, weights)))
 
 
 def classification(
@@ -132,9 +132,9 @@ def pearson(x: Floats, y: Floats, weights: Floats) -> float:
     present = weights > 0
     if np.ptp(x[present]) == 0 or np.ptp(y[present]) == 0:
         return math.nan
-    x, y = (values - values @ weights / weights.sum() for values in (x, y))
-    spread = math.sqrt(float(x * x @ weights)) * math.sqrt(float(y * y @ weights))
-    return float(x * y @ weights) / spread if spread else math.nan  # 0 by underflow
+    x, y = (values - _sum(values, weights) / weights.sum() for values in (x, y))
+    spread = math.sqrt(_sum(x * x, weights)) * math.sqrt(_sum(y * y, weights))
+    return _sum(x * y, weights) / spread if spread else math.nan  # 0 by underflow
 
 
 def spearman(x: Floats, y: Floats, weights: Floats) -> float:
@@ -158,7 +158,12 @@ def f_measure(hits: float, claims: float, true: float) -> float:
 
 def _mean(values: npt.ArrayLike) -> Statistic:
     numbers = np.asarray(values, np.float64)
-    return lambda weights: float(weights @ numbers / weights.sum())
+    return lambda weights: _sum(numbers, weights) / float(weights.sum())
+
+
+def _sum(values: Floats, weights: Floats) -> float:
+    # Not BLAS: its threads, thousands of times for microseconds, choke where others compute too.
+    return float(np.einsum("n,n->", values, weights))
 
 
 def _ranks(values: Floats, weights: Floats) -> Floats:

@@ -40,7 +40,8 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     middle = (share + square / (2 * count)) / (1 + square / count)
     spread = math.sqrt(share * (1 - share) / count + square / (4 * count * count))
     half = _Z * spread / (1 + square / count)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    # Rounding must not push a bound beyond the share where it equals it.
+    return max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0)
 
 
 def bootstrap(statistics: Sequence[Statistic], count: int) -> Floats:

@@ -1,0 +1,158 @@
+"""What data files are read to, and what is said of bad ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from albert_edge.errors import ConfigError, InputError
+from albert_edge.evaluation.examples import Examples, read_examples
+from albert_edge.evaluation.options import EvaluateOptions
+
+Data = Callable[[str, str | bytes], Path]
+
+QUESTION = {"id": "q1", "question": "what fell ?", "answers": [{"text": "the mill"}]}
+
+
+def _read(path: Path, kind: str, labels: tuple[str, ...] = (), **options: Any) -> Examples:
+    return read_examples(path, kind, labels, EvaluateOptions(**options))
+
+
+def _squad(*questions: Any, version: str = "1.1") -> str:
+    paragraph = {"context": "the mill fell .", "qas": list(questions)}
+    return json.dumps({"version": version, "data": [{"paragraphs": [paragraph]}]})
+
+
+def test_labels_are_names_or_numbers(data: Data) -> None:
+    path = data("d.tsv", "sentence\tlabel\na mill\tgood\na storm\t0\n")
+    found = _read(path, "classification", ("bad", "good"))
+    assert found.inputs == [{"text": "a mill"}, {"text": "a storm"}]
+    assert found.targets == ["good", "bad"]
+    assert found.ids == ["1", "2"]
+    assert found.places == [f"{path}, line 2", f"{path}, line 3"]
+
+
+def test_pairs_and_columns_of_other_names(data: Data) -> None:
+    path = data("d.csv", 'id,premise,hypothesis,gold\nx,"a, b",c,1\n')
+    columns = {"text_column": "premise", "pair_column": "hypothesis", "label_column": "gold"}
+    found = _read(path, "classification", ("no", "yes"), **columns)
+    assert found.inputs == [{"text": "a, b", "pair": "c"}]
+    assert (found.ids, found.targets) == (["x"], ["yes"])
+
+
+def test_json_lines_hold_lists_and_numbers(data: Data) -> None:
+    rows = '{"text": "a\\u2028b", "label": ["x", 1]}\n\n{"text": "b", "label": []}\n'
+    found = _read(data("d.jsonl", rows), "multi-label", ("x", "y"))
+    assert found.targets == [["x", "y"], []]
+    assert found.places[1].endswith("line 3")
+    rows = '{"text": "a", "text_pair": "b", "label": 2.5}\n'
+    assert _read(data("d.jsonl", rows), "similarity").targets == [2.5]
+    assert _read(data("d.jsonl", rows), "regression", ("stars",)).targets == [[2.5]]
+    assert _read(data("d.tsv", "text\tlabel\na\t1,2.5\n"), "regression", ("a", "b")).targets == [
+        [1.0, 2.5]
+    ]
+    assert _read(
+        data("d.tsv", "text\tlabel\na\tx,y\nb\t\n"), "multi-label", ("x", "y")
+    ).targets == [
+        ["x", "y"],
+        [],
+    ]
+
+
+def test_pretraining_is_asked_for_order_if_there_are_labels(data: Data) -> None:
+    path = data("d.tsv", "text\ttext_pair\tlabel\na\tb\tswapped\nb\ta\t0\n")
+    found = _read(path, "pretraining")
+    assert (found.kind, found.targets) == ("sentence-order", ["swapped", "in order"])
+    found = _read(data("d.txt", "the mill\n\nfell\n"), "pretraining")
+    assert (found.kind, found.inputs) == ("fill-mask", [{"text": "the mill"}, {"text": "fell"}])
+
+
+def test_summaries(data: Data) -> None:
+    rows = '{"summary": "a mill fell"}\n{"summary": ["a mill", "it fell"]}\n'
+    found = _read(data("d.jsonl", rows), "summarization")
+    assert found.targets == [["a mill fell"], ["a mill", "it fell"]]
+
+
+def test_squad_of_both_versions(data: Data) -> None:
+    unanswered = {"id": "q2", "question": "who ?", "answers": [], "is_impossible": True}
+    found = _read(data("a.json", _squad(QUESTION)), "question-answering")
+    assert not found.second
+    assert found.inputs == [{"question": "what fell ?", "context": "the mill fell ."}]
+    assert found.targets == [("the mill",)]
+    assert _read(data("b.json", _squad(QUESTION, version="v2.0")), "question-answering").second
+    both = _read(data("c.json", _squad(QUESTION, unanswered)), "question-answering", limit=1)
+    assert both.second  # whatever is left of it
+    assert both.ids == ["q1"]
+
+
+def test_conll(data: Data) -> None:
+    text = "-DOCSTART- -X- O\n\nthe DT O\r\nmill NN B-X\r\n\n\nfell\tVB\tO\n"
+    found = _read(data("d.conll", text), "token-classification", ("O", "B-X"))
+    assert found.inputs == [{"words": ["the", "mill"]}, {"words": ["fell"]}]
+    assert found.targets == [["O", "B-X"], ["O"]]
+    assert [place.rsplit(" ", 1)[1] for place in found.places] == ["3", "7"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "message"),
+    [
+        ("d.tsv", "", "classification", "one column text or sentence; it has: nothing"),
+        ("d.tsv", "text\tlabel\n", "classification", "has no examples"),
+        ("d.tsv", "text\tstars\na\t1\n", "classification", "column label; it has: text, stars"),
+        ("d.tsv", "text\tlabel\na\tso-so\n", "classification", "line 2: label 'so-so' is none of"),
+        ("d.tsv", "text\tlabel\na\t2\n", "classification", "label '2' is none of bad, good"),
+        ("d.tsv", "text\tlabel\n \tbad\n", "classification", "line 2: the text is blank"),
+        ("d.tsv", "id\ttext\tlabel\nx\ta\t0\nx\tb\t0\n", "classification", "rows have the id 'x'"),
+        ("d.csv", b"text,label\n\xff,0\n", "classification", "line 2: not UTF-8"),
+        ("d.jsonl", '{"text": "a", "label": 1}\n{"text', "classification", "line 2: not JSON"),
+        ("d.jsonl", '{"text": "a"}\n', "classification", "line 1 must name one column label"),
+        ("d.jsonl", '["a", 1]\n', "classification", "line 1: expected a JSON object, got list"),
+        ("d.jsonl", '{"text": 3, "label": 1}\n', "classification", "line 1: the text is blank"),
+        ("d.parquet", b"PAR1", "classification", r"a table .*\.tsv, \.csv, \.jsonl"),
+        ("d.json", _squad(QUESTION), "classification", "classification is evaluated on a table"),
+        ("d.tsv", "text\tlabel\na\t1,2,3\n", "regression", "expected 2 numbers .* '1,2,3'"),
+        ("d.tsv", "text\tlabel\na\tnan\n", "regression", "line 2: expected 2 numbers"),
+        ("d.tsv", "text\tlabel\na\t0\n", "sentence-order", "one column text_pair"),
+        ("d.jsonl", '{"summary": []}\n', "summarization", "expected a summary"),
+        ("d.txt", " \n", "fill-mask", "holds no text"),
+        ("d.conll", "\n\n", "token-classification", "has no words"),
+        ("d.conll", "the O\nmill\n", "token-classification", "line 2: expected a word and its"),
+        (
+            "d.conll",
+            "the bad\nmill B-Y\n",
+            "token-classification",
+            "line 2: label 'B-Y' is none of",
+        ),
+        ("d.json", _squad(QUESTION), "token-classification", "CoNLL's form"),
+        ("d.tsv", "text\tlabel\na\t0\n", "question-answering", "evaluated on SQuAD's JSON"),
+        ("d.json", "", "question-answering", "d.json: not JSON"),
+        ("d.json", "[1]", "question-answering", "expected a JSON object, got list"),
+        ("d.json", '{"data": []}', "question-answering", "has no questions"),
+        ("d.json", '{"rows": []}', "question-answering", "a list under 'data'.* it has: rows"),
+        ("d.json", '{"data": [{}]}', "question-answering", "an article must have a list under"),
+        ("d.json", '{"data": [3]}', "question-answering", "'paragraphs'.* it has: no keys"),
+        ("d.json", _squad({"id": "q"}), "question-answering", "question q must have"),
+        ("d.json", _squad({**QUESTION, "id": 7}), "question-answering", "text under 'id'"),
+        ("d.json", _squad(QUESTION, QUESTION), "question-answering", "two questions have .* 'q1'"),
+    ],
+)
+def test_says_what_is_wrong(
+    data: Data, name: str, content: str | bytes, kind: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _read(data(name, content), kind, ("bad", "good"))
+
+
+def test_options_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match="limit must be a whole number of at least 1, not 0"):
+        EvaluateOptions(limit=0)
+    with pytest.raises(ConfigError, match="workers must be"):
+        EvaluateOptions(workers=-1)
+    with pytest.raises(ConfigError, match="not NaN"):
+        EvaluateOptions(null_threshold=float("nan"))
+    assert EvaluateOptions(workers=3).cores == 3
+    assert EvaluateOptions().cores >= 1

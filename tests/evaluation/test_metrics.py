@@ -1,0 +1,153 @@
+"""Every figure equals what the public evaluators say; see tests/data/make_metrics_golden.py."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from albert_edge.evaluation.metrics import (
+    Metric,
+    classification,
+    multi_label,
+    pearson,
+    regression,
+    spearman,
+)
+from albert_edge.evaluation.rouge import Rouge, porter_stemmer, rouge
+from albert_edge.evaluation.squad import (
+    best_threshold,
+    exact_score,
+    f1_score,
+    normalize_answer,
+    true_answers,
+)
+from albert_edge.evaluation.tags import tagging
+
+GOLDEN = json.loads(Path(__file__).parents[1].joinpath("data/metrics_golden.json").read_text())
+
+
+def _values(metrics: list[Metric], count: int) -> dict[str, float]:
+    return {metric.name: metric.statistic(np.ones(count)) for metric in metrics}
+
+
+def _check(metrics: list[Metric], golden: dict[str, Any], *, without: tuple[str, ...] = ()) -> None:
+    found = _values(metrics, len(golden["targets"]))
+    wanted = {name: golden[name] for name in found if name not in without}
+    # The same sums in another order: rounding differs in the last digits alone.
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1e-12)
+    assert {*golden, *without} >= {*found}
+
+
+@pytest.mark.parametrize("golden", GOLDEN["classification"])
+def test_classification(golden: dict[str, Any]) -> None:
+    metrics = classification(golden["predictions"], golden["targets"], golden["labels"])
+    _check(metrics, golden)
+
+
+def test_multi_label() -> None:
+    golden = GOLDEN["multi_label"]
+    _check(multi_label(golden["predictions"], golden["targets"], golden["labels"]), golden)
+
+
+@pytest.mark.parametrize("golden", GOLDEN["regression"])
+def test_regression(golden: dict[str, Any]) -> None:
+    columns = [[[number] for number in golden[side]] for side in ("predictions", "targets")]
+    _check(regression(*columns), golden, without=("mean_squared_error",))
+
+
+def test_several_numbers_have_the_mean_of_their_figures() -> None:
+    found = _values(regression([[1, 5], [2, 3], [3, 4]], [[1, 1], [2, 2], [3, 3]]), 3)
+    assert found["pearson"] == pytest.approx((1 - 0.5) / 2)
+    assert found["mean_squared_error"] == pytest.approx((16 + 1 + 1) / 6)
+
+
+@pytest.mark.parametrize("golden", GOLDEN["tags"])
+def test_tags(golden: dict[str, Any]) -> None:
+    _check(tagging(golden["predictions"], golden["targets"]), golden)
+
+
+@pytest.mark.parametrize(("summary", "references", "plain", "stemmed"), GOLDEN["rouge"])
+def test_rouge(
+    summary: str, references: list[str], plain: list[float], stemmed: list[float]
+) -> None:
+    assert rouge(summary, references) == pytest.approx(Rouge(*plain), rel=1e-12)
+    with_stems = rouge(summary, references, stemmer=porter_stemmer())
+    assert with_stems == pytest.approx(Rouge(*stemmed), rel=1e-12)
+
+
+@pytest.mark.parametrize(("answer", "truth", "exact", "first", "second"), GOLDEN["squad"])
+def test_squad(answer: str, truth: str, exact: bool, first: float, second: float) -> None:
+    assert exact_score(answer, [truth]) == exact
+    assert f1_score(answer, [truth], second=False) == pytest.approx(first, rel=1e-12)
+    assert f1_score(answer, [truth], second=True) == pytest.approx(second, rel=1e-12)
+
+
+def test_the_best_of_several_truths_counts() -> None:
+    assert exact_score("the mill", ["a river", "Mill!"])
+    assert f1_score("old mill", ["river", "an old mill wheel"], second=False) == 0.8
+
+
+def test_answers_of_which_nothing_is_left_are_none_in_squad_2() -> None:
+    assert normalize_answer("The!") == ""
+    assert true_answers(("The!", "mill"), second=True) == ["mill"]
+    assert true_answers(("The!",), second=True) == [""]
+    assert true_answers(("The!",), second=False) == ("The!",)
+
+
+@pytest.mark.parametrize(
+    ("scores", "answers", "known", "odds", "best", "threshold"), GOLDEN["thresholds"]
+)
+def test_best_threshold(
+    scores: list[float],
+    answers: list[str],
+    known: list[bool],
+    odds: list[float],
+    best: float,
+    threshold: float,
+) -> None:
+    found = best_threshold(scores, [bool(answer) for answer in answers], known, odds)
+    assert found == (pytest.approx(best / 100, rel=1e-12), threshold)
+
+
+def test_correlations_of_equal_numbers_are_undefined() -> None:
+    ones, numbers = np.full(3, 0.1), np.arange(3.0)
+    assert math.isnan(pearson(ones, numbers, np.ones(3)))
+    assert math.isnan(spearman(numbers, ones, np.ones(3)))
+
+
+@given(st.data())
+def test_an_example_that_counts_twice_is_as_good_as_two(data: st.DataObject) -> None:
+    """What the bootstrap draws on: weights stand for repeated examples, in every metric."""
+    count = data.draw(st.integers(2, 8))
+
+    def draw(values: Any) -> list[Any]:
+        return data.draw(st.lists(values, min_size=count, max_size=count))
+
+    weights = draw(st.integers(0, 3))
+    if not sum(weights):
+        return
+    labels = ("a", "b", "c")
+    names, numbers = st.sampled_from(labels), st.tuples(st.integers(-3, 3))
+    tags = st.tuples(st.sampled_from(["O", "B-X", "I-X"]))
+    for make, values in (
+        (lambda *sides: classification(*sides, labels), names),
+        (lambda *sides: multi_label(*sides, labels), st.lists(names)),
+        (regression, numbers),
+        (tagging, tags),
+    ):
+        sides = draw(values), draw(values)
+        twice = [
+            [one for one, times in zip(side, weights, strict=True) for _ in range(times)]
+            for side in sides
+        ]
+        once = [metric.statistic(np.array(weights, float)) for metric in make(*sides)]
+        assert once == pytest.approx(
+            list(_values(make(*twice), len(twice[0])).values()), nan_ok=True
+        )
