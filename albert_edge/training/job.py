@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoin
 from albert_edge.checkpoints.counts import count_parameters
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import OutputError, TrainingError
+from albert_edge.evaluation.statistics import wilson
 from albert_edge.files import check_writable
 from albert_edge.training.data import LabelledTexts, read_labelled
 from albert_edge.training.finetune import EpochResult, finetune
@@ -153,10 +153,8 @@ def wilson_interval(accuracy: float | None, dev: LabelledTexts | None) -> list[f
     """Return the 95% interval of an accuracy, by Wilson 1927: it never leaves [0, 1]."""
     if accuracy is None or dev is None:
         return None
-    n, z = len(dev), 1.96
-    middle = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(accuracy * (1 - accuracy) / n + (z / (2 * n)) ** 2)
-    return [round(max(middle - half, 0.0), 4), round(min(middle + half, 1.0), 4)]
+    bounds = wilson(round(accuracy * len(dev)), len(dev))
+    return [round(bound, 4) for bound in bounds]
 
 
 def training_bars(console: Console | None) -> Progress:
