@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,26 @@ TINY = {
     "max_position_embeddings": 40,
     "initializer_range": 0.3,  # so that outputs depend on their inputs
     "labels": ("negative", "neutral", "positive"),
+}
+
+
+# A task that a tiny ALBERT learns in seconds.
+_GOOD = ("good", "great", "fine", "lovely")
+_BAD = ("bad", "dull", "weak", "poor")
+_OTHER = ("film", "plot", "cast", "story", "the", "a", "of", "is")
+
+_TOY_SHAPE = {
+    "model_type": "albert",
+    "vocab_size": 80,
+    "embedding_size": 16,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 32,
+    "initializer_range": 0.1,
+    "hidden_dropout_prob": 0.0,
+    "classifier_dropout_prob": 0.0,
 }
 
 
@@ -113,3 +135,51 @@ def tiny_tflite(
         return pack(link(pieces, shape, layout=layout), bundle)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def toy_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 texts with one word that tells their class, 0 or 1."""
+    drawn = random.Random(3)
+    rows = ["text\tlabel"]
+    for index in range(120):
+        words = [drawn.choice(_OTHER) for _ in range(drawn.randint(1, 9))]
+        telling = drawn.choice(_GOOD if index % 2 else _BAD)
+        words.insert(drawn.randint(0, len(words)), telling)
+        rows.append(f"{' '.join(words)}\t{index % 2}")
+    path = tmp_path_factory.mktemp("toy") / "toy.tsv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def toy_shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `config.json` of a model that is large enough for `toy_table`."""
+    path = tmp_path_factory.mktemp("shape") / "config.json"
+    path.write_text(json.dumps(_TOY_SHAPE))
+    return path
+
+
+@pytest.fixture(scope="session")
+def toy_model(toy_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that knows `toy_table`, as large as it takes for the converter to quantize."""
+    from albert_edge.training import FinetuneOptions, finetune_files
+
+    folder = tmp_path_factory.mktemp("toy_model")
+    wide = {"embedding_size": 32, "hidden_size": 32, "intermediate_size": 64}
+    (folder / "config.json").write_text(json.dumps({**_TOY_SHAPE, **wide}))
+    finetune_files(
+        toy_table,
+        folder / "toy",
+        config=folder / "config.json",
+        labels=("negative", "positive"),
+        options=FinetuneOptions(
+            epochs=20,
+            batch_tokens=256,
+            learning_rate=0.01,
+            max_length=32,
+            averaging=0.9,
+            sampling=1,
+        ),
+    )
+    return folder / "toy"

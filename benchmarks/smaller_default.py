@@ -1,0 +1,88 @@
+"""The embedded model, pruned and clustered: what its int8 file zips to, and what that costs.
+
+\b
+python -m benchmarks.smaller_default TRAIN.tsv DEV.tsv --work FOLDER    some minutes a method
+python -m benchmarks.smaller_default TRAIN.tsv DEV.tsv --work FOLDER --only cluster -o /tmp
+
+The tables are such as the model card names.  Checkpoints and interrupted trainings stay in FOLDER,
+and what is done there already is not done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from albert_edge.benchmark.report import document, write_document
+from albert_edge.compress import OPTIONS, compress_files
+from albert_edge.compression.methods import Cluster, Method, Prune
+from albert_edge.files import write_file
+
+REFERENCE = Path(__file__).parent / "reference"
+METHODS: dict[str, Method] = {
+    "prune": Prune(sparsity=0.5),
+    "prune-2-4": Prune(pattern="2:4"),
+    "prune-block": Prune(pattern="block"),
+    "cluster": Cluster(clusters=32),
+}
+PROMISED = ("prune", "cluster")  # the others are there to compare
+LOSS_LIMIT, ZIP_LIMIT = 0.01, 0.6  # of the int8 file's accuracy, and of the dense file's size
+
+
+def measure(name: str, train: Path, dev: Path, work: Path, epochs: int) -> dict[str, Any]:
+    """Compress the embedded model, or go on with it, or read what came of it."""
+    output, figures = work / name, work / f"{name}.json"
+    if not figures.exists():
+        report = compress_files(
+            "default",
+            train,
+            output,
+            method=METHODS[name],
+            dev=dev,
+            options=dataclasses.replace(OPTIONS, epochs=epochs, learning_rate=1e-3),
+            resume=output.with_name(f"{name}.training").exists(),
+        )
+        write_file(figures, json.dumps({**report, "output": name}, indent=2).encode())
+    result: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
+    return result
+
+
+def check(name: str, result: dict[str, Any]) -> bool:
+    """Print a line; tell whether what was promised is kept."""
+    old, new = result["int8"]["before"], result["int8"]["after"]
+    loss = old["accuracy"] - new["accuracy"]
+    passed = loss <= LOSS_LIMIT and result["zip_share"] <= ZIP_LIMIT
+    low, high = new["interval"]
+    click.echo(
+        f"{name:12} zips to {result['zip_share']:.4f} of the dense file, "
+        f"{result['zip_share_of_zip']:.4f} of its zip; accuracy {old['accuracy']:.4f} -> "
+        f"{new['accuracy']:.4f} ({low:.3f} to {high:.3f}), agreement {result['agreement']:.4f}  "
+        f"{'PASS' if passed else 'FAIL' if name in PROMISED else 'not promised'}"
+    )
+    return passed or name not in PROMISED
+
+
+@click.command(help=__doc__)
+@click.argument("train", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("dev", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--work", required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--only", multiple=True, type=click.Choice(list(METHODS)))
+@click.option("--epochs", default=2, show_default=True)
+@click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
+def main(
+    train: Path, dev: Path, work: Path, only: tuple[str, ...], epochs: int, output: Path
+) -> None:
+    """Exit with 1 if a promised figure is not reached."""
+    results = {name: measure(name, train, dev, work, epochs) for name in only or METHODS}
+    report = document("smaller_default", [], train=train.name, dev=dev.name, results=results)
+    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    sys.exit(not all([check(name, result) for name, result in results.items()]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The int8 matrices that a checkpoint's file stores, beside the ones that it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from albert_edge.bundle import model_bytes
+from albert_edge.checkpoints import Checkpoint
+from albert_edge.compression.matrices import int8_codes, is_compressible
+from albert_edge.lite.convert import convert
+from albert_edge.lite.flatbuffer import parse, schema, tensor_bytes
+from albert_edge.modeling.load import from_checkpoint
+
+_LAYER = "encoder/group_0/layer_0"
+
+
+def stored_matrices(checkpoint: Checkpoint) -> list[np.ndarray]:
+    """Return the large int8 constants of the checkpoint's `int8` file, as stored."""
+    model = parse(model_bytes(convert(from_checkpoint(checkpoint), quantize="int8").blob))
+    return [
+        np.frombuffer(tensor_bytes(model, tensor), np.int8).reshape(tensor.shape.tolist())
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if tensor.type == schema.TensorType.INT8 and np.prod(tensor.shape) >= 1024
+    ]
+
+
+def expected_matrices(checkpoint: Checkpoint) -> Iterator[np.ndarray]:
+    """Yield the codes of the matrices of a model with one layer, as a `.tflite` lays them out."""
+    codes = {
+        name: int8_codes(checkpoint.tensors, name)
+        for name in checkpoint.tensors
+        if is_compressible(name)
+    }
+    for name in ("word_embeddings", "position_embeddings"):
+        yield codes[f"embeddings/{name}"]
+    attention = [codes[f"{_LAYER}/attention/{part}/kernel"] for part in ("query", "key", "value")]
+    yield np.concatenate(attention, axis=1).T
+    for part in ("attention/output", "ffn/intermediate", "ffn/output"):
+        yield codes[f"{_LAYER}/{part}/kernel"].T
+    yield codes["embeddings/projection/kernel"].T
+    yield codes["pooler/kernel"].T
+
+
+def assert_stored(checkpoint: Checkpoint) -> None:
+    """Check that the file stores the very codes that follow from the checkpoint."""
+    stored, expected = stored_matrices(checkpoint), list(expected_matrices(checkpoint))
+    assert len(stored) == len(expected)
+    for matrix in expected:
+        assert any(np.array_equal(matrix, other) for other in stored)
