@@ -121,6 +121,33 @@ def test_any_unigram_model(pieces: Mapping[str, tuple[float, int]], texts: Seque
     assert trim_vocabulary(after, texts).config.vocab_size <= after.config.vocab_size
 
 
+@settings(max_examples=60)
+@given(pieces=_PIECES, texts=_TEXTS)
+def test_any_size_of_a_unigram_model(
+    pieces: Mapping[str, tuple[float, int]], texts: Sequence[str]
+) -> None:
+    known = [("zz", -9.0, NORMAL), *((text, *rest) for text, rest in pieces.items())]
+    before = checkpoint(unigram(known))
+    tokenizer = tokenizer_from_files(before.tokenizer_files)
+    refused = False
+    for size in range(tokenizer.vocab_size, 0, -1):
+        try:
+            after = trim_vocabulary(before, texts, size=size)
+        except ConfigError:
+            refused = True
+            continue
+        except TokenizerError as error:
+            assert "would become unknown" in str(error)  # noqa: PT017 - it need not come
+            continue
+        assert not refused  # every size above the least is possible
+        assert len(rows_of(after)) == size
+        small = tokenizer_from_files(after.tokenizer_files)
+        for text in texts:
+            known = small.unk_id not in small.tokenize(text).ids
+            assert known or tokenizer.unk_id in tokenizer.tokenize(text).ids
+    assert refused
+
+
 _VOCAB = st.lists(
     st.text("abc", min_size=1, max_size=3).flatmap(
         lambda text: st.sampled_from([text, "##" + text])
