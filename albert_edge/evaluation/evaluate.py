@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from albert_edge import bundle
 from albert_edge.errors import InputError
-from albert_edge.evaluation.answers import Answers, Tell, answer_all
+from albert_edge.evaluation.answers import Tell, answer_all
 from albert_edge.evaluation.examples import Examples, read_examples
 from albert_edge.evaluation.measures import agreement, measure, thresholds
 from albert_edge.evaluation.options import EvaluateOptions
@@ -76,22 +76,10 @@ def evaluate(
     _check_comparable(subjects, examples)
     if save is not None:
         check_savable(save, examples, force=force)
-    answers, models = [], []
-    for subject in subjects:
-        began = time.monotonic()
-        found = _answers(subject, examples, options, tell)
-        answers.append(found.predictions)
-        asked = subject.saved is None
-        models.append(
-            {
-                "model": subject.name,
-                "truncated": found.truncated,
-                "unanswered": found.unanswered,
-                "duration_s": round(time.monotonic() - began, 3) if asked else None,
-                "workers": options.cores if asked else None,
-                "thresholds": thresholds(examples, found.predictions),
-            }
-        )
+    asked = [_asked(subject, examples, options, tell) for subject in subjects]
+    answers, models = [predictions for predictions, _ in asked], [model for _, model in asked]
+    if examples.kind == "fill-mask":
+        _check_same_tokens(answers)
     if save is not None:
         write_predictions(save, examples, answers[0], force=force)
     report = {"data": str(data), "kind": examples.kind, "examples": len(examples)}
@@ -120,19 +108,41 @@ def _check_comparable(subjects: Sequence[_Subject], examples: Examples) -> None:
                 f"{examples.kind}."
             )
     first, last = subjects[0], subjects[-1]
-    if set(first.labels) != set(last.labels):
+    # Numbers have their labels by the order; labels that are said may be in any.
+    ordered = examples.kind == "regression"
+    if (set(first.labels), ordered and first.labels) != (set(last.labels), ordered and last.labels):
         raise InputError(
             f"{first.name} and {last.name} cannot be compared: one knows the labels "
             f"{', '.join(first.labels)}, the other {', '.join(last.labels)}."
         )
 
 
-def _answers(
+def _check_same_tokens(answers: Sequence[Sequence[Any]]) -> None:
+    counts = [[len(one["log_probabilities"]) for one in each] for each in answers]
+    if counts[0] != counts[-1]:
+        raise InputError(
+            "the two models cut the texts into different tokens: perplexities can only be compared "
+            "of models with the same tokenizer."
+        )
+
+
+def _asked(
     subject: _Subject, examples: Examples, options: EvaluateOptions, tell: Tell | None
-) -> Answers:
-    if subject.saved is not None:
-        return pick(subject.saved, examples)
-    return answer_all(subject.name, examples, workers=options.cores, tell=tell)
+) -> tuple[list[Any], dict[str, Any]]:
+    began = time.monotonic()
+    if subject.saved is None:
+        found = answer_all(subject.name, examples, workers=options.cores, tell=tell)
+    else:
+        found = pick(subject.saved, examples)
+    asked = subject.saved is None
+    return found.predictions, {
+        "model": subject.name,
+        "truncated": found.truncated,
+        "unanswered": found.unanswered,
+        "duration_s": round(time.monotonic() - began, 3) if asked else None,
+        "workers": options.cores if asked else None,
+        "thresholds": thresholds(examples, found.predictions),
+    }
 
 
 def _scored(

@@ -187,11 +187,11 @@ def _texts(row: Row, kind: str, place: str) -> dict[str, Any]:
 def _label(value: Any, labels: tuple[str, ...], place: str) -> str:
     # A name or its number; a name that is a number is a name.
     text = str(value).strip()
-    if text in labels:
-        return text
-    if text.isascii() and text.isdecimal() and int(text) < len(labels):
-        return labels[int(text)]
-    raise _unknown(text, labels, place)
+    names = {str(number): label for number, label in enumerate(labels)}
+    names |= {label: label for label in labels}
+    if text not in names:
+        raise _unknown(text, labels, place)
+    return names[text]
 
 
 def _labels(value: Any, labels: tuple[str, ...], place: str) -> list[str]:
@@ -203,7 +203,7 @@ def _numbers(value: Any, labels: tuple[str, ...], place: str) -> list[float]:
     given = value if isinstance(value, list) else str(value).split(",")
     try:
         numbers = [float(each) for each in given]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != max(len(labels), 1) or not all(map(math.isfinite, numbers)):
         what = f"{len(labels)} numbers with commas between" if len(labels) > 1 else "a number"

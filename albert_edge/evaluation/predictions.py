@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +146,7 @@ def _write(path: Path, values: Mapping[str, Any], force: bool) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _is_list(value: Any, holds: Callable[[Any], bool]) -> bool:
@@ -156,7 +156,8 @@ def _is_list(value: Any, holds: Callable[[Any], bool]) -> bool:
 def _is_filled(value: Any, _: Sequence[str]) -> bool:
     if not isinstance(value, dict) or set(value) != {"log_probabilities", "hits"}:
         return False
-    return _is_number(value["hits"]) and _is_list(value["log_probabilities"], _is_number)
+    logs, hits = value["log_probabilities"], value["hits"]
+    return _is_list(logs, _is_number) and len(logs) > 0 and _is_number(hits)
 
 
 _FORMS: dict[str, Callable[[Any, Sequence[str]], bool]] = {
@@ -167,6 +168,6 @@ _FORMS: dict[str, Callable[[Any, Sequence[str]], bool]] = {
     "similarity": lambda value, _: _is_number(value),
     "summarization": lambda value, _: isinstance(value, str),
     "fill-mask": _is_filled,
-    "token-classification": lambda value, labels: _is_list(value, {*labels, "O"}.__contains__),
+    "token-classification": lambda value, labels: _is_list(value, [*labels, "O"].__contains__),
     "question-answering": lambda *_: False,  # has a form of its own
 }

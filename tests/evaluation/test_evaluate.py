@@ -266,6 +266,22 @@ def test_unanswered_questions_are_wrong(data: Data) -> None:
             '{"kind": "regression", "labels": ["x"], "predictions": {"1": ["a"]}}',
             "holds no answer of regression",
         ),
+        (
+            '{"kind": "regression", "labels": ["x"], "predictions": {"1": [1' + "0" * 400 + "]}}",
+            "holds no answer of regression",
+        ),
+        (
+            '{"kind": "regression", "labels": ["x"], "predictions": {"1": [1, 2]}}',
+            "no prediction for 5 of 6",
+        ),
+        (
+            '{"kind": "token-classification", "labels": ["x"], "predictions": {"1": [["x"]]}}',
+            "holds no answer of token-classification",
+        ),
+        (
+            '{"kind": "fill-mask", "labels": [], "predictions": {"1": {"hits": 0}}}',
+            "holds no answer of fill-mask",
+        ),
     ],
 )
 def test_bad_predictions(data: Data, content: str, message: str) -> None:
@@ -273,6 +289,16 @@ def test_bad_predictions(data: Data, content: str, message: str) -> None:
     source = table if "kind" in content else data("d.json", json.dumps(SQUAD_2))
     with pytest.raises(InputError, match=message):
         evaluate(data("p.json", content), source)
+
+
+def test_predictions_of_other_lengths(data: Data) -> None:
+    for kind, answer, name, content in (
+        ("regression", [1, 2], "d.tsv", "text\tlabel\na\t1\n"),
+        ("token-classification", ["x"], "d.conll", "the x\nmill x\n"),
+    ):
+        saved = {"kind": kind, "labels": ["x"], "predictions": {"1": answer}}
+        with pytest.raises(InputError, match=r"p\.json has \d answers for .*, which needs \d"):
+            evaluate(data("p.json", json.dumps(saved)), data(name, content))
 
 
 def test_files_that_cannot_be_compared(model: Model, data: Data) -> None:
@@ -283,6 +309,24 @@ def test_files_that_cannot_be_compared(model: Model, data: Data) -> None:
     other = model("classification", "o.tflite", labels=("negative", "neutral", "sad"))
     with pytest.raises(InputError, match="cannot be compared: one knows the labels negative, "):
         evaluate(first, table, against=other)
+
+
+def test_perplexities_of_different_tokens_are_not_compared(model: Model, data: Data) -> None:
+    answer = {"log_probabilities": [-1.0], "hits": 0}
+    saved = {"kind": "fill-mask", "labels": [], "predictions": {"1": answer}}
+    with pytest.raises(InputError, match="cut the texts into different tokens"):
+        evaluate(
+            model("fill-mask"), data("d.txt", "the mill"), against=data("p.json", json.dumps(saved))
+        )
+
+
+def test_numbers_are_compared_by_the_order_of_their_labels(data: Data) -> None:
+    saved = {"kind": "regression", "predictions": {"1": [1, 2], "2": [2, 1]}}
+    table = data("d.tsv", "text\tlabel\na\t1,2\nb\t2,1\n")
+    first = data("a.json", json.dumps(saved | {"labels": ["x", "y"]}))
+    second = data("b.json", json.dumps(saved | {"labels": ["y", "x"]}))
+    with pytest.raises(InputError, match="one knows the labels x, y, the other y, x"):
+        evaluate(first, table, against=second)
 
 
 def test_an_example_that_the_model_cannot_take_is_named(model: Model, data: Data) -> None:

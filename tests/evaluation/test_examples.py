@@ -105,6 +105,8 @@ def test_conll(data: Data) -> None:
         ("d.tsv", "text\tstars\na\t1\n", "classification", "column label; it has: text, stars"),
         ("d.tsv", "text\tlabel\na\tso-so\n", "classification", "line 2: label 'so-so' is none of"),
         ("d.tsv", "text\tlabel\na\t2\n", "classification", "label '2' is none of bad, good"),
+        ("d.tsv", f"text\tlabel\na\t{'9' * 5000}\n", "classification", "label '9999"),
+        ("d.jsonl", f'{{"text": "a", "label": [0, 1{"0" * 400}]}}', "regression", "expected 2"),
         ("d.tsv", "text\tlabel\n \tbad\n", "classification", "line 2: the text is blank"),
         ("d.tsv", "id\ttext\tlabel\nx\ta\t0\nx\tb\t0\n", "classification", "rows have the id 'x'"),
         ("d.csv", b"text,label\n\xff,0\n", "classification", "line 2: not UTF-8"),
