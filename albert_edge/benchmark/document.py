@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,22 @@ def begin_document(kind: str, machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_text(document: Mapping[str, Any]) -> str:
-    """Write a document as JSON, indented, but for lists of numbers: those take one line each.
+    """Write a document as JSON, indented, but a list of numbers on one line: it may be long.
 
     Raises:
         ValueError: There is a number in it that JSON does not know.
     """
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    return re.sub(r"\[[-\d.,e\s]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)
+    return _indented(document, "\n") + "\n"
+
+
+def _indented(value: Any, line_end: str) -> str:
+    inner = line_end + " "
+    if value and isinstance(value, Mapping):
+        pairs = (f"{json.dumps(key)}: {_indented(one, inner)}" for key, one in value.items())
+        return f"{{{inner}{f',{inner}'.join(pairs)}{line_end}}}"
+    if isinstance(value, (list, tuple)) and not all(isinstance(one, (int, float)) for one in value):
+        return f"[{inner}{f',{inner}'.join(_indented(one, inner) for one in value)}{line_end}]"
+    return json.dumps(value, allow_nan=False)
 
 
 def read_document(path: Path) -> dict[str, Any]:

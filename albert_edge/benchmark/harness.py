@@ -71,9 +71,15 @@ def benchmark(
         run = _Run(subjects, settings, place, progress)
         if kept is not None:
             check_same_run(document, kept, where=str(json_path))
-            document["date"] = kept["date"]
+            document |= {"date": kept["date"], "machine": kept["machine"]}
             run.restore(kept, where=str(json_path))
-        run.measure_all(lambda: save_report(json_path, _finish(document, run, complete=False)))
+        try:
+            run.measure_all(lambda: save_report(json_path, _finish(document, run, complete=False)))
+        except KeyboardInterrupt:
+            raise DeviceError(
+                "interrupted. What was measured is kept in the file of --json, if one was given, "
+                "and --resume goes on."
+            ) from None
     document = _finish(document, run, complete=True)
     save_report(json_path, document)
     return document
@@ -106,21 +112,16 @@ class _Run:
         order = turns(self._planned, self._settings)
         todo = [(n, one) for n, one in order if len(self.results[one.key].rounds) <= n]
         task = self._progress.add_task("Measuring", total=len(todo))
-        for done, (_, one) in enumerate(todo):
-            self._progress.update(task, description=f"Measuring {_label(one)}", completed=done)
+        for _, one in todo:
+            self._progress.update(task, description=f"Measuring {_label(one)}")
             result = self.results[one.key]
             if result.error is None:
                 try:
                     self._take(result, *prepared[one.key])
                 except AlbertEdgeError as error:
                     result.fail(error)
-                except KeyboardInterrupt:
-                    raise DeviceError(
-                        f"interrupted; {done} of {len(todo)} measurements were taken. "
-                        "With --json F they are kept in F, and --resume goes on."
-                    ) from None
                 on_done()
-        self._progress.update(task, completed=len(todo))
+            self._progress.advance(task)
 
     def _prepare(self) -> dict[Any, tuple[Inputs, Reference]]:
         # Before the first measurement, so that no reference warms the machine between two.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import math
 import os
 import random
 from collections.abc import Sequence
@@ -57,7 +58,9 @@ class Settings:
             if values is not None and (not values or len(set(values)) != len(values)):
                 raise ConfigError(f"{name} must be distinct and at least one: {list(values)}.")
         counts = [*self.threads, *(self.seq_lens or ()), self.rounds, self.runs]
-        if min(counts) < 1 or min(self.warmup, self.min_time_s) < 0 or self.timeout_s <= 0:
+        # Comparisons with NaN are false, and an infinite time would never be over.
+        timed = 0 <= self.min_time_s < math.inf and 0 < self.timeout_s < math.inf
+        if min(counts) < 1 or self.warmup < 0 or not timed:
             raise ConfigError(
                 "threads, seq_lens, rounds and runs must be at least 1, warmup and min_time_s "
                 f"at least 0, and timeout_s above 0, not {self.to_dict()}."

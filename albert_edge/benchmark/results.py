@@ -33,14 +33,17 @@ class Result:
     fidelity: dict[str, Any] | None = None
     error: dict[str, str] | None = None
     text_tokens: int | None = None
+    _row: dict[str, Any] | None = None  # what `to_row` returned, until something changes
 
     def add(self, measured: Measurement, fidelity: dict[str, Any]) -> None:
         """Add a round and how its outputs compare."""
+        self._row = None
         self.rounds.append(measured)
         self.fidelity = fidelity if self.fidelity is None else worse(self.fidelity, fidelity)
 
     def fail(self, error: AlbertEdgeError) -> None:
         """Note why it cannot be measured; what was measured before is kept."""
+        self._row = None
         self.error = {"type": type(error).__name__, "message": str(error)}
 
     def restore(self, row: Mapping[str, Any]) -> None:
@@ -49,6 +52,7 @@ class Result:
         Raises:
             KeyError: A field is missing.
         """
+        self._row = None
         if row.get("rounds"):
             self.rounds = restore_rounds(row)
             self.fidelity = row["fidelity"]
@@ -64,9 +68,14 @@ class Result:
 
     def to_row(self) -> dict[str, Any]:
         """Describe it, ready for JSON; the figures are left out before the first round."""
-        one, subject = self.configuration, self.configuration.subject
-        row = {
-            **subject.to_dict(),
+        if self._row is None:
+            self._row = {**self._identity(), **(self._measured() if self.rounds else {})}
+        return self._row
+
+    def _identity(self) -> dict[str, Any]:
+        one = self.configuration
+        return {
+            **one.subject.to_dict(),
             "accelerator": one.accelerator,
             "threads": one.threads,
             "seq_len": one.seq_len,
@@ -76,10 +85,10 @@ class Result:
             "error": self.error,
             "fidelity": self.fidelity,
         }
-        if not self.rounds:
-            return row
+
+    def _measured(self) -> dict[str, Any]:
         summed = figures(self.rounds)
         if summed["end_to_end"]:
             summed["end_to_end"]["tokens"] = self.text_tokens
         rounds = [round_figures(each) for each in self.rounds]
-        return {**row, **summed, "spread": spread(self.rounds), "rounds": rounds}
+        return {**summed, "spread": spread(self.rounds), "rounds": rounds}

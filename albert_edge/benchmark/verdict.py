@@ -12,6 +12,8 @@ __all__ = ["check_all_right", "rank"]
 
 def rank(rows: Sequence[dict[str, Any]]) -> None:
     """Give every `ok` row its `rank` by median among the rows of its length, from 1."""
+    for row in rows:
+        row["rank"] = None
     for seq_len in {row["seq_len"] for row in rows}:
         right = [row for row in rows if row["seq_len"] == seq_len and row["status"] == "ok"]
         for place, row in enumerate(sorted(right, key=lambda row: row["latency_ms"]), 1):

@@ -1,13 +1,16 @@
-"""One small model file, measured once."""
+"""Small model files, one of them measured once, and machines made of files."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from albert_edge.benchmark.measure import Measurement, measure
+from albert_edge.bundle import pack, read
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,53 @@ def tiny_file(tiny_tflite: Callable[..., bytes], tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def measurement(tiny_file: Path) -> Measurement:
     return measure(tiny_file, seq_len=16, runs=30, warmup=1, min_time_s=0)
+
+
+@pytest.fixture
+def make_file(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> Callable[..., Path]:
+    """A function `make_file(name, says={...}, **options)` that writes `tiny_tflite(**options)`.
+
+    `says` replaces what the file says of itself.
+    """
+
+    def make(name: str, *, says: dict[str, Any] | None = None, **options: Any) -> Path:
+        blob = tiny_tflite(**options)
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(pack(blob, dataclasses.replace(read(blob), **(says or {}))))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_root(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
+    """A function that writes files, by path, as a kernel would show them; returns their root."""
+
+    def make(files: dict[str, str]) -> Path:
+        root = tmp_path / "root"
+        root.mkdir()
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+    """A function that puts a `vcgencmd` first in PATH which gives these answers to commands."""
+
+    def make(answers: dict[str, str]) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        cases = "".join(
+            f"{name}) cat <<'END'\n{answer}\nEND\n;;\n" for name, answer in answers.items()
+        )
+        program = folder / "vcgencmd"
+        program.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}*) exit 1;;\nesac\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    return make

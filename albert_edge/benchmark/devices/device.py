@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from albert_edge import errors
-from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
+from albert_edge.errors import ConfigError, DeviceError
 
 __all__ = ["DEVICES", "Device", "open_device", "read_answer"]
 
@@ -82,12 +82,15 @@ def read_answer(stdout: str, *, stderr: str, ending: str, where: str) -> dict[st
         DeviceError: The worker gave no answer.
     """
     try:
-        answer: dict[str, Any] = json.loads(stdout)
+        answer = json.loads(stdout)
     except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
         last = "\n  ".join(stderr.strip().splitlines()[-_STDERR_LINES:])
         wrote = f"it wrote last:\n  {last}" if last else "it wrote nothing."
-        raise DeviceError(f"{where}: {ending}; {wrote}") from None
-    if "error" in answer:
-        kind: type[AlbertEdgeError] = getattr(errors, answer["error"], DeviceError)
+        raise DeviceError(f"{where}: {ending}; {wrote}")
+    if (name := answer.get("error")) is not None:
+        # A newer version may have errors that this one does not know.
+        kind = getattr(errors, name) if name in errors.__all__ else DeviceError
         raise kind.__new__(kind, answer["message"])  # not every error's __init__ takes its message
     return answer

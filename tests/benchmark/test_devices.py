@@ -1,0 +1,56 @@
+"""`albert_edge.benchmark.devices`: addresses, answers, and this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from albert_edge.benchmark.devices import Local, open_device, read_answer
+from albert_edge.benchmark.machine import describe_machine
+from albert_edge.errors import BundleError, ConfigError, DeviceError, MissingExtraError
+
+ENDED = {"stderr": "", "ending": "exit code 0", "where": "here"}
+
+
+def test_this_machine_describes_itself_in_another_process() -> None:
+    told = open_device("local").run({"do": "describe"}, timeout_s=60)
+    here = json.loads(json.dumps(describe_machine()))
+    del told["conditions"], here["conditions"]
+    assert told == here
+
+
+def test_a_file_is_where_it_is() -> None:
+    assert Local().send(Path("a/b.tflite")) == str(Path("a/b.tflite"))
+
+
+@pytest.mark.parametrize("address", ["", "moon", "moon://user@host"])
+def test_a_device_of_no_known_kind(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"unknown device .*choose from local"):
+        open_device(address)
+
+
+def test_this_machine_has_no_address() -> None:
+    with pytest.raises(ConfigError, match="call it 'local'"):
+        open_device("local://here")
+
+
+def test_an_answer_is_read_and_an_error_is_raised_as_what_it_was() -> None:
+    assert read_answer('{"a": 1}', **ENDED) == {"a": 1}
+    with pytest.raises(BundleError, match="it is damaged"):
+        read_answer('{"error": "BundleError", "message": "it is damaged"}', **ENDED)
+    with pytest.raises(MissingExtraError, match="no such package"):
+        read_answer('{"error": "MissingExtraError", "message": "no such package"}', **ENDED)
+
+
+@pytest.mark.parametrize("kind", ["SystemExit", "annotations", "nothing"])
+def test_an_error_of_no_known_class_is_the_device_s(kind: str) -> None:
+    with pytest.raises(DeviceError, match="odd"):
+        read_answer(json.dumps({"error": kind, "message": "odd"}), **ENDED)
+
+
+@pytest.mark.parametrize("text", ["", "Segmentation fault", "[1]", "7", '{"a": '])
+def test_no_answer_says_how_the_process_ended(text: str) -> None:
+    with pytest.raises(DeviceError, match=r"here: exit code 9; it wrote last:\n  two\n  three"):
+        read_answer(text, stderr="two\nthree\n", ending="exit code 9", where="here")

@@ -1,0 +1,84 @@
+"""`albert_edge.benchmark.energy`: what counters say, in their own words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from albert_edge.benchmark.energy import measure_energy, parse_pmic_watts, rapl_joules, read_rapl
+
+POWERCAP = "sys/class/powercap"
+RAPL = {
+    f"{POWERCAP}/intel-rapl:0/name": "package-0\n",
+    f"{POWERCAP}/intel-rapl:0/energy_uj": "900000\n",
+    f"{POWERCAP}/intel-rapl:0/max_energy_range_uj": "1000000\n",
+    f"{POWERCAP}/intel-rapl:0:0/name": "core\n",
+    f"{POWERCAP}/intel-rapl:0:0/energy_uj": "800000\n",
+    f"{POWERCAP}/intel-rapl:0:0/max_energy_range_uj": "1000000\n",
+}
+# Lines of a Raspberry Pi 5: a rail's current, the same one's voltage, and a voltage alone.
+PMIC = """\
+ 3V7_WL_SW_A current(0)=0.10000000A
+   VDD_CORE_A current(7)=1.50000000A
+ 3V7_WL_SW_V volt(8)=3.70000000V
+   VDD_CORE_V volt(15)=0.80000000V
+      EXT5V_V volt(24)=5.14596000V
+"""
+
+
+def test_packages_are_read_and_their_parts_are_not_added(make_root: Callable[..., Path]) -> None:
+    assert read_rapl(make_root(RAPL)) == {"intel-rapl:0": (900_000, 1_000_000)}
+
+
+def test_a_counter_that_wrapped_goes_on() -> None:
+    before = {"a": (900_000, 1_000_000), "b": (5, 10)}
+    after = {"a": (100_000, 1_000_000), "b": (7, 10)}
+    assert rapl_joules(before, after) == pytest.approx(0.200002)
+
+
+def test_energy_of_an_inference_is_what_the_counter_rose_by(make_root: Callable[..., Path]) -> None:
+    zone = f"{POWERCAP}/intel-rapl:0"
+    root = make_root({**RAPL, f"{zone}/max_energy_range_uj": "262143328850\n"})
+    counter = root / zone / "energy_uj"
+    energy = measure_energy(
+        lambda: counter.write_text(f"{int(counter.read_text()) + 30_000}\n"),
+        least_s=0.01,
+        root=root,
+    )
+    assert energy.pop("n") >= 1
+    assert energy == {"joules": pytest.approx(0.03), "source": "rapl", "reason": None}
+
+
+def test_rails_are_summed_and_an_input_without_a_current_is_not_guessed() -> None:
+    assert parse_pmic_watts(PMIC) == pytest.approx(0.1 * 3.7 + 1.5 * 0.8)
+    assert parse_pmic_watts('error=1 error_msg="Command not registered"') == 0
+
+
+def test_a_power_chip_is_asked_meanwhile(
+    make_root: Callable[..., Path], firmware: Callable[[dict[str, str]], None]
+) -> None:
+    firmware({"pmic_read_adc": PMIC})
+    energy = measure_energy(lambda: time.sleep(0.05), least_s=0.1, root=make_root({}))
+    assert energy["source"] == "pmic"
+    # 1.57 W over at least 0.05 s each.
+    assert energy["joules"] >= 1.57 * 0.05
+
+
+def test_a_machine_without_counters_says_so(make_root: Callable[..., Path]) -> None:
+    energy = measure_energy(lambda: None, least_s=0, root=make_root({}))
+    assert energy == {
+        "joules": None,
+        "source": None,
+        "n": None,
+        "reason": "no RAPL counters and no vcgencmd pmic_read_adc",
+    }
+
+
+def test_counters_that_may_not_be_read_are_told(make_root: Callable[..., Path]) -> None:
+    files = {name: text for name, text in RAPL.items() if not name.endswith("energy_uj")}
+    energy = measure_energy(lambda: None, least_s=0, root=make_root(files))
+    assert energy["joules"] is None
+    assert "root only" in energy["reason"]
