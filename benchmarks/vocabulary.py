@@ -54,9 +54,12 @@ def trim(
         part["share_of_tokens"] = part["tokens_changed"] / part["tokens_before"]
         part["share_of_texts"] = part["texts_changed"] / part["texts"]
         part["growth"] = part["tokens_after"] / part["tokens_before"] - 1
+        tokens, texts, growth = (
+            f"{part[key]:.2%}" for key in ("share_of_tokens", "share_of_texts", "growth")
+        )
         click.echo(
-            f"{small.config.vocab_size:6,} pieces, {name:8}: {part['share_of_tokens']:.2%} of "
-            f"tokens and {part['share_of_texts']:.2%} of texts change; {part['growth']:.2%} more tokens"
+            f"{small.config.vocab_size:6,} pieces, {name:8}: {tokens} of tokens and {texts} of "
+            f"texts change; {growth} more tokens"
         )
     return small, figures
 
