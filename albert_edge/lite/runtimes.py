@@ -19,11 +19,14 @@ class Runtime:
         recipes: The recipes whose files it runs, in every layout.
         versions: The newest version that it knows of every operator, by the operator's name; one
             that is not listed is one that no file of ours needs.
+        lacks: For a type of tensors, the operators that it does not compute in it, though the
+            version that it knows might.
     """
 
     name: str
     recipes: tuple[str, ...]
     versions: Mapping[str, int]
+    lacks: Mapping[str, frozenset[str]]
 
 
 # What the package tflite-runtime 2.14.0 says when it is given a model of one operator at each
@@ -39,6 +42,15 @@ _TFLITE_RUNTIME_2_14 = {
     2: "DIV EXP GELU RANGE RSQRT SELECT_V2 SPLIT_V SQUARED_DIFFERENCE SQUEEZE SUM",
     1: "EXPAND_DIMS LOG NEG POW RANK RESHAPE SHAPE SQRT SQUARE WHILE",
 }
+_KNOWN = {
+    name: version for version, names in _TFLITE_RUNTIME_2_14.items() for name in names.split()
+}
+# What it says when such an operator alone is run; the others gave what LiteRT 2.3 gives, to a step.
+_LACKS = {
+    "INT16": "DIV GELU LOG NEG POW RSQRT SQRT SQUARE SQUARED_DIFFERENCE SUM",
+    "INT8": "DIV LOG NEG POW SQRT SQUARE",
+    "INT4": " ".join(_KNOWN.keys() - {"FULLY_CONNECTED"}),
+}
 
 RUNTIMES: dict[str, Runtime] = {
     entry.name: entry
@@ -46,11 +58,8 @@ RUNTIMES: dict[str, Runtime] = {
         Runtime(
             name="tflite-runtime-2.14",
             recipes=("float32", "float16", "int8"),
-            versions={
-                name: version
-                for version, names in _TFLITE_RUNTIME_2_14.items()
-                for name in names.split()
-            },
+            versions=_KNOWN,
+            lacks={kind: frozenset(names.split()) for kind, names in _LACKS.items()},
         ),
     )
 }
