@@ -82,6 +82,8 @@ _VOCAB_SIZE, _TOKEN_IDS = 4, (40, 41, 42, 43)
 
 @final
 class _UnigramPieces(Pieces):
+    """The pieces of a `spiece.model`."""
+
     def __init__(self, tokenizer: Tokenizer, files: Mapping[str, bytes]) -> None:
         self.tokenizer = tokenizer
         self._files = files
@@ -93,17 +95,14 @@ class _UnigramPieces(Pieces):
             raise TokenizerError(f"{_SPIECE} is not a SentencePiece model: {error}.") from error
         self._texts, self.scores, kinds = zip(*pieces, strict=True)
         usable = (_NORMAL, _USER_DEFINED)
-        self._characters = {
-            text for text, kind in zip(self._texts, kinds, strict=True) if kind in usable
-        }
+        self._usable = {text for text, _, kind in pieces if kind in usable}
         self.always = self._special()
-        for token_id, (text, _, kind) in enumerate(pieces):
-            single = len(text) == 1 and kind == _NORMAL
-            if single or kind not in (_NORMAL, _UNUSED):
-                self.always.add(token_id)
-        if normal := [n for n, kind in enumerate(kinds) if kind == _NORMAL]:
-            self.always |= {min(normal, key=self.scores.__getitem__)}
-            self.always |= {max(normal, key=self.scores.__getitem__)}
+        normal = [n for n, kind in enumerate(kinds) if kind == _NORMAL]
+        self.always |= {n for n in normal if len(self._texts[n]) == 1}
+        self.always |= {n for n, kind in enumerate(kinds) if kind not in (_NORMAL, _UNUSED)}
+        if normal:
+            by_score = self.scores.__getitem__
+            self.always |= {min(normal, key=by_score), max(normal, key=by_score)}
         # `9,` is cut anew behind SentencePiece; see `SentencePieceTokenizer`.
         self._recut = {
             token_id: self._processor.encode(text[:-1].replace("\u2581", ""))
@@ -118,7 +117,7 @@ class _UnigramPieces(Pieces):
             yield from self._recut[token_id]
 
     def spelled(self, token_id: int) -> bool:
-        return self._characters.issuperset(self._texts[token_id])
+        return self._usable.issuperset(self._texts[token_id])
 
     def subset(self, ids: Sequence[int]) -> Tokenizer:
         place = {token_id: index for index, token_id in enumerate(ids)}
@@ -159,6 +158,8 @@ def _renumbered(trainer: bytes, place: Mapping[int, int]) -> bytes:
 
 @final
 class _WordPieces(Pieces):
+    """The pieces of a `vocab.txt`."""
+
     def __init__(self, tokenizer: Tokenizer, files: Mapping[str, bytes]) -> None:
         self.tokenizer = tokenizer
         self._files = files

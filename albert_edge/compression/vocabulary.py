@@ -77,6 +77,11 @@ def trim_vocabulary(
         InputError: There is no text, or it can be read only once.
         TokenizerError: The pieces that are left do not cut the corpus as before, or, with a `size`,
             make something of it unknown.
+
+    Example:
+        >>> from albert_edge.checkpoints import read_checkpoint
+        >>> trim_vocabulary(read_checkpoint("default"), ["A quiet film!"]).config.vocab_size
+        64
     """
     pieces = open_pieces(_tokenizer_of(checkpoint))
     kept = _choose(pieces, _Usage.of(pieces, texts), size, stay=_named(checkpoint, pieces))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.checkpoints import Checkpoint
+from albert_edge.compression import vocabulary
 from albert_edge.compression.corpus import Corpus
 from albert_edge.compression.pieces import open_pieces
 from albert_edge.compression.vocabulary import (
@@ -436,6 +438,10 @@ def test_another_kind_of_model_is_found_out() -> None:
     before = checkpoint({"spiece.model": out.getvalue()})
     with pytest.raises(TokenizerError, match=r"1 of its 1 texts.*no unigram model"):
         trim_vocabulary(before, ["the mill fell in the storm"])
+
+
+def test_the_example() -> None:
+    assert doctest.testmod(vocabulary) == (0, 2)
 
 
 def test_a_file_of_texts(tmp_path: Path) -> None:
