@@ -31,7 +31,7 @@ def lower(model: bytes, runtime: Runtime) -> bytes:
     parsed = parse(model)
     for graph in parsed.subgraphs:
         share_scales(parsed, graph)
-        compute_in_float(parsed, graph, runtime)
+        compute_in_float(parsed, graph, runtime=runtime)
     _renumber(parsed)
     if unknown := sorted({*_newer(parsed, runtime), *_missing(parsed, runtime)}):
         raise ConversionError(
@@ -64,7 +64,7 @@ def _newer(model: Any, runtime: Runtime) -> Iterator[str]:
 def _missing(model: Any, runtime: Runtime) -> Iterator[str]:
     for graph in model.subgraphs:
         for operator in graph.operators:
-            if what := lacks(runtime, model, graph, operator):
+            if what := lacks(model, operator, graph=graph, runtime=runtime):
                 yield what
 
 

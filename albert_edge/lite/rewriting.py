@@ -36,7 +36,7 @@ _KINDS = {value: name for name, value in vars(_Type).items() if name.isupper()}
 _WIDENED = (_Type.INT8, _Type.INT16)  # what QUANTIZE makes and DEQUANTIZE takes
 
 
-def lacks(runtime: Runtime, model: Any, graph: Any, operator: Any) -> str:
+def lacks(model: Any, operator: Any, *, graph: Any, runtime: Runtime) -> str:
     """Say what a runtime lacks of an operator, such as "GELU of int16"; nothing if it has it."""
     name = _NAMES.get(builtin_code(model, operator), "")
     places = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
@@ -132,14 +132,14 @@ def _multiply_in(model: Any, graph: Any, product: Any, ratios: int) -> Iterator[
         previous = following
 
 
-def compute_in_float(model: Any, graph: Any, runtime: Runtime) -> None:
+def compute_in_float(model: Any, graph: Any, *, runtime: Runtime) -> None:
     """Let operators that the runtime lacks in integers read and write float32."""
     graph.operators = [
         part
         for operator in graph.operators
         for part in (
             _in_float(model, graph, operator)
-            if lacks(runtime, model, graph, operator)
+            if lacks(model, operator, graph=graph, runtime=runtime)
             else [operator]
         )
     ]
