@@ -181,7 +181,7 @@ def _compensated(
     weight: Float32, scales: Float32, bits: int, hessian: Floats, damping: float
 ) -> Float32:
     order = np.argsort(-np.diag(hessian), kind="stable")
-    factor = _factor(hessian[np.ix_(order, order)], damping)
+    factor = _factor(hessian[order][:, order], damping)
     wanted, steps = weight.T[order], scales.T[order]  # [in, out]: a column's errors lie together
     codes, errors = np.empty_like(wanted), np.empty_like(wanted)
     for start in range(0, len(order), _PANEL):
