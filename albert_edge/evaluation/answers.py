@@ -136,8 +136,8 @@ def _tag(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
     ]
     labels, begin, at = [], 0, 0
     for word in inputs["words"]:
-        while at < len(tokens) and max(tokens[at][0] + 1, tokens[at][1]) <= begin:
-            at += 1  # it ends before the word; one that only marks the word's start does not
+        while at < len(tokens) and tokens[at][1] < begin:  # not one that marks the word's start
+            at += 1
         stop = begin + len(word)
         labels.append(tokens[at][2] if at < len(tokens) and tokens[at][0] < stop else "O")
         begin = stop + 1

@@ -107,13 +107,12 @@ def _check_comparable(subjects: Sequence[_Subject], examples: Examples) -> None:
                 f"{subject.name} is for {subject.task}; it cannot be compared on examples of "
                 f"{examples.kind}."
             )
-    first, last = subjects[0], subjects[-1]
+    first, last = (subject.labels or examples.labels for subject in (subjects[0], subjects[-1]))
     # Numbers have their labels by the order; labels that are said may be in any.
-    ordered = examples.kind == "regression"
-    if (set(first.labels), ordered and first.labels) != (set(last.labels), ordered and last.labels):
+    if first != last if examples.kind == "regression" else set(first) != set(last):
         raise InputError(
-            f"{first.name} and {last.name} cannot be compared: one knows the labels "
-            f"{', '.join(first.labels)}, the other {', '.join(last.labels)}."
+            f"{subjects[0].name} and {subjects[-1].name} cannot be compared: one knows the labels "
+            f"{', '.join(first)}, the other {', '.join(last)}."
         )
 
 
