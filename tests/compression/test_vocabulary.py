@@ -100,17 +100,20 @@ def assert_same(before: Checkpoint, after: Checkpoint, texts: Sequence[str], ids
 
 # Few letters, whole scores: ties, unknown characters, and pieces that single letters do not spell
 # are the rule.  Symbols that a user defined take what they match, and unused pieces nothing.
+_NUMBERS = st.sampled_from(["9,", "99,", "▁9,", "▁99,", "9", "99", "▁9", "▁99"])
 _PIECES = st.dictionaries(
-    st.text("ab▁9,", min_size=1, max_size=4),
+    st.text("ab▁9,", min_size=1, max_size=4) | _NUMBERS,
     st.tuples(
         st.integers(-30, 2).map(float), st.sampled_from([NORMAL] * 6 + [USER_DEFINED, UNUSED])
     ),
     min_size=1,
     max_size=25,
 )
-_TEXTS = st.lists(st.text("aabb9, x", max_size=12), min_size=1, max_size=4).filter(
-    lambda texts: any(map(str.strip, texts))
-)
+_TEXTS = st.lists(
+    st.text("aabb9, x", max_size=12) | st.lists(_NUMBERS, max_size=4).map("".join),
+    min_size=1,
+    max_size=4,
+).filter(lambda texts: any(map(str.strip, texts)))
 
 
 @settings(max_examples=300)
@@ -151,15 +154,15 @@ def test_any_size_of_a_unigram_model(
 
 
 _VOCAB = st.lists(
-    st.text("abc", min_size=1, max_size=3).flatmap(
+    st.text("ab", min_size=1, max_size=3).flatmap(
         lambda text: st.sampled_from([text, "##" + text])
     ),
-    max_size=20,
+    max_size=12,
 )
 
 
 @settings(max_examples=300)
-@given(pieces=_VOCAB, texts=st.lists(st.text("abc d!", max_size=15), min_size=1, max_size=4))
+@given(pieces=_VOCAB, texts=st.lists(st.text("aabb c!", max_size=12), min_size=1, max_size=3))
 def test_any_wordpiece_vocabulary(pieces: Sequence[str], texts: Sequence[str]) -> None:
     texts = [*texts, "a"]
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]
@@ -255,6 +258,27 @@ def test_unknown_characters_cost_the_same(real: Tokenizer) -> None:
     assert 9 in rows_of(trim_vocabulary(before, [text]))
 
 
+def test_numbers_are_cut_anew_as_before() -> None:
+    """`98,` is cut into what `▁98` becomes without its mark, which is unknown; not into 9 and 8."""
+    pieces = [(char, -9.0, NORMAL) for char in "▁a98,"]
+    pieces += [("98,", -1.0, NORMAL), ("▁98", -1.0, NORMAL), ("▁never", -1.0, NORMAL)]
+    before = checkpoint(unigram(pieces))
+    after = trim_vocabulary(before, ["a98,"])
+    assert_same(before, after, ["a98,"], unigram_ids)
+    assert rows_of(after) == list(range(12))
+
+
+def test_unknown_words_stay_unknown() -> None:
+    """`aaa` begins with `aa` and then finds nothing; without `aa` it would be `a` and `##aa`."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "aa", "##aa", "b", "never"]
+    before = checkpoint({"vocab.txt": "\n".join(names).encode()})
+    texts = ["aaa", "baa"]
+    assert wordpiece_ids({"vocab.txt": "\n".join([*names, ""]).encode()}, "aaa baa") == [1, 8, 7]
+    after = trim_vocabulary(before, texts)
+    assert wordpiece_ids(after.tokenizer_files, "aaa baa") == [1, 8, 7]
+    assert rows_of(after) == list(range(9))
+
+
 def test_ids_follow_their_pieces() -> None:
     """Special tokens in the middle: configuration, trainer's settings and rows all follow."""
     pieces = [("▁never", -3.0, NORMAL), ("▁mill", -1.0, NORMAL), ("▁", -4.0, NORMAL)]
@@ -285,12 +309,13 @@ def test_rows_without_a_piece_go() -> None:
 
 
 def test_a_models_own_test_goes() -> None:
-    """SentencePiece refuses a model that does not cut its test sentences as they say."""
+    """Its sentences say how the whole vocabulary cuts them."""
     files = unigram([("▁", -4.0, NORMAL), ("▁mill", -1.0, NORMAL), ("▁weir", -1.0, NORMAL)])
     sample = block(1, b"weir") + block(2, "▁weir".encode())
     files["spiece.model"] += block(4, block(1, sample))
-    after = trim_vocabulary(checkpoint(files), ["mill"], size=7)
-    assert rows_of(after) == [0, 1, 2, 3, 4, 5, 6]
+    after = trim_vocabulary(checkpoint(files), ["mill"])
+    numbers = {one.number for one in fields(after.tokenizer_files["spiece.model"])}
+    assert numbers == {1, 2, 3}
 
 
 @pytest.mark.parametrize("together", [False, True])
