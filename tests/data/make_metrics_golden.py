@@ -46,6 +46,8 @@ TEXTS = [
     "...",
     "dying skies and happily lying generously",
     "the the the the mill of the the mill",
+    "it has a gas and two buses",
+    "its gas was on the bus",
 ]
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "E-PER", "S-LOC", "E-LOC", "S-PER"]
 
