@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from albert_edge.benchmark.devices import Device, Local
 from albert_edge.benchmark.outputs import decode_outputs
-from albert_edge.errors import ConfigError
+from albert_edge.errors import ConfigError, DeviceError
 
 __all__ = ["ENGINE", "Measurement", "interleave", "measure", "pool"]
 
@@ -160,7 +160,7 @@ def measure(
 
     Raises:
         ConfigError: An option is out of its range.
-        DeviceError: The process died, or did not end in time.
+        DeviceError: The process died, did not end in time, or is of another version.
         AlbertEdgeError: What the engine raised, such as `BundleError` for a damaged file.
     """
     _check(threads=threads, seq_len=seq_len, runs=runs, warmup=warmup, min_time_s=min_time_s)
@@ -179,18 +179,22 @@ def measure(
         "min_time_s": min_time_s,
     }
     answer = device.run(job, timeout_s=timeout_s)
+    shared = {"path": str(path), "size_bytes": Path(path).stat().st_size}
+    try:
+        return _read(answer, engine=engine, threads=threads, **shared)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DeviceError(
+            f"{device.name} answered in another form than this version of albert_edge expects "
+            f"({error!r}); install the same version there."
+        ) from error
+
+
+def _read(answer: dict[str, Any], **shared: Any) -> Measurement:
     times = {f"{name}_ms": answer.pop(f"{name}_ns") / 1e6 for name in ("import", "load", "first")}
     for name in ("input_ids", "samples_ns", "cpu_samples_ns", "text_samples_ns"):
         answer[name] = tuple(answer[name])
     answer["outputs"] = tuple(decode_outputs(text) for text in answer["outputs"])
-    return Measurement(
-        path=str(path),
-        size_bytes=Path(path).stat().st_size,
-        engine=engine,
-        threads=threads,
-        **times,
-        **answer,
-    )
+    return Measurement(**shared, **times, **answer)
 
 
 def interleave(

@@ -101,7 +101,13 @@ def command(
         raise click.UsageError("--resume needs --json F, the report to go on with.")
     with (
         quiet() as terminal,
-        Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress,
+        # Drawing takes time from what is measured.
+        Progress(
+            console=terminal,
+            transient=True,
+            disable=not terminal.is_terminal,
+            refresh_per_second=1,
+        ) as progress,
     ):
         report = benchmark(
             models,

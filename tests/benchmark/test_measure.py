@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from albert_edge.benchmark.devices import Local
 from albert_edge.benchmark.measure import Measurement, interleave, measure, pool
 from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
 from albert_edge.runtime import open_model
@@ -241,3 +243,15 @@ def test_the_runtime_and_its_delegate_are_told(
     unrolled = measure(path, seq_len=8, **BRIEF)
     # Its GATHER of embeddings is not XNNPACK's; the products are.
     assert 3 * 6 < unrolled.operators_delegated < unrolled.operators
+
+
+@pytest.mark.parametrize("change", [{"samples_ns": None}, {"outputs": ["no base64!"]}, {"new": 1}])
+def test_a_device_of_another_version_is_told(change: dict[str, object], tiny_file: Path) -> None:
+    class Other(Local):
+        name = "other"
+
+        def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+            return super().run(job, timeout_s=timeout_s) | change
+
+    with pytest.raises(DeviceError, match="other answered in another form"):
+        measure(tiny_file, device=Other(), seq_len=4, **BRIEF)
