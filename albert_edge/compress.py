@@ -132,6 +132,7 @@ def compress_files(
     share: float = 1.0,
     dev: Path | None = None,
     options: FinetuneOptions = OPTIONS,
+    save_every_s: float = 60.0,
     resume: bool = False,
     force: bool = False,
     console: Console | None = None,
@@ -148,6 +149,7 @@ def compress_files(
         share: As in `compress`.
         dev: A table to measure the accuracy on, before and after.
         options: How to train.
+        save_every_s: The least time between two savings.
         resume: Whether to go on with a training that was interrupted.
         force: Whether to replace what is in `output`, and to forget an interrupted training.
         console: Where to show progress, if it is a terminal.
@@ -175,7 +177,8 @@ def compress_files(
     train = read_labelled(data, labels=labels)
     held_out = None if dev is None else read_labelled(dev, labels=labels)
     check_lesson(with_new_head(start, labels, seed=0), train, held_out, options)
-    saving = Saving(path=state, of=fingerprint(start, train, method, share, options))
+    of = fingerprint(start, train, method, share, options)
+    saving = Saving(path=state, of=of, every_s=save_every_s)
     saved = read_snapshot(state, of=saving.of) if resume else None
     epochs: list[dict[str, Any]] = []
     with training_bars(console) as bars:
@@ -229,12 +232,12 @@ def _state_file(output: Path, *, resume: bool, force: bool) -> Path:
 def _compare(before: Checkpoint, after: Checkpoint, dev: LabelledTexts | None) -> dict[str, Any]:
     accuracies = [Answering(one).accuracy(dev) if dev else None for one in (before, after)]
     files = [convert(from_checkpoint(one), quantize="int8").blob for one in (before, after)]
-    answers = [_answers(blob, dev) if dev else None for blob in files]
+    answers = [_answers(blob, dev) for blob in files]
     old, new = (_file_figures(blob, said, dev) for blob, said in zip(files, answers, strict=True))
     return {
         "accuracy": {"before": accuracies[0], "after": accuracies[1]},
         "int8": {"before": old, "after": new},
-        "agreement": None if dev is None else round(float((answers[0] == answers[1]).mean()), 4),
+        "agreement": round(float(np.mean(answers[0] == answers[1])), 4) if dev else None,
         "zip_share": round(new["zip_bytes"] / old["size_bytes"], 4),
         "zip_share_of_zip": round(new["zip_bytes"] / old["zip_bytes"], 4),
         "tensors": {
@@ -245,20 +248,19 @@ def _compare(before: Checkpoint, after: Checkpoint, dev: LabelledTexts | None) -
     }
 
 
-def _answers(blob: bytes, dev: LabelledTexts) -> np.ndarray:
-    """Return the class that a file finds for each text, as a device does: int64 [n]."""
+def _answers(blob: bytes, dev: LabelledTexts | None) -> np.ndarray:
+    """Return the class that a file finds for each text, if any, as a device does: int32 [n]."""
     pipe = load(blob)
-    return np.array([dev.labels.index(pipe(text)["label"]) for text in dev.texts])
+    classes = [dev.labels.index(pipe(text)["label"]) for text in dev.texts] if dev else []
+    return np.array(classes, np.int32)
 
 
-def _file_figures(
-    blob: bytes, answers: np.ndarray | None, dev: LabelledTexts | None
-) -> dict[str, Any]:
+def _file_figures(blob: bytes, answers: np.ndarray, dev: LabelledTexts | None) -> dict[str, Any]:
     model = model_bytes(blob)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("model.tflite", model)
-    accuracy = None if dev is None else float((answers == dev.classes).mean())
+    accuracy = float(np.mean(answers == dev.classes)) if dev else None
     return {
         "size_bytes": len(model),
         "zip_bytes": len(packed.getvalue()),

@@ -60,7 +60,7 @@ class Saving:
 
     path: Path
     of: str
-    every_s: float = 60.0
+    every_s: float
 
 
 def fingerprint(start: Checkpoint, data: LabelledTexts, *settings: object) -> str:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from albert_edge.cli.compress import command
+
+COMMON = ("source", "--data", "d.tsv", "-o", "out")
+
+
+def _albert_edge(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from albert_edge.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "compress", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_compresses_and_reports(toy_model: Path, toy_table: Path, tmp_path: Path) -> None:
+    done = _albert_edge(
+        *(str(toy_model), "--with", "cluster", "--clusters", "8", "--data", str(toy_table)),
+        *("--dev", str(toy_table), "-o", str(tmp_path / "new"), "--max-length", "32"),
+        *("--epochs", "1", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress where there is no terminal, and no chatter of TensorFlow
+    report = json.loads(done.stdout)
+    assert report["clusters"] == 8
+    assert max(matrix["int8_codes"] for matrix in report["tensors"].values()) <= 8
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_bad_number_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    done = _albert_edge("default", "--with", "prune", "--sparsity", "1", "--data", "d", "-o", "new")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["albert-edge: sparsity must be in (0, 1), not 1.0."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--with", "prune", "--clusters", "8"), "--clusters is for --with cluster, not for"),
+        (("--with", "cluster", "--pattern", "2:4"), "--pattern is for --with prune, not for"),
+        (("--with", "shrink"), "'shrink' is not one of"),
+        ((), "Missing option '--with'"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(command, [*COMMON, *arguments])
+    assert result.exit_code == 2
+    assert message in result.output

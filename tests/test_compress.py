@@ -1,0 +1,194 @@
+"""From files to files: what is reported, what is refused, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from albert_edge import compress as module
+from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+from albert_edge.compress import OPTIONS, compress_files
+from albert_edge.compression.matrices import is_compressible
+from albert_edge.compression.methods import Cluster, Method, Prune
+from albert_edge.errors import CheckpointError, OutputError, TrainingError
+from albert_edge.modeling import load_keras
+from albert_edge.training import read_labelled
+from albert_edge.training.snapshot import Saving, read_snapshot
+
+FAST = dataclasses.replace(
+    OPTIONS, epochs=2, batch_tokens=128, learning_rate=3e-3, max_length=32, averaging=0.9
+)
+
+
+def compress(model: Path, table: Path, output: Path, **options: Any) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"method": Prune(), "options": FAST}
+    return compress_files(str(model), table, output, **{**defaults, **options})
+
+
+class PluggedOutError(Exception):
+    """The plug was pulled."""
+
+
+class Pull:
+    """Progress that stops after some steps."""
+
+    def __init__(self, steps: int, error: type[BaseException] = PluggedOutError) -> None:
+        self.left, self.error = steps, error
+
+    def __call__(self, *_: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "epoch"), [(Prune(), 3, 0), (Cluster(clusters=8), 14, 1)]
+)
+def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
+    method: Method,
+    steps: int,
+    epoch: int,
+    whole: Any,
+    toy_model: Path,
+    toy_table: Path,
+    tmp_path: Path,
+) -> None:
+    start = read_checkpoint(toy_model)
+    data = read_labelled(toy_table, labels=start.config.labels)
+    saving = Saving(path=tmp_path / "state", of="it", every_s=0.0)
+    with pytest.raises(PluggedOutError):
+        list(
+            module.compress(
+                start, data, method=method, options=FAST, saving=saving, progress=Pull(steps)
+            )
+        )
+    saved = read_snapshot(saving.path, of="it")
+    assert saved.epoch == epoch
+    *_, last = module.compress(start, data, method=method, options=FAST, saved=saved)
+    expected = whole(method)
+    assert last.loss == expected.loss
+    for name, values in expected.checkpoint.tensors.items():
+        assert np.array_equal(values, last.checkpoint.tensors[name]), name
+
+
+@pytest.fixture(scope="module")
+def whole(toy_model: Path, toy_table: Path) -> Any:
+    """A function that compresses without an interruption, and returns the last epoch."""
+
+    @cache
+    def make(method: Method) -> Any:
+        start = read_checkpoint(toy_model)
+        data = read_labelled(toy_table, labels=start.config.labels)
+        *_, last = module.compress(start, data, method=method, options=FAST)
+        return last
+
+    return make
+
+
+def test_from_an_interruption_to_the_report(
+    toy_model: Path, toy_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "show_step", Pull(4, KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        compress(toy_model, toy_table, tmp_path / "new", save_every_s=0.0)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["new.training"]
+    with pytest.raises(TrainingError, match="of a training with other data, options or weights"):
+        compress(toy_model, toy_table, tmp_path / "new", resume=True, method=Prune(sparsity=0.6))
+    report = compress(toy_model, toy_table, tmp_path / "new", dev=toy_table, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert (report["method"], report["sparsity"], report["resumed"]) == ("prune", 0.5, True)
+    assert report["accuracy"] == {"before": 1.0, "after": 1.0}
+    old, new = report["int8"]["before"], report["int8"]["after"]
+    assert old["size_bytes"] == new["size_bytes"]
+    assert new["zip_bytes"] < old["zip_bytes"] < old["size_bytes"]
+    assert report["zip_share"] == pytest.approx(new["zip_bytes"] / old["size_bytes"], abs=1e-4)
+    assert new["accuracy"] == report["agreement"] == 1.0
+    assert {matrix["sparsity"] for matrix in report["tensors"].values()} == {0.5}
+    json.dumps(report)
+    changes = load_keras(tmp_path / "new").provenance["changes"]
+    assert changes["prune"]["sparsity"] == 0.5
+    assert changes["prune"]["source"] == "toy"
+
+
+def test_what_was_done_before_is_kept_in_mind(
+    whole: Any, toy_model: Path, toy_table: Path, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "one", whole(Prune()).checkpoint)
+    start = read_checkpoint(tmp_path / "one")
+    data = read_labelled(toy_table, labels=start.config.labels)
+    *_, last = module.compress(start, data, method=Cluster(clusters=16), options=FAST)
+    assert set(last.checkpoint.changes) == {"cluster", "prune"}
+    assert last.checkpoint.config == read_checkpoint(toy_model).config  # dropouts too
+
+
+def test_a_damaged_configuration_is_refused(toy_model: Path, tmp_path: Path) -> None:
+    for path in toy_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    for ours in ({"changes": [1]}, {"changes": {"prune": 1}}, "x"):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "albert_edge": ours}))
+        with pytest.raises(CheckpointError, match="albert_edge must hold changes"):
+            read_checkpoint(tmp_path)
+
+
+def test_what_is_in_the_way(toy_model: Path, toy_table: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="give --force"):
+        compress(toy_model, toy_table, toy_model)
+    state = tmp_path / "new.training"
+    state.write_bytes(b"PK but no archive")
+    with pytest.raises(OutputError, match="--resume goes on with it, --force forgets it"):
+        compress(toy_model, toy_table, tmp_path / "new")
+    with pytest.raises(TrainingError, match="is damaged; begin anew with --force"):
+        compress(toy_model, toy_table, tmp_path / "new", resume=True)
+    with pytest.raises(TrainingError, match="either resumed or, with --force, begun anew"):
+        compress(toy_model, toy_table, tmp_path / "new", resume=True, force=True)
+    state.unlink()
+    with pytest.raises(TrainingError, match="there is no training to resume"):
+        compress(toy_model, toy_table, tmp_path / "new", resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("", "no examples|no rows|empty"),
+        ("a fine film\tpositive\n", "no example has label negative"),
+        ("a fine film\tsplendid\n", "label 'splendid' is none of negative, positive"),
+    ],
+)
+def test_texts_that_cannot_teach(
+    rows: str, message: str, toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(module, "distill")  # nothing is trained, nor answered
+    (tmp_path / "data.tsv").write_text("text\tlabel\n" + rows)
+    with pytest.raises(TrainingError, match=message):
+        compress(toy_model, tmp_path / "data.tsv", tmp_path / "new")
+
+
+def test_models_that_cannot_be_taught(toy_model: Path, toy_table: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="has no tokenizer"):
+        compress(Path("albert-base-v2"), toy_table, tmp_path / "new")
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for path in toy_model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    config["problem_type"] = "multi_label_classification"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TrainingError, match="is for multi_label_classification; this trains one"):
+        compress(folder, toy_table, tmp_path / "new")
+    with pytest.raises(TrainingError, match=r"distilled targets must be in \[0, 1\], not 1.5"):
+        compress(toy_model, toy_table, tmp_path / "new", share=1.5)
+
+
+def test_what_is_left_alone(toy_model: Path) -> None:
+    names = read_checkpoint(toy_model).tensors
+    kept = {name for name in names if names[name].ndim == 2 and not is_compressible(name)}
+    assert kept == {"classifier/kernel", "embeddings/token_type_embeddings"}
