@@ -18,7 +18,7 @@ import albert_edge
 from albert_edge.benchmark.machine import describe_machine
 from albert_edge.benchmark.measure import Measurement, interleave, measure
 from albert_edge.benchmark.report import Row, document, make_table
-from albert_edge.compression.recipes import LAYOUTS, RECIPES
+from albert_edge.compression.recipes import LAYOUTS, RECIPES, recipe
 from albert_edge.errors import OutputError
 from albert_edge.files import check_writable
 
@@ -126,11 +126,13 @@ def to_document(demo: Demo) -> dict[str, Any]:
 
 
 def _layouts_agree(rows: Sequence[Row]) -> bool:
-    # Whether all layouts of a recipe gave the same outputs, bit for bit, on the random ids.
+    # Whether all layouts of a recipe gave the same outputs, bit for bit, on the random ids; but for
+    # unrolled integers, which have a range for every pass.
     first: dict[str, Measurement] = {}
     return all(
         first.setdefault(row.name, row.measurement).outputs_sha256 == row.measurement.outputs_sha256
         for row in rows
+        if not (recipe(row.name).calibrated and row.layout == "unrolled")
     )
 
 

@@ -90,14 +90,16 @@ def tiny_pieces(tiny_albert: Callable[..., Any]) -> Callable[..., Any]:
     def make(
         task: str = "classification",
         *,
+        layout: str = "loop",
         quantize: str = "float32",
         seq_len: int | None = None,
         **config: Any,
     ) -> Any:
         from albert_edge.compression.recipes import recipe
-        from albert_edge.lite.pieces import make_pieces
+        from albert_edge.lite.stages import make_stages
 
-        return make_pieces(tiny_albert(task, **config), recipe(quantize), seq_len=seq_len)
+        model = tiny_albert(task, **config)
+        return make_stages(model, recipe(quantize), layout=layout, seq_len=seq_len)
 
     return make
 
@@ -121,7 +123,7 @@ def tiny_tflite(
         from albert_edge.lite.linker import link
 
         shape = tiny_albert(task, **config).config
-        pieces = tiny_pieces(task, quantize=quantize, seq_len=seq_len, **config)
+        pieces = tiny_pieces(task, layout=layout, quantize=quantize, seq_len=seq_len, **config)
         bundle = Bundle(
             task=task,
             layout=layout,

@@ -21,7 +21,7 @@ from albert_edge.lite.runtimes import RUNTIMES
 __all__ = ["command"]
 
 _FORMATS = ("huggingface", "tensorflow1", "keras")  # checkpoints.write.FORMATS, which imports more
-_TFLITE_ONLY = ("quantize", "layout", "seq_len", "compat", "verify")
+_TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat", "verify")
 
 
 @click.command(short_help="Turn a checkpoint into one .tflite file.")
@@ -48,6 +48,18 @@ _TFLITE_ONLY = ("quantize", "layout", "seq_len", "compat", "verify")
     default="int8",
     show_default=True,
     help="How weights are stored; see albert-edge recipes.",
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="PART=TYPE",
+    help="Another precision for a part, such as layer.ffn_output=float32; may be repeated.",
+)
+@click.option(
+    "--calibration",
+    metavar="FILE",
+    help="Texts like those to come, one a line, for a recipe that needs them.  [default: a dozen "
+    "built-in sentences]",
 )
 @click.option(
     "--layout",
@@ -93,6 +105,8 @@ def command(
     task: str,
     init_head: bool,
     quantize: str,
+    keep: tuple[str, ...],
+    calibration: str | None,
     layout: str,
     seq_len: int | None,
     compat: str | None,
@@ -112,17 +126,19 @@ def command(
     \b
     albert-edge convert ./my-albert -o my.tflite
     albert-edge convert ./my-albert -o gpu.tflite --quantize float16 --layout unrolled --seq-len 128
+    albert-edge convert ./my-albert -o npu.tflite --quantize int8-full --calibration texts.txt
     albert-edge convert albert-base-v2 -o shape.tflite --task classification --json
     albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1
     albert-edge convert ./my-albert -o small.tflite --trim-vocabulary texts.txt
     """
-    from albert_edge.cli.report import print_conversion, print_rewriting
+    from albert_edge.cli.report import print_conversion, print_rewriting, read_lines
 
     reading = {"task": task, "init_head": init_head, "allow_nan": allow_nan}
     reading |= {"corpus": corpus, "pieces": pieces}
     if to == "tflite":
-        making = {"quantize": quantize, "layout": layout, "seq_len": seq_len}
-        making |= {"compat": compat, "verified": verify}
+        making: dict[str, Any] = {"quantize": quantize, "layout": layout, "seq_len": seq_len}
+        making |= {"compat": compat, "verified": verify, "kept": keep}
+        making["calibration"] = None if calibration is None else read_lines(calibration)
         report = _make_file(source, output, force, reading, making)
     else:
         _refuse_options(ctx, to)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import click
 
 from albert_edge.cli.options import json_option
-from albert_edge.compression.recipes import LAYOUTS, RECIPES
+from albert_edge.compression.recipes import LAYOUTS, PARTS, RECIPES
 
 __all__ = ["command"]
 
@@ -16,7 +15,7 @@ __all__ = ["command"]
 @click.command(short_help="List the quantization recipes and the layouts.")
 @json_option
 def command(as_json: bool) -> None:
-    """List the values of --quantize and --layout.
+    """List the values of --quantize and --layout, and the parts that --keep knows.
 
     \b
     albert-edge recipes
@@ -24,8 +23,12 @@ def command(as_json: bool) -> None:
     """
     from albert_edge.cli.report import print_recipes
 
-    recipes = [dataclasses.asdict(entry) for entry in RECIPES.values()]
+    recipes = [
+        {"name": entry.name, **entry.describe(), "summary": entry.summary}
+        for entry in RECIPES.values()
+    ]
     if as_json:
-        click.echo(json.dumps({"recipes": recipes, "layouts": LAYOUTS}, indent=2))
+        found = {"recipes": recipes, "layouts": LAYOUTS, "parts": PARTS}
+        click.echo(json.dumps(found, indent=2))
     else:
         print_recipes(recipes, LAYOUTS)

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from albert_edge.compression.recipes import PARTS
 from albert_edge.errors import InputError
 
 __all__ = [
@@ -165,6 +166,7 @@ def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, st
     for name, summary in layouts.items():
         table.add_row(name, summary)
     console.print(table)
+    console.print(f"--keep PART=TYPE knows {', '.join(PARTS)}, and what several begin with")
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -1,12 +1,57 @@
-"""What there is to choose from: quantization recipes and layouts."""
+"""What there is to choose from: quantization recipes, the parts that may differ, and layouts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from albert_edge.errors import ConversionError
 
-__all__ = ["LAYOUTS", "RECIPES", "Recipe", "check_layout", "recipe"]
+__all__ = ["LAYOUTS", "PARTS", "RECIPES", "Precision", "Recipe", "check_layout", "keep", "recipe"]
+
+# What has a weight, or is worth a precision of its own; `lite.pieces` names its constants so.
+PARTS = (
+    "embed.word_embeddings",
+    "embed.position_embeddings",
+    "embed.token_type_embeddings",
+    "embed.projection",
+    "layer.attention_query_key_value",
+    "layer.attention_scores",
+    "layer.attention_output",
+    "layer.ffn_intermediate",
+    "layer.ffn_output",
+    "head.pooler",
+    "head.classifier",
+    "head.qa_outputs",
+    "head.sop_classifier",
+    "head.dense",
+    "head.predictions",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How a part is stored and computed.
+
+    Attributes:
+        weights: `float32`, `float16`, `int8` or `int4`.
+        arithmetic: The type that its values are multiplied in: `float32` (with integer weights
+            LiteRT quantizes the other factor on the fly, row by row), `int8` or `int16`.
+    """
+
+    weights: str
+    arithmetic: str
+
+
+# By name, as in `--keep PART=TYPE`.
+_PRECISIONS = {
+    "float32": Precision("float32", "float32"),
+    "float16": Precision("float16", "float32"),
+    "dynamic": Precision("int8", "float32"),
+    "int8": Precision("int8", "int8"),
+    "int16": Precision("int8", "int16"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,31 +60,61 @@ class Recipe:
 
     Attributes:
         name: The value of `--quantize`.
-        weights: The type of the stored weights.
-        activations: The type of the values between operators.
-        embedding: The type of the stored word embeddings.
+        products: How the layers' matrix products are stored and computed.
+        ends: The same for what runs once: the embedding's and the head's products.
+        tables: How the embeddings' tables are stored.
+        between: The type of the values between products: residuals, normalization.
         max_error: The largest error of a file that still passes: the root mean square of its
             outputs' differences from the float32 Keras model's, as a share of the root mean square
             of the latter.
         summary: One sentence for people.
+        kept: The parts that differ, by name.
     """
 
     name: str
-    weights: str
-    activations: str
-    embedding: str
+    products: Precision
+    ends: Precision
+    tables: str
+    between: str
     max_error: float
     summary: str
+    kept: Mapping[str, Precision] = field(default_factory=dict)
 
     @property
-    def quantized_weights(self) -> bool:
-        """Whether the converter is asked to store weights in fewer bits."""
-        return self.weights != "float32"
+    def calibrated(self) -> bool:
+        """Whether ranges of the values between operators must be measured."""
+        return self.between != "float32"
 
     @property
-    def float16_weights(self) -> bool:
-        """Whether weights are stored as float16."""
-        return self.weights == "float16"
+    def rounded(self) -> bool:
+        """Whether weights are rounded with a look at what they are multiplied with."""
+        return self.products.weights == "int4"
+
+    @property
+    def activations(self) -> str:
+        """Describe what the layers compute with."""
+        if self.calibrated:
+            return f"{self.products.arithmetic} products, {self.between} between them, calibrated"
+        on_the_fly = ", quantized on the fly per row" if "int" in self.products.weights else ""
+        return f"float32{on_the_fly}"
+
+    def of(self, part: str) -> Precision:
+        """Return the precision of one of `PARTS`."""
+        if part in self.kept:
+            return self.kept[part]
+        if part.endswith("_embeddings"):
+            return Precision(self.tables, self.between)
+        return self.products if part.startswith("layer.") else self.ends
+
+    def describe(self) -> dict[str, str]:
+        """Return what the file's provenance says of the recipe."""
+        kept = {part: f"{p.weights} weights, {p.arithmetic}" for part, p in self.kept.items()}
+        return {
+            "weights": self.products.weights,
+            "activations": self.activations,
+            "embedding": self.tables,
+            **kept,
+        }
 
 
 RECIPES: dict[str, Recipe] = {
@@ -47,30 +122,63 @@ RECIPES: dict[str, Recipe] = {
     for entry in (
         Recipe(
             name="float32",
-            weights="float32",
-            activations="float32",
-            embedding="float32",
+            products=_PRECISIONS["float32"],
+            ends=_PRECISIONS["float32"],
+            tables="float32",
+            between="float32",
             # Rounding only: the kernels sum in another order than Keras.
             max_error=1e-4,
             summary="The reference: nothing is lost, nothing is gained.",
         ),
         Recipe(
             name="float16",
-            weights="float16",
-            activations="float32",
-            embedding="float16",
+            products=_PRECISIONS["float16"],
+            ends=_PRECISIONS["float16"],
+            tables="float16",
+            between="float32",
             # A float16 weight is off by at most 2^-11; a dozen passes add up to some 1e-3.
             max_error=1e-2,
             summary="Half the file; the CPU computes in float32, a GPU in float16.",
         ),
         Recipe(
             name="int8",
-            weights="int8 per channel",
-            activations="float32, quantized on the fly per row",
-            embedding="int8",
+            products=_PRECISIONS["dynamic"],
+            ends=_PRECISIONS["dynamic"],
+            tables="int8",
+            between="float32",
             # A trained 12-pass encoder shows 0.07 (a cosine of 0.9975); a broken one 0.7 and more.
             max_error=0.25,
             summary="A quarter of the file and several times as fast on a CPU; no calibration.",
+        ),
+        Recipe(
+            name="int4",
+            products=Precision("int4", "float32"),
+            ends=_PRECISIONS["dynamic"],
+            tables="int4",
+            between="float32",
+            # The same encoder shows 0.17 (a cosine of 0.986).
+            max_error=0.5,
+            summary="An eighth of the file; rounded by what calibration texts multiply it with.",
+        ),
+        Recipe(
+            name="int16x8",
+            products=_PRECISIONS["int16"],
+            ends=_PRECISIONS["int16"],
+            tables="int8",
+            between="int16",
+            max_error=0.25,
+            summary="Integers only, as exact as int8; for NPUs with 16-bit activations.",
+        ),
+        Recipe(
+            name="int8-full",
+            products=_PRECISIONS["int8"],
+            # Both run once, or on one row: 16 bits cost next to nothing there.
+            ends=_PRECISIONS["int16"],
+            tables="int8",
+            between="int16",
+            # The same encoder shows 0.14 (a cosine of 0.990).
+            max_error=0.4,
+            summary="Integers only: 8-bit products between 16-bit sums and norms; for NPUs.",
         ),
     )
 }
@@ -91,6 +199,48 @@ def recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise ConversionError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def keep(chosen: Recipe, parts: Iterable[str]) -> Recipe:
+    """Return `chosen` with some parts in another precision.
+
+    Args:
+        chosen: A recipe.
+        parts: Entries `PART=TYPE`: a part of `PARTS`, or what several begin with (`layer`,
+            `layer.ffn`); `float32`, `float16`, `dynamic` (int8 weights, float values) or, in a
+            calibrated recipe, `int8` or `int16`.
+
+    Raises:
+        ConversionError: There is no such part or type, or the recipe cannot carry it.
+
+    Example:
+        >>> keep(recipe("int8"), ["layer.ffn_output=float32"]).of("layer.ffn_output").weights
+        'float32'
+    """
+    kept = dict(chosen.kept)
+    for entry in parts:
+        name, _, kind = entry.partition("=")
+        if kind not in _PRECISIONS:
+            raise ConversionError(
+                f"cannot keep {entry!r}: expected PART=TYPE, a type of {', '.join(_PRECISIONS)}."
+            )
+        if not chosen.calibrated and _PRECISIONS[kind].arithmetic != "float32":
+            raise ConversionError(
+                f"cannot keep {entry!r}: {chosen.name} computes in floats; give {name}=dynamic, or "
+                "choose a calibrated recipe such as int8-full."
+            )
+        matching = [
+            part for part in PARTS if part == name or part.startswith((f"{name}.", f"{name}_"))
+        ]
+        if not matching:
+            near = difflib.get_close_matches(name, PARTS, n=1, cutoff=0.4)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ConversionError(
+                f"there is no part {name!r}{hint}; choose from {', '.join(PARTS)}, or what several "
+                "begin with."
+            )
+        kept |= dict.fromkeys(matching, _PRECISIONS[kind])
+    return replace(chosen, kept=kept)
 
 
 def check_layout(name: str) -> None:

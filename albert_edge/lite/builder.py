@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from albert_edge.errors import ConversionError
 from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
@@ -22,6 +24,7 @@ class Piece:
 
     def __init__(self, blob: bytes, name: str) -> None:
         self.name = name
+        self.blob = blob
         self.model = parse(blob)
         if len(self.model.subgraphs) != 1 or len(self.model.signatureDefs or ()) != 1:
             raise ConversionError(f"piece {name!r} must be one subgraph with one signature.")
@@ -92,7 +95,7 @@ class GraphBuilder:
         self._name = name
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
-        self._constants: dict[tuple[str, int], int] = {}
+        self._constants: dict[Any, int] = {}
 
     def tensor(self, like: Any, name: str, data: bytes = b"") -> int:
         """Add a tensor of the type, shape and quantization of `like`."""
@@ -121,13 +124,32 @@ class GraphBuilder:
         """Add an input for each of `tensors` of another graph."""
         return {name: self.input(name, other._tensors[index]) for name, index in tensors.items()}
 
-    def operator(self, builtin: int, inputs: list[int], outputs: list[int], options: Any) -> None:
-        name = type(options).__name__.removesuffix("T")
+    def constant(self, like: Any, name: str, data: bytes) -> int:
+        """Add a constant of the type, shape and quantization of `like`, or find it again."""
+        steps, details = None, None
+        if like.quantization is not None:
+            steps, details = np.asarray(like.quantization.scale).tobytes(), block_scales(like)
+        shape = tuple(int(size) for size in like.shape)
+        key = (self._model.buffer(data), like.type, shape, steps, details)
+        if key not in self._constants:
+            self._constants[key] = self.tensor(like, name, data)
+        return self._constants[key]
+
+    def operator(
+        self,
+        builtin: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Any = None,
+        *,
+        version: int = 1,
+    ) -> None:
+        name = "NONE" if options is None else type(options).__name__.removesuffix("T")
         self._operators.append(
             schema.OperatorT(
-                opcodeIndex=self._model.code(builtin),
-                inputs=inputs,
-                outputs=outputs,
+                opcodeIndex=self._model.code(builtin, version=version),
+                inputs=list(inputs),
+                outputs=list(outputs),
                 builtinOptionsType=getattr(schema.BuiltinOptions, name),
                 builtinOptions=options,
             )
@@ -135,8 +157,7 @@ class GraphBuilder:
 
     def scalar(self, value: int, name: str) -> int:
         """Add the int32 constant `value`."""
-        data = value.to_bytes(4, "little", signed=True)
-        return self.tensor(_INT32_SCALAR, name, data)
+        return self.constant(_INT32_SCALAR, name, value.to_bytes(4, "little", signed=True))
 
     def splice(self, piece: Piece, inputs: Mapping[str, int], *, name: str = "") -> dict[str, int]:
         """Copy the operators of `piece`, reading `inputs`.
@@ -159,14 +180,14 @@ class GraphBuilder:
         return {key: tensors[index] for key, index in piece.outputs.items()}
 
     def _copy(self, piece: Piece, index: int, tensor: Any, prefix: str) -> int:
-        key = (piece.name, index)
-        if key in self._constants:
-            return self._constants[key]
         data = tensor_bytes(piece.model, tensor)
         if not data:
             return self.tensor(tensor, f"{prefix}/{index}")
-        self._constants[key] = self.tensor(tensor, f"{piece.name}/{index}", data)
-        return self._constants[key]
+        if (scales := block_scales(tensor)) is not None:
+            tensor = copy.deepcopy(tensor)
+            stored = piece.graph.tensors[scales]
+            tensor.quantization.details.scales = self._copy(piece, scales, stored, prefix)
+        return self.constant(tensor, f"{piece.name}/{index}", data)
 
     def _copy_operator(self, piece: Piece, operator: Any, tensors: Mapping[int, int]) -> Any:
         code = piece.model.operatorCodes[operator.opcodeIndex]
@@ -191,6 +212,13 @@ class GraphBuilder:
             outputs=self.outputs,
             operators=self._operators,
         )
+
+
+def block_scales(tensor: Any) -> int | None:
+    """Return which tensor holds the scales of a blockwise quantized one, or None."""
+    if tensor.quantization is None or tensor.quantization.details is None:
+        return None
+    return int(tensor.quantization.details.scales)
 
 
 def _tensor_map(tensors: Mapping[str, int]) -> list[Any]:

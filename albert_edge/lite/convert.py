@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 
 from albert_edge import __version__
 from albert_edge.bundle import Bundle, pack
-from albert_edge.compression.recipes import Recipe, check_layout, recipe
+from albert_edge.compression.recipes import check_layout, keep, recipe
 from albert_edge.errors import ConversionError
 from albert_edge.files import write_file
 from albert_edge.lite.compat import lower
 from albert_edge.lite.inspect import inspect
 from albert_edge.lite.linker import link
-from albert_edge.lite.pieces import make_pieces
 from albert_edge.lite.runtimes import check_recipe, runtime
+from albert_edge.lite.stages import make_stages
 from albert_edge.lite.verify import check_fidelity, verify
 from albert_edge.modeling import Albert
 
@@ -57,6 +58,8 @@ def convert(
     quantize: str = "int8",
     layout: str = "loop",
     seq_len: int | None = None,
+    calibration: Iterable[str] | None = None,
+    kept: Sequence[str] = (),
     compat: str | None = None,
     verified: bool = True,
 ) -> Conversion:
@@ -67,6 +70,10 @@ def convert(
         quantize: A recipe of `compression.recipes.RECIPES`.
         layout: A layout of `compression.recipes.LAYOUTS`.
         seq_len: Pad every input to this many tokens, or None to take any length.
+        calibration: Texts like those that the file will read, for a recipe that is calibrated;
+            a dozen built-in sentences if left out.
+        kept: Parts in another precision than the recipe's, as `compression.recipes.keep` reads
+            them.
         compat: A runtime of `lite.runtimes.RUNTIMES` that the file must run in, or None for
             today's.
         verified: Whether to compare the file with `model`, and refuse one that fails.
@@ -80,7 +87,7 @@ def convert(
         >>> convert(load_keras("default"), quantize="int8").report["verification"]["passed"]
         True
     """
-    chosen = recipe(quantize)
+    chosen = keep(recipe(quantize), kept)
     check_layout(layout)
     if compat is not None:
         check_recipe(compat, quantize)
@@ -88,7 +95,8 @@ def convert(
     if seq_len is not None and not 1 <= seq_len <= most:
         raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
     start = time.monotonic()
-    linked = link(make_pieces(model, chosen, seq_len=seq_len), model.config, layout=layout)
+    stages = make_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=calibration)
+    linked = link(stages, model.config, layout=layout)
     if compat is not None:
         linked = lower(linked, runtime(compat))
     bundle = Bundle(
@@ -101,7 +109,7 @@ def convert(
         provenance={
             **model.provenance,
             **({"compat": compat} if compat is not None else {}),
-            "recipe": _describe(chosen),
+            "recipe": chosen.describe(),
             "tools": _tools(),
         },
         verification=None,
@@ -131,14 +139,6 @@ def _report(blob: bytes, model_bytes: int, bundle: Bundle, seconds: float) -> di
         "conversion_s": round(seconds, 3),
         "provenance": dict(bundle.provenance),
         "verification": bundle.verification,
-    }
-
-
-def _describe(chosen: Recipe) -> dict[str, str]:
-    return {
-        "weights": chosen.weights,
-        "activations": chosen.activations,
-        "embedding": chosen.embedding,
     }
 
 

@@ -137,13 +137,14 @@ def _weights(model: Any, pieces: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stored(model: Any) -> Iterator[bytes]:
-    """Yield every constant and every array of scales (their zero points are all 0) in the file."""
+    """Yield every constant and its array of scales (their zero points are all 0) in the file."""
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
     for index in {tensor.buffer for tensor in tensors}:
         if (data := model.buffers[index].data) is not None:
             yield bytes(memoryview(data))
     for tensor in tensors:
-        if tensor.quantization is not None and tensor.quantization.scale is not None:
+        scaled = tensor.quantization is not None and tensor.quantization.scale is not None
+        if scaled and len(_data(model, tensor)):
             yield np.asarray(tensor.quantization.scale).tobytes()
 
 

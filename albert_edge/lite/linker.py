@@ -28,7 +28,7 @@ def link(pieces: Pieces, config: AlbertConfig, *, layout: str = "loop") -> bytes
     """Compose the pieces of one model into a TFLite model.
 
     Args:
-        pieces: The model's stages.
+        pieces: The model's stages; a piece a pass for `unrolled` only.
         config: The model's shape: how often each layer runs.
         layout: `loop` (a WHILE operator a group), `unrolled` (one copy of the operators a pass)
             or `split` (a signature a stage; the host makes the passes).
@@ -41,7 +41,11 @@ def link(pieces: Pieces, config: AlbertConfig, *, layout: str = "loop") -> bytes
     """
     check_layout(layout)
     model = ModelBuilder()
-    layers = [Piece(layer, f"layer_{group}") for group, layer in enumerate(pieces.layers)]
+    per_pass = len(pieces.layers) > config.num_hidden_groups
+    layers = [
+        Piece(layer, f"layer_{config.group_of_layer(index) if per_pass else index}")
+        for index, layer in enumerate(pieces.layers)
+    ]
     _LAYOUTS[layout](
         model, config, Piece(pieces.embed, "embed"), layers, Piece(pieces.head, "head")
     )
@@ -100,7 +104,8 @@ def _link_unrolled(
     main = model.graph("main")
     state = main.splice(embed, main.inputs_of(embed))
     for index in range(config.num_hidden_layers):
-        layer = layers[config.group_of_layer(index)]
+        per_pass = len(layers) == config.num_hidden_layers
+        layer = layers[index if per_pass else config.group_of_layer(index)]
         state |= main.splice(layer, _for(layer, state), name=f"pass_{index}")
     model.sign("serving_default", main, main.splice(head, _for(head, state)))
 

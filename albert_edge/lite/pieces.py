@@ -2,7 +2,9 @@
 
 The TFLite converter only ever sees three small functions, written for deployment: batch 1, rank 2
 (`[T, H]`, heads as `[N, T, D]`), query, key and value in one product, 1/sqrt(D) folded into it.
-Whatever the depth, a stage is converted once.
+Whatever the depth, a stage is converted once, in float32; `lite.quantize` makes it smaller.
+
+Products and tables carry the names of `PARTS` in the names of their constants.
 """
 
 from __future__ import annotations
@@ -17,10 +19,8 @@ import numpy as np
 from albert_edge.modeling import Albert  # isort: skip
 import tensorflow as tf
 
-from albert_edge.compression.recipes import Recipe
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
-from albert_edge.lite.tying import share_table
 from albert_edge.modeling.encoder import MASKED
 from albert_edge.modeling.variables import activation, tensors
 
@@ -38,7 +38,7 @@ class Pieces:
         embed: `input_ids`, `token_type_ids` (int32 [1, T]) → `hidden_states` (float32 [T, H]);
             for a fixed length also `attention_mask` (int32 [1, T]) → `attention_bias`
             (float32 [1, T]).
-        layers: One piece a hidden group: `hidden_states` (and `attention_bias`) →
+        layers: One piece a hidden group, or one a pass: `hidden_states` (and `attention_bias`) →
             `hidden_states`.
         head: `hidden_states` → the task's outputs.
     """
@@ -48,12 +48,11 @@ class Pieces:
     head: bytes
 
 
-def make_pieces(model: Albert, recipe: Recipe, *, seq_len: int | None = None) -> Pieces:
-    """Convert every stage of `model` once.
+def make_pieces(model: Albert, *, seq_len: int | None = None) -> Pieces:
+    """Convert every stage of `model` once, to float32.
 
     Args:
         model: A Keras ALBERT.
-        recipe: How to store and compute with the weights.
         seq_len: A fixed number of tokens, or None for any length.
 
     Raises:
@@ -72,20 +71,16 @@ def make_pieces(model: Albert, recipe: Recipe, *, seq_len: int | None = None) ->
                 hidden_states = _layer(part, config, hidden_states, attention_bias)
             return {"hidden_states": hidden_states}
 
-        return _convert(stage, {"hidden_states": hidden, **bias}, recipe)
+        return _convert(stage, {"hidden_states": hidden, **bias})
 
     embed = _convert(
         lambda **inputs: _embed(_under(weights, "embeddings"), config, **inputs),
         {"input_ids": ids, "token_type_ids": ids, **mask},
-        recipe,
     )
     head = _convert(
         lambda hidden_states: _HEADS[model.task](weights, config, hidden_states),
         {"hidden_states": hidden},
-        recipe,
     )
-    if "predictions/bias" in weights:
-        head = share_table(embed, head, config)
     groups = range(config.num_hidden_groups)
     return Pieces(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
 
@@ -98,46 +93,44 @@ def _embed(
     attention_mask: Any = None,
 ) -> Outputs:
     ids, types = tf.reshape(input_ids, [-1]), tf.reshape(token_type_ids, [-1])  # [T]
-    vectors = tf.gather(tf.constant(weights["word_embeddings"]), ids)  # [T, E]
-    vectors += tf.gather(tf.constant(weights["token_type_embeddings"]), types)
+    vectors = _look_up(weights, "word_embeddings", ids)  # [T, E]
+    vectors += _look_up(weights, "token_type_embeddings", types)
     # A gather, not a slice of the table: the converter quantizes only tables that are gathered.
     positions = tf.range(config.max_position_embeddings)[: tf.shape(input_ids)[1]]  # [T]
-    vectors += tf.gather(tf.constant(weights["position_embeddings"]), positions)
+    vectors += _look_up(weights, "position_embeddings", positions)
     vectors = _norm(_under(weights, "layer_norm"), config, vectors)
-    outputs = {"hidden_states": _dense(_under(weights, "projection"), vectors)}  # [T, H]
+    outputs = {"hidden_states": _dense(weights, "projection", vectors)}  # [T, H]
     if attention_mask is not None:
-        outputs["attention_bias"] = (1.0 - tf.cast(attention_mask, tf.float32)) * MASKED
+        # Looked up, not computed: so it can be in integers like all the rest.
+        outputs["attention_bias"] = tf.gather(tf.constant([MASKED, 0.0]), attention_mask)
     return outputs
 
 
 def _layer(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
-    attended = _dense(
-        _under(weights, "attention/output"), _attend(weights, config, hidden, attention_bias)
-    )
+    attended = _attend(weights, config, hidden, attention_bias)
     hidden = _norm(_under(weights, "attention/layer_norm"), config, hidden + attended)
-    inner = _dense(_under(weights, "ffn/intermediate"), hidden)  # [T, 4H]
-    outer = _dense(_under(weights, "ffn/output"), activation(config.hidden_act, inner))  # [T, H]
+    inner = _dense(weights, "ffn/intermediate", hidden)  # [T, 4H]
+    outer = _dense(weights, "ffn/output", activation(config.hidden_act, inner))  # [T, H]
     return _norm(_under(weights, "ffn/layer_norm"), config, hidden + outer)
 
 
 def _attend(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
     heads, size = config.num_attention_heads, config.head_size
-    fused = _dense(_fuse(_under(weights, "attention"), size), hidden)  # [T, 3H]
+    fused = _dense(_fuse(weights, size), "attention/query_key_value", hidden)  # [T, 3H]
     fused = tf.transpose(tf.reshape(fused, [-1, 3 * heads, size]), [1, 0, 2])  # [3N, T, D]
     query, key, value = tf.split(fused, 3)  # [N, T, D]
     scores = tf.matmul(query, key, transpose_b=True)  # [N, T, T]
     if attention_bias is not None:
         scores += attention_bias
     context = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [1, 0, 2])  # [T, N, D]
-    return tf.reshape(context, [-1, config.hidden_size])  # [T, H]
+    return _dense(weights, "attention/output", tf.reshape(context, [-1, config.hidden_size]))
 
 
 def _fuse(weights: Weights, head_size: int) -> Weights:
-    scale = np.float32(head_size**-0.5)
+    scales = {"query": np.float32(head_size**-0.5), "key": 1, "value": 1}
     return {
-        part: np.concatenate(
-            [weights[f"query/{part}"] * scale, weights[f"key/{part}"], weights[f"value/{part}"]],
-            axis=-1,
+        f"attention/query_key_value/{part}": np.concatenate(
+            [weights[f"attention/{name}/{part}"] * scale for name, scale in scales.items()], axis=-1
         )
         for part in ("kernel", "bias")
     }
@@ -151,32 +144,31 @@ def _features(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
 
 
 def _classification(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    return {"logits": _dense(_under(weights, "classifier"), _pool(weights, hidden))}  # [1, C]
+    return {"logits": _dense(weights, "classifier", _pool(weights, hidden))}  # [1, C]
 
 
 def _token_classification(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    return {"logits": _dense(_under(weights, "classifier"), hidden)[None]}  # [1, T, C]
+    return {"logits": _dense(weights, "classifier", hidden)[None]}  # [1, T, C]
 
 
 def _question_answering(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    start, end = tf.split(tf.transpose(_dense(_under(weights, "qa_outputs"), hidden)), 2)
+    start, end = tf.split(tf.transpose(_dense(weights, "qa_outputs", hidden)), 2)
     return {"start_logits": start, "end_logits": end}  # [1, T]
 
 
 def _fill_mask(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
     part = _under(weights, "predictions")
-    vectors = activation(config.hidden_act, _dense(_under(part, "dense"), hidden))  # [T, E]
-    mean, variance = tf.nn.moments(vectors, axes=[-1], keepdims=True)  # [T, 1]
-    gamma, beta = (tf.constant(part[f"layer_norm/{name}"]) for name in ("gamma", "beta"))
-    # Not `_norm`: behind a product with a constant the converter would multiply it into the table.
-    vectors = tf.nn.batch_normalization(vectors, mean, variance, beta, gamma, config.layer_norm_eps)
+    vectors = activation(config.hidden_act, _dense(part, "dense", hidden))  # [T, E]
+    # Gamma first: behind a product with a constant the converter would multiply it into the table.
+    vectors = _norm(_under(part, "layer_norm"), config, vectors, gamma_first=True)
     table = tf.constant(weights["embeddings/word_embeddings"])  # [V, E]
-    logits = tf.matmul(vectors, table, transpose_b=True) + tf.constant(part["bias"])  # [T, V]
+    with tf.name_scope("predictions"):
+        logits = tf.matmul(vectors, table, transpose_b=True) + tf.constant(part["bias"])  # [T, V]
     return {"logits": logits[None]}
 
 
 def _sentence_order(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    return {"sop_logits": _dense(_under(weights, "sop_classifier"), _pool(weights, hidden))}
+    return {"sop_logits": _dense(weights, "sop_classifier", _pool(weights, hidden))}
 
 
 def _pretraining(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
@@ -198,20 +190,29 @@ _HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
 def _pool(weights: Weights, hidden: Any) -> Any:
     # A slice of known size: `hidden[:1]` has as many rows as a text may have tokens.
     first = tf.slice(hidden, [0, 0], [1, hidden.shape[1]])  # [1, H]
-    return tf.tanh(_dense(_under(weights, "pooler"), first))
+    return tf.tanh(_dense(weights, "pooler", first))
 
 
-def _dense(weights: Weights, values: Any) -> Any:
-    product = tf.matmul(values, tf.constant(weights["kernel"]))
-    return product + tf.constant(weights["bias"])
+def _look_up(weights: Weights, name: str, rows: Any) -> Any:
+    with tf.name_scope(name):
+        return tf.gather(tf.constant(weights[name]), rows)
 
 
-def _norm(weights: Weights, config: AlbertConfig, values: Any) -> Any:
+def _dense(weights: Weights, path: str, values: Any) -> Any:
+    with tf.name_scope(path):
+        product = tf.matmul(values, tf.constant(weights[f"{path}/kernel"]))
+        return product + tf.constant(weights[f"{path}/bias"])
+
+
+def _norm(weights: Weights, config: AlbertConfig, values: Any, *, gamma_first: bool = False) -> Any:
     # Ba et al. 2016, arXiv:1607.06450, over the last axis, as the runtime's fewest operators.
+    gamma, beta = tf.constant(weights["gamma"]), tf.constant(weights["beta"])
     centred = values - tf.reduce_mean(values, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-    normal = centred * tf.math.rsqrt(variance + config.layer_norm_eps)
-    return normal * tf.constant(weights["gamma"]) + tf.constant(weights["beta"])
+    deviation = tf.math.rsqrt(variance + config.layer_norm_eps)
+    if gamma_first:
+        return centred * gamma * deviation + beta
+    return centred * deviation * gamma + beta
 
 
 def _under(weights: Weights, path: str) -> Weights:
@@ -222,15 +223,11 @@ def _under(weights: Weights, path: str) -> Weights:
     }
 
 
-def _convert(stage: Callable[..., Outputs], inputs: dict[str, Any], recipe: Recipe) -> bytes:
+def _convert(stage: Callable[..., Outputs], inputs: dict[str, Any]) -> bytes:
     module = tf.Module()
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in inputs.items()}
     function = tf.function(stage).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    if recipe.quantized_weights:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if recipe.float16_weights:
-        converter.target_spec.supported_types = [tf.float16]
     try:
         return bytes(converter.convert())
     except Exception as error:  # the converter's own types are private

@@ -23,8 +23,8 @@ from albert_edge.lite.compat import lower, operator_versions
 from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
 from albert_edge.lite.inspect import inspect
 from albert_edge.lite.linker import link
-from albert_edge.lite.pieces import make_pieces
 from albert_edge.lite.runtimes import RUNTIMES, check_recipe
+from albert_edge.lite.stages import make_stages
 from albert_edge.modeling import Albert
 from albert_edge.runtime import open_model
 
@@ -140,7 +140,7 @@ def test_what_the_first_row_alone_would_scale_is_something_else(lowered):
 
 def test_products_without_a_bias(tiny_albert):
     config = tiny_albert(**WIDE).config
-    pieces = make_pieces(Albert(config, task="classification"), recipe("int8"))  # its biases are 0
+    pieces = make_stages(Albert(config, task="classification"), recipe("int8"))  # its biases are 0
     model = link(pieces, config, layout="split")
     old = lower(model, OLD)
     # The pooler is followed by its scales, and by no bias; the classifier is too small for int8.

@@ -1,0 +1,161 @@
+"""From a model to its pieces in the precision of a recipe, so that they fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from albert_edge.compression.calibration import calibration_rows
+from albert_edge.compression.observe import Observed, observe
+from albert_edge.compression.recipes import Recipe
+from albert_edge.config import AlbertConfig
+from albert_edge.lite.builder import Piece
+from albert_edge.lite.equalize import equalize
+from albert_edge.lite.flatbuffer import builtin_code, schema
+from albert_edge.lite.pieces import Pieces, make_pieces
+from albert_edge.lite.quantize import MASK_MARGIN, quantize_piece
+from albert_edge.lite.steps import Ranges
+from albert_edge.modeling import Albert
+
+__all__ = ["make_stages", "quantize_pieces"]
+
+Watched = Mapping[str, Mapping[int, Observed]]
+
+
+def make_stages(
+    model: Albert,
+    recipe: Recipe,
+    *,
+    layout: str = "loop",
+    seq_len: int | None = None,
+    calibration: Iterable[str] | None = None,
+) -> Pieces:
+    """Convert every stage of `model` once, and quantize it.
+
+    Args:
+        model: A Keras ALBERT.
+        recipe: How to store and compute with the weights.
+        layout: What the pieces are for: `unrolled` has a range for every pass.
+        seq_len: A fixed number of tokens, or None for any length.
+        calibration: Texts for a recipe that needs them; built-in sentences if left out.
+
+    Raises:
+        ConversionError: A stage cannot be converted.
+        InputError: The texts are too few, or none.
+    """
+    pieces = make_pieces(model, seq_len=seq_len)
+    watched = None
+    if recipe.calibrated or recipe.rounded:
+        rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
+        watched = observe(pieces, model.config, rows, seq_len=seq_len, grams=recipe.rounded)
+    per_pass = layout == "unrolled"
+    return quantize_pieces(pieces, model.config, recipe, watched=watched, per_pass=per_pass)
+
+
+def quantize_pieces(
+    pieces: Pieces,
+    config: AlbertConfig,
+    recipe: Recipe,
+    *,
+    watched: Watched | None = None,
+    per_pass: bool = False,
+) -> Pieces:
+    """Rewrite float32 pieces in the precision of a recipe.
+
+    Args:
+        pieces: The model's stages.
+        config: Its shape.
+        recipe: What every part becomes.
+        watched: What `observe` saw in them; for a calibrated or rounded recipe.
+        per_pass: Whether every pass gets ranges of its own, and so a piece of its own over the same
+            weights; for a calibrated recipe in a layout that has an operator a pass.
+
+    Raises:
+        ConversionError: An operator has no kernel in the recipe's types.
+    """
+    embed, head = Piece(pieces.embed, "embed"), Piece(pieces.head, "head")
+    groups = [Piece(blob, f"layer_{group}") for group, blob in enumerate(pieces.layers)]
+    watched = dict(watched or {})
+    if recipe.calibrated:
+        for index, piece in enumerate(groups):
+            groups[index], watched[piece.name] = equalize(piece, watched[piece.name])
+    seams = _Seams(config, groups, head, watched, per_pass and recipe.calibrated)
+
+    def layer(group: int, index: int | None) -> bytes:
+        return quantize_piece(groups[group], recipe, seams.of_layer(group, index))
+
+    passes = range(config.num_hidden_layers)
+    if per_pass and recipe.calibrated:
+        layers = [layer(config.group_of_layer(index), index) for index in passes]
+    else:
+        layers = [layer(group, None) for group in range(len(groups))]
+    return Pieces(
+        embed=quantize_piece(embed, recipe, seams.of_embed()),
+        layers=tuple(layers),
+        head=quantize_piece(head, recipe, seams.of_head()),
+    )
+
+
+class _Seams:
+    """The ranges of what goes from piece to piece: one for all, or one before every pass."""
+
+    def __init__(
+        self,
+        config: AlbertConfig,
+        groups: list[Piece],
+        head: Piece,
+        watched: Watched,
+        per_pass: bool,
+    ) -> None:
+        self._watched = watched
+        self._first = [  # of each group, in whose passes the layer counts from 0
+            min(i for i in range(config.num_hidden_layers) if config.group_of_layer(i) == group)
+            for group in range(len(groups))
+        ]
+        if not watched:
+            return
+        before = [self._hidden(piece) for piece in (*groups, head)]  # one entry a pass each
+        hidden = np.concatenate(before)  # [passes + 1]
+        self._limits = hidden if per_pass else np.full_like(hidden, hidden.max())
+        self._masked = max(_spread(piece, watched[piece.name]) for piece in groups) + MASK_MARGIN
+
+    def _hidden(self, piece: Piece) -> Any:
+        seen = self._watched[piece.name][piece.inputs["hidden_states"]]
+        return np.maximum(-seen.low, seen.high).max(axis=1)
+
+    def of_embed(self) -> Ranges:
+        return self._ranges("embed", None, out=0)
+
+    def of_layer(self, group: int, index: int | None) -> Ranges:
+        if index is None:
+            return self._ranges(f"layer_{group}", None, into=0, out=0)
+        first = self._first[group]
+        return self._ranges(f"layer_{group}", index - first, into=index, out=index + 1)
+
+    def of_head(self) -> Ranges:
+        return self._ranges("head", None, into=-1)
+
+    def _ranges(
+        self, stage: str, index: int | None, *, into: int | None = None, out: int | None = None
+    ) -> Ranges:
+        if not self._watched:
+            return Ranges(seen={})
+        edges = {"attention_bias in": self._masked, "attention_bias out": self._masked}
+        if into is not None:
+            edges["hidden_states in"] = float(self._limits[into])
+        if out is not None:
+            edges["hidden_states out"] = float(self._limits[out])
+        return Ranges(seen=self._watched[stage], index=index, edges=edges)
+
+
+def _spread(piece: Piece, seen: Mapping[int, Observed]) -> float:
+    """Return how far apart two attention scores of a layer can be."""
+    scores = [
+        seen[int(operator.outputs[0])]
+        for operator in piece.graph.operators
+        if builtin_code(piece.model, operator) == schema.BuiltinOperator.BATCH_MATMUL
+        and operator.builtinOptions.adjY
+    ]
+    return max(float(entry.high.max() - entry.low.min()) for entry in scores)
