@@ -110,6 +110,8 @@ def test_from_an_interruption_to_the_report(
     assert new["zip_bytes"] < old["zip_bytes"] < old["size_bytes"]
     assert report["zip_share"] == pytest.approx(new["zip_bytes"] / old["size_bytes"], abs=1e-4)
     assert new["accuracy"] == report["agreement"] == 1.0
+    low, high = report["change"]["interval"]
+    assert low < report["change"]["value"] == 0.0 < high
     assert {matrix["sparsity"] for matrix in report["tensors"].values()} == {0.5}
     json.dumps(report)
     changes = load_keras(tmp_path / "new").provenance["changes"]

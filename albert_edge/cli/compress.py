@@ -137,10 +137,10 @@ def _summary(report: dict[str, Any]) -> str:
         f"{old['zip_bytes'] / 1e6:.2f} MB before and {new['zip_bytes'] / 1e6:.2f} MB after: "
         f"{report['zip_share']:.1%} of the file, {report['zip_share_of_zip']:.1%} of the zip"
     )
-    if new["interval"]:
-        low, high = new["interval"]
+    if change := report["change"]:
+        low, high = change["interval"]
         text += (
             f"\ndev accuracy of the int8 file: {old['accuracy']:.1%} before, {new['accuracy']:.1%} "
-            f"after (95%: {low:.1%} to {high:.1%})"
+            f"after: {change['value']:+.2%} (95%: {low:+.2%} to {high:+.2%})"
         )
     return text

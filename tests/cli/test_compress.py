@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from albert_edge.cli.compress import command
+from albert_edge.cli.compress import _summary, command
 
 COMMON = ("source", "--data", "d.tsv", "-o", "out")
 
@@ -35,6 +35,28 @@ def test_compresses_and_reports(toy_model: Path, toy_table: Path, tmp_path: Path
     assert report["clusters"] == 8
     assert max(matrix["int8_codes"] for matrix in report["tensors"].values()) <= 8
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_says_what_came_of_it() -> None:
+    file = {"size_bytes": 2_000_000, "zip_bytes": 1_500_000, "accuracy": 0.75, "interval": [0, 1]}
+    report = {
+        "output": "new",
+        "int8": {"before": file, "after": {**file, "zip_bytes": 1_000_000, "accuracy": 0.745}},
+        "zip_share": 0.5,
+        "zip_share_of_zip": 0.6667,
+        "change": {"value": -0.005, "interval": [-0.01, 0.0021]},
+        "tensors": {
+            "a": {"numbers": 300, "sparsity": 0.5, "int8_codes": 9},
+            "b": {"numbers": 100, "sparsity": 0.1, "int8_codes": 12},
+        },
+    }
+    matrices, zips, accuracy = _summary(report).splitlines()
+    assert matrices == "new: 2 matrices, 40.0% zeros, at most 12 int8 codes in each"
+    assert zips.endswith("1.50 MB before and 1.00 MB after: 50.0% of the file, 66.7% of the zip")
+    assert accuracy == (
+        "dev accuracy of the int8 file: 75.0% before, 74.5% after: -0.50% (95%: -1.00% to +0.21%)"
+    )
+    assert len(_summary({**report, "change": None}).splitlines()) == 2
 
 
 def test_a_bad_number_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
