@@ -7,7 +7,7 @@ from typing import Any
 
 from albert_edge.errors import DeviceError, FidelityError
 
-__all__ = ["check_all_right", "rank"]
+__all__ = ["check_all_right", "float32_error", "rank"]
 
 
 def rank(rows: Sequence[dict[str, Any]]) -> None:
@@ -18,6 +18,19 @@ def rank(rows: Sequence[dict[str, Any]]) -> None:
         right = [row for row in rows if row["seq_len"] == seq_len and row["status"] == "ok"]
         for place, row in enumerate(sorted(right, key=lambda row: row["latency_ms"]), 1):
             row["rank"] = place
+
+
+def float32_error(row: Mapping[str, Any]) -> float | None:
+    """Return how far a row's worst output is off from float32, as a share of float32's size.
+
+    That is from the float32 file of the same checkpoint among the files, or else, as it was when
+    the file was made, from the Keras model; None if neither is known or an output is not finite.
+    """
+    found = row["fidelity"]
+    if found is None or found["reference"]["quantize"] != "float32":
+        found = row["verification"]
+    errors = [output["error"] for output in (found or {}).get("outputs", {}).values()]
+    return None if not errors or None in errors else max(errors)
 
 
 def check_all_right(document: Mapping[str, Any]) -> None:
