@@ -18,6 +18,7 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "OutputError",
+    "RegressionError",
     "ReportError",
     "TokenizerError",
     "TrainingError",
@@ -67,6 +68,10 @@ class OutputError(AlbertEdgeError):
 
 class ReportError(AlbertEdgeError):
     """A benchmark report is damaged, of another version, or of another run."""
+
+
+class RegressionError(AlbertEdgeError):
+    """A benchmark came out worse than an earlier one, beyond the noise."""
 
 
 class DeviceError(AlbertEdgeError):

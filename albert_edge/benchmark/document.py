@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import ReportError
 
-__all__ = ["SCHEMA", "begin_document", "read_document", "to_text"]
+__all__ = ["SCHEMA", "begin_document", "read_document", "to_text", "undamaged"]
 
 # schema.json, beside this module, describes it, and README.md says what is in it.  The number goes
 # up when a field changes its meaning or goes; new fields may come.
@@ -44,6 +45,19 @@ def _indented(value: Any, line_end: str) -> str:
     if isinstance(value, (list, tuple)) and not all(isinstance(one, (int, float)) for one in value):
         return f"[{inner}{f',{inner}'.join(_indented(one, inner) for one in value)}{line_end}]"
     return json.dumps(value, allow_nan=False)
+
+
+@contextmanager
+def undamaged() -> Iterator[None]:
+    """Say that a report is damaged where it lacks a field, or one is not what it should be.
+
+    Raises:
+        ReportError: It is.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ReportError(f"the report is damaged: {error!r}; measure again.") from error
 
 
 def read_document(path: Path) -> dict[str, Any]:

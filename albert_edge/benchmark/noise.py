@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, variance
+from statistics import variance
 
 __all__ = ["Ratio", "ratio_of_rounds"]
 
@@ -46,7 +46,7 @@ class Ratio:
 
 
 def ratio_of_rounds(
-    old: Sequence[float], new: Sequence[float], *, ratio: float | None = None, least: float = 0.0
+    old: Sequence[float], new: Sequence[float], *, ratio: float, least: float = 0.0
 ) -> Ratio | None:
     """Compare a figure of several rounds with that of several others.
 
@@ -57,25 +57,24 @@ def ratio_of_rounds(
     Args:
         old: The figure of each of the old rounds, such as its median; above 0.
         new: Of each of the new ones.
-        ratio: The ratio where a better one is known, such as that of the medians over all samples.
+        ratio: How many times the old figure of all rounds the new one is, such as that of the
+            medians of all samples.
         least: See `Ratio`.
 
     Returns:
-        The ratio; None if there is no such figure: a list is empty, or a figure is not above 0.
+        The ratio; None if there is none: no rounds, or a figure that is not above 0.
 
     Example:
-        >>> ratio_of_rounds([10.0, 10.1, 10.2], [5.0, 5.1, 5.0]).verdict
+        >>> ratio_of_rounds([10.0, 10.1, 10.2], [5.0, 5.1, 5.0], ratio=0.5).verdict
         'better'
     """
     if not old or not new or min(*old, *new) <= 0:
         return None
-    logs = [[math.log(value) for value in values] for values in (old, new)]
-    middle = math.log(ratio) if ratio else mean(logs[1]) - mean(logs[0])
     if min(len(old), len(new)) < 2:
-        return Ratio(ratio=math.exp(middle), low=None, high=None, least=least)
-    half = _half_width(*logs)
-    low, high = math.exp(middle - half), math.exp(middle + half)
-    return Ratio(ratio=math.exp(middle), low=low, high=high, least=least)
+        return Ratio(ratio=ratio, low=None, high=None, least=least)
+    half = _half_width(*([math.log(value) for value in values] for values in (old, new)))
+    low, high = ratio * math.exp(-half), ratio * math.exp(half)
+    return Ratio(ratio=ratio, low=low, high=high, least=least)
 
 
 def _half_width(old: Sequence[float], new: Sequence[float]) -> float:

@@ -74,14 +74,14 @@ def _figures(row: Mapping[str, Any]) -> list[str]:
 
 
 def _notes(document: Mapping[str, Any]) -> Sequence[str]:
-    rows, settings = document["rows"], document["settings"]
+    rows, rounds = document["rows"], document.get("settings", {}).get("rounds", 1)
     codes = {doubt["code"] for row in rows for doubt in row["warnings"]}
     least = min((row["n"] for row in rows if "n" in row), default=0)
     references = sorted(
         {row["fidelity"]["reference"]["name"] for row in rows if row["fidelity"] is not None}
     )
     measured = (
-        f"Rounds: {settings['rounds']}, in turn, each in a fresh process; at least {least} warm "
+        f"Rounds: {rounds}, in turn, each in a fresh process; at least {least} warm "
         "runs a line. RAM: resident after the first inference, over the empty process. Outputs are "
         f"compared with those of {', '.join(references) or 'nothing'}, computed by the runtime's "
         "own kernels on the CPU."

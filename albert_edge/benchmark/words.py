@@ -80,6 +80,6 @@ def times(ratio: float) -> str:
 
     Example:
         >>> times(1.0526), times(12.5)
-        ('×1.05', '×12.5')
+        ('×1.053', '×12.5')
     """
-    return f"×{ratio:.2f}" if ratio < 10 else f"×{figure(ratio)}"
+    return f"×{ratio:.3f}" if ratio < 10 else f"×{figure(ratio)}"

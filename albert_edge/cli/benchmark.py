@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from albert_edge.cli.options import force_option
 
@@ -26,7 +29,7 @@ def _list(kind: type) -> Any:
 @click.command(
     short_help="Measure .tflite files: time, memory, energy, and whether they are right."
 )
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, metavar="[MODEL...]")
 @click.option("--device", default="local", show_default=True, help="Where to measure.")
 @click.option(
     "--accelerator",
@@ -67,15 +70,31 @@ def _list(kind: type) -> Any:
     metavar="F",
     help="Keep the report in F, also while measuring; alone, or with '-', print it instead.",
 )
+@click.option("--html", "html_path", metavar="F", help="Write the report as one page to F.")
 @click.option("--resume", is_flag=True, help="Go on with the report in --json F.")
+@click.option(
+    "--from", "kept", metavar="REPORT.json", help="Show a report again instead of measuring."
+)
+@click.option(
+    "--compare",
+    "compared",
+    nargs=2,
+    metavar="OLD.json NEW.json",
+    help="Say what changed from one report to another instead of measuring.",
+)
+@click.option(
+    "--fail-on-regression", is_flag=True, help="With --compare: exit with 1 if something got worse."
+)
 @force_option
 def command(
     models: tuple[str, ...],
-    device: str,
+    kept: str | None,
+    compared: tuple[str, str] | None,
     json_path: str | None,
-    resume: bool,
+    html_path: str | None,
+    fail_on_regression: bool,
     force: bool,
-    **settings: Any,
+    **options: Any,
 ) -> None:
     """Measure every MODEL in every combination of the options, each in fresh processes.
 
@@ -84,13 +103,104 @@ def command(
     \b
     albert-edge benchmark my.tflite
     albert-edge benchmark int8.tflite float32.tflite --threads 1,2,4 --seq-len 32,128
-    albert-edge benchmark *.tflite --json report.json --resume
+    albert-edge benchmark *.tflite --json report.json --html report.html --resume
+    albert-edge benchmark --from report.json --html report.html
+    albert-edge benchmark --compare before.json after.json
     """
+    _check_usage(click.get_current_context())
+    if compared:
+        _compare(*compared, json_path, force=force, strict=fail_on_regression)
+    elif kept is not None:
+        _show(kept, html_path, force=force)
+    else:
+        _measure(models, json_path, html_path, force=force, **options)
+
+
+# What may be given beside each of the ways that need no MODEL.
+_BESIDE = {"compared": ("json_path", "fail_on_regression", "force"), "kept": ("html_path", "force")}
+
+
+def _check_usage(context: click.Context) -> None:
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {
+        str(one.name): one.opts[0] if isinstance(one, click.Option) else "MODEL"
+        for one in context.command.params
+        if sources[str(one.name)] is ParameterSource.COMMANDLINE and context.params[str(one.name)]
+    }
+    way = next((one for one in _BESIDE if one in given), None)
+    if way is None and "models" not in given:
+        raise click.UsageError("name at least one MODEL, or give --from or --compare.")
+    if way is None and "fail_on_regression" in given:
+        raise click.UsageError("--fail-on-regression needs --compare.")
+    for name, option in given.items():
+        if way and name not in (way, *_BESIDE[way]):
+            raise click.UsageError(f"{option} means nothing with {given[way]}.")
+
+
+def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool) -> None:
+    from albert_edge.errors import OutputError
+    from albert_edge.files import check_writable
+
+    if path is None:
+        return
+    if Path(path).resolve() in [Path(one).resolve() for one in inputs if one is not None]:
+        raise OutputError(f"{path} is one of the other files given; write this one elsewhere.")
+    check_writable(path, force=force)
+
+
+def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: bool) -> None:
+    from rich.console import Console
+
+    from albert_edge.benchmark.changes import render_comparison
+    from albert_edge.benchmark.compare import check_no_regression, compare
+    from albert_edge.benchmark.document import read_document, to_text
+    from albert_edge.files import write_file
+
+    path = None if json_path == "-" else json_path
+    _check_output(path, [old, new], force=force)
+    found = compare(read_document(Path(old)), read_document(Path(new)))
+    if path is not None:
+        write_file(path, to_text(found).encode(), force=force)
+    if json_path == "-":
+        click.echo(to_text(found), nl=False)
+    else:
+        Console().print(render_comparison(found))
+    if strict:
+        check_no_regression(found)
+
+
+def _show(kept: str, html_path: str | None, *, force: bool) -> None:
+    from rich.console import Console
+
+    from albert_edge.benchmark.document import read_document, undamaged
+    from albert_edge.benchmark.page import write_page
+    from albert_edge.benchmark.table import render_report
+
+    _check_output(html_path, [kept], force=force)
+    report = read_document(Path(kept))
+    with undamaged():
+        shown = render_report(report)
+    if html_path is not None:
+        write_page(report, html_path, force=force)
+    Console().print(shown)
+
+
+def _measure(
+    models: tuple[str, ...],
+    json_path: str | None,
+    html_path: str | None,
+    *,
+    device: str,
+    resume: bool,
+    force: bool,
+    **settings: Any,
+) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
     from albert_edge.benchmark.document import to_text
     from albert_edge.benchmark.harness import benchmark
+    from albert_edge.benchmark.page import write_page
     from albert_edge.benchmark.plan import Settings
     from albert_edge.benchmark.table import render_report
     from albert_edge.benchmark.verdict import check_all_right
@@ -99,6 +209,7 @@ def command(
     path = None if json_path == "-" else json_path
     if resume and path is None:
         raise click.UsageError("--resume needs --json F, the report to go on with.")
+    _check_output(html_path, [*models, path], force=force)
     with (
         quiet() as terminal,
         # Drawing takes time from what is measured.
@@ -122,4 +233,6 @@ def command(
         click.echo(to_text(report), nl=False)
     else:
         Console().print(render_report(report))
+    if html_path is not None:
+        write_page(report, html_path, force=force)
     check_all_right(report)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from albert_edge.benchmark.document import undamaged
 from albert_edge.benchmark.page.conditions import conditions
 from albert_edge.benchmark.page.latency import curves, distributions
 from albert_edge.benchmark.page.marks import shapes
@@ -23,7 +24,6 @@ from albert_edge.benchmark.page.rows import labelled
 from albert_edge.benchmark.page.tradeoffs import tradeoffs
 from albert_edge.benchmark.page.verdicts import doubts, failures, verdict
 from albert_edge.benchmark.words import plural
-from albert_edge.errors import ReportError
 from albert_edge.files import write_file
 
 __all__ = ["render_page", "write_page"]
@@ -60,10 +60,8 @@ def render_page(document: Mapping[str, Any]) -> str:
     Raises:
         ReportError: A field is missing or no such value as it should be.
     """
-    try:
+    with undamaged():
         return f"<!DOCTYPE html>\n{serialize(_page(document))}\n"
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ReportError(f"the report is damaged: {error!r}; measure again.") from error
 
 
 def _page(document: Mapping[str, Any]) -> Element:
