@@ -56,13 +56,14 @@ def measure(name: str, train: Path, dev: Path, work: Path) -> dict[str, Any]:
 
 def check(name: str, result: dict[str, Any]) -> bool:
     """Print a line; tell whether what was promised is kept."""
-    change = result["change"]
+    change, new = result["change"], result["int8"]["after"]
     passed = change["value"] >= -LOSS_LIMIT and result["zip_share"] <= ZIP_LIMIT
     low, high = change["interval"]
     click.echo(
         f"{name:12} zips to {result['zip_share']:.4f} of the dense file, "
-        f"{result['zip_share_of_zip']:.4f} of its zip; accuracy of int8 "
-        f"{result['int8']['after']['accuracy']:.4f}, changed by {change['value']:+.4f} "
+        f"{result['zip_share_of_zip']:.4f} of its zip, "
+        f"{new['huffman_bytes'] / new['size_bytes']:.4f} without matches; accuracy of int8 "
+        f"{new['accuracy']:.4f}, changed by {change['value']:+.4f} "
         f"({low:+.4f} to {high:+.4f}); agreement {result['agreement']:.4f}  "
         f"{'PASS' if passed else 'FAIL' if name in PROMISED else 'not promised'}"
     )

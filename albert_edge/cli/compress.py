@@ -41,7 +41,7 @@ __all__ = ["command"]
     type=click.Choice(list(PATTERNS)),
     default="unstructured",
     show_default=True,
-    help="prune: which numbers go: any, two of four, or four at a time.",
+    help="prune: any numbers, two of every four (zips worse), or four at a time (zips better).",
 )
 @click.option("--clusters", default=32, show_default=True, help="cluster: values in a matrix.")
 @click.option(
