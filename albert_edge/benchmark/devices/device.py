@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,12 +12,13 @@ from typing import Any, Protocol
 from albert_edge import errors
 from albert_edge.errors import ConfigError, DeviceError
 
-__all__ = ["DEVICES", "Device", "open_device", "read_answer"]
+__all__ = ["DEVICES", "Device", "describe_ending", "open_device", "read_answer"]
 
 # What stands before "://" in an address → the module of `albert_edge.benchmark.devices` whose
 # `connect(address)` opens it.  A module is imported when a device of its kind is named.
-DEVICES = {"local": "local"}
+DEVICES = {"local": "local", "ssh": "ssh"}
 _STDERR_LINES = 5
+_LINE_CHARACTERS = 300
 
 
 class Device(Protocol):
@@ -73,7 +75,8 @@ def read_answer(stdout: str, *, stderr: str, ending: str, where: str) -> dict[st
 
     Args:
         stdout: All of the worker's standard output: one JSON object.
-        stderr: All of its standard error; its last lines are shown if there is no answer.
+        stderr: All of its standard error; its last lines are shown if there is no answer, or what
+            it wrote instead of one.
         ending: How the process ended, such as `exit code 1`.
         where: What it was doing, for messages.
 
@@ -86,7 +89,8 @@ def read_answer(stdout: str, *, stderr: str, ending: str, where: str) -> dict[st
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        last = "\n  ".join(stderr.strip().splitlines()[-_STDERR_LINES:])
+        lines = (stderr.strip() or stdout.strip()).splitlines()[-_STDERR_LINES:]
+        last = "\n  ".join(line[:_LINE_CHARACTERS] for line in lines)
         wrote = f"it wrote last:\n  {last}" if last else "it wrote nothing."
         raise DeviceError(f"{where}: {ending}; {wrote}")
     if (name := answer.get("error")) is not None:
@@ -94,3 +98,13 @@ def read_answer(stdout: str, *, stderr: str, ending: str, where: str) -> dict[st
         kind = getattr(errors, name) if name in errors.__all__ else DeviceError
         raise kind.__new__(kind, answer["message"])  # not every error's __init__ takes its message
     return answer
+
+
+def describe_ending(code: int) -> str:
+    """Say how a process ended whose return code is that of `subprocess`.
+
+    Example:
+        >>> describe_ending(-9)
+        'killed by SIGKILL'
+    """
+    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from albert_edge.benchmark.devices.device import read_answer
+from albert_edge.benchmark.devices.device import describe_ending, read_answer
 from albert_edge.errors import ConfigError, DeviceError
 
 __all__ = ["Local", "connect"]
@@ -43,7 +42,7 @@ class Local:
             raise DeviceError(
                 f"{where} took over {timeout_s:g} s; give it more time, or measure fewer runs."
             ) from error
-        ending = _ending(done.returncode)
+        ending = describe_ending(done.returncode)
         return read_answer(done.stdout, stderr=done.stderr, ending=ending, where=where)
 
     def close(self) -> None:
@@ -59,7 +58,3 @@ def connect(address: str = "local") -> Local:
     if address != "local":
         raise ConfigError(f"the device {address!r} is this machine: call it 'local'.")
     return Local()
-
-
-def _ending(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

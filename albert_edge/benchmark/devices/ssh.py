@@ -1,0 +1,115 @@
+"""A device that is reached over SSH: a board with Python on it, and nothing of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from albert_edge.benchmark.devices.address import parse_address
+from albert_edge.benchmark.devices.device import describe_ending, read_answer
+from albert_edge.benchmark.devices.parcel import pack_package
+from albert_edge.errors import DeviceError, MissingExtraError
+
+if TYPE_CHECKING:
+    from albert_edge.benchmark.devices.link import Link
+
+__all__ = ["Ssh", "connect"]
+
+_GRACE_S = 30  # for the answer of a worker that the keeper had to end
+
+
+class Ssh:
+    """A machine that is reached over SSH, as a `Device`.
+
+    This package and the models go, each once, to a private temporary folder there, which is removed
+    when we hang up, and also when the connection breaks: a process there sees to it.
+    """
+
+    def __init__(self, name: str, link: Link) -> None:
+        """Bring this package there.
+
+        Raises:
+            DeviceError: It cannot be copied.
+        """
+        self.name = name
+        self._link = link
+        self._sent: dict[Path, str] = {}
+        self._put("package.zip", pack_package())
+        self._ask({"do": "unpack", "name": "package.zip"}, what="unpack this package")
+
+    def send(self, path: Path) -> str:
+        """Copy a file there, unless it is there."""
+        if path not in self._sent:
+            try:
+                blob = path.read_bytes()
+            except OSError as error:
+                raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
+            self._sent[path] = self._put(f"{len(self._sent)}-{path.name}", blob)
+        return self._sent[path]
+
+    def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        """Run one job in a fresh process there."""
+        where = f"{job.get('path', 'the job')} on {self.name}"
+        reply = self._ask(
+            {"do": "run", "job": dict(job), "timeout_s": timeout_s},
+            what="start a process",
+            timeout_s=timeout_s + _GRACE_S,
+        )
+        if "timeout" in reply:
+            raise DeviceError(
+                f"{where} took over {timeout_s:g} s; give it more time, or measure fewer runs."
+            )
+        ending = describe_ending(reply.pop("returncode"))
+        return read_answer(**reply, ending=ending, where=where)
+
+    def close(self) -> None:
+        """Remove what was sent and hang up; never raises."""
+        self._link.close()
+
+    def _put(self, name: str, blob: bytes) -> str:
+        request = {"do": "put", "name": name, "size": len(blob)}
+        size = f"{len(blob) / 1e6:.1f} MB"
+        reply = self._ask(request, blob=blob, what=f"copy {name} ({size}) there")
+        if reply["sha256"] != hashlib.sha256(blob).hexdigest():
+            raise DeviceError(f"{name} arrived damaged on {self.name}; try again.")
+        path: str = reply["path"]
+        return path
+
+    def _ask(self, request: dict[str, Any], *, what: str, **options: Any) -> dict[str, Any]:
+        reply = self._link.ask(request, **options)
+        if "error" in reply:
+            raise DeviceError(
+                f"cannot {what}: {reply['error']}. {self.name} has "
+                f"{reply['free_bytes'] / 1e6:.1f} MB free in {self._link.folder}; make room there, "
+                "or set TMPDIR to another folder in what its shell reads at login."
+            )
+        return reply
+
+
+def connect(address: str) -> Ssh:
+    """Open the device at `ssh://[USER@]HOST[:PORT][?python=PATH]`.
+
+    Keys and settings come from ssh-agent and `~/.ssh`, as for `ssh` itself.  The host key must be
+    in a `known_hosts` file; it is never accepted silently.
+
+    Raises:
+        ConfigError: The address is of another form.
+        DeviceError: The device cannot be reached, refuses us, has no Python that can run the
+            worker, or no room.
+        MissingExtraError: asyncssh is not installed.
+    """
+    parsed = parse_address(address)
+    try:
+        from albert_edge.benchmark.devices.link import Link
+    except ModuleNotFoundError as error:
+        if error.name != "asyncssh":
+            raise
+        raise MissingExtraError("asyncssh", "ssh") from error
+    link = Link(parsed)
+    try:
+        return Ssh(address, link)
+    except BaseException:
+        link.close()
+        raise

@@ -1,0 +1,398 @@
+"""`albert_edge.benchmark.devices.ssh`: real servers on loopback, and all that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+from rich.progress import Progress
+
+import albert_edge
+from albert_edge.benchmark import harness
+from albert_edge.benchmark.devices import link, open_device, ssh
+from albert_edge.benchmark.devices.ssh import Ssh
+from albert_edge.benchmark.measure import measure
+from albert_edge.benchmark.plan import Settings
+from albert_edge.errors import BundleError, DeviceError, MissingExtraError
+from benchmark.devices.servers import HOST, Server
+
+Addresses = Callable[..., str]
+BRIEF: dict[str, Any] = {"runs": 1, "warmup": 0, "min_time_s": 0.0}
+# It does not end by itself.
+ENDLESS: dict[str, Any] = {"seq_len": 8, "min_time_s": 999.0}
+
+
+def await_true(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def await_clean(folder_there: Path) -> None:
+    await_true(lambda: not list(folder_there.iterdir()), "something is left on the device")
+
+
+@pytest.fixture
+def device(friends: Server, make_address: Addresses) -> Iterator[Ssh]:
+    opened = open_device(make_address())
+    assert isinstance(opened, Ssh)
+    yield opened
+    opened.close()
+
+
+def test_models_are_measured_there_by_the_package_that_runs_here(
+    friends: Server, make_address: Addresses, tiny_file: Path, folder_there: Path
+) -> None:
+    report = harness.benchmark(
+        [tiny_file],
+        settings=Settings(rounds=2, seq_lens=(8, 16), **BRIEF),
+        device=make_address(),
+        progress=Progress(disable=True),
+    )
+    assert [row["status"] for row in report["rows"]] == ["ok", "ok"]
+    assert [len(row["rounds"]) for row in report["rows"]] == [2, 2]
+    assert report["device"] == make_address()
+    assert report["machine"]["versions"]["albert_edge"] == albert_edge.__version__
+    assert not list(folder_there.iterdir())
+
+
+def test_a_file_is_copied_once_to_a_private_folder_which_goes(
+    device: Ssh, tmp_path: Path, folder_there: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    paths = [tmp_path / "one.tflite", tmp_path / "a/one.tflite", tmp_path / "empty"]
+    contents = [os.urandom(3_000_001), b"2", b""]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    sent = [Path(device.send(path)) for path in paths]
+    assert [path.read_bytes() for path in sent] == contents
+    assert [device.send(path) for path in paths] == [str(path) for path in sent]
+    (folder,) = folder_there.iterdir()
+    assert {path.parent for path in sent} == {folder}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(list(folder.iterdir())) == 3 + 1  # and the package
+    device.close()
+    assert not list(folder_there.iterdir())
+    device.close()  # once more does no harm
+
+
+def test_what_the_worker_raises_is_raised_here(device: Ssh, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.tflite"
+    picture.write_bytes(b"\x89PNG")
+    with pytest.raises(BundleError, match=r"picture\.tflite"):
+        measure(picture, device=device)
+    assert device.run({"do": "describe"}, timeout_s=60)["cores"] >= 1
+
+
+def test_a_worker_that_takes_too_long_is_ended_and_the_next_one_runs(
+    device: Ssh, tiny_file: Path
+) -> None:
+    with pytest.raises(DeviceError, match=r"tiny\.tflite on ssh://.* took over 1 s"):
+        measure(tiny_file, device=device, timeout_s=1.0, **ENDLESS)
+    assert measure(tiny_file, device=device, seq_len=8, **BRIEF).samples_ns
+
+
+def test_a_broken_connection_ends_the_worker_and_cleans_up(
+    device: Ssh, friends: Server, tiny_file: Path, folder_there: Path
+) -> None:
+    threading.Timer(0.5, friends.drop).start()
+    with pytest.raises(DeviceError, match=r"ssh://.* is gone \(.+\)\. .*--resume goes on"):
+        measure(tiny_file, device=device, **ENDLESS)
+    with pytest.raises(DeviceError, match="is gone"):  # at once, and for the same reason
+        device.run({"do": "describe"}, timeout_s=60)
+    await_clean(folder_there)  # it waits for the worker before
+
+
+def test_what_was_measured_before_the_connection_broke_is_kept_and_goes_on(
+    friends: Server, make_address: Addresses, tiny_file: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "report.json"
+
+    def benchmark() -> dict[str, Any]:
+        return harness.benchmark(
+            [tiny_file],
+            settings=Settings(rounds=6, seq_lens=(8, 16), **BRIEF),
+            device=make_address(),
+            json_path=kept,
+            resume=True,
+            progress=Progress(disable=True),
+        )
+
+    def drop() -> None:
+        await_true(lambda: kept.exists() and '"latency_ms"' in kept.read_text(), "no round")
+        friends.drop()
+
+    threading.Thread(target=drop).start()
+    report = benchmark()
+    assert [row["error"]["type"] for row in report["rows"]] == ["DeviceError"] * 2
+    assert 1 <= sum(len(row.get("rounds", ())) for row in report["rows"]) < 12
+    assert json.loads(kept.read_text())["complete"]
+    again = benchmark()
+    assert [(row["status"], len(row["rounds"])) for row in again["rows"]] == [("ok", 6)] * 2
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_control_c_and_even_a_killed_process_leave_nothing_there(
+    ending: signal.Signals,
+    friends: Server,
+    make_address: Addresses,
+    tiny_file: Path,
+    folder_there: Path,
+) -> None:
+    program = "from albert_edge.cli import main; main()"
+    options = ["--seq-len", "8", "--min-time", "999", "--device", make_address()]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "benchmark", tiny_file, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        await_true(lambda: list(folder_there.glob("*/0-tiny.tflite")), "nothing was sent")
+        os.killpg(process.pid, ending)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    await_clean(folder_there)
+    assert "Traceback" not in errors
+    assert process.returncode == (1 if ending == signal.SIGINT else -ending)
+
+
+def test_a_device_that_hangs_is_given_up(
+    friends: Server,
+    make_address: Addresses,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    number = tmp_path / "number"
+    device = open_device(make_address(f'echo $$ > {number}\nexec "$PYTHON" "$@"'))
+    monkeypatch.setattr(ssh, "_GRACE_S", 0.2)
+    monkeypatch.setattr(link, "_CLOSE_S", 0.2)
+    keeper = int(number.read_text())
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        with pytest.raises(DeviceError, match=r"is gone \(no answer within 0\.3 s\)"):
+            device.run({"do": "describe"}, timeout_s=0.1)
+        device.close()
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+
+
+def test_a_keeper_that_is_killed_is_told(
+    friends: Server, make_address: Addresses, tmp_path: Path
+) -> None:
+    number = tmp_path / "number"
+    device = open_device(make_address(f'echo $$ > {number}\nexec "$PYTHON" "$@"'))
+    os.kill(int(number.read_text()), signal.SIGKILL)
+    with pytest.raises(DeviceError, match=r"is gone \(.*KILL"):
+        device.run({"do": "describe"}, timeout_s=60)
+    device.close()
+
+
+# In a mount namespace of its own, so that nothing is to be unmounted.
+FULL = 'exec unshare -rm sh -c \'mount -t tmpfs -o size={size} - "$TMPDIR" && exec "$@"\' - '
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (FULL.format(size="6m"), "No space left on device"),
+        ("ulimit -f 8192\nexec ", "File too large"),
+    ],
+)
+def test_a_file_without_room_there_fails_alone(
+    script: str, message: str, friends: Server, make_address: Addresses, tmp_path: Path
+) -> None:
+    if "unshare" in script and subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    large, small = tmp_path / "large.tflite", tmp_path / "small.tflite"
+    large.write_bytes(bytes(9_000_000))
+    small.write_bytes(b"small")
+    device = open_device(make_address(f'{script}"$PYTHON" "$@"'))
+    expected = rf"cannot copy 0-large\.tflite \(9\.0 MB\) there: {message}.* MB free in .*make room"
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=expected):
+            device.send(large)
+    assert device.send(small).endswith("/0-small.tflite")
+    assert device.run({"do": "describe"}, timeout_s=60)["cores"] >= 1
+    device.close()
+
+
+def test_no_room_for_the_package(
+    friends: Server, make_address: Addresses, folder_there: Path
+) -> None:
+    address = make_address('ulimit -f 20\nexec "$PYTHON" "$@"')
+    with pytest.raises(DeviceError, match=r"cannot copy package\.zip .*: File too large"):
+        open_device(address)
+    await_clean(folder_there)
+    with pytest.raises(DeviceError, match="no room for a temporary folder"):
+        open_device(make_address('ulimit -f 0\nexec "$PYTHON" "$@"'))
+
+
+OLD = "import sys; sys.version_info = (3, 8, 2); sys.version = '3.8.2 (x)'; exec(sys.argv[1])"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (f'exec "$PYTHON" -c "{OLD}" "$2"', r"co: exit code 1: Python 3\.8\.2 is too old, 3\.10"),
+        ('exec cat "$@"', "exit code 1: .*cat"),
+        ("exit 0", "exit code 0"),
+        ("echo Killed >&2; kill -9 $$", "KILL"),
+        ("exit 127", r"there is no .* co on ssh://.*: install Python 3\.10"),
+        ("while :; do echo no; done", r"says nothing of ours within 1 s"),
+    ],
+)
+def test_no_python_there(
+    script: str,
+    message: str,
+    friends: Server,
+    make_address: Addresses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link, "_HELLO_S", 1)
+    with pytest.raises(DeviceError, match=message):
+        open_device(make_address(script))
+
+
+def test_a_python_without_the_packages(friends: Server, home: Path, bare_python: Path) -> None:
+    with pytest.raises(DeviceError) as caught:
+        open_device(f"ssh://{HOST}:{friends.port}?python={bare_python}")
+    text = str(caught.value)
+    assert f"{bare_python}: Python 3." in text
+    assert "lacks ai-edge-litert, numpy, sentencepiece" in text
+    install = f"{bare_python} -m pip install ai-edge-litert numpy sentencepiece"
+    assert f"Install it with: ssh -p {friends.port} {HOST} '{install}'" in text
+
+
+def test_a_greeting_does_no_harm(friends: Server, make_address: Addresses) -> None:
+    device = open_device(make_address('printf "Welcome\\nto this board"; exec "$PYTHON" "$@"'))
+    assert device.run({"do": "describe"}, timeout_s=60)["cores"] >= 1
+    device.close()
+
+
+def test_a_worker_that_writes_something_else(
+    friends: Server, make_address: Addresses, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello from this board', flush=True)")
+    device = open_device(make_address(f'export PYTHONPATH={tmp_path}\nexec "$PYTHON" "$@"'))
+    with pytest.raises(DeviceError, match=r"exit code 0; it wrote last:\n  hello from this board"):
+        device.run({"do": "describe"}, timeout_s=60)
+    device.close()
+
+
+def test_what_arrives_damaged_is_not_used() -> None:
+    class Noisy:
+        def ask(self, request: dict[str, Any], *, blob: bytes = b"") -> dict[str, Any]:
+            return {"path": "/there", "sha256": "0" * 64}
+
+    with pytest.raises(DeviceError, match=r"package\.zip arrived damaged on ssh://noisy"):
+        Ssh("ssh://noisy", Noisy())  # type: ignore[arg-type]
+
+
+def test_an_unknown_host_key_is_never_accepted(
+    home: Path, server: Server, make_address: Addresses
+) -> None:
+    server.authorized_keys.write_bytes((home / ".ssh/id_ed25519.pub").read_bytes())
+    (home / ".ssh/config").write_text(
+        "Host *\n  StrictHostKeyChecking no\n  UserKnownHostsFile none\n"
+    )
+    with pytest.raises(DeviceError) as caught:
+        open_device(make_address())
+    text = str(caught.value)
+    assert "is not known: ssh-ed25519 SHA256:" in text
+    assert f"ssh-keyscan -p {server.port} {HOST} >> ~/.ssh/known_hosts" in text
+    assert not (home / ".ssh/known_hosts").exists()
+
+
+def test_another_host_key_than_before_is_refused(
+    friends: Server, home: Path, make_address: Addresses
+) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    (home / ".ssh/known_hosts").write_text(f"[{HOST}]:{friends.port} {other}")
+    expected = rf"another host key .*: ssh-keygen -R '\[{HOST}\]:{friends.port}'"
+    with pytest.raises(DeviceError, match=expected):
+        open_device(make_address())
+
+
+def test_a_host_that_was_known_by_another_kind_of_key(
+    friends: Server, home: Path, make_address: Addresses
+) -> None:
+    other = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode()
+    (home / ".ssh/known_hosts").write_text(f"[{HOST}]:{friends.port} {other}")
+    with pytest.raises(DeviceError, match=r"no SSH connection to .*Does 'ssh -p"):
+        open_device(make_address())
+
+
+def test_a_key_that_it_does_not_know(friends: Server, make_address: Addresses) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519")
+    other.write_public_key(friends.authorized_keys)
+    expected = rf"refuses every key .*ssh-copy-id -p {friends.port} \w+@{HOST} brings"
+    with pytest.raises(DeviceError, match=expected):
+        open_device(make_address())
+
+
+def test_there_is_no_such_host() -> None:
+    with pytest.raises(DeviceError, match=r"there is no host 'board\.invalid' \(.+\): check"):
+        open_device("ssh://pi@board.invalid")
+    with pytest.raises(DeviceError, match="there is no host"):
+        open_device(f"ssh://{'a' * 64}.invalid")
+
+
+def test_nobody_listens(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))  # and does not listen
+        with pytest.raises(DeviceError, match=r"cannot be reached \(Connection refused\): is its"):
+            open_device(f"ssh://{HOST}:{taken.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 99, b"SSH-1.5-old\r\n", b"\0\xff" * 9999],
+)
+def test_something_else_listens(said: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_CONNECT_S", 1)
+    with socket.create_server((HOST, 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):  # we may hang up before all is said
+                connection.sendall(said)
+                while connection.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DeviceError, match=r"does not answer as|no SSH connection"):
+            open_device(f"ssh://{HOST}:{listener.getsockname()[1]}")
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("config", "Port none\n"), ("id_ed25519", "no key\n")]
+)
+def test_what_we_have_is_damaged(name: str, content: str, home: Path) -> None:
+    (home / ".ssh" / name).write_text(content)
+    with pytest.raises(DeviceError, match=HOST):
+        open_device(f"ssh://{HOST}:9")
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncssh", None)
+    monkeypatch.delitem(sys.modules, "albert_edge.benchmark.devices.link")
+    with pytest.raises(MissingExtraError, match=r"pip install 'albert_edge\[ssh\]'"):
+        open_device(f"ssh://{HOST}")
