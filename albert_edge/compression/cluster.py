@@ -44,7 +44,7 @@ class Clustered(Constraint):
     def __init__(self, model: Albert, steps: int, step: Any, *, method: Cluster) -> None:
         self._weights = {canonical_name(weight): weight for weight in model.trainable_variables}
         scales = {name: folded_scale(name) for name in self._weights if is_compressible(name)}
-        self._fixed = set(scales.values())
+        self._fixed = {scale for scale in scales.values() if scale is not None}
         self._books = {
             name: Codebook(
                 self._weights[name], method, scale=None if scale is None else self._weights[scale]
