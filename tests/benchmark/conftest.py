@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.progress import Progress
 
+from albert_edge.benchmark.harness import benchmark
 from albert_edge.benchmark.measure import Measurement, measure
+from albert_edge.benchmark.plan import Settings
 from albert_edge.bundle import pack, read
+
+HOSTILE = "<img src=x onerror=alert(1)>&lt;\"'\u202eeman"
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +44,29 @@ def make_file(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> Callable[...
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def report(
+    tiny_tflite: Callable[..., bytes], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """A report of two rounds: a file that is right, one that is wrong, a hostile name, no file."""
+    folder = tmp_path_factory.mktemp("report")
+    source = {"provenance": {"source": "here", "sha256": "5" * 64}}
+    files = {
+        HOSTILE: ("float32", {}),
+        "int8": ("int8", {}),
+        "liar": ("int8", {"quantize": "float32"}),
+    }
+    for name, (quantize, says) in files.items():
+        blob = tiny_tflite(quantize=quantize)
+        bundle = dataclasses.replace(read(blob), **source, **says)
+        (folder / f"{name}.tflite").write_bytes(pack(blob, bundle))
+    return benchmark(
+        [folder / f"{name}.tflite" for name in (*files, "empty")],
+        settings=Settings(seq_lens=(4, 8), rounds=2, runs=5, warmup=0, min_time_s=0.0),
+        progress=Progress(disable=True),
+    )
 
 
 @pytest.fixture

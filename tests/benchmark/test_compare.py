@@ -1,0 +1,219 @@
+"""`albert_edge.benchmark.compare` and `.changes`: what changed, and what is only noise."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import random
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from albert_edge.benchmark.changes import render_comparison
+from albert_edge.benchmark.compare import METRICS, SCHEMA, check_no_regression, compare
+from albert_edge.benchmark.document import to_text
+from albert_edge.benchmark.noise import ratio_of_rounds
+from albert_edge.errors import RegressionError, ReportError
+
+Rounds = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def quiet(report: dict[str, Any]) -> Rounds:
+    """A function that makes the real report one of a quiet machine: medians 1% apart.
+
+    `factor` makes the latencies of `int8` so many times as long.
+    """
+
+    def make(factor: float = 1.0) -> dict[str, Any]:
+        made = copy.deepcopy(report)
+        for row in made["rows"]:
+            medians = [10.0, 10.1, 10.05]
+            if row["name"] == "int8":
+                medians = [factor * one for one in medians]
+            if "rounds" in row:
+                row["rounds"] = [copy.deepcopy(row["rounds"][0]) for _ in medians]
+                for one, latency in zip(row["rounds"], medians, strict=True):
+                    one["latency_ms"] = latency
+                row["latency_ms"] = median(medians)
+        return made
+
+    return make
+
+
+def of(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [row for row in found["rows"] if row["name"] == name]
+
+
+def show(found: dict[str, Any], width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(render_comparison(found))
+    return console.file.getvalue()
+
+
+def test_a_report_is_no_different_from_itself(report: dict[str, Any]) -> None:
+    found = compare(report, report)
+    assert found["schema"] == SCHEMA
+    assert found["same_machine"]
+    assert not found["differs"]
+    assert not found["only_old"]
+    assert not found["only_new"]
+    assert {row["verdict"] for row in found["rows"]} == {"same"}
+    assert len(found["rows"]) == len(report["rows"])
+    ratios = [one["ratio"] for row in found["rows"] for one in row["changes"].values()]
+    assert set(ratios) == {1.0}
+    measured = {name for row in found["rows"] for name in row["changes"]}
+    # The tiny files carry no tokenizer; the machine of the test may not tell its energy.
+    assert {*METRICS} - {"end_to_end_ms", "energy_joules"} <= measured
+    assert json.loads(to_text(found)) == found
+    check_no_regression(found)
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.5, "worse"), (0.5, "better"), (1.04, "same"), (0.97, "same")]
+)
+def test_a_change_is_one_beyond_the_noise(factor: float, verdict: str, quiet: Rounds) -> None:
+    found = compare(quiet(), quiet(factor))
+    for row in of(found, "int8"):
+        change = row["changes"]["latency_ms"]
+        assert change["ratio"] == pytest.approx(factor)
+        assert change["low"] < factor < change["high"]
+        assert row["verdict"] == change["verdict"] == verdict
+    assert {row["verdict"] for row in found["rows"] if row["name"] != "int8"} == {"same"}
+    assert [row["name"] for row in found["rows"][:2] if verdict != "same"] in ([], ["int8"] * 2)
+
+
+def test_the_same_change_on_a_noisy_machine_is_none(quiet: Rounds) -> None:
+    old, new = quiet(), quiet(1.5)
+    for row in new["rows"]:
+        for number, one in enumerate(row.get("rounds", [])):
+            one["latency_ms"] *= 1 + number
+    assert {row["verdict"] for row in of(compare(old, new), "int8")} == {"same"}
+
+
+def test_of_one_round_nothing_is_known(quiet: Rounds) -> None:
+    old, new = quiet(), quiet(2.0)
+    for row in new["rows"]:
+        row["rounds"] = row.get("rounds", [])[:1]
+    [change, _] = [row["changes"]["latency_ms"] for row in of(compare(old, new), "int8")]
+    assert (change["low"], change["high"], change["verdict"]) == (None, None, "unknown")
+    assert change["ratio"] == pytest.approx(2.0)
+    assert "unknown" in show(compare(old, new))
+
+
+def test_no_change_is_seldom_called_one() -> None:
+    draw = random.Random(0)
+    rounds = [[10 * draw.lognormvariate(0, 0.1) for _ in range(3)] for _ in range(2000)]
+    pairs = zip(rounds[::2], rounds[1::2], strict=True)
+    verdicts = [ratio_of_rounds(a, b, ratio=median(b) / median(a)).verdict for a, b in pairs]
+    # 1% by construction; the medians scatter more than the means that Welch's interval is of.
+    assert verdicts.count("same") > 0.97 * len(verdicts)
+
+
+def test_size_memory_and_error_count_too(quiet: Rounds) -> None:
+    old, new = quiet(), quiet()
+    for row in new["rows"]:
+        if row["name"] == "int8":
+            row["size_bytes"] = row["size_bytes"] * 11 // 10
+            row["fidelity"]["outputs"]["logits"]["error"] /= 2
+            row["model_rss_bytes"] *= 2
+    [first, _] = of(compare(old, new), "int8")
+    assert first["verdict"] == "mixed"
+    assert first["changes"]["size_bytes"]["verdict"] == "worse"
+    assert first["changes"]["error"]["verdict"] == "better"
+    assert first["changes"]["model_rss_bytes"]["verdict"] == "worse"
+    lines = show(compare(old, new))
+    assert "file MB" in lines
+    assert "RAM MB" in lines
+
+
+def test_what_answers_wrongly_or_fails_now_is_broken(quiet: Rounds) -> None:
+    found = compare(quiet(), quiet() | {"rows": swapped(quiet()["rows"], "int8", "liar")})
+    assert {row["verdict"] for row in of(found, "int8")} == {"broken"}
+    assert {row["verdict"] for row in of(found, "liar")} == {"better"}
+    assert [row["name"] for row in found["rows"][:2]] == ["int8", "int8"]
+    with pytest.raises(RegressionError, match=r"2 of 8 got worse:\n  int8 .*ok before, and now wr"):
+        check_no_regression(found)
+    assert "WRONG" in show(found)
+
+
+def swapped(rows: list[dict[str, Any]], one: str, other: str) -> list[dict[str, Any]]:
+    names = {one: other, other: one}
+    return [{**row, "name": names.get(row["name"], row["name"])} for row in rows]
+
+
+def test_an_interrupted_run_is_neither_better_nor_worse(quiet: Rounds) -> None:
+    new = quiet()
+    new["complete"] = False
+    kept = ("latency_ms", "rounds")
+    pending = {key: value for key, value in new["rows"][0].items() if key not in kept}
+    new["rows"][0] = pending | {"status": "pending", "fidelity": None}
+    found = compare(quiet(), new)
+    assert found["rows"][0]["verdict"] == "unknown"
+    assert "The new report is not complete" in show(found)
+    check_no_regression(found)
+
+
+def test_what_is_new_and_what_is_gone_is_said(quiet: Rounds) -> None:
+    old, new = quiet(), quiet()
+    del old["rows"][0], new["rows"][-1]
+    found = compare(old, new)
+    assert [row["seq_len"] for row in found["only_new"]] == [4]
+    assert [row["name"] for row in found["only_old"]] == ["empty"]
+    assert "Gone: empty, 1 thread, T=8." in show(found)
+
+
+def test_another_machine_is_said_loudly(quiet: Rounds) -> None:
+    new = quiet()
+    new["machine"]["model"] = "Raspberry Pi 5"
+    for row in new["rows"]:
+        row["runtime"] = "tflite-runtime 2.14.0"
+    found = compare(quiet(), new)
+    assert not found["same_machine"]
+    assert {one["what"] for one in found["differs"]} == {"model", "runtime"}
+    lines = show(found).splitlines()
+    assert lines[0].startswith("ANOTHER MACHINE")
+    assert "tflite-runtime 2.14.0" in show(found)
+    new["machine"]["model"] = quiet()["machine"]["model"]
+    found = compare(quiet(), new)
+    assert found["same_machine"]
+    assert show(found).startswith("Not under the same conditions:")
+
+
+def test_reports_without_anything_in_common(quiet: Rounds) -> None:
+    new = quiet()
+    new["rows"] = [{**row, "threads": 7} for row in new["rows"]]
+    with pytest.raises(ReportError, match=r"no configuration .* in common: the old one has .*more"):
+        compare(quiet(), new)
+
+
+def test_reports_of_other_programs_tell_layouts_apart(report: dict[str, Any]) -> None:
+    rows = [
+        {key: value for key, value in report["rows"][0].items() if key != "rounds"}
+        | {"layout": layout}
+        for layout in ("loop", "unrolled")
+    ]
+    found = compare(
+        {**report, "kind": "demo", "rows": rows}, {**report, "kind": "demo", "rows": rows}
+    )
+    assert len(found["rows"]) == 2
+    assert {row["changes"]["latency_ms"]["verdict"] for row in found["rows"]} == {"unknown"}
+
+
+@pytest.mark.parametrize("gone", ["machine", "rows", "complete", "date"])
+def test_a_damaged_report_is_said_to_be(gone: str, report: dict[str, Any]) -> None:
+    damaged = {key: value for key, value in report.items() if key != gone}
+    for pair in ((damaged, report), (report, damaged)):
+        with pytest.raises(ReportError, match="damaged"):
+            compare(*pair)
+    with pytest.raises(ReportError, match="damaged"):
+        compare(report, {**report, "rows": [{**report["rows"][0], "rounds": [{}]}]})
+
+
+def test_it_fits_80_columns(quiet: Rounds) -> None:
+    assert all(cell_len(line) <= 80 for line in show(compare(quiet(), quiet(1000.0))).splitlines())
