@@ -71,6 +71,7 @@ def _group(debug: bool) -> None:
 def main() -> None:
     """Run the command line; exit with 0 when done, 1 on a clear error, 2 on wrong usage."""
     if hasattr(sys.stdout, "reconfigure"):
-        # A device's locale may be C; what we print is UTF-8 all the same.
-        sys.stdout.reconfigure(encoding="utf-8")
+        # A device's locale may be C; what we print is UTF-8 all the same, also the name of a file
+        # that is none.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     _group(prog_name="albert-edge")

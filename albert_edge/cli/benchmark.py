@@ -229,10 +229,10 @@ def _measure(
             force=force,
             progress=progress,
         )
+    if html_path is not None:
+        write_page(report, html_path, force=force)
     if json_path == "-":
         click.echo(to_text(report), nl=False)
     else:
         Console().print(render_report(report))
-    if html_path is not None:
-        write_page(report, html_path, force=force)
     check_all_right(report)
