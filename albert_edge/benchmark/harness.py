@@ -60,8 +60,10 @@ def benchmark(
     subjects = Subject.read_all(paths)
     files = [subject.path for subject in subjects]
     kept = open_report(json_path, files, resume=resume, force=force)
+    opening = progress.add_task("Opening the device", total=None)
     with closing(open_device(device)) as place:
         machine = place.run({"do": "describe"}, timeout_s=settings.timeout_s)
+        progress.remove_task(opening)
         document = {
             **begin_document("benchmark", machine),
             "device": device,
@@ -124,9 +126,12 @@ class _Run:
             self._progress.advance(task)
 
     def _prepare(self) -> dict[Any, tuple[Inputs, Reference]]:
-        # Before the first measurement, so that no reference warms the machine between two.
+        # Before the first measurement, so that no reference warms the machine between two, nor
+        # a file that is copied there.
         prepared = {}
-        task = self._progress.add_task("Answering for comparison", total=len(self._planned))
+        task = self._progress.add_task(
+            "Copying, and answering for comparison", total=len(self._planned)
+        )
         for one in self._planned:
             result = self.results[one.key]
             try:
@@ -136,6 +141,7 @@ class _Run:
                 inputs = make_inputs(one.subject.bundle, one.seq_len)
                 result.text_tokens = inputs.text_tokens
                 if len(result.rounds) < self._settings.rounds:
+                    self._device.send(one.subject.path)
                     prepared[one.key] = inputs, self._reference(one, inputs)
             except AlbertEdgeError as error:
                 result.fail(error)

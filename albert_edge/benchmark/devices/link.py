@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Coroutine
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import asyncssh
 
 from albert_edge.benchmark.devices.address import Address
-from albert_edge.benchmark.devices.pythons import read_reply, start_keeper
+from albert_edge.benchmark.devices.pythons import exchange, start_keeper
 from albert_edge.benchmark.devices.refusals import HostKeyWatch, explain_refusal, known_hosts
 from albert_edge.errors import DeviceError
 
@@ -115,12 +116,10 @@ class Link:
         self.folder = hello["folder"]
 
     async def _exchange(self, request: dict[str, Any], blob: bytes) -> dict[str, Any]:
-        stdin = self._keeper.stdin
-        stdin.write(json.dumps(request).encode() + b"\n")
-        for start in range(0, len(blob), _CHUNK_BYTES):
-            stdin.write(blob[start : start + _CHUNK_BYTES])
-            await stdin.drain()
-        return await read_reply(self._keeper)
+        starts = range(0, len(blob), _CHUNK_BYTES)
+        chunks = (blob[start : start + _CHUNK_BYTES] for start in starts)
+        line = json.dumps(request).encode() + b"\n"
+        return await exchange(self._keeper, itertools.chain([line], chunks))
 
     async def _hang_up(self) -> None:
         if self._connection is None:

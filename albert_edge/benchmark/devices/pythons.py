@@ -6,6 +6,8 @@ import inspect
 import json
 import re
 import shlex
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import asyncssh
@@ -14,7 +16,7 @@ from albert_edge.benchmark.devices import keeper
 from albert_edge.benchmark.devices.address import Address
 from albert_edge.errors import DeviceError
 
-__all__ = ["read_reply", "start_keeper"]
+__all__ = ["exchange", "start_keeper"]
 
 _PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
 _SOURCE = inspect.getsource(keeper).encode()
@@ -46,9 +48,8 @@ async def start_keeper(
             f"{shlex.quote(python)} -c {shlex.quote(_BOOT)}", encoding=None, request_pty=False
         )
         try:
-            process.stdin.write(_SOURCE)
-            hello = await read_reply(process)
-        except (EOFError, BrokenPipeError) as error:  # BrokenPipeError: it ended before it read
+            hello = await exchange(process, [_SOURCE])
+        except EOFError as error:
             if process.exit_status != _NOT_FOUND:
                 unfit[python] = str(error)
             continue
@@ -63,13 +64,19 @@ async def start_keeper(
     raise DeviceError(_explain(address, unfit, lacking))
 
 
-async def read_reply(process: asyncssh.SSHClientProcess[bytes]) -> dict[str, Any]:
-    """Read the next thing that the keeper says.
+async def exchange(
+    process: asyncssh.SSHClientProcess[bytes], said: Iterable[bytes]
+) -> dict[str, Any]:
+    """Say something to the keeper and read its reply.
 
     Raises:
         EOFError: It has ended; the message says how.
         asyncssh.Error: The connection is lost.
     """
+    with suppress(BrokenPipeError):  # it has ended; reading tells how
+        for blob in said:
+            process.stdin.write(blob)
+            await process.stdin.drain()
     while line := await process.stdout.readline():
         if match := _REPLY.fullmatch(line):
             reply: dict[str, Any] = json.loads(await process.stdout.readexactly(int(match[1])))
@@ -77,6 +84,8 @@ async def read_reply(process: asyncssh.SSHClientProcess[bytes]) -> dict[str, Any
     last = (await process.stderr.read()).decode("utf-8", "replace").strip().splitlines()[-1:]
     await process.wait_closed()
     code, ended_by = process.exit_status, process.exit_signal
+    if code is None:
+        raise EOFError("the connection was closed")
     ending = f"exit code {code}" if ended_by is None else f"killed by SIG{ended_by[0]}"
     raise EOFError(": ".join([ending, *last]))
 

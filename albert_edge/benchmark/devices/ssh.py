@@ -35,19 +35,22 @@ class Ssh:
         """
         self.name = name
         self._link = link
-        self._sent: dict[Path, str] = {}
+        self._sent: dict[Path, str | DeviceError] = {}  # where it is, or why it is not
         self._put("package.zip", pack_package())
         self._ask({"do": "unpack", "name": "package.zip"}, what="unpack this package")
 
     def send(self, path: Path) -> str:
-        """Copy a file there, unless it is there."""
+        """Copy a file there, unless that was tried before."""
         if path not in self._sent:
             try:
-                blob = path.read_bytes()
+                self._sent[path] = self._put(f"{len(self._sent)}-{path.name}", path.read_bytes())
             except OSError as error:
                 raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
-            self._sent[path] = self._put(f"{len(self._sent)}-{path.name}", blob)
-        return self._sent[path]
+            except DeviceError as error:
+                self._sent[path] = error
+        if isinstance(sent := self._sent[path], DeviceError):
+            raise sent
+        return sent
 
     def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
         """Run one job in a fresh process there."""

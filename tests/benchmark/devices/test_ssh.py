@@ -30,6 +30,8 @@ from albert_edge.errors import BundleError, DeviceError, MissingExtraError
 from benchmark.devices.servers import HOST, Server
 
 Addresses = Callable[..., str]
+# Other tests take OpenSSH's where it is installed.
+EITHER_SERVER = pytest.mark.parametrize("server", ["sshd", "asyncssh"], indirect=True)
 BRIEF: dict[str, Any] = {"runs": 1, "warmup": 0, "min_time_s": 0.0}
 # It does not end by itself.
 ENDLESS: dict[str, Any] = {"seq_len": 8, "min_time_s": 999.0}
@@ -54,6 +56,7 @@ def device(friends: Server, make_address: Addresses) -> Iterator[Ssh]:
     opened.close()
 
 
+@EITHER_SERVER
 def test_models_are_measured_there_by_the_package_that_runs_here(
     friends: Server, make_address: Addresses, tiny_file: Path, folder_there: Path
 ) -> None:
@@ -106,6 +109,7 @@ def test_a_worker_that_takes_too_long_is_ended_and_the_next_one_runs(
     assert measure(tiny_file, device=device, seq_len=8, **BRIEF).samples_ns
 
 
+@EITHER_SERVER
 def test_a_broken_connection_ends_the_worker_and_cleans_up(
     device: Ssh, friends: Server, tiny_file: Path, folder_there: Path
 ) -> None:
@@ -125,7 +129,7 @@ def test_what_was_measured_before_the_connection_broke_is_kept_and_goes_on(
     def benchmark() -> dict[str, Any]:
         return harness.benchmark(
             [tiny_file],
-            settings=Settings(rounds=6, seq_lens=(8, 16), **BRIEF),
+            settings=Settings(rounds=3, seq_lens=(8, 16), **BRIEF),
             device=make_address(),
             json_path=kept,
             resume=True,
@@ -139,10 +143,10 @@ def test_what_was_measured_before_the_connection_broke_is_kept_and_goes_on(
     threading.Thread(target=drop).start()
     report = benchmark()
     assert [row["error"]["type"] for row in report["rows"]] == ["DeviceError"] * 2
-    assert 1 <= sum(len(row.get("rounds", ())) for row in report["rows"]) < 12
+    assert 1 <= sum(len(row.get("rounds", ())) for row in report["rows"]) < 6
     assert json.loads(kept.read_text())["complete"]
     again = benchmark()
-    assert [(row["status"], len(row["rounds"])) for row in again["rows"]] == [("ok", 6)] * 2
+    assert [(row["status"], len(row["rounds"])) for row in again["rows"]] == [("ok", 3)] * 2
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
@@ -192,13 +196,14 @@ def test_a_device_that_hangs_is_given_up(
         os.kill(keeper, signal.SIGCONT)
 
 
+@EITHER_SERVER
 def test_a_keeper_that_is_killed_is_told(
     friends: Server, make_address: Addresses, tmp_path: Path
 ) -> None:
     number = tmp_path / "number"
     device = open_device(make_address(f'echo $$ > {number}\nexec "$PYTHON" "$@"'))
     os.kill(int(number.read_text()), signal.SIGKILL)
-    with pytest.raises(DeviceError, match=r"is gone \(.*KILL"):
+    with pytest.raises(DeviceError, match=r"is gone \((killed by SIGKILL|exit code 137)"):
         device.run({"do": "describe"}, timeout_s=60)
     device.close()
 
@@ -227,7 +232,7 @@ def test_a_file_without_room_there_fails_alone(
     for _ in range(2):
         with pytest.raises(DeviceError, match=expected):
             device.send(large)
-    assert device.send(small).endswith("/0-small.tflite")
+    assert device.send(small).endswith("/1-small.tflite")
     assert device.run({"do": "describe"}, timeout_s=60)["cores"] >= 1
     device.close()
 
@@ -304,6 +309,7 @@ def test_what_arrives_damaged_is_not_used() -> None:
         Ssh("ssh://noisy", Noisy())  # type: ignore[arg-type]
 
 
+@EITHER_SERVER
 def test_an_unknown_host_key_is_never_accepted(
     home: Path, server: Server, make_address: Addresses
 ) -> None:
@@ -334,7 +340,7 @@ def test_a_host_that_was_known_by_another_kind_of_key(
 ) -> None:
     other = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode()
     (home / ".ssh/known_hosts").write_text(f"[{HOST}]:{friends.port} {other}")
-    with pytest.raises(DeviceError, match=r"no SSH connection to .*Does 'ssh -p"):
+    with pytest.raises(DeviceError, match=rf"Does 'ssh -p {friends.port} \w+@{HOST} true' work"):
         open_device(make_address())
 
 
