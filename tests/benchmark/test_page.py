@@ -192,7 +192,7 @@ def test_one_length_one_file_nothing_measured_nothing_at_all(report: dict[str, A
     assert "Latency against length" not in render_page({**report, "rows": one})
     assert "What exactness costs" not in render_page({**report, "rows": one})
     assert "Every sample" not in render_page({**report, "rows": failed})
-    assert "1 of 1 configuration wait" in render_page(
+    assert "1 of 1 configuration not measured yet" in render_page(
         {**report, "rows": waiting, "complete": False}
     )
     assert "0 files" in render_page({**report, "rows": []})

@@ -81,7 +81,8 @@ def _name(row: Mapping[str, Any]) -> Element:
         if row["status"] != "ok"
         else None,
         element("span", name_of(row["label"]), class_="label"),
-        element("span", f" {setting(row)}", class_="note"),
+        " ",
+        element("span", setting(row), class_="note"),
         *_badges(row["warnings"]),
         scope="row",
     )

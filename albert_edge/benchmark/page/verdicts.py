@@ -52,8 +52,11 @@ def _alerts(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> I
     states = Counter(row["status"] for row in rows)
     total = plural(len(rows), "configuration")
     if not document["complete"]:
-        waiting = f"The run is not complete: {states['pending']} of {total} wait for their turn."
-        yield element("p", waiting, class_="alert bad")
+        words = (
+            f"The run is not complete: {states['pending']} of {total} not measured yet, and the "
+            "others perhaps in fewer rounds."
+        )
+        yield element("p", words, class_="alert bad")
     for status, words in (("wrong", "WRONG answers"), ("error", "Failed")):
         if states[status]:
             names = dict.fromkeys(row["label"] for row in rows if row["status"] == status)
