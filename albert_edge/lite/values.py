@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from albert_edge.compression.observe import MOVES
 from albert_edge.compression.recipes import PARTS
 from albert_edge.lite.builder import ModelBuilder, Piece
 from albert_edge.lite.flatbuffer import builtin_code, schema, tensor_bytes
@@ -40,6 +41,14 @@ class Values:
             int(operator.inputs[0])
             for operator in piece.graph.operators
             if builtin_code(piece.model, operator) == _Op.FULLY_CONNECTED
+        }
+        # Values that were only moved have the range that they had before.
+        self._before = {
+            int(out): next(int(index) for index in operator.inputs if self.is_float(index))
+            for operator in piece.graph.operators
+            if builtin_code(piece.model, operator) in MOVES
+            for out in operator.outputs
+            if self.is_float(out)
         }
 
     def read(self, index: int, kind: str) -> int:
@@ -120,7 +129,10 @@ class Values:
         """Return how the integers of a value stand for it: as settled, or by its range."""
         index = int(index)
         if (index, kind) not in self.steps:
-            bounds = self.ranges.bounds(index, everywhere=index in self._shared)
+            source = index
+            while source in self._before:
+                source = self._before[source]
+            bounds = self.ranges.bounds(source, everywhere=index in self._shared)
             self.steps[index, kind] = steps_of(*bounds, kind)
         return self.steps[index, kind]
 
