@@ -14,6 +14,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from albert_edge.benchmark import changes
 from albert_edge.benchmark.changes import render_comparison
 from albert_edge.benchmark.compare import METRICS, SCHEMA, check_no_regression, compare
 from albert_edge.benchmark.document import to_text
@@ -213,6 +214,10 @@ def test_a_damaged_report_is_said_to_be(gone: str, report: dict[str, Any]) -> No
             compare(*pair)
     with pytest.raises(ReportError, match="damaged"):
         compare(report, {**report, "rows": [{**report["rows"][0], "rounds": [{}]}]})
+
+
+def test_every_metric_has_a_name_for_people() -> None:
+    assert [*changes._FIGURES] == [*METRICS]
 
 
 def test_it_fits_80_columns(quiet: Rounds) -> None:

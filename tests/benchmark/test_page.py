@@ -185,6 +185,13 @@ def test_a_damaged_report_is_refused_or_shown_but_never_run(
     assert refused > 5
 
 
+def test_what_failed_in_a_later_round_counts_as_failed(report: dict[str, Any]) -> None:
+    late = {"status": "error", "error": {"type": "DeviceError", "message": "gone"}, "rank": None}
+    page = Page(render_page({**report, "rows": [{**report["rows"][0], **late}]}))
+    assert not page.all("svg", **{"class": "strip"})
+    assert "DeviceError: gone" in page.text
+
+
 def test_one_length_one_file_nothing_measured_nothing_at_all(report: dict[str, Any]) -> None:
     one = [row for row in report["rows"] if row["name"] == "int8" and row["seq_len"] == 8]
     failed = [row for row in report["rows"] if row["status"] == "error"]
