@@ -30,7 +30,12 @@ def _list(kind: type) -> Any:
     short_help="Measure .tflite files: time, memory, energy, and whether they are right."
 )
 @click.argument("models", nargs=-1, metavar="[MODEL...]")
-@click.option("--device", default="local", show_default=True, help="Where to measure.")
+@click.option(
+    "--device",
+    default="local",
+    show_default=True,
+    help="Where to measure: local, or ssh://[USER@]HOST[:PORT][?python=PATH].",
+)
 @click.option(
     "--accelerator",
     "accelerators",
@@ -104,6 +109,8 @@ def command(
     albert-edge benchmark my.tflite
     albert-edge benchmark int8.tflite float32.tflite --threads 1,2,4 --seq-len 32,128
     albert-edge benchmark *.tflite --json report.json --html report.html --resume
+    albert-edge benchmark my.tflite --device ssh://pi@raspberrypi.local
+    albert-edge benchmark my.tflite --device 'ssh://pi@10.0.0.7:2222?python=~/venv/bin/python'
     albert-edge benchmark --from report.json --html report.html
     albert-edge benchmark --compare before.json after.json
     """

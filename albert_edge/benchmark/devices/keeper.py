@@ -26,10 +26,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Keeper", "main"]
+__all__ = ["NEEDED", "Keeper", "main"]
 
 # What the worker imports: a package, and the modules of which it must find one.
-_NEEDED = {
+NEEDED = {
     "ai-edge-litert": ("ai_edge_litert", "tflite_runtime"),
     "numpy": ("numpy",),
     "sentencepiece": ("sentencepiece",),
@@ -98,7 +98,7 @@ class Keeper:
 def main() -> None:
     """Say what there is, then do what is asked for until standard input ends."""
     python = {"python": sys.version.split()[0]}
-    if missing := [name for name, modules in _NEEDED.items() if not any(map(_exists, modules))]:
+    if missing := [name for name, modules in NEEDED.items() if not any(map(_exists, modules))]:
         return _say({**python, "missing": missing})
     for number in (signal.SIGHUP, signal.SIGTERM):  # the end of the session may come with these
         signal.signal(number, lambda *_: sys.exit(1))

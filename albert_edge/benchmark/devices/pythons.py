@@ -91,28 +91,24 @@ async def exchange(
 
 
 def _explain(address: Address, unfit: dict[str, str], lacking: dict[str, list[str]]) -> str:
-    elsewhere = f"or name a Python that has it: '{_example(address)}?python=~/venv/bin/python'."
+    bare = address.text.partition("?")[0]
+    name_one = f"name another one: --device '{bare}?python=~/venv/bin/python'."
     if not unfit:
         wanted = address.python or "python3"
-        return (
-            f"there is no {wanted} on {address.text}: install Python 3.10 or newer there, "
-            f"{elsewhere}"
-        )
+        return f"there is no {wanted} on {bare}: install Python 3.10 or newer there, or {name_one}"
     listed = "".join(f"\n  {python}: {why}" for python, why in unfit.items())
     if not lacking:
         return (
-            f"no Python on {address.text} can run the worker:{listed}\n"
-            f"Install Python 3.10 or newer there, {elsewhere}"
+            f"no Python on {bare} can run the worker:{listed}\n"
+            f"Install Python 3.10 or newer there, or {name_one}"
         )
     python, packages = next(iter(lacking.items()))
     install = shlex.join([python, "-m", "pip", "install", *packages])
+    create = f"{shlex.join([python, '-m', 'venv', 'venv'])} && venv/bin/pip install "
     return (
-        f"no Python on {address.text} has what the worker needs:{listed}\n"
-        f"Install it with: {address.login} {shlex.quote(install)}\n"
-        "(tflite-runtime does instead of ai-edge-litert; where pip wants a virtual environment, "
-        f"make one), {elsewhere}"
+        f"no Python on {bare} has what the worker needs:{listed}\n"
+        f"Install it: {address.login} {shlex.quote(install)}\n"
+        "Or, where pip wants a virtual environment: "
+        f"{address.login} {shlex.quote(create + ' '.join(keeper.NEEDED))}\n"
+        f"and {name_one} An older board may have tflite-runtime instead of ai-edge-litert."
     )
-
-
-def _example(address: Address) -> str:
-    return address.text.partition("?")[0]

@@ -258,7 +258,7 @@ OLD = "import sys; sys.version_info = (3, 8, 2); sys.version = '3.8.2 (x)'; exec
         ('exec cat "$@"', "exit code 1: .*cat"),
         ("exit 0", "exit code 0"),
         ("echo Killed >&2; kill -9 $$", "KILL"),
-        ("exit 127", r"there is no .* co on ssh://.*: install Python 3\.10"),
+        ("exit 127", r"there is no .* co on ssh://[^?]*: install Python 3\.10"),
         ("while :; do echo no; done", r"says nothing of ours within 1 s"),
     ],
 )
@@ -281,7 +281,9 @@ def test_a_python_without_the_packages(friends: Server, home: Path, bare_python:
     assert f"{bare_python}: Python 3." in text
     assert "lacks ai-edge-litert, numpy, sentencepiece" in text
     install = f"{bare_python} -m pip install ai-edge-litert numpy sentencepiece"
-    assert f"Install it with: ssh -p {friends.port} {HOST} '{install}'" in text
+    assert f"Install it: ssh -p {friends.port} {HOST} '{install}'" in text
+    assert f"{bare_python} -m venv venv && venv/bin/pip install ai-edge-litert numpy" in text
+    assert f"--device 'ssh://{HOST}:{friends.port}?python=~/venv/bin/python'" in text
 
 
 def test_a_greeting_does_no_harm(friends: Server, make_address: Addresses) -> None:
