@@ -13,8 +13,8 @@ __all__ = ["Address", "parse_address"]
 _FORM = "ssh://[USER@]HOST[:PORT][?python=PATH]"
 _PATTERN = re.compile(
     # Neither may begin with "-": it would be an option in the commands that messages suggest.
-    r"ssh://(?:(?P<user>[^-\s@:/?#][^\s@:/?#]*)@)?"
-    r"(?:\[(?P<number>[0-9a-fA-F:.]+(?:%\w+)?)\]|(?P<name>[^-\s@:/?#\[\]][^\s@:/?#\[\]]*))"
+    r"ssh://(?:(?P<user>[^-\s\0@:/?#][^\s\0@:/?#]*)@)?"
+    r"(?:\[(?P<number>[0-9a-fA-F:.]+(?:%\w+)?)\]|(?P<name>[^-\s\0@:/?#\[\]][^\s\0@:/?#\[\]]*))"
     r"(?::(?P<port>[0-9]{1,5}))?/?"
     r"(?:\?python=(?:~/)?(?P<python>[^\0\n]+))?"
 )

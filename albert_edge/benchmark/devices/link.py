@@ -125,7 +125,7 @@ class Link:
         if self._connection is None:
             return
         try:
-            if hasattr(self, "folder"):
+            if hasattr(self, "folder") and self._lost is None:
                 self._keeper.stdin.write_eof()
                 await self._keeper.wait_closed()
         finally:

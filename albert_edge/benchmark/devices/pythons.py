@@ -77,11 +77,14 @@ async def exchange(
         for blob in said:
             process.stdin.write(blob)
             await process.stdin.drain()
+    heard = b""
     while line := await process.stdout.readline():
+        heard = line.strip() or heard
         if match := _REPLY.fullmatch(line):
             reply: dict[str, Any] = json.loads(await process.stdout.readexactly(int(match[1])))
             return reply
-    last = (await process.stderr.read()).decode("utf-8", "replace").strip().splitlines()[-1:]
+    words = (await process.stderr.read()).strip() or heard
+    last = words.decode("utf-8", "replace").splitlines()[-1:]
     await process.wait_closed()
     code, ended_by = process.exit_status, process.exit_signal
     if code is None:

@@ -13,16 +13,20 @@ from albert_edge.benchmark.devices.address import Address
 
 __all__ = ["HostKeyWatch", "explain_refusal", "known_hosts"]
 
+_PORT = 22
+
 
 class HostKeyWatch(asyncssh.SSHClient):
     """Notes a host key that is not in the `known_hosts` files, and refuses it.
 
     Attributes:
         unknown: What it is, for people; None if there was none.
+        place: Whose it is, as the files call it.
         changed: Whether the files have another key of that host.
     """
 
     unknown: str | None = None
+    place = ""
     changed = False
 
     def validate_host_public_key(
@@ -30,8 +34,9 @@ class HostKeyWatch(asyncssh.SSHClient):
     ) -> bool:
         """Refuse the key; called only where the files do not have it."""
         self.unknown = f"{key.get_algorithm()} {key.get_fingerprint()}"
+        self.place = host if port == _PORT else f"[{host}]:{port}"
         files = [str(path) for path in known_hosts()]
-        other = port if port != asyncssh.DEFAULT_PORT else None
+        other = None if port == _PORT else port
         self.changed = bool(files and asyncssh.match_known_hosts(files, host, addr, other)[0])
         return False
 
@@ -53,7 +58,10 @@ def explain_refusal(error: Exception, address: Address, watch: HostKeyWatch) -> 
             f"~/.ssh/config, and ~/.ssh/id_* without a passphrase. Once '{login} true' asks for "
             f"nothing, it works; {_with(login, 'ssh-copy-id')} brings a key there."
         )
-    if isinstance(error, (socket.gaierror, UnicodeError)):
+    if isinstance(error, OSError) and error.filename is not None:  # a key, or a configuration
+        return f"cannot read {error.filename}: {error.strerror}."
+    no_name = isinstance(error, UnicodeError) and not isinstance(error, UnicodeDecodeError)
+    if isinstance(error, socket.gaierror) or no_name:
         return (
             f"there is no host {host!r} ({_reason(error)}): check its name, or give its number. "
             "In a home network a name often ends in .local."
@@ -76,12 +84,11 @@ def _explain_host_key(
 ) -> str:
     if watch.unknown is None:  # revoked, or a certificate
         return f"the host key of {address.text} is refused: {error.reason}."
-    place = address.host if address.port in (None, 22) else f"[{address.host}]:{address.port}"
     if watch.changed:
         return (
             f"{address.text} shows another host key than the one in known_hosts: {watch.unknown}. "
             "Somebody may be in between. If the device was set up anew, forget the old key with: "
-            f"ssh-keygen -R '{place}'"
+            f"ssh-keygen -R '{watch.place}'"
         )
     scan = _with(address.login.rpartition(" ")[0] + f" {address.host}", "ssh-keyscan")
     return (

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncssh
 
@@ -23,6 +23,7 @@ HOST = "127.0.0.1"
 class Server(Protocol):
     """An SSH server for the current user, on loopback."""
 
+    process: subprocess.Popen[Any]
     port: int
     host_key: str
     authorized_keys: Path
@@ -55,27 +56,27 @@ class OpenSsh:
             Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself up as root
         command = [program, "-D", "-e", "-f", folder / "sshd_config"]
         with (folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(command, stderr=log)
+            self.process = subprocess.Popen(command, stderr=log)
         self._await_port()
 
     def _await_port(self) -> None:
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection((HOST, self.port)):
                 return
             time.sleep(0.01)
         raise AssertionError("sshd does not start")
 
     def drop(self) -> None:
-        parent = self._process.pid
+        parent = self.process.pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         for child in map(int, children):
             os.kill(child, signal.SIGKILL)
 
     def stop(self) -> None:
         self.drop()
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
 
 
 class AsyncSsh:
@@ -88,16 +89,16 @@ class AsyncSsh:
         self.authorized_keys = folder / "authorized_keys"
         self.authorized_keys.touch()
         command = [sys.executable, __file__, folder]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
 
     def drop(self) -> None:
-        self._process.send_signal(signal.SIGUSR1)
+        self.process.send_signal(signal.SIGUSR1)
 
     def stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self.process.kill()
+        self.process.communicate()
 
 
 class _Login(asyncssh.SSHServer):

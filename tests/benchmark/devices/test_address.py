@@ -39,7 +39,18 @@ def test_an_address_is_read_as_it_is_written(
 @pytest.mark.parametrize(
     "rest",
     [
-        *("", "@host", "pi@", "a@b@c", "-l@host", "-oProxyCommand=x", "a b", "host\n", "::1"),
+        *(
+            "",
+            "@host",
+            "pi@",
+            "a@b@c",
+            "-l@host",
+            "-oProxyCommand=x",
+            "a b",
+            "a\0b",
+            "host\n",
+            "::1",
+        ),
         *("host:", "host:0", "host:65536", "host:ssh", "host:-1", "[host]", "host/tmp", "host#x"),
         *("host?", "host?python", "host?python=", "host?python=a\n", "host?user=pi"),
     ],

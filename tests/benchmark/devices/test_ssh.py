@@ -185,7 +185,6 @@ def test_a_device_that_hangs_is_given_up(
     number = tmp_path / "number"
     device = open_device(make_address(f'echo $$ > {number}\nexec "$PYTHON" "$@"'))
     monkeypatch.setattr(ssh, "_GRACE_S", 0.2)
-    monkeypatch.setattr(link, "_CLOSE_S", 0.2)
     keeper = int(number.read_text())
     os.kill(keeper, signal.SIGSTOP)
     try:
@@ -194,6 +193,21 @@ def test_a_device_that_hangs_is_given_up(
         device.close()
     finally:
         os.kill(keeper, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("server", ["asyncssh"], indirect=True)  # one process, easily stopped
+def test_a_device_that_is_switched_off_is_given_up(
+    friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_ALIVE_S", 0.2)
+    device = open_device(make_address())
+    friends.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(DeviceError, match=r"is gone \(.*not responding to keepalive\)"):
+            device.run({"do": "describe"}, timeout_s=60)
+        device.close()
+    finally:
+        friends.process.send_signal(signal.SIGCONT)
 
 
 @EITHER_SERVER
@@ -256,6 +270,7 @@ OLD = "import sys; sys.version_info = (3, 8, 2); sys.version = '3.8.2 (x)'; exec
     [
         (f'exec "$PYTHON" -c "{OLD}" "$2"', r"co: exit code 1: Python 3\.8\.2 is too old, 3\.10"),
         ('exec cat "$@"', "exit code 1: .*cat"),
+        ("echo No account.; exit 1", r"exit code 1: No account\.\nInstall Python"),
         ("exit 0", "exit code 0"),
         ("echo Killed >&2; kill -9 $$", "KILL"),
         ("exit 127", r"there is no .* co on ssh://[^?]*: install Python 3\.10"),
@@ -391,11 +406,17 @@ def test_something_else_listens(said: bytes, home: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("config", "Port none\n"), ("id_ed25519", "no key\n")]
+    ("name", "content", "message"),
+    [
+        ("config", "Port none\n", r"no SSH connection to .*\.ssh/config line 1: Invalid Port"),
+        ("config", "IdentityFile ~/.ssh/lost\n", r"cannot read .*/\.ssh/lost: No such file"),
+        ("config", "Port \xff\n", "no SSH connection to .*'utf-8' codec"),
+        ("id_ed25519", "no key\n", "no SSH connection to .*Invalid private key"),
+    ],
 )
-def test_what_we_have_is_damaged(name: str, content: str, home: Path) -> None:
-    (home / ".ssh" / name).write_text(content)
-    with pytest.raises(DeviceError, match=HOST):
+def test_what_we_have_is_damaged(name: str, content: str, message: str, home: Path) -> None:
+    (home / ".ssh" / name).write_text(content, encoding="latin-1")
+    with pytest.raises(DeviceError, match=message):
         open_device(f"ssh://{HOST}:9")
 
 
