@@ -10,14 +10,32 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from albert_edge.cli import sensitivity
 from albert_edge.cli.options import force_option, json_option
 from albert_edge.compression.methods import CENTROIDS, METHODS, PATTERNS
 
 __all__ = ["command"]
 
 
-@click.command(short_help="Make an ALBERT smaller while it trains.")
+class _Compress(click.Command):
+    """A command whose place another takes where nothing is to be trained."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], *rest: Any, **extra: Any
+    ) -> click.Context:
+        if "--sensitivity" in args:
+            return sensitivity.command.make_context(info_name, args, *rest, **extra)
+        return super().make_context(info_name, args, *rest, **extra)
+
+
+@click.command(cls=_Compress, short_help="Make an ALBERT smaller while it trains.")
 @click.argument("source")
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    expose_value=False,
+    help="Train nothing: show where a recipe's error comes from; see --sensitivity --help.",
+)
 @click.option(
     "--with",
     "method",
@@ -92,6 +110,7 @@ def command(
     albert-edge compress my-albert --with prune --pattern 2:4 --data reviews.tsv -o pruned
     albert-edge compress my-albert --with cluster --clusters 16 --data a.tsv --dev b.tsv -o small
     albert-edge compress my-albert --with cluster --data a.tsv -o small --resume
+    albert-edge compress my-albert --sensitivity --quantize int8-full -o depth.svg
     """
     chosen = METHODS[method](**_take(ctx, method, settings))
     from albert_edge.cli.progress import quiet
