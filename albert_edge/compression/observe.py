@@ -100,6 +100,7 @@ class _Stage:
         self._low: dict[int, list[Float]] = defaultdict(list)
         self._high: dict[int, list[Float]] = defaultdict(list)
         self._grams: dict[int, Any] = {}
+        self._tokens: dict[int, list[Float]] = defaultdict(list)
 
     def run(
         self, inputs: Mapping[str, npt.NDArray[Any]], count: int, index: int | None
@@ -135,19 +136,25 @@ class _Stage:
             low[index] = np.minimum(low[index], values.min(axis=0))
             high[index] = np.maximum(high[index], values.max(axis=0))
         if tensor in self._products:
-            self._grams[tensor] = self._grams.get(tensor, 0) + (values.T @ values).astype(
-                np.float64
-            )
+            self._tokens[tensor].append(values)
+            if sum(map(len, self._tokens[tensor])) >= _TOKENS:
+                self._add_gram(tensor)
+
+    def _add_gram(self, tensor: int) -> None:
+        values = np.concatenate(self._tokens.pop(tensor))  # [tokens, C]
+        self._grams[tensor] = self._grams.get(tensor, 0) + (values.T @ values).astype(np.float64)
 
     def observed(self) -> dict[int, Observed]:
+        for tensor in list(self._tokens):
+            self._add_gram(tensor)
         return {
             tensor: Observed(np.stack(low), np.stack(self._high[tensor]), self._grams.get(tensor))
             for tensor, low in self._low.items()
         }
 
 
-# One more than cores that share a cache gains little at a few dozen tokens.
-_THREADS = 2
+_THREADS = 2  # more gain little at a few dozen tokens
+_TOKENS = 2048  # whose products are added up at once: a sum of C² numbers costs as much as many
 
 
 def _roles(piece: Piece) -> tuple[set[int], set[int], set[int], set[int]]:

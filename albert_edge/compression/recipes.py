@@ -44,6 +44,7 @@ class Precision:
     arithmetic: str
 
 
+_SMALL = 1024  # weights of fewer numbers stay float32 among float values: nothing to gain
 # By name, as in `--keep PART=TYPE`.
 _PRECISIONS = {
     "float32": Precision("float32", "float32"),
@@ -69,6 +70,10 @@ class Recipe:
             of the latter.
         summary: One sentence for people.
         kept: The parts that differ, by name.
+        by_row: Whether a product of 8 bits that ends in a sum has a range for each channel.
+        equalized: Whether query, key and value are brought to one size.
+        compensated: Whether 4-bit weights are rounded by what they are multiplied with.
+        block: How many 4-bit weights of a row share a scale; 0 for all of them.
     """
 
     name: str
@@ -79,6 +84,11 @@ class Recipe:
     max_error: float
     summary: str
     kept: Mapping[str, Precision] = field(default_factory=dict)
+    # What makes few bits exact; switched off only to measure what each contributes.
+    by_row: bool = True
+    equalized: bool = True
+    compensated: bool = True
+    block: int = 64
 
     @property
     def calibrated(self) -> bool:
@@ -88,7 +98,7 @@ class Recipe:
     @property
     def rounded(self) -> bool:
         """Whether weights are rounded with a look at what they are multiplied with."""
-        return self.products.weights == "int4"
+        return self.products.weights == "int4" and self.compensated
 
     @property
     def activations(self) -> str:
@@ -105,6 +115,12 @@ class Recipe:
         if part.endswith("_embeddings"):
             return Precision(self.tables, self.between)
         return self.products if part.startswith("layer.") else self.ends
+
+    def stored(self, part: str, numbers: int) -> str:
+        """Return the type that a weight of one of `PARTS` is stored in, given its size."""
+        precision = self.of(part)
+        small = numbers < _SMALL and precision.arithmetic == "float32"
+        return "float32" if small else precision.weights
 
     def describe(self) -> dict[str, str]:
         """Return what the file's provenance says of the recipe."""

@@ -10,6 +10,7 @@ one layer in all its passes at once.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from albert_edge.lite.flatbuffer import pack, schema
 from albert_edge.lite.steps import Array, Ranges
 from albert_edge.lite.values import Values
 
-__all__ = ["equalize"]
+__all__ = ["equalize", "equalizing_factors"]
 
 _Op = schema.BuiltinOperator
 
@@ -48,11 +49,11 @@ def equalize(piece: Piece, seen: Mapping[int, Observed]) -> tuple[Piece, dict[in
     ]
     adjusted = dict(seen)
     for first, context, last in zip(fused, contexts, outputs, strict=True):
-        factors = _factors(values.ranges.bounds(int(first.outputs[0])))  # [3H]
+        factors = equalizing_factors(values.ranges.bounds(int(first.outputs[0]), "float32"))  # [3H]
         of_values = factors[len(factors) // 3 * 2 :]
-        _scale(values, first.inputs[1], factors[:, None])
-        _scale(values, first.inputs[2], factors)
-        _scale(values, last.inputs[1], 1 / of_values)
+        _scale(values, first, 1, factors[:, None])
+        _scale(values, first, 2, factors)
+        _scale(values, last, 1, 1 / of_values)
         for tensor, scale in ((first.outputs[0], factors), (context, of_values)):
             held = adjusted[int(tensor)]
             adjusted[int(tensor)] = replace(held, low=held.low * scale, high=held.high * scale)
@@ -66,8 +67,8 @@ def equalize(piece: Piece, seen: Mapping[int, Observed]) -> tuple[Piece, dict[in
     return Piece(pack(piece.model), piece.name), adjusted
 
 
-def _factors(bounds: tuple[Array, Array]) -> Array:
-    """Return what to multiply queries, keys and values with, float32 [3H]."""
+def equalizing_factors(bounds: tuple[Array, Array]) -> Array:
+    """Return what to multiply queries, keys and values with, float32 [3H], given their ranges."""
     low, high = bounds
     sizes = np.maximum(np.maximum(-low, high), 1e-6)
     query, key, value = np.split(sizes, 3)  # [H]
@@ -76,9 +77,22 @@ def _factors(bounds: tuple[Array, Array]) -> Array:
     return np.concatenate([move, 1 / move, largest / value]).astype(np.float32)
 
 
-def _scale(values: Values, index: int, factors: Array) -> None:
-    model, tensor = values.piece.model, values.piece.graph.tensors[int(index)]
-    model.buffers[tensor.buffer].data = (values.data(index) * factors).astype(np.float32).tobytes()
+def _scale(values: Values, operator: Any, place: int, factors: Array) -> None:
+    """Give an operator a scaled constant of its own: others may read the one that it had."""
+    if len(operator.inputs) <= place or operator.inputs[place] < 0:
+        return
+    model, graph = values.piece.model, values.piece.graph
+    old = int(operator.inputs[place])
+    scaled = (values.data(old) * factors).astype(np.float32)
+    tensor = copy.copy(graph.tensors[old])
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(schema.BufferT(data=scaled.tobytes()))
+    graph.tensors.append(tensor)
+    operator.inputs = [
+        *operator.inputs[:place],
+        len(graph.tensors) - 1,
+        *operator.inputs[place + 1 :],
+    ]
 
 
 def _regram(held: Observed, factors: Array) -> Any:

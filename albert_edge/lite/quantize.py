@@ -25,7 +25,7 @@ import numpy as np
 
 from albert_edge.compression.observe import MOVES
 from albert_edge.compression.recipes import Precision, Recipe
-from albert_edge.compression.rounding import quantize_rows
+from albert_edge.compression.rounding import block_of, quantize_rows
 from albert_edge.errors import ConversionError
 from albert_edge.lite.builder import Piece
 from albert_edge.lite.flatbuffer import schema
@@ -38,10 +38,7 @@ _Op = schema.BuiltinOperator
 
 # Padding scores this much less than any token: e^-11 is 1/60000; 8 bits of softmax end at 1/256.
 MASK_MARGIN = 11.0
-_SMALL = 1024  # constants of fewer elements stay float32 among float values: nothing to gain
-# Of int4 weights, a scale for as many columns: of products, and (True) of tables, which have no
-# measured inputs to round by.  Powers of two, as XNNPACK wants them.
-_BLOCKS = {False: (64, 32), True: (32,)}
+_TABLE_BLOCK = 32  # rows have no measured inputs to be rounded by: more scales instead
 _HEADROOM = 8  # how much larger than in calibration a 32-bit sum may become
 # What the kernels fix: type → the steps of what comes out.
 _FIXED = {
@@ -162,7 +159,7 @@ class _Rewriting:
     def _multiply_integers(self, operator: Any, part: str | None, kind: str) -> None:
         values, (read, weight, *bias) = self._values, operator.inputs
         out = int(operator.outputs[0])
-        by_row = kind == "int8" and self._ends_in_sum(out)
+        by_row = self._recipe.by_row and kind == "int8" and self._ends_in_sum(out)
         rows = self._row_sizes(out) if by_row else np.float32(1)
         codes, scales = self._rounded(weight, "int8", part, int(read))
         inputs = [
@@ -180,12 +177,12 @@ class _Rewriting:
             self._emit(operator, kind, inputs, version=12)
 
     def _ends_in_sum(self, out: int) -> bool:
-        readers = self._values.readers(out)
-        return all(self._values.code(op) == _Op.ADD for op in readers)  # or it leaves the piece
+        readers = self._values.readers(out)  # none where it leaves the piece
+        return all(self._values.code(operator) == _Op.ADD for operator in readers)
 
     def _row_sizes(self, out: int) -> Array:
         """Return the greatest absolute value of each channel in all passes, on 16-bit steps."""
-        low, high = self._values.ranges.bounds(out, everywhere=True)
+        low, high = self._values.ranges.bounds(out, "int8", everywhere=True)
         sizes = np.maximum(-low, high)
         step = (float(sizes.max()) or 1.0) / MOST["int16"]
         rows: Array = np.maximum(np.round(sizes / step), 1).astype(np.float32) * np.float32(step)
@@ -193,7 +190,7 @@ class _Rewriting:
 
     def _emit_by_row(self, operator: Any, inputs: list[int], rows: Array) -> None:
         values, out = self._values, int(operator.outputs[0])
-        low, high = (bound / rows for bound in values.ranges.bounds(out))
+        low, high = (bound / rows for bound in values.ranges.bounds(out, "int8"))
         narrow = steps_of(low, high, "int8")
         product = values.graph.tensor(values.like(out, "int8", narrow), f"{out}/rows")
         options = copy.copy(operator.builtinOptions)
@@ -214,7 +211,7 @@ class _Rewriting:
     def _overflows(self, out: int, steps: Array, kind: str) -> bool:
         if kind != "int16":
             return False
-        low, high = self._values.ranges.bounds(out, everywhere=True)
+        low, high = self._values.ranges.bounds(out, kind, everywhere=True)
         return bool((np.maximum(-low, high) / steps).max() * _HEADROOM > 2**31)
 
     def _attend(self, operator: Any) -> None:
@@ -251,7 +248,7 @@ class _Rewriting:
 
     def _mask(self, operator: Any) -> None:
         if self._scores in MOST:
-            low, high = self._values.ranges.bounds(int(operator.inputs[0]))
+            low, high = self._values.ranges.bounds(int(operator.inputs[0]), self._scores)
             steps = steps_of(low - MASK_MARGIN, high, self._scores)
             self._values.steps[int(operator.outputs[0]), self._scores] = steps
         self._copy(operator, self._scores)
@@ -304,11 +301,9 @@ class _Rewriting:
     # Weights.
 
     def _weight_kind(self, part: str, data: Array) -> str:
-        precision = self._recipe.of(part)
         if part == "head.predictions":  # the table itself
-            precision = self._recipe.of("embed.word_embeddings")
-        small = data.size < _SMALL and precision.arithmetic == "float32"
-        return "float32" if small else precision.weights
+            part = "embed.word_embeddings"
+        return self._recipe.stored(part, data.size)
 
     def _weight(self, index: int, kind: str, part: str | None, read: int = -1) -> int:
         """Add a constant that is multiplied with float values, or looked up."""
@@ -334,13 +329,10 @@ class _Rewriting:
         table = part == "head.predictions" or (part or "").endswith("_embeddings")
         if kind == "int4":
             seen = self._values.ranges.seen.get(int(read))
-            rounding = quantize_rows(
-                data,
-                bits=4,
-                block=next((size for size in _BLOCKS[table] if data.shape[1] % size == 0), None),
-                hessian=None if seen is None or table else seen.gram,
-                clip=True,
-            )
+            block = block_of(data.shape[1], wanted=_TABLE_BLOCK if table else self._recipe.block)
+            gram = None if seen is None or table else seen.gram
+            clip = table or self._recipe.compensated
+            rounding = quantize_rows(data, bits=4, block=block, hessian=gram, clip=clip)
         elif table:
             # One scale: a looked-up row has no other, and masked words are predicted with the
             # same table, which so is stored once.  Instead of 0.65% that costs an error of 1.1%

@@ -1,0 +1,190 @@
+"""Quantized pieces: what is in integers, how near they stay, and what makes them so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from albert_edge.bundle import model_bytes
+from albert_edge.compression.observe import observe
+from albert_edge.compression.recipes import PARTS, keep, recipe
+from albert_edge.config import TASKS
+from albert_edge.lite import quantize
+from albert_edge.lite.builder import Piece
+from albert_edge.lite.equalize import equalize
+from albert_edge.lite.flatbuffer import builtin_code, parse, schema
+from albert_edge.lite.inspect import inspect
+from albert_edge.lite.linker import link
+from albert_edge.lite.pieces import make_pieces
+from albert_edge.lite.quantize import quantize_piece
+from albert_edge.lite.stages import make_stages, quantize_pieces
+from albert_edge.lite.steps import Ranges
+from albert_edge.lite.values import Values
+from albert_edge.lite.verify import verify
+from albert_edge.modeling import Albert
+from albert_edge.modeling.variables import assign, tensors
+from albert_edge.runtime import open_model
+from albert_edge.runtime.interpreter import open_interpreter
+
+FLOAT32 = schema.TensorType.FLOAT32
+IDS = [2, 17, 33, 5, 59, 8, 3]
+ROWS = [{"input_ids": IDS, "token_type_ids": [0] * 7}]
+# Shapes that a block of 64 or 32 divides, as real ones are.
+WIDE = {
+    "hidden_size": 128,
+    "intermediate_size": 128,
+    "embedding_size": 64,
+    "initializer_range": 0.1,
+}
+
+
+def float_operators(blob):
+    """Name the operators that touch a float, but for those that make the outputs."""
+    model = parse(blob)
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
+    found = []
+    for graph in model.subgraphs:
+        results = {int(index) for index in graph.outputs}
+        for operator in graph.operators:
+            touched = [int(i) for i in (*operator.inputs, *operator.outputs) if i >= 0]
+            floats = {i for i in touched if graph.tensors[i].type == FLOAT32}
+            last = builtin_code(model, operator) == schema.BuiltinOperator.DEQUANTIZE
+            if floats and not (last and floats <= results):
+                found.append(names[builtin_code(model, operator)])
+    return found
+
+
+def last_hidden(blob, **ids):
+    """Run a linked model: float32 [1, T, H]."""
+    rows = {"input_ids": IDS, **ids}
+    rows["token_type_ids"] = [0] * len(rows["input_ids"])
+    runner = open_interpreter(blob, threads=1).get_signature_runner()
+    inputs = {name: np.array([values], np.int32) for name, values in rows.items()}
+    return runner(**inputs)["last_hidden_state"]
+
+
+@pytest.mark.parametrize("name", ["int8-full", "int16x8"])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("layout", "seq_len"), [("loop", None), ("unrolled", 12)])
+def test_integers_from_the_embedding_to_the_logits(
+    tiny_albert, tiny_tflite, name, task, layout, seq_len
+):
+    blob = tiny_tflite(task, quantize=name, layout=layout, seq_len=seq_len)
+    assert float_operators(model_bytes(blob)) == []
+    assert verify(blob, tiny_albert(task))["passed"]
+
+
+def test_other_activations_are_integers_too(tiny_tflite):
+    for act in ("relu", "gelu"):
+        assert float_operators(model_bytes(tiny_tflite(quantize="int8-full", hidden_act=act))) == []
+    assert float_operators(model_bytes(tiny_tflite(quantize="int8"))) != []
+
+
+def test_padding_changes_little(tiny_albert):
+    # A mask 11 below the least score leaves padding a weight of e^-11; steps differ a little.
+    model = tiny_albert("feature-extraction", num_hidden_layers=2)
+    ids = " ".join(map(str, IDS))
+    free, fixed = (
+        link(
+            make_stages(model, recipe("int16x8"), seq_len=length, calibration=[ids] * 2),
+            model.config,
+        )
+        for length in (None, 12)
+    )
+    padded = {"input_ids": IDS + [0] * 5, "attention_mask": [1] * 7 + [0] * 5}
+    got = last_hidden(fixed, **padded)[:, :7]
+    np.testing.assert_allclose(got, last_hidden(free), atol=0.02)
+
+
+def test_a_row_with_an_outlier_keeps_the_others_exact(tiny_albert):
+    model = Albert(tiny_albert("feature-extraction").config, task="feature-extraction")
+    weights = tensors(tiny_albert("feature-extraction"))
+    name = "encoder/group_0/layer_0/ffn/output/kernel"
+    large = weights[name].copy()
+    large[:, 5] *= 100  # as one channel of a trained ALBERT
+    assign(model, {**weights, name: large})
+    pieces = make_pieces(model)
+    watched = observe(pieces, model.config, ROWS)
+    want = last_hidden(link(pieces, model.config))
+    full = recipe("int8-full")
+    errors = []
+    for chosen in (full, replace(full, by_row=False)):
+        stages = quantize_pieces(pieces, model.config, chosen, watched=watched)
+        errors.append(np.abs(last_hidden(link(stages, model.config)) - want).mean())
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_equalizing_changes_sizes_and_no_result(tiny_albert):
+    model = tiny_albert("feature-extraction", num_hidden_groups=1, inner_group_num=2)
+    pieces = make_pieces(model)
+    seen = observe(pieces, model.config, ROWS)["layer_0"]
+    piece, adjusted = equalize(Piece(pieces.layers[0], "layer_0"), seen)
+    changed = replace(pieces, layers=(quantize_piece(piece, recipe("float32")),))
+    want = last_hidden(link(pieces, model.config))
+    np.testing.assert_allclose(last_hidden(link(changed, model.config)), want, atol=1e-5)
+    values = Values(piece, Ranges(seen=adjusted))
+    fused = [op for op in piece.graph.operators if values.code(op) == 9]
+    low, high = values.ranges.bounds(int(fused[0].outputs[0]), "float32")
+    query, key, value = np.split(np.maximum(-low, high), 3)
+    np.testing.assert_allclose(query, key, rtol=1e-4)
+    np.testing.assert_allclose(value, query.max(), rtol=1e-4)
+
+
+def test_a_kept_part_is_stored_as_asked(tiny_albert):
+    model = tiny_albert(**WIDE)
+    for name in ("int8", "int8-full", "int4"):
+        kept = keep(recipe(name), ["layer.ffn_output=float32"])
+        blob = link(make_stages(model, kept), model.config)
+        assert inspect(blob)["weights"]["by_type"]["float32"] >= 128 * 128 * 4
+        if name == "int8-full":  # one product and what leads to it; the rest stays in integers
+            assert set(float_operators(blob)) == {"DEQUANTIZE", "FULLY_CONNECTED", "QUANTIZE"}
+
+
+def test_16_bit_sums_that_could_overflow_are_added_in_64(tiny_albert, tiny_tflite, monkeypatch):
+    blob = tiny_tflite(quantize="int16x8")
+    assert "int64" not in inspect(blob)["weights"]["by_type"]
+    monkeypatch.setattr(quantize, "_HEADROOM", 2**31)
+    model = tiny_albert()
+    wide = link(make_stages(model, recipe("int16x8")), model.config)
+    assert inspect(wide)["weights"]["by_type"]["int64"] > 0
+    runner = open_interpreter(wide, threads=1).get_signature_runner()
+    ids = np.array([IDS], np.int32)
+    got = runner(input_ids=ids, token_type_ids=np.zeros_like(ids))["logits"]
+    # The kernels round their sums differently, by a step of 1/32767 here and there.
+    np.testing.assert_allclose(got, open_model(blob).run(IDS)["logits"], atol=2e-3)
+
+
+@pytest.mark.parametrize("task", ["classification", "fill-mask"])
+def test_four_bits_in_blocks_say_nearly_the_same(tiny_albert, tiny_tflite, task):
+    blob, eight = (tiny_tflite(task, quantize=name, **WIDE) for name in ("int4", "int8"))
+    weights = inspect(blob)["weights"]
+    assert weights["by_type"]["int4"] > weights["by_type"].get("int8", 0)
+    assert weights["duplication"] == 1
+    assert weights["stored_bytes"] < 0.75 * inspect(eight)["weights"]["stored_bytes"]
+    assert verify(blob, tiny_albert(task, **WIDE))["passed"]
+
+
+def test_rounding_by_inputs_beats_the_nearest(tiny_albert):
+    model = tiny_albert("feature-extraction", **WIDE)
+    pieces = make_pieces(model)
+    rows = [{"input_ids": list(range(n, n + 20)), "token_type_ids": [0] * 20} for n in range(5, 40)]
+    watched = observe(pieces, model.config, rows, grams=True)
+    want = last_hidden(link(pieces, model.config))
+    errors = []
+    for chosen in (recipe("int4"), replace(recipe("int4"), compensated=False)):
+        stages = quantize_pieces(pieces, model.config, chosen, watched=watched)
+        errors.append(np.abs(last_hidden(link(stages, model.config)) - want).mean())
+    assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_weight_belongs_to_a_part(tiny_albert, task):
+    pieces = make_pieces(tiny_albert(task, inner_group_num=2))
+    named = {"embed": pieces.embed, "layer_0": pieces.layers[0], "head": pieces.head}
+    for name, blob in named.items():
+        values = Values(Piece(blob, name), Ranges(seen={}))
+        for operator in values.piece.graph.operators:
+            if values.code(operator) in (9, 36):  # FULLY_CONNECTED, GATHER
+                assert values.part(operator) in PARTS
