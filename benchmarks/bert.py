@@ -176,7 +176,7 @@ def _models(report: Mapping[str, Any]) -> Cells:
         ):
             yield cell(found[figure] * factor if figure in found else None, form)
 
-    headings = ("M parameters", "file MB", "RAM MB", "ms", "training step s", "update in it s")
+    headings = ("weights, M", "file MB", "RAM MB", "ms", "training step s", "update in it s")
     return Cells("model", headings, tuple(tuple(cells(name)) for name in MODELS))
 
 

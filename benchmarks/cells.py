@@ -32,7 +32,7 @@ class Cells:
         """Return the table for a terminal."""
         table = Table(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
         for index, heading in enumerate(("", *self.headings)):
-            table.add_column(heading, justify="right" if index else "left")
+            table.add_column(heading, justify="right" if index else "left", no_wrap=not index)
         for row in self.rows:
             table.add_row(*row)
         return table

@@ -39,6 +39,7 @@ DEPTHS = ("base, 1", "base, 2", "base, 3", "base, 6", BASE, "base, 24", "base, 4
 WIDTHS = (BASE, "large, 24", "xlarge, 24", "xxlarge, 12")
 LARGEST = WIDTHS[2:]
 STOCKED = (BASE, "base, 24")  # its time grows with depth, and with the square of the width
+FIGURES = ("file MB", "RAM MB", "ms", "convert s")
 
 Key = tuple[str, str]  # a model and a layout
 
@@ -121,68 +122,64 @@ def make_markdown(report: Mapping[str, Any]) -> str:
 
 
 def _by_length(report: Mapping[str, Any]) -> Cells:
-    rows = {
-        (row["layout"], row["seq_len"], row["threads"]): row
-        for row in report["rows"]
-        if row["name"] == BASE
-    }
-    kinds = [(layout, threads) for layout in ("loop", STOCK) for threads in THREADS]
+    def cells(layout: str, length: int) -> Iterator[str]:
+        yield _label(str(length), layout)
+        found = [_row(report, (BASE, layout), length, threads) for threads in THREADS]
+        yield from (cell(row.get("latency_ms"), ".1f") for row in found)
+        yield from (cell(row.get("tokens_per_s"), ",.0f") for row in found)
 
-    def cells(length: int) -> Iterator[str]:
-        yield str(length)
-        for layout, threads in kinds:
-            yield cell(rows.get((layout, length, threads), {}).get("latency_ms"), ".1f")
-        yield cell(rows.get(("loop", length, 1), {}).get("tokens_per_s"), ",.0f")
-
-    headings = (
-        *(f"ms, {n} {'thread' if n == 1 else 'threads'}" for n in THREADS),
-        *(f"stock ms, {n}" for n in THREADS),
-        "tokens/s, 1 thread",
-    )
-    return Cells("tokens", headings, tuple(tuple(cells(length)) for length in LENGTHS))
+    headings = ("ms, 1 thread", "ms, 2 threads", "tokens/s, 1", "tokens/s, 2")
+    lines = [("loop", length) for length in LENGTHS]
+    lines.insert(LENGTHS.index(T) + 1, (STOCK, T))
+    return Cells("tokens", headings, tuple(tuple(cells(*line)) for line in lines))
 
 
 def _by_depth(report: Mapping[str, Any]) -> Cells:
-    def cells(model: str) -> Iterator[str]:
-        yield model.removeprefix("base, ")
-        for layout in ("loop", STOCK):
-            yield from _figures(report, model, layout)
+    def cells(model: str, layout: str) -> Iterator[str]:
+        yield _label(model.removeprefix("base, "), layout)
+        yield from _figures(report, (model, layout))
 
-    headings = ("file MB", "RAM MB", "ms", "convert s")
-    return Cells(
-        "passes",
-        (*headings, *(f"stock {heading}" for heading in headings)),
-        tuple(tuple(cells(model)) for model in DEPTHS),
-    )
+    lines = [(model, layout) for model in DEPTHS for layout in _layouts(model)]
+    return Cells("passes", FIGURES, tuple(tuple(cells(*line)) for line in lines))
 
 
 def _by_width(report: Mapping[str, Any]) -> Cells:
     def cells(model: str) -> Iterator[str]:
-        config, made = config_of(model), _conversion(report, model, "loop")
+        config, made = config_of(model), _conversion(report, (model, "loop"))
         yield f"{model.partition(',')[0]} ({config.hidden_size} × {config.num_hidden_layers})"
-        yield f"{count_parameters(config, TASK) / 1e6:.0f}"
-        yield from _figures(report, model, "loop")
+        yield f"{count_parameters(config, TASK) / 1e6:.0f} M"
+        yield from _figures(report, (model, "loop"))
         yield cell(_scaled(made.get("peak_rss_bytes"), 1e-9), ".1f")
 
-    headings = ("M parameters", "file MB", "RAM MB", "ms", "convert s", "GB to convert")
+    headings = ("weights", *FIGURES, "convert GB")
     return Cells("width × passes", headings, tuple(tuple(cells(model)) for model in WIDTHS))
 
 
-def _figures(report: Mapping[str, Any], model: str, layout: str) -> Iterator[str]:
-    """Yield file, memory, latency at T tokens on one thread, and conversion."""
-    key = (model, layout, T, 1)
-    names = ("name", "layout", "seq_len", "threads")
-    found = [row for row in report["rows"] if tuple(row[name] for name in names) == key]
-    row = found[0] if found else {}
+def _label(text: str, layout: str) -> str:
+    return f"{text}, stock converter" if layout == STOCK else text
+
+
+def _layouts(model: str) -> tuple[str, ...]:
+    return ("loop", STOCK) if model in STOCKED else ("loop",)
+
+
+def _figures(report: Mapping[str, Any], key: Key) -> Iterator[str]:
+    """Yield what `FIGURES` says, at T tokens on one thread."""
+    row = _row(report, key, T, 1)
     yield cell(_scaled(row.get("size_bytes"), 1e-6), ".1f")
     yield cell(_scaled(row.get("model_rss_bytes"), 1e-6))
     yield cell(row.get("latency_ms"), ".1f")
-    yield cell(_conversion(report, model, layout).get("seconds"), ".1f")
+    yield cell(_conversion(report, key).get("seconds"), ".1f")
 
 
-def _conversion(report: Mapping[str, Any], model: str, layout: str) -> Mapping[str, Any]:
-    made = report["conversions"]
-    return next((one for one in made if (one["name"], one["layout"]) == (model, layout)), {})
+def _row(report: Mapping[str, Any], key: Key, length: int, threads: int) -> Mapping[str, Any]:
+    names, wanted = ("name", "layout", "seq_len", "threads"), (*key, length, threads)
+    rows = report["rows"]
+    return next((row for row in rows if tuple(row[name] for name in names) == wanted), {})
+
+
+def _conversion(report: Mapping[str, Any], key: Key) -> Mapping[str, Any]:
+    return next((one for one in report["conversions"] if (one["name"], one["layout"]) == key), {})
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
@@ -197,8 +194,8 @@ def _note(report: Mapping[str, Any]) -> str:
     ]
     explained = (
         f"`int8`, classification; by depth and width at {T} tokens on one thread. Conversion is "
-        "one run of the whole command, ours with its verification. The stock converter's graph is "
-        f"of {T} tokens; {NOT_MEASURED} is what was not run."
+        "one run of the whole command, ours with its verification. The stock converter's graphs "
+        f"are of {T} tokens; their other depths and widths: {NOT_MEASURED}."
     )
     return " ".join([caption(report), explained, *failed])
 
