@@ -60,9 +60,10 @@ class Keeper:
                     file.write(chunk)
         except OSError:
             path.unlink(missing_ok=True)
+            raise
+        finally:
             for _ in chunks:  # what is left must not be taken for a request
                 pass
-            raise
         return {"path": str(path), "sha256": digest.hexdigest()}
 
     def unpack(self, name: str) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Link:
         self._name = address.text
         self._lost: str | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
+        self._keeper: asyncssh.SSHClientProcess[bytes] | None = None
         ready = threading.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._live(ready)), name=self._name, daemon=True
@@ -73,10 +74,8 @@ class Link:
         if self._lost is None:
             try:
                 return self._wait_for(self._exchange(request, blob), timeout_s)
-            except asyncio.TimeoutError:
-                self._lost = f"no answer within {timeout_s:g} s"
-            except (asyncssh.Error, OSError, EOFError) as error:
-                self._lost = str(error) or type(error).__name__
+            except (asyncssh.Error, OSError, EOFError, asyncio.TimeoutError) as error:
+                self._lost = str(error) or f"no answer within {timeout_s} s"
         raise DeviceError(
             f"{self._name} is gone ({self._lost}). What was measured is kept in the file of "
             "--json, if one was given, and --resume goes on when the device is back."
@@ -118,6 +117,7 @@ class Link:
     async def _exchange(self, request: dict[str, Any], blob: bytes) -> dict[str, Any]:
         starts = range(0, len(blob), _CHUNK_BYTES)
         chunks = (blob[start : start + _CHUNK_BYTES] for start in starts)
+        assert self._keeper is not None  # noqa: S101 (or there would be no link)
         line = json.dumps(request).encode() + b"\n"
         return await exchange(self._keeper, itertools.chain([line], chunks))
 
@@ -125,7 +125,7 @@ class Link:
         if self._connection is None:
             return
         try:
-            if hasattr(self, "folder") and self._lost is None:
+            if self._keeper is not None and self._lost is None:
                 self._keeper.stdin.write_eof()
                 await self._keeper.wait_closed()
         finally:

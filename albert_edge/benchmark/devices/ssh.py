@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ssh", "connect"]
 
+_NAME_CHARACTERS = 100
+_ODD = re.compile(r"[^\w.-]", re.ASCII)  # what a file system there might not take
 _GRACE_S = 30  # for the answer of a worker that the keeper had to end
 
 
@@ -42,8 +45,9 @@ class Ssh:
     def send(self, path: Path) -> str:
         """Copy a file there, unless that was tried before."""
         if path not in self._sent:
+            name = f"{len(self._sent)}-{_ODD.sub('_', path.name)[-_NAME_CHARACTERS:]}"
             try:
-                self._sent[path] = self._put(f"{len(self._sent)}-{path.name}", path.read_bytes())
+                self._sent[path] = self._put(name, path.read_bytes())
             except OSError as error:
                 raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
             except DeviceError as error:
@@ -86,7 +90,7 @@ class Ssh:
             raise DeviceError(
                 f"cannot {what}: {reply['error']}. {self.name} has "
                 f"{reply['free_bytes'] / 1e6:.1f} MB free in {self._link.folder}; make room there, "
-                "or set TMPDIR to another folder in what its shell reads at login."
+                "or set TMPDIR for its logins."
             )
         return reply
 

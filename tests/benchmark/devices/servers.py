@@ -143,7 +143,7 @@ async def _serve(folder: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGUSR1, lambda: [connection.abort() for connection in list(connections)]
     )
-    sys.stdout.write(f"{listener.get_port()}\n")
+    sys.stdout.write(f"{listener.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await asyncio.Event().wait()
 

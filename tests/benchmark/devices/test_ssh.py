@@ -77,8 +77,9 @@ def test_a_file_is_copied_once_to_a_private_folder_which_goes(
     device: Ssh, tmp_path: Path, folder_there: Path
 ) -> None:
     (tmp_path / "a").mkdir()
-    paths = [tmp_path / "one.tflite", tmp_path / "a/one.tflite", tmp_path / "empty"]
-    contents = [os.urandom(3_000_001), b"2", b""]
+    names = ["one.tflite", "a/one.tflite", "empty", "模型 $(x)\n'\udcff", "long" * 60]
+    paths = [tmp_path / name for name in names]
+    contents = [os.urandom(3_000_001), b"2", b"", b"odd", b"\n{}\n"]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
     sent = [Path(device.send(path)) for path in paths]
@@ -87,7 +88,7 @@ def test_a_file_is_copied_once_to_a_private_folder_which_goes(
     (folder,) = folder_there.iterdir()
     assert {path.parent for path in sent} == {folder}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert len(list(folder.iterdir())) == 3 + 1  # and the package
+    assert len(list(folder.iterdir())) == len(names) + 1  # and the package
     device.close()
     assert not list(folder_there.iterdir())
     device.close()  # once more does no harm
@@ -188,7 +189,7 @@ def test_a_device_that_hangs_is_given_up(
     keeper = int(number.read_text())
     os.kill(keeper, signal.SIGSTOP)
     try:
-        with pytest.raises(DeviceError, match=r"is gone \(no answer within 0\.3 s\)"):
+        with pytest.raises(DeviceError, match=r"is gone \(no answer within 0\.\d+ s\)"):
             device.run({"do": "describe"}, timeout_s=0.1)
         device.close()
     finally:
