@@ -27,11 +27,11 @@ import albert_edge
 from albert_edge.benchmark.measure import ENGINE, Measurement, interleave, measure, pool
 from albert_edge.benchmark.report import Row, document, make_table, write_document
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+from albert_edge.compression.recipes import LAYOUTS, RECIPES
 from albert_edge.lite.inspect import inspect
 from benchmarks.bars import check
 from benchmarks.litert import ENGINE as BARE
 
-RECIPES, LAYOUTS = ("float32", "float16", "int8"), ("loop", "unrolled", "split")
 T = 128
 PEERED, STOCK, FIXED = ("float32", "int8"), "stock", f"loop, {T}"
 COMMAND = Path(sys.executable).with_name("albert-edge")

@@ -4,7 +4,8 @@
 python -m benchmarks.default_accuracy DEV.tsv            measure, write reference/*.json, check
 python -m benchmarks.default_accuracy DEV.tsv -o /tmp    the same, written elsewhere
 
-DEV.tsv is a table of texts and labels, such as the one the model card names.
+DEV.tsv is a table of texts and labels, such as the one the model card names.  What is calibrated is
+calibrated on the built-in sentences, as for who gives none.  Intervals are of 95%.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from albert_edge.compression.recipes import RECIPES
 from albert_edge.evaluation import evaluate
 
 REFERENCE = Path(__file__).parent / "reference"
-LOSS_LIMIT = 0.005  # half a point: what int8 may cost
+# How much accuracy a recipe may cost.
+LIMITS = {"float16": 0.003, "int8": 0.003, "int16x8": 0.003, "int8-full": 0.01, "int4": 0.01}
 
 
 def measure(dev: Path) -> list[dict[str, Any]]:
@@ -38,12 +40,15 @@ def measure(dev: Path) -> list[dict[str, Any]]:
             made = albert_edge.convert(model, quantize=quantize)
             made.save(path)
             report = evaluate(path.with_stem(next(iter(RECIPES))), dev, against=path)
+            accuracy = report["models"][1]["metrics"]["accuracy"]
             results.append(
                 {
                     "quantize": quantize,
-                    "size_bytes": len(made.blob),
+                    "size_bytes": made.report["model_bytes"],
                     "examples": report["examples"],
-                    "accuracy": report["models"][1]["metrics"]["accuracy"]["value"],
+                    "accuracy": accuracy["value"],
+                    "low": accuracy["low"],
+                    "high": accuracy["high"],
                     "agreement": report["agreement"],
                 }
             )
@@ -54,19 +59,20 @@ def measure(dev: Path) -> list[dict[str, Any]]:
 @click.argument("dev", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 def main(dev: Path, output: Path) -> None:
-    """Exit with 1 if a recipe is less accurate than the first one, float32, by over the limit."""
+    """Exit with 1 if a recipe is less accurate than the first one, float32, by over its limit."""
     results = measure(dev)
+    passed = True
     for row in results:
+        loss, limit = results[0]["accuracy"] - row["accuracy"], LIMITS.get(row["quantize"], 0.0)
+        passed &= loss <= limit
         click.echo(
             f"{row['quantize']:10}{row['size_bytes'] / 1e6:6.2f} MB  accuracy {row['accuracy']:.4f}"
-            f"  agrees with float32 on {row['agreement']:.4f}"
+            f" ({row['low']:.4f} to {row['high']:.4f}), loss {loss:+.4f} <= {limit:g} "
+            f"{'PASS' if loss <= limit else 'FAIL'}; agrees with float32 on {row['agreement']:.4f}"
         )
     examples = results[0]["examples"]
     report = document("default_accuracy", [], dev=dev.name, examples=examples, results=results)
     click.echo(f"Wrote {write_document(report, output)}", err=True)
-    loss = results[0]["accuracy"] - min(row["accuracy"] for row in results)
-    passed = loss <= LOSS_LIMIT
-    click.echo(f"largest loss {loss:.4f} <= {LOSS_LIMIT} {'PASS' if passed else 'FAIL'}")
     sys.exit(not passed)
 
 
