@@ -1,8 +1,8 @@
-"""Write the README's table from the newest report in reference/.
+"""Write the README's tables, and what `albert-edge recipes` quotes, from the reports in reference/.
 
 \b
-python -m benchmarks.readme            rewrite the table in README.md
-python -m benchmarks.readme --check    exit with 1 if it is not what the report says
+python -m benchmarks.readme            rewrite README.md and albert_edge/compression/figures.json
+python -m benchmarks.readme --check    exit with 1 if they are not what the newest reports say
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 
 import click
 
+from albert_edge.compression.recipes import RECIPES
+
 ROOT = Path(__file__).parents[1]
 README, REFERENCE = ROOT / "README.md", ROOT / "benchmarks" / "reference"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+FIGURES = ROOT / "albert_edge" / "compression" / "figures.json"
 SHOWN = [("int8", "loop"), ("int8", "stock"), ("float32", "loop"), ("float32", "stock")]
 NAMES = {"loop": "albert_edge, `loop`", "stock": "stock TFLite converter"}
 
@@ -54,18 +56,64 @@ def make_table() -> str:
     return "\n".join([*lines, "", where, ""])
 
 
+def recipe_figures() -> dict[str, dict[str, float]]:
+    """Collect what was measured of every recipe, in layout loop."""
+    shape = {row["name"]: row for row in newest("base_shape")["rows"] if row["layout"] == "loop"}
+    encoder = newest("trained_encoder")["results"]
+    cosines = {row["quantize"]: row["mean_cosine"] for row in encoder if row["layout"] == "loop"}
+    accuracies = {row["quantize"]: row["accuracy"] for row in newest("default_accuracy")["results"]}
+    return {
+        name: {
+            "albert_base_bytes": shape[name]["size_bytes"],
+            "albert_base_rss_bytes": shape[name]["model_rss_bytes"],
+            "albert_base_latency_ms": round(shape[name]["latency_ms"], 1),
+            "trained_encoder_cosine": round(cosines[name], 5),
+            "default_accuracy": round(accuracies[name], 4),
+        }
+        for name in RECIPES
+    }
+
+
+def make_recipes() -> str:
+    """Make the table of recipes."""
+    lines = [
+        "| recipe | weights | computes with | MB | RAM MB | ms | cosine | accuracy |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in recipe_figures().items():
+        entry = RECIPES[name]
+        cells = (
+            f"{row['albert_base_bytes'] / 1e6:.1f}",
+            f"{row['albert_base_rss_bytes'] / 1e6:.0f}",
+            f"{row['albert_base_latency_ms']:.0f}",
+            f"{row['trained_encoder_cosine']:.4f}",
+            f"{row['default_accuracy']:.1%}",
+        )
+        first = f"`{name}` | {entry.products.weights} | {entry.activations}"
+        lines.append(f"| {first} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+BLOCKS = {"measured": make_table, "recipes": make_recipes}
+
+
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if it is out of date.")
 def main(check: bool) -> None:
-    """Replace what stands between the two marks."""
+    """Replace what stands between the marks of every block."""
     text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    new = f"{before}{BEGIN}{make_table()}{END}{after}"
-    if not check:
-        README.write_text(new, encoding="utf-8")
-    elif new != text:
-        sys.exit("README.md is out of date; run: python -m benchmarks.readme")
+    new = text
+    for name, make in BLOCKS.items():
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+        before, _, rest = new.partition(begin)
+        _, _, after = rest.partition(end)
+        new = f"{before}{begin}{make()}{end}{after}"
+    written = {README: new, FIGURES: json.dumps(recipe_figures(), indent=1) + "\n"}
+    for path, content in written.items():
+        if not check:
+            path.write_text(content, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != content:
+            sys.exit(f"{path.name} is out of date; run: python -m benchmarks.readme")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import click
 
 from albert_edge.cli.options import json_option
-from albert_edge.compression.recipes import LAYOUTS, PARTS, RECIPES
+from albert_edge.compression.recipes import LAYOUTS, PARTS, RECIPES, figures
 
 __all__ = ["command"]
 
@@ -24,8 +24,8 @@ def command(as_json: bool) -> None:
     from albert_edge.cli.report import print_recipes
 
     recipes = [
-        {"name": entry.name, **entry.describe(), "summary": entry.summary}
-        for entry in RECIPES.values()
+        {"name": name, **entry.describe(), "summary": entry.summary, **figures(name)}
+        for name, entry in RECIPES.items()
     ]
     if as_json:
         found = {"recipes": recipes, "layouts": LAYOUTS, "parts": PARTS}

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import resources
 
 from albert_edge.errors import ConversionError
 
-__all__ = ["LAYOUTS", "PARTS", "RECIPES", "Precision", "Recipe", "check_layout", "keep", "recipe"]
+__all__ = [
+    "LAYOUTS",
+    "PARTS",
+    "RECIPES",
+    "Precision",
+    "Recipe",
+    "check_layout",
+    "figures",
+    "keep",
+    "recipe",
+]
 
 # What has a weight, or is worth a precision of its own; `lite.pieces` names its constants so.
 PARTS = (
@@ -215,6 +227,20 @@ def recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise ConversionError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def figures(name: str) -> dict[str, float]:
+    """Return what was measured of a recipe in layout loop, or nothing.
+
+    Returns:
+        `albert_base_bytes`, `albert_base_rss_bytes` and `albert_base_latency_ms` of ALBERT-base's
+        shape at 128 tokens on one thread; `trained_encoder_cosine` of a 12-pass encoder's hidden
+        states with float32's; `default_accuracy` of the embedded model on sentences that it was
+        not trained on.
+    """
+    text = resources.files(__package__).joinpath("figures.json").read_text(encoding="utf-8")
+    found: dict[str, float] = json.loads(text).get(name, {})
+    return found
 
 
 def keep(chosen: Recipe, parts: Iterable[str]) -> Recipe:
