@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from albert_edge.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from albert_edge.compression.matrices import describe_matrix, is_compressible
-from albert_edge.compression.methods import Method, Prune
+from albert_edge.compression.calibration import MOST_TEXTS
+from albert_edge.compression.methods import Cluster, Method, Prune
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import OutputError, TrainingError
-from albert_edge.evaluation.statistics import paired_interval
-from albert_edge.lite.convert import convert
-from albert_edge.pipelines import load
 from albert_edge.training import EpochResult, FinetuneOptions, LabelledTexts, read_labelled
 from albert_edge.training.finetune import check_lesson, finetune
 from albert_edge.training.job import (
@@ -31,7 +23,6 @@ from albert_edge.training.job import (
     epoch_figures,
     show_step,
     training_bars,
-    wilson_interval,
 )
 from albert_edge.training.snapshot import Saving, Snapshot, fingerprint, read_snapshot
 from albert_edge.training.start import with_new_head
@@ -39,8 +30,8 @@ from albert_edge.training.start import with_new_head
 # After what says clearly that TensorFlow is missing.
 from albert_edge.compression.cluster import Clustered  # isort: skip
 from albert_edge.compression.prune import Pruned  # isort: skip
-from albert_edge.modeling.load import from_checkpoint  # isort: skip
-from albert_edge.training.answers import Answering  # isort: skip
+from albert_edge.compression.gains import compare  # isort: skip
+from albert_edge.compression.qat import Quantized, calibrate  # isort: skip
 from albert_edge.training.constraint import Constrain  # isort: skip
 from albert_edge.training.distill import distill  # isort: skip
 
@@ -91,14 +82,15 @@ def compress(
     if not 0 <= share <= 1:
         raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
     check_lesson(start, data, dev, options)
+    begin, constrain = _prepare(start, data, method)
     figures = {**dataclasses.asdict(method), "source": start.source, "sha256": start.sha256}
     lesson = distill(start, data, share=share)
     for result in finetune(
-        dataclasses.replace(start, config=_without_dropout(start.config)),
+        dataclasses.replace(begin, config=_without_dropout(start.config)),
         lesson,
         dev=dev,
         options=options,
-        constrain=_constrain(method),
+        constrain=constrain,
         saving=saving,
         saved=saved,
         progress=progress,
@@ -119,10 +111,21 @@ def _without_dropout(config: AlbertConfig) -> AlbertConfig:
     )
 
 
-def _constrain(method: Method) -> Constrain:
+def _prepare(
+    start: Checkpoint, data: LabelledTexts, method: Method
+) -> tuple[Checkpoint, Constrain]:
+    """Return what the training starts from, and what it has to keep to."""
     if isinstance(method, Prune):
-        return partial(Pruned, method=method)
-    return partial(Clustered, method=method)
+        return start, partial(Pruned, method=method)
+    if isinstance(method, Cluster):
+        return start, partial(Clustered, method=method)
+    begin, ranges = calibrate(start, _some(data), method=method)
+    return begin, partial(Quantized, method=method, start=ranges)
+
+
+def _some(data: LabelledTexts) -> Sequence[str]:
+    """Return texts from all over a table, as many as calibration takes or a few more."""
+    return data.texts[:: max(len(data) // MOST_TEXTS, 1)]
 
 
 def compress_files(
@@ -158,11 +161,14 @@ def compress_files(
 
     Returns:
         A report ready for JSON: `output`, `method` and its settings; `accuracy` of the float
-        weights `before` and `after`; `int8`, of the file `before` and `after`, without its
-        tokenizer: `size_bytes`, `zip_bytes` (deflated at level 9), `huffman_bytes` (deflated by a
-        packer that looks for no repetitions, as there are none), `accuracy` as a device answers
-        and its 95% interval; `change` of that accuracy, with its own interval, which is narrower
-        as both files answered the same texts; `agreement`, the share of texts answered alike;
+        weights `before` and `after`; `quantize`, the recipe that the method is for; by its name, of
+        the file `before` and `after`, without its tokenizer: `size_bytes`, `zip_bytes` (deflated at
+        level 9), `huffman_bytes` (deflated by a packer that looks for no repetitions, as there are
+        none), `accuracy` as a device answers and its 95% interval, `source_agreement` and
+        `source_difference`: the share of texts on which it answers what the source does in float32,
+        and how far its probabilities are off on average; `change` of that accuracy, with its own
+        interval, which is narrower as both files answered the same texts; `agreement`, the share of
+        texts that both answer alike;
         `zip_share`, the zip after over the file before; `zip_share_of_zip`, over the zip before;
         `tensors`, of every compressed matrix its zeros and int8 codes; `epochs`, `options`.
         Accuracies and what follows from them are None without `dev`.
@@ -209,7 +215,13 @@ def compress_files(
         "distilled_share": share,
         "train_examples": len(train),
         "dev_examples": len(held_out) if held_out else None,
-        **_compare(start, result.checkpoint, held_out),
+        **compare(
+            start,
+            result.checkpoint,
+            held_out,
+            quantize=method.quantize,
+            calibration=_some(train),
+        ),
         "epochs": epochs,
         "options": dataclasses.asdict(options),
         "resumed": resume,
@@ -231,56 +243,3 @@ def _state_file(output: Path, *, resume: bool, force: bool) -> Path:
     if force:
         state.unlink(missing_ok=True)
     return state
-
-
-def _compare(before: Checkpoint, after: Checkpoint, dev: LabelledTexts | None) -> dict[str, Any]:
-    accuracies = [Answering(one).accuracy(dev) if dev else None for one in (before, after)]
-    files = [convert(from_checkpoint(one), quantize="int8").blob for one in (before, after)]
-    answers = [_answers(blob, dev) for blob in files]
-    old, new = (_file_figures(blob, said, dev) for blob, said in zip(files, answers, strict=True))
-    return {
-        "accuracy": {"before": accuracies[0], "after": accuracies[1]},
-        "int8": {"before": old, "after": new},
-        "change": None if dev is None else _change(answers[0], answers[1], dev),
-        "agreement": round(float(np.mean(answers[0] == answers[1])), 4) if dev else None,
-        "zip_share": round(new["zip_bytes"] / old["size_bytes"], 4),
-        "zip_share_of_zip": round(new["zip_bytes"] / old["zip_bytes"], 4),
-        "tensors": {
-            name: describe_matrix(after.tensors, name)
-            for name in after.tensors
-            if is_compressible(name)
-        },
-    }
-
-
-def _answers(blob: bytes, dev: LabelledTexts | None) -> np.ndarray:
-    """Return the class that a file finds for each text, if any, as a device does: int32 [n]."""
-    pipe = load(blob)
-    classes = [dev.labels.index(pipe(text)["label"]) for text in dev.texts] if dev else []
-    return np.array(classes, np.int32)
-
-
-def _change(before: np.ndarray, after: np.ndarray, dev: LabelledTexts) -> dict[str, Any]:
-    """Return the change in accuracy, and its 95% interval on the same texts."""
-    lost = int(np.sum((before == dev.classes) & (after != dev.classes)))
-    won = int(np.sum((before != dev.classes) & (after == dev.classes)))
-    bounds = paired_interval(lost, won, len(dev))
-    value = (won - lost) / len(dev)
-    return {"value": round(value, 4), "interval": [round(bound, 4) for bound in bounds]}
-
-
-def _file_figures(blob: bytes, answers: np.ndarray, dev: LabelledTexts | None) -> dict[str, Any]:
-    model = model_bytes(blob)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        archive.writestr("model.tflite", model)
-    # zlib takes any match of three bytes, though to say where it is costs more than three zeros.
-    coder = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, strategy=zlib.Z_HUFFMAN_ONLY)
-    accuracy = float(np.mean(answers == dev.classes)) if dev else None
-    return {
-        "size_bytes": len(model),
-        "zip_bytes": len(packed.getvalue()),
-        "huffman_bytes": len(coder.compress(model) + coder.flush()),
-        "accuracy": accuracy,
-        "interval": wilson_interval(accuracy, dev),
-    }

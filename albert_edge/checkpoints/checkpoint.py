@@ -31,6 +31,8 @@ class Checkpoint:
         notes: What was understood that the files do not say outright, for people.
         changes: What was done to it after it was read, such as "vocabulary": figures, ready for
             JSON.
+        ranges: The least and the greatest value that 8 bits were trained to stand for, float32
+            [2, C], by the names of `ranges.channels_of`; empty for a model that was not so trained.
     """
 
     config: AlbertConfig
@@ -43,6 +45,7 @@ class Checkpoint:
     drawn: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ranges: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:

@@ -12,6 +12,7 @@ from albert_edge.checkpoints.hub import download, is_hub_id
 from albert_edge.checkpoints.huggingface import find_huggingface
 from albert_edge.checkpoints.initial import initial_tensors
 from albert_edge.checkpoints.places import Found, make_checkpoint
+from albert_edge.checkpoints.ranges import read_ranges
 from albert_edge.checkpoints.tensorflow1 import find_tensorflow1, is_tensorflow1
 from albert_edge.checkpoints.tensorflow2 import find_tensorflow2, is_tensorflow2
 from albert_edge.config import PRESETS, TASKS
@@ -85,7 +86,10 @@ def _find(path: Path) -> Found:
 
 def _read(path: Path, **options: Any) -> Checkpoint:
     try:
-        return make_checkpoint(_find(path), **options)
+        found = _find(path)
+        checkpoint = make_checkpoint(found, **options)
+        ranges = read_ranges(found.directory, checkpoint)
+        return dataclasses.replace(checkpoint, ranges=ranges)
     except OSError as error:
         raise CheckpointError(f"cannot read {error.filename}: {error.strerror}.") from error
 

@@ -15,6 +15,7 @@ from albert_edge.checkpoints.huggingface import (
     huggingface_files,
 )
 from albert_edge.checkpoints.keras import keras_files
+from albert_edge.checkpoints.ranges import RANGES, pack_ranges
 from albert_edge.checkpoints.tensorflow1 import CONFIG as GOOGLES_CONFIG
 from albert_edge.checkpoints.tensorflow1 import SPIECE, tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
@@ -28,7 +29,7 @@ _WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
     "keras": keras_files,
 }
 FORMATS = tuple(_WRITERS)
-_TOKENIZERS = {*TOKENIZER_FILES, SPIECE}
+_BESIDE = {*TOKENIZER_FILES, SPIECE, RANGES}
 
 
 def write_checkpoint(
@@ -60,6 +61,8 @@ def write_checkpoint(
         raise ConfigError(f"unknown checkpoint format {to!r}; choose from {', '.join(FORMATS)}.")
     folder = Path(directory)
     files = _WRITERS[to](checkpoint)
+    if checkpoint.ranges:
+        files = {RANGES: pack_ranges(checkpoint), **files}
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -67,7 +70,7 @@ def write_checkpoint(
     _check_room(folder, files, force=force)
     for name, content in files.items():
         write_file(folder / name, content, force=force)
-    for name in _TOKENIZERS - files.keys():
+    for name in _BESIDE - files.keys():
         _remove(folder / name)  # an old tokenizer must not pass for the new model's
 
 
@@ -79,7 +82,7 @@ def _check_room(folder: Path, files: Mapping[str, bytes], *, force: bool) -> Non
             f"{folder} holds a checkpoint of another format ({', '.join(there)}); choose another "
             "directory."
         )
-    for name in (*list(files)[::-1], *_TOKENIZERS):  # the configuration is the one to name
+    for name in (*list(files)[::-1], *_BESIDE):  # the configuration is the one to name
         check_writable(folder / name, force=force)
 
 

@@ -10,10 +10,10 @@ from albert_edge.config import AlbertConfig
 from albert_edge.errors import InputError
 from albert_edge.tokenizer import tokenizer_from_files
 
-__all__ = ["BUILT_IN", "calibration_rows"]
+__all__ = ["BUILT_IN", "MOST_TEXTS", "calibration_rows"]
 
 # Enough for ranges: among 400 texts of another kind, none reached further by more than a tenth.
-_TEXTS = 128
+MOST_TEXTS = 128
 _LEAST_TOKENS = 8  # of all texts together, beside special tokens
 
 # For who has no texts at hand: plain, odd, short and long ones.
@@ -86,7 +86,7 @@ def calibration_rows(
 
 def _first(texts: Iterable[str]) -> Iterable[str]:
     for count, text in enumerate(texts):
-        if count == _TEXTS:
+        if count == MOST_TEXTS:
             return
         yield text
 

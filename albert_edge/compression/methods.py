@@ -7,7 +7,7 @@ from typing import ClassVar, TypeAlias
 
 from albert_edge.errors import TrainingError
 
-__all__ = ["CENTROIDS", "METHODS", "PATTERNS", "Cluster", "Method", "Prune"]
+__all__ = ["CENTROIDS", "METHODS", "PATTERNS", "TRAINABLE", "Cluster", "Method", "Prune", "Qat"]
 
 PATTERNS: dict[str, str] = {
     "unstructured": "the smallest numbers of each matrix",
@@ -18,6 +18,10 @@ CENTROIDS: dict[str, str] = {
     "linear": "evenly spaced; zips best",
     "density": "evenly many numbers to each",
     "kmeans++": "drawn far from each other",
+}
+TRAINABLE: dict[str, str] = {
+    "int8-full": "8-bit weights, and 8-bit values into and out of every product",
+    "int4": "4-bit weights",
 }
 _MOST_CLUSTERS = 255  # int8 as the converter uses it: -127 to 127
 
@@ -32,6 +36,7 @@ class Prune:
     """
 
     name: ClassVar[str] = "prune"
+    quantize: ClassVar[str] = "int8"  # the recipe whose file becomes better
     sparsity: float = 0.5
     pattern: str = "unstructured"
 
@@ -56,6 +61,7 @@ class Cluster:
     """
 
     name: ClassVar[str] = "cluster"
+    quantize: ClassVar[str] = "int8"
     clusters: int = 32
     centroids: str = "linear"
 
@@ -68,5 +74,26 @@ class Cluster:
             )
 
 
-Method: TypeAlias = Prune | Cluster
-METHODS: dict[str, type[Prune] | type[Cluster]] = {kind.name: kind for kind in (Prune, Cluster)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qat:
+    """Let a model learn with the rounding that a recipe will do to it.
+
+    Attributes:
+        quantize: The recipe; one of `TRAINABLE`.
+    """
+
+    name: ClassVar[str] = "qat"
+    quantize: str = "int8-full"
+
+    def __post_init__(self) -> None:
+        if self.quantize not in TRAINABLE:
+            raise TrainingError(
+                f"there is nothing to train for {self.quantize!r}; choose from "
+                f"{', '.join(TRAINABLE)}."
+            )
+
+
+Method: TypeAlias = Prune | Cluster | Qat
+METHODS: dict[str, type[Prune] | type[Cluster] | type[Qat]] = {
+    kind.name: kind for kind in (Prune, Cluster, Qat)
+}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from albert_edge.errors import ConversionError
 
-__all__ = ["Rounding", "quantize_rows"]
+__all__ = ["Rounding", "block_of", "quantize_rows"]
 
 Float32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating[Any]]
@@ -29,6 +29,7 @@ _PANEL = 128
 # bits.  Those that both hold exactly make all kernels compute the same.  From here up, float16 has
 # the 8 bits.
 _LEAST_SCALE = np.float32(2.0**-17)
+_LEAST_BLOCK = 32  # XNNPACK takes no shorter one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,12 @@ class Rounding:
         scales = self.scales.reshape(len(self.codes), -1)  # [out, groups]
         groups = self.codes.reshape(*scales.shape, -1) * scales[..., None]
         return groups.reshape(self.codes.shape)
+
+
+def block_of(width: int, *, wanted: int) -> int | None:
+    """Return how many neighbours in a row of int4 weights share a scale; None for all of them."""
+    sizes = (wanted, _LEAST_BLOCK) if wanted else ()
+    return next((size for size in sizes if width % size == 0), None)
 
 
 def quantize_rows(

@@ -16,6 +16,7 @@ __all__ = [
     "clustering_centroids",
     "pruning_impl",
     "pruning_schedule",
+    "quantizers",
 ]
 
 try:
@@ -27,6 +28,7 @@ try:
             clustering_algorithm,
             clustering_centroids,
         )
+        from tensorflow_model_optimization.python.core.quantization.keras import quantizers
         from tensorflow_model_optimization.python.core.sparsity.keras import (
             pruning_impl,
             pruning_schedule,

@@ -110,6 +110,7 @@ def convert(
             **model.provenance,
             **({"compat": compat} if compat is not None else {}),
             "recipe": chosen.describe(),
+            **({"ranges": "trained"} if chosen.calibrated and model.ranges else {}),
             "tools": _tools(),
         },
         verification=None,

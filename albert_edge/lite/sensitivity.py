@@ -122,7 +122,8 @@ class _Bench:
         watched: Watched | None = None
         if chosen.calibrated or chosen.rounded:
             watched = observe(pieces, config, seen, grams=chosen.rounded)
-        if watched and chosen.calibrated:
+        self._trained = model.ranges if chosen.calibrated else {}
+        if watched and chosen.calibrated and not self._trained:
             pieces, watched = _equalized(pieces, watched)
         self._pieces, self._watched = pieces, watched
         # Rewritten too, so that what a recipe leaves alone is the same to the byte.
@@ -168,7 +169,9 @@ class _Bench:
         }
 
     def _quantized(self, chosen: Recipe) -> Pieces:
-        return quantize_pieces(self._pieces, self._config, chosen, watched=self._watched)
+        return quantize_pieces(
+            self._pieces, self._config, chosen, watched=self._watched, trained=self._trained
+        )
 
     def _measure(self, pieces: Pieces) -> dict[str, Any]:
         """Measure pieces at all depths where they differ from float32, and at each alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from albert_edge.lite.builder import Piece
 from albert_edge.lite.equalize import equalize
 from albert_edge.lite.flatbuffer import builtin_code, schema
 from albert_edge.lite.pieces import Pieces, make_pieces
+from albert_edge.lite.places import find_places
 from albert_edge.lite.quantize import MASK_MARGIN, quantize_piece
-from albert_edge.lite.steps import Ranges
+from albert_edge.lite.steps import Array, Ranges
 from albert_edge.modeling import Albert
 
 __all__ = ["make_stages", "quantize_pieces"]
@@ -51,7 +53,14 @@ def make_stages(
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
         watched = observe(pieces, model.config, rows, seq_len=seq_len, grams=recipe.rounded)
     per_pass = layout == "unrolled"
-    return quantize_pieces(pieces, model.config, recipe, watched=watched, per_pass=per_pass)
+    return quantize_pieces(
+        pieces,
+        model.config,
+        recipe,
+        watched=watched,
+        trained=model.ranges if recipe.calibrated else {},
+        per_pass=per_pass,
+    )
 
 
 def quantize_pieces(
@@ -60,6 +69,7 @@ def quantize_pieces(
     recipe: Recipe,
     *,
     watched: Watched | None = None,
+    trained: Mapping[str, Array] = MappingProxyType({}),
     per_pass: bool = False,
 ) -> Pieces:
     """Rewrite float32 pieces in the precision of a recipe.
@@ -69,6 +79,8 @@ def quantize_pieces(
         config: Its shape.
         recipe: What every part becomes.
         watched: What `observe` saw in them; for a calibrated or rounded recipe.
+        trained: Ranges of 8-bit values that the model was trained with, by the names of
+            `checkpoints.ranges`; they take the place of what was seen.
         per_pass: Whether every pass gets ranges of its own, and so a piece of its own over the same
             weights; for a calibrated recipe in a layout that has an operator a pass.
 
@@ -78,10 +90,10 @@ def quantize_pieces(
     embed, head = Piece(pieces.embed, "embed"), Piece(pieces.head, "head")
     groups = [Piece(blob, f"layer_{group}") for group, blob in enumerate(pieces.layers)]
     watched = dict(watched or {})
-    if recipe.calibrated:
+    if recipe.calibrated and recipe.equalized and not trained:  # training equalizes before
         for index, piece in enumerate(groups):
             groups[index], watched[piece.name] = equalize(piece, watched[piece.name])
-    seams = _Seams(config, groups, head, watched, per_pass and recipe.calibrated)
+    seams = _Seams(config, groups, head, watched, trained, per_pass and recipe.calibrated)
 
     def layer(group: int, index: int | None) -> bytes:
         return quantize_piece(groups[group], recipe, seams.of_layer(group, index))
@@ -107,9 +119,14 @@ class _Seams:
         groups: list[Piece],
         head: Piece,
         watched: Watched,
+        trained: Mapping[str, Array],
         per_pass: bool,
     ) -> None:
         self._watched = watched
+        self._trained = {
+            piece.name: {tensor: trained[name] for name, tensor in find_places(piece).items()}
+            for piece in (groups if trained else ())
+        }
         self._first = [  # of each group, in whose passes the layer counts from 0
             min(i for i in range(config.num_hidden_layers) if config.group_of_layer(i) == group)
             for group in range(len(groups))
@@ -147,7 +164,8 @@ class _Seams:
             edges["hidden_states in"] = float(self._limits[into])
         if out is not None:
             edges["hidden_states out"] = float(self._limits[out])
-        return Ranges(seen=self._watched[stage], index=index, edges=edges)
+        trained = self._trained.get(stage, {})
+        return Ranges(seen=self._watched[stage], index=index, edges=edges, trained=trained)
 
 
 def _spread(piece: Piece, seen: Mapping[int, Observed]) -> float:

@@ -48,19 +48,26 @@ class Ranges:
         index: The pass to take ranges of, or None for all passes together.
         edges: The greatest absolute value at `hidden_states in`, `hidden_states out`,
             `attention_bias in` and `attention_bias out`: the pieces on both sides must agree.
+        trained: What 8 bits of a tensor reach from and to, by training: float32 [2, C].
     """
 
     seen: Mapping[int, Observed]
     index: int | None = None
     edges: Mapping[str, float] = field(default_factory=dict)
+    trained: Mapping[int, Array] = field(default_factory=dict)
 
-    def bounds(self, tensor: int, *, everywhere: bool = False) -> tuple[Array, Array]:
+    def bounds(
+        self, tensor: int, kind: str = "float32", *, everywhere: bool = False
+    ) -> tuple[Array, Array]:
         """Return the least and the greatest value by channel, float32 [C] each.
 
         Args:
             tensor: Its index in the piece.
+            kind: The type that it is to be held in.
             everywhere: Whether to take all passes together also where one is chosen.
         """
+        if kind == "int8" and tensor in self.trained:
+            return self.trained[tensor][0], self.trained[tensor][1]
         seen = self.seen[tensor]
         chosen = (
             slice(None) if everywhere or self.index is None else slice(self.index, self.index + 1)

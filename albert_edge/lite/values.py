@@ -132,7 +132,7 @@ class Values:
             source = index
             while source in self._before:
                 source = self._before[source]
-            bounds = self.ranges.bounds(source, everywhere=index in self._shared)
+            bounds = self.ranges.bounds(source, kind, everywhere=index in self._shared)
             self.steps[index, kind] = steps_of(*bounds, kind)
         return self.steps[index, kind]
 

@@ -30,6 +30,7 @@ class Albert(tf_keras.Model):
     Attributes:
         tokenizer_files: The tokenizer's files by name, as the checkpoint held them.
         provenance: Where the weights come from, ready for JSON.
+        ranges: What its 8-bit values were trained to reach from and to; see `Checkpoint`.
 
     Example:
         >>> tiny = AlbertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
@@ -45,6 +46,7 @@ class Albert(tf_keras.Model):
         self.task = task
         self.tokenizer_files: Mapping[str, bytes] = {}
         self.provenance: Mapping[str, Any] = {}
+        self.ranges: Mapping[str, Any] = {}
         self.embeddings = AlbertEmbeddings(config)
         self.groups = [
             [

@@ -63,4 +63,5 @@ def from_checkpoint(checkpoint: Checkpoint) -> Albert:
         "changes": dict(checkpoint.changes),
     }
     model.provenance = MappingProxyType(provenance)
+    model.ranges = MappingProxyType(dict(checkpoint.ranges))
     return model

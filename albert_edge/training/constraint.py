@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,10 +25,12 @@ class Constraint(ABC):
     Attributes:
         trained: The variables that the optimizer updates, and whose running average is kept.
         memory: Further variables that a training has to find again when it is resumed.
+        ranges: Those of them that go into the checkpoint's `ranges`, by name.
     """
 
     trained: Sequence[Any]
     memory: Sequence[Any] = ()
+    ranges: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def pull_back(self, gradients: Sequence[Any]) -> Sequence[Any]:

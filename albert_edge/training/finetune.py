@@ -96,7 +96,9 @@ def finetune(
             answering.use(tensors)
         yield EpochResult(
             epoch=epoch + 1,
-            checkpoint=dataclasses.replace(start, tensors=tensors, sha256=""),
+            checkpoint=dataclasses.replace(
+                start, tensors=tensors, ranges=run.ranges(), sha256=""
+            ),
             loss=loss,
             accuracy=accuracy,
             dev_accuracy=answering.accuracy(dev) if answering and dev else None,

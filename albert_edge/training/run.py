@@ -100,6 +100,10 @@ class Run:
         """Return the averaged weights by canonical name."""
         return self._trainer.tensors()
 
+    def ranges(self) -> dict[str, np.ndarray]:
+        """Return the ranges of the checkpoint's 8-bit values, if any were trained."""
+        return self._trainer.ranges()
+
     def _draw(self) -> tuple[list[Batch], np.ndarray]:
         self._state = self._random.bit_generator.state
         return _draw_epoch(self._data, self._tokenizer, self._options, self._random)

@@ -81,6 +81,10 @@ class Trainer:
         """Return the averaged weights by canonical name."""
         return dict(self._constraint.weights(self._averages))
 
+    def ranges(self) -> dict[str, np.ndarray]:
+        """Return the ranges of the checkpoint's 8-bit values, if any were trained."""
+        return {name: bounds.numpy() for name, bounds in self._constraint.ranges.items()}
+
     def snapshot(self) -> list[np.ndarray]:
         """Return all that `restore` needs to go on from here."""
         return [variable.numpy() for variable in self._variables()]

@@ -39,8 +39,11 @@ def test_compresses_and_reports(toy_model: Path, toy_table: Path, tmp_path: Path
 
 def test_says_what_came_of_it() -> None:
     file = {"size_bytes": 2_000_000, "zip_bytes": 1_500_000, "accuracy": 0.75, "interval": [0, 1]}
+    file |= {"source_agreement": 0.99, "source_difference": 0.01}
     report = {
         "output": "new",
+        "method": "prune",
+        "quantize": "int8",
         "int8": {"before": file, "after": {**file, "zip_bytes": 1_000_000, "accuracy": 0.745}},
         "zip_share": 0.5,
         "zip_share_of_zip": 0.6667,
@@ -50,13 +53,19 @@ def test_says_what_came_of_it() -> None:
             "b": {"numbers": 100, "sparsity": 0.1, "int8_codes": 12},
         },
     }
-    matrices, zips, accuracy = _summary(report).splitlines()
+    matrices, zips, accuracy, source = _summary(report).splitlines()
     assert matrices == "new: 2 matrices, 40.0% zeros, at most 12 int8 codes in each"
     assert zips.endswith("1.50 MB before and 1.00 MB after: 50.0% of the file, 66.7% of the zip")
     assert accuracy == (
         "dev accuracy of the int8 file: 75.0% before, 74.5% after: -0.50% (95%: -1.00% to +0.21%)"
     )
+    assert source == (
+        "it answers what the source does in float32 on 99.0% of the texts before, 99.0% after; "
+        "probabilities are off by 0.0100 before, 0.0100 after"
+    )
     assert len(_summary({**report, "change": None}).splitlines()) == 2
+    trained = {**report, "method": "qat", "change": None}
+    assert _summary(trained) == "new: trained for albert-edge convert --quantize int8"
 
 
 def test_a_bad_number_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
@@ -70,6 +79,8 @@ def test_a_bad_number_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     [
         (("--with", "prune", "--clusters", "8"), "--clusters is for --with cluster, not for"),
         (("--with", "cluster", "--pattern", "2:4"), "--pattern is for --with prune, not for"),
+        (("--with", "prune", "--quantize", "int4"), "--quantize is for --with qat, not for"),
+        (("--with", "qat", "--quantize", "int8"), "'int8' is not one of 'int8-full', 'int4'"),
         (("--with", "shrink"), "'shrink' is not one of"),
         ((), "Missing option '--with'"),
     ],
