@@ -35,7 +35,7 @@ def check_drawable(kind: str) -> None:
     if kind not in FORMATS:
         raise InputError(f"a picture is a file in .{' or .'.join(FORMATS)}, not in .{kind}.")
     try:
-        import matplotlib.figure  # noqa: F401
+        import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
