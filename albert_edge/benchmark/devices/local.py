@@ -14,24 +14,26 @@ from albert_edge.errors import ConfigError, DeviceError
 
 __all__ = ["Local", "connect"]
 
-_COMMAND = (sys.executable, "-m", "albert_edge.benchmark.worker")
-
 
 class Local:
     """This machine, as a `Device`."""
 
     name = "local"
 
+    def __init__(self, python: str = sys.executable) -> None:
+        """Run the worker in `python`, which finds this package and what the engine needs."""
+        self._command = (python, "-m", "albert_edge.benchmark.worker")
+
     def send(self, path: Path) -> str:
         """Return the path itself."""
         return str(path)
 
     def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        """Run one job in a fresh process of this interpreter."""
+        """Run one job in a fresh process."""
         where = f"{job.get('path', 'the job')} in a process of its own"
         try:
             done = subprocess.run(  # noqa: S603 (our own interpreter and module, and no shell)
-                _COMMAND,
+                self._command,
                 input=json.dumps(job),
                 capture_output=True,
                 encoding="utf-8",
