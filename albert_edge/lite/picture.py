@@ -81,6 +81,7 @@ def _draw(axes: Any, report: Mapping[str, Any]) -> None:
     axes.yaxis.set_minor_formatter("")
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_xticks(range(len(report["depths"])), report["depths"])
+    axes.set_xlim(-0.5, len(report["depths"]) - 0.5)
     axes.set_xlabel("the one place that is not in float32")
     axes.set_ylabel("error of the answer")
     kept = "".join(f", {entry}" for entry in report["kept"])
