@@ -124,7 +124,10 @@ async def _execute(process: asyncssh.SSHServerProcess[bytes]) -> None:
         process.command, stdin=pipe, stdout=pipe, stderr=pipe
     )
     await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-    if (code := await child.wait()) < 0:
+    code = await child.wait()
+    await process.stdout.drain()
+    await process.stderr.drain()
+    if code < 0:
         process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
     else:
         process.exit(code)

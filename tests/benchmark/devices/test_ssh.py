@@ -273,7 +273,7 @@ OLD = "import sys; sys.version_info = (3, 8, 2); sys.version = '3.8.2 (x)'; exec
         ('exec cat "$@"', "exit code 1: .*cat"),
         ("echo No account.; exit 1", r"exit code 1: No account\.\nInstall Python"),
         ("exit 0", "exit code 0"),
-        ("echo Killed >&2; kill -9 $$", "KILL"),
+        ("echo Killed >&2; kill -9 $$", "(killed by SIGKILL|exit code 137): Killed"),
         ("exit 127", r"there is no .* co on ssh://[^?]*: install Python 3\.10"),
     ],
 )
