@@ -64,7 +64,7 @@ SIZES: dict[str, dict[str, tuple[AlbertConfig, str]]] = {
 }
 MODELS = {name: one for models in SIZES.values() for name, one in models.items()}
 # What a paper says, and which figure of which two models it is the ratio of.  Lan et al. 2020,
-# arXiv:1909.11942, table 1 (334M over 18M, 108M over 12M) and sec. 4.3; Sanh et al. 2019,
+# arXiv:1909.11942, table 1 (334M over 18M, 108M over 12M) and table 2; Sanh et al. 2019,
 # arXiv:1910.01108, sec. 3 (66M over 110M; 60% faster on a CPU, one text at a time).
 CLAIMS = (
     ("parameters", "parameters", "BERT-large", "ALBERT-large", 18.6),
