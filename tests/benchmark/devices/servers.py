@@ -123,14 +123,27 @@ async def _execute(process: asyncssh.SSHServerProcess[bytes]) -> None:
     child = await asyncio.create_subprocess_shell(
         process.command, stdin=pipe, stdout=pipe, stderr=pipe
     )
-    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+    to_child = child.stdin
+    assert to_child is not None
+    taking = asyncio.create_task(_pass_on(process.stdin, to_child))
+    taking.add_done_callback(lambda _: to_child.close())
+    await asyncio.gather(
+        _pass_on(child.stdout, process.stdout), _pass_on(child.stderr, process.stderr)
+    )
     code = await child.wait()
-    await process.stdout.drain()
-    await process.stderr.drain()
+    taking.cancel()
     if code < 0:
         process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
     else:
         process.exit(code)
+
+
+async def _pass_on(source: Any, target: Any) -> None:
+    # Until the command has ended or the connection is broken.
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while chunk := await source.read(1 << 16):
+            target.write(chunk)
+            await target.drain()
 
 
 async def _serve(folder: Path) -> None:
