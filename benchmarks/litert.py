@@ -22,8 +22,9 @@ class Bare:
 
     def run(self, input_ids: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[Any]]:
         """Answer int32 [1, T] ids with the outputs by name."""
+        ids = np.atleast_2d(np.asarray(input_ids, np.int32))  # [1, T]
         for detail in self._interpreter.get_input_details():
-            given = input_ids if "input_ids" in detail["name"] else np.zeros_like(input_ids)
+            given = ids if "input_ids" in detail["name"] else np.zeros_like(ids)
             self._interpreter.set_tensor(detail["index"], given)
         self._interpreter.invoke()
         details = self._interpreter.get_output_details()

@@ -1,0 +1,128 @@
+"""The peers: what makes each one's file, what opens it, and the environment both run in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from albert_edge.benchmark.measure import ENGINE
+from albert_edge.compression.recipes import recipe
+from benchmarks.litert import ENGINE as BARE
+
+__all__ = ["ENVIRONMENTS", "OURS", "PEERS", "Peer", "choose"]
+
+OURS = "albert_edge"
+_TORCH = ("torch==2.13.0", "transformers==5.23.0")
+# What pip installs, by the environment's name; an index with CPU builds of torch saves gigabytes.
+ENVIRONMENTS = {
+    "torch": _TORCH,
+    "onnxruntime": (*_TORCH, "onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0"),
+    "openvino": (*_TORCH, "openvino==2026.4.1", "nncf==3.4.0"),
+    "executorch": (*_TORCH, "executorch==1.5.1"),
+    "litert-torch": (*_TORCH, "litert-torch==0.10.0", "ai-edge-quantizer==0.10.0"),
+}
+# bfloat16 keeps 8 bits of a number, so each product is off by up to 2^-9; a dozen layers add to it.
+_BF16_LIMIT = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One way to run ALBERT.
+
+    Attributes:
+        name: Whose it is, and of `ENVIRONMENTS`, unless it runs in this one: ours and TensorFlow's.
+        recipe: How its file is made.
+        precision: What it computes in, one of our recipes or `bf16`; it sets how far the outputs
+            may be off.
+        file: The name of what `engine` opens.
+        engine: `module:function`, see `albert_edge.benchmark.measure`.
+        module: What makes the file, `python -m MODULE`; None for our own command.
+        any_length: Whether one file takes every length; else there is one for each.
+    """
+
+    name: str
+    recipe: str
+    precision: str
+    file: str
+    engine: str
+    module: str | None
+    any_length: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the command line calls it."""
+        return f"{self.name}/{self.recipe}"
+
+    @property
+    def limit(self) -> float:
+        """How far its outputs may be off, as a share of their size."""
+        return _BF16_LIMIT if self.precision == "bf16" else recipe(self.precision).max_error
+
+
+def _ours(quantize: str) -> Peer:
+    return Peer(
+        name=OURS,
+        recipe=quantize,
+        precision=quantize,
+        file="model.tflite",
+        engine=ENGINE,
+        module=None,
+        any_length=True,
+    )
+
+
+def _other(
+    name: str, recipe: str, precision: str, *, file: str, module: str, engine: str = ""
+) -> Peer:
+    module = f"benchmarks.{module}"
+    engine = engine or f"{module}:open_model"
+    return Peer(
+        name=name, recipe=recipe, precision=precision, file=file, engine=engine, module=module
+    )
+
+
+_STOCK = {"file": "model.tflite", "module": "stock", "engine": BARE}
+_LITERT = {"file": "model.tflite", "module": "runtimes.litert_torch", "engine": BARE}
+_ONNX = {"file": "model.onnx", "module": "runtimes.onnx_runtime"}
+_OPENVINO = {"file": "model.xml", "module": "runtimes.openvino_cpu"}
+_EXECUTORCH = {"file": "model.pte", "module": "runtimes.executorch_xnnpack"}
+_EAGER = {"file": "model.safetensors", "module": "runtimes.torch_eager"}
+
+PEERS = (
+    *map(_ours, ("float32", "int8", "int4", "int8-full")),
+    _other("tensorflow", "float32", "float32", **_STOCK),
+    _other("tensorflow", "int8", "int8", **_STOCK),
+    _other("litert-torch", "float32", "float32", **_LITERT),
+    _other("litert-torch", "int8", "int8", **_LITERT),
+    _other("onnxruntime", "float32", "float32", **_ONNX),
+    _other("onnxruntime", "int8", "int8", **_ONNX),
+    _other("onnxruntime", "int8-reduced", "int8", **_ONNX),
+    _other("onnxruntime", "int8-optimized", "int8", **_ONNX),
+    _other("openvino", "float32", "float32", **_OPENVINO),
+    _other(
+        "openvino", "bf16", "bf16", **_OPENVINO, engine="benchmarks.runtimes.openvino_cpu:open_bf16"
+    ),
+    _other("openvino", "int8", "int8-full", **_OPENVINO),
+    _other("openvino", "int8-weights", "int8", **_OPENVINO),
+    _other("executorch", "float32", "float32", **_EXECUTORCH),
+    _other("executorch", "int8", "int8", **_EXECUTORCH),
+    _other("torch", "eager", "float32", **_EAGER),
+    _other(
+        "torch",
+        "compiled",
+        "float32",
+        **_EAGER,
+        engine="benchmarks.runtimes.torch_eager:open_compiled",
+    ),
+)
+
+
+def choose(names: tuple[str, ...]) -> list[Peer]:
+    """Choose peers by name or by name/recipe; all of them if none is named.
+
+    Raises:
+        ValueError: There is no such peer.
+    """
+    known = {peer.name for peer in PEERS} | {peer.key for peer in PEERS}
+    if unknown := set(names) - known:
+        raise ValueError(f"unknown peer {min(unknown)!r}; choose from {', '.join(sorted(known))}.")
+    return [peer for peer in PEERS if not names or {peer.name, peer.key} & set(names)]

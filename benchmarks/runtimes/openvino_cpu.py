@@ -1,0 +1,82 @@
+"""OpenVINO: its own converter from torch, and NNCF to quantize.
+
+\b
+python -m benchmarks.runtimes.openvino_cpu CHECKPOINT -o FOLDER --recipe int8 --seq-len 128
+
+`int8` is NNCF's static quantization for transformers, calibrated on random ids, as the weights are
+random too; `int8-weights` compresses weights, and the runtime quantizes activations on the fly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+
+from benchmarks.runtimes.making import main
+
+__all__ = ["make", "open_bf16", "open_model"]
+
+_CALIBRATION = 16  # samples
+
+
+class _Request:
+    runtime = f"openvino {openvino.__version__.partition('-')[0]}"
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def run(self, input_ids: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[np.float32]]:
+        ids = np.atleast_2d(np.asarray(input_ids, np.int64))  # [1, T]
+        answer = self._request.infer({"input_ids": ids, "token_type_ids": np.zeros_like(ids)})
+        return {"logits": answer[0].copy()}
+
+
+def open_model(path: str, *, threads: int = 1, precision: str = "f32") -> _Request:
+    """Compile `model.xml`; what is not quantized is computed in `precision`."""
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    return _Request(openvino.Core().compile_model(path, "CPU", settings).create_infer_request())
+
+
+def open_bf16(path: str, *, threads: int = 1) -> _Request:
+    """Compile `model.xml` for products of bfloat16."""
+    return open_model(path, threads=threads, precision="bf16")
+
+
+def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
+    """Convert, then quantize if the recipe asks for it; write `model.xml` and `model.bin`."""
+    from benchmarks.runtimes.torch_eager import Answer, random_ids
+
+    shape = [1, seq_len]
+    model = openvino.convert_model(
+        Answer(source), example_input=random_ids(seq_len, 0), input=[shape, shape]
+    )
+    if recipe != "float32":
+        model = _quantize(model, recipe, [random_ids(seq_len, n) for n in range(_CALIBRATION)])
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+
+
+def _quantize(model: Any, recipe: str, samples: list[tuple[Any, Any]]) -> Any:
+    import nncf
+
+    if recipe == "int8-weights":
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    names = ("input_ids", "token_type_ids")
+    fed = [
+        {name: values.numpy() for name, values in zip(names, sample, strict=True)}
+        for sample in samples
+    ]
+    return nncf.quantize(
+        model, nncf.Dataset(fed), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(fed)
+    )
+
+
+if __name__ == "__main__":
+    main(make)
