@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from albert_edge.compression.matrices import channel_axis
 from albert_edge.compression.recipes import Recipe
-from albert_edge.compression.rounding import block_of
+from albert_edge.compression.rounding import TABLE_BLOCK, block_of
 from albert_edge.compression.tfmot import quantizers
 
 __all__ = ["Grid", "grid_of"]
@@ -70,9 +70,9 @@ def grid_of(name: str, shape: tuple[int, ...], recipe: Recipe) -> Grid | None:
         return None
     if kind == "int8":
         return Grid(8, None, axis)
-    table = axis is None
-    axis = 1 if table else 0
-    return Grid(4, block_of(shape[axis], wanted=32 if table else 64), axis)
+    if axis is None:
+        return Grid(4, block_of(shape[1], wanted=TABLE_BLOCK), 1)
+    return Grid(4, block_of(shape[0], wanted=recipe.block), axis)
 
 
 def _part_of(name: str) -> str:

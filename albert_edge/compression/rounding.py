@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from albert_edge.errors import ConversionError
 
-__all__ = ["Rounding", "block_of", "quantize_rows"]
+__all__ = ["TABLE_BLOCK", "Rounding", "block_of", "quantize_rows"]
 
 Float32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating[Any]]
@@ -29,6 +29,8 @@ _PANEL = 128
 # bits.  Those that both hold exactly make all kernels compute the same.  From here up, float16 has
 # the 8 bits.
 _LEAST_SCALE = np.float32(2.0**-17)
+# Rows of a table have no measured inputs to be rounded by: more scales instead.
+TABLE_BLOCK = 32
 _LEAST_BLOCK = 32  # XNNPACK takes no shorter one
 
 

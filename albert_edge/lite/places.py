@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from albert_edge.lite.builder import Piece
-from albert_edge.lite.flatbuffer import schema
-from albert_edge.lite.steps import Ranges
-from albert_edge.lite.values import Values
+from albert_edge.lite.flatbuffer import builtin_code, schema
 
 __all__ = ["find_places"]
 
@@ -20,15 +18,17 @@ def find_places(piece: Piece) -> dict[str, int]:
     Args:
         piece: `layer_0`, or the layer of another group.
     """
-    values = Values(piece, Ranges(seen={}))
     group = piece.name.removeprefix("layer_")
+    # Of each layer, in the order in which it computes.
+    products = _all(piece, _Op.FULLY_CONNECTED)
+    scores, contexts = (_all(piece, _Op.BATCH_MATMUL)[index::2] for index in (0, 1))
     layers = zip(
-        _products(values, "layer.attention_query_key_value"),
-        _scores(values, transposed=True),
-        _scores(values, transposed=False),
-        _products(values, "layer.attention_output"),
-        _products(values, "layer.ffn_intermediate"),
-        _products(values, "layer.ffn_output"),
+        products[0::4],
+        scores,
+        contexts,
+        products[1::4],
+        products[2::4],
+        products[3::4],
         strict=True,
     )
     return {
@@ -48,13 +48,5 @@ def find_places(piece: Piece) -> dict[str, int]:
     }
 
 
-def _products(values: Values, part: str) -> list[Any]:
-    operators = values.piece.graph.operators
-    products = (op for op in operators if values.code(op) == _Op.FULLY_CONNECTED)
-    return [op for op in products if values.part(op) == part]
-
-
-def _scores(values: Values, *, transposed: bool) -> list[Any]:
-    operators = values.piece.graph.operators
-    products = (op for op in operators if values.code(op) == _Op.BATCH_MATMUL)
-    return [op for op in products if op.builtinOptions.adjY == transposed]
+def _all(piece: Piece, code: int) -> list[Any]:
+    return [op for op in piece.graph.operators if builtin_code(piece.model, op) == code]

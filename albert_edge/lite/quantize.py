@@ -25,7 +25,7 @@ import numpy as np
 
 from albert_edge.compression.observe import MOVES
 from albert_edge.compression.recipes import Precision, Recipe
-from albert_edge.compression.rounding import block_of, quantize_rows
+from albert_edge.compression.rounding import TABLE_BLOCK, block_of, quantize_rows
 from albert_edge.errors import ConversionError
 from albert_edge.lite.builder import Piece
 from albert_edge.lite.flatbuffer import schema
@@ -38,7 +38,6 @@ _Op = schema.BuiltinOperator
 
 # Padding scores this much less than any token: e^-11 is 1/60000; 8 bits of softmax end at 1/256.
 MASK_MARGIN = 11.0
-_TABLE_BLOCK = 32  # rows have no measured inputs to be rounded by: more scales instead
 _HEADROOM = 8  # how much larger than in calibration a 32-bit sum may become
 # What the kernels fix: type → the steps of what comes out.
 _FIXED = {
@@ -256,21 +255,55 @@ class _Rewriting:
     def _square(self, operator: Any) -> None:
         if self._recipe.between == "float32":
             self._copy(operator, "float32")
-            return
-        # There is no 16-bit kernel, but the difference itself is at hand.
-        pair = list(map(int, operator.inputs))
+        # In integers the squares are never rounded: see `_average`.
+
+    def _average(self, operator: Any) -> None:
+        squares = self._values.maker(operator.inputs[0])
+        squared = squares is not None and self._values.code(squares) == _Op.SQUARED_DIFFERENCE
+        if squared and self._recipe.between != "float32":
+            self._average_squares(operator, self._difference(squares))
+        else:
+            self._combine(operator)
+
+    def _difference(self, squares: Any) -> int:
+        """Find the difference that is squared, which a norm keeps."""
+        pair = list(map(int, squares.inputs))
         for other in self._values.piece.graph.operators:
             if self._values.code(other) == _Op.SUB and list(map(int, other.inputs)) == pair:
-                difference = self._values.read(other.outputs[0], "int16")
-                squares = self._values.write(operator.outputs[0], "int16")
-                options = schema.MulOptionsT()
-                self._values.graph.operator(
-                    _Op.MUL, [difference] * 2, [squares], options, version=4
-                )
-                return
+                return int(other.outputs[0])
         raise ConversionError(
             f"piece {self._values.piece.name!r} squares a difference that it does not keep."
         )
+
+    def _average_squares(self, operator: Any, difference: int) -> None:
+        # x·x/C as a product, whose sum is kept in 64 bits: rounded to 16 bits one by one, the
+        # squares of all but the largest channels would be a few steps, or none.
+        values, graph, out = self._values, self._values.graph, int(operator.outputs[0])
+        old = values.piece.graph.tensors[difference]
+        tokens, channels = (int(size) for size in old.shape)
+        like = values.like(difference, "int16", values.steps_at(difference, "int16"))
+        row = graph.tensor(_shaped(like, tokens, 1, channels), f"{out}/row")
+        self._reshape(values.read(difference, "int16"), row, (-1, 1, channels))
+        mean = float(values.steps_at(out, "int16").scale)
+        like.quantization = Steps(mean * channels).quantization()
+        product = graph.tensor(_shaped(like, tokens, 1, 1), f"{out}/product")
+        options = schema.BatchMatMulOptionsT(adjY=True)
+        graph.operator(_Op.BATCH_MATMUL, [row, row], [product], options, version=3)
+        total = graph.tensor(_shaped(like, tokens, 1), f"{out}/sum")
+        self._reshape(product, total, (-1, 1))
+        like.quantization = Steps(1 / channels / MOST["int16"]).quantization()
+        share = graph.constant(
+            _shaped(like), f"{out}/share", np.array(MOST["int16"], np.int16).tobytes()
+        )
+        mean_squares = values.write(out, "int16")
+        graph.operator(_Op.MUL, [total, share], [mean_squares], schema.MulOptionsT(), version=4)
+
+    def _reshape(self, given: int, result: int, shape: tuple[int, ...]) -> None:
+        like = schema.TensorT(shape=[len(shape)], type=schema.TensorType.INT32, hasRank=True)
+        name = "x".join(map(str, shape))
+        sizes = self._values.graph.constant(like, name, np.array(shape, np.int32).tobytes())
+        options = schema.ReshapeOptionsT(newShape=list(shape))
+        self._values.graph.operator(_Op.RESHAPE, [given, sizes], [result], options)
 
     def _copy(self, operator: Any, kind: str) -> None:
         kinds = (kind if self._values.is_float(index) else "int32" for index in operator.inputs)
@@ -329,7 +362,7 @@ class _Rewriting:
         table = part == "head.predictions" or (part or "").endswith("_embeddings")
         if kind == "int4":
             seen = self._values.ranges.seen.get(int(read))
-            block = block_of(data.shape[1], wanted=_TABLE_BLOCK if table else self._recipe.block)
+            block = block_of(data.shape[1], wanted=TABLE_BLOCK if table else self._recipe.block)
             gram = None if seen is None or table else seen.gram
             clip = table or self._recipe.compensated
             rounding = quantize_rows(data, bits=4, block=block, hessian=gram, clip=clip)
@@ -346,10 +379,20 @@ class _Rewriting:
 
 _REWRITE: dict[int, Callable[[_Rewriting, Any], None]] = {
     **dict.fromkeys(MOVES, _Rewriting._move),
-    **dict.fromkeys((_Op.ADD, _Op.SUB, _Op.MUL, _Op.MEAN, _Op.RSQRT), _Rewriting._combine),
+    **dict.fromkeys((_Op.ADD, _Op.SUB, _Op.MUL, _Op.RSQRT), _Rewriting._combine),
+    _Op.MEAN: _Rewriting._average,
     **dict.fromkeys((_Op.GELU, _Op.TANH, _Op.RELU), _Rewriting._activate),
     **dict.fromkeys((_Op.BATCH_MATMUL, _Op.SOFTMAX), _Rewriting._attend),
     _Op.SQUARED_DIFFERENCE: _Rewriting._square,
     _Op.GATHER: _Rewriting._look_up,
     _Op.FULLY_CONNECTED: _Rewriting._multiply,
 }
+
+
+def _shaped(like: Any, *shape: int) -> Any:
+    tensor = copy.copy(like)
+    tensor.shape = list(shape)
+    # A dimension of any size, the tokens', comes first wherever there is one.
+    free = like.shapeSignature is not None and like.shapeSignature[0] == -1
+    tensor.shapeSignature = [-1, *shape[1:]] if free and shape else None
+    return tensor

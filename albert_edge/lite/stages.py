@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ from albert_edge.modeling import Albert
 
 __all__ = ["make_stages", "quantize_pieces"]
 
+_HEADROOM = 4.0  # of 16 bits, two
 Watched = Mapping[str, Mapping[int, Observed]]
 
 
@@ -152,7 +154,8 @@ class _Seams:
         return self._ranges(f"layer_{group}", index - first, into=index, out=index + 1)
 
     def of_head(self) -> Ranges:
-        return self._ranges("head", None, into=-1)
+        # Answers that are surer than any in calibration must not end at its range.
+        return replace(self._ranges("head", None, into=-1), headroom=_HEADROOM)
 
     def _ranges(
         self, stage: str, index: int | None, *, into: int | None = None, out: int | None = None

@@ -48,12 +48,14 @@ class Ranges:
         index: The pass to take ranges of, or None for all passes together.
         edges: The greatest absolute value at `hidden_states in`, `hidden_states out`,
             `attention_bias in` and `attention_bias out`: the pieces on both sides must agree.
+        headroom: How much larger than seen a value of 16 bits may become.
         trained: What 8 bits of a tensor reach from and to, by training: float32 [2, C].
     """
 
     seen: Mapping[int, Observed]
     index: int | None = None
     edges: Mapping[str, float] = field(default_factory=dict)
+    headroom: float = 1.0
     trained: Mapping[int, Array] = field(default_factory=dict)
 
     def bounds(

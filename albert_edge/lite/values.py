@@ -132,8 +132,9 @@ class Values:
             source = index
             while source in self._before:
                 source = self._before[source]
-            bounds = self.ranges.bounds(source, kind, everywhere=index in self._shared)
-            self.steps[index, kind] = steps_of(*bounds, kind)
+            low, high = self.ranges.bounds(source, kind, everywhere=index in self._shared)
+            room = self.ranges.headroom if kind == "int16" else 1.0
+            self.steps[index, kind] = steps_of(low * room, high * room, kind)
         return self.steps[index, kind]
 
     def kind(self, index: int) -> str:
@@ -169,6 +170,11 @@ class Values:
 
     def is_constant(self, index: int) -> bool:
         return bool(tensor_bytes(self.piece.model, self.piece.graph.tensors[int(index)]))
+
+    def maker(self, index: int) -> Any:
+        """Return the operator that computes a value, or None for an input or a constant."""
+        made = (op for op in self.piece.graph.operators if index in [int(i) for i in op.outputs])
+        return next(made, None)
 
     def readers(self, index: int) -> list[Any]:
         return [op for op in self.piece.graph.operators if index in [int(i) for i in op.inputs]]
