@@ -1,0 +1,189 @@
+"""What free length saves on real texts: ALBERT-base's shape in int8, against padded files.
+
+\b
+python -m benchmarks.lengths DATA_FOLDER                 measure, write reference/*.json, check
+python -m benchmarks.lengths DATA_FOLDER --rounds 1 -o /tmp  the same in brief
+python -m benchmarks.lengths DATA_FOLDER --check FILE    check what was measured before
+
+DATA_FOLDER has sentiment/dev.tsv, squad/dev-v1.1.from-explorer.json and albert_spm/30k-clean.model.
+The lengths are those of all texts in them, in tokens; what is timed is a sample of every n-th of
+the sorted lengths, shuffled, so that the free-length file meets another length each time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import albert_edge
+from albert_edge.benchmark.figures import latencies
+from albert_edge.benchmark.measure import Measurement, interleave, measure
+from albert_edge.benchmark.report import Row, document, write_document
+from albert_edge.evaluation.squad import read_squad
+from albert_edge.tables import read_table
+from albert_edge.tokenizer import load_tokenizer
+from benchmarks.bars import print_bars
+from benchmarks.stream import ENGINE as STREAM
+
+REFERENCE = Path(__file__).parent / "reference"
+SENTIMENT, SENTIMENT_30K, SQUAD = "sentiment", "sentiment, 30,000 pieces", "SQuAD 1.1"
+PADDED = {SENTIMENT: 128, SENTIMENT_30K: 128, SQUAD: 384}
+LIMIT = 0.25  # of the time that padding to 128 takes
+GRID = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384)
+SAMPLE = 32  # texts
+BIN = 16  # tokens, of the histogram
+LOG = Console(stderr=True)
+
+
+def read_lengths(data: Path) -> dict[str, npt.NDArray[np.int64]]:
+    """Count the tokens of every text, special ones included, cut at what it would be padded to."""
+    embedded = load_tokenizer("default")
+    base = load_tokenizer(data / "albert_spm" / "30k-clean.model")
+    rows = read_table(data / "sentiment" / "dev.tsv", {"text": ("sentence",)})
+    questions, _ = read_squad(data / "squad" / "dev-v1.1.from-explorer.json")
+    texts = [row.values["text"] for row in rows]
+    counted = {
+        SENTIMENT: [len(embedded.encode(text).input_ids) for text in texts],
+        SENTIMENT_30K: [len(base.encode(text).input_ids) for text in texts],
+        SQUAD: [len(base.encode(one.question, one.context).input_ids) for one in questions],
+    }
+    return {name: np.minimum(found, PADDED[name]) for name, found in counted.items()}
+
+
+def stratify(lengths: npt.NDArray[np.int64], count: int) -> list[int]:
+    """Take the middle of each of `count` equal parts of the sorted lengths, and shuffle them."""
+    places = (np.arange(count) + 0.5) / count
+    middle = np.quantile(lengths, places, method="inverted_cdf")
+    return [int(one) for one in np.random.default_rng(20).permutation(middle)]
+
+
+def convert_all(folder: Path) -> dict[int | None, Path]:
+    """Convert the shape for any length, and for each that is padded to."""
+    model = albert_edge.load_keras("albert-base-v2", task="classification")
+    paths = {length: folder / f"{length or 'free'}.tflite" for length in (None, 128, 384)}
+    for length, path in paths.items():
+        albert_edge.convert(model, quantize="int8", seq_len=length).save(path)
+    return paths
+
+
+def measure_all(paths: dict[int | None, Path], samples: dict[str, list[int]], rounds: int) -> Any:
+    """Measure each set free and padded, and the free file on a grid of lengths, in turns."""
+    pairs = [(name, length) for name, most in PADDED.items() for length in (None, most)]
+    takes = [
+        partial(measure, paths[length], engine=STREAM, input_ids=samples[name], runs=3, warmup=1)
+        for name, length in pairs
+    ]
+    takes += [partial(measure, paths[None], seq_len=length, runs=10) for length in GRID]
+    with LOG.status("Measuring"):
+        taken = interleave(takes, rounds=rounds)
+    return dict(zip(pairs, taken, strict=False)), dict(zip(GRID, taken[len(pairs) :], strict=True))
+
+
+def summarize(
+    lengths: npt.NDArray[np.int64],
+    sample: list[int],
+    free: Measurement,
+    padded: Measurement,
+    grid: dict[int, Measurement],
+) -> dict[str, Any]:
+    """Sum up a set: its lengths, what a text takes on average, and the ratios."""
+    curve = [grid[length].latency_ms for length in GRID]
+    counts, edges = np.histogram(lengths, bins=np.arange(0, max(lengths) + BIN + 1, BIN))
+    return {
+        "texts": len(lengths),
+        "mean_tokens": float(lengths.mean()),
+        "median_tokens": float(np.median(lengths)),
+        "histogram": {"from": edges[:-1].tolist(), "texts": counts.tolist()},
+        "sample_mean_tokens": float(np.mean(sample)),
+        "free_ms": free.latency_ms / len(sample),
+        "padded_ms": padded.latency_ms / len(sample),
+        # From the grid, for all texts: what it would be if no length ever changed.
+        "free_interpolated_ms": float(np.interp(lengths, GRID, curve).mean()),
+        "ratio": free.latency_ms / padded.latency_ms,
+        "ratio_of_cpu": free.cpu_ms / padded.cpu_ms,
+    }
+
+
+def measure_lengths(data: Path, *, rounds: int) -> dict[str, Any]:
+    """Convert and measure everything; return the JSON document."""
+    lengths = read_lengths(data)
+    samples = {name: stratify(found, SAMPLE) for name, found in lengths.items()}
+    with TemporaryDirectory() as folder:
+        streams, grid = measure_all(convert_all(Path(folder)), samples, rounds)
+    sets = {
+        name: {
+            "padded_to": most,
+            **summarize(
+                lengths[name], samples[name], streams[name, None], streams[name, most], grid
+            ),
+        }
+        for name, most in PADDED.items()
+    }
+    rows = [
+        Row(name=name, layout=f"padded to {length}" if length else "free", measurement=one)
+        for (name, length), one in streams.items()
+    ]
+    by_length = {str(length): latencies(one.samples_ns) for length, one in grid.items()}
+    return document("lengths", rows, sets=sets, free_length=by_length)
+
+
+def make_table(report: dict[str, Any]) -> Table:
+    """Make the table: one line a set."""
+    title = f"int8, ALBERT-base's shape, 1 thread of {report['machine']['model']}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    headings = ("texts", "mean\ntokens", "free\nms", "padded\nto", "padded\nms", "ratio")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, one in report["sets"].items():
+        table.add_row(
+            name,
+            f"{one['texts']:,}",
+            f"{one['mean_tokens']:.1f}",
+            f"{one['free_ms']:.1f}",
+            str(one["padded_to"]),
+            f"{one['padded_ms']:.1f}",
+            f"{one['ratio']:.3f}",
+        )
+    return table
+
+
+def check(report: dict[str, Any]) -> bool:
+    """Print the bars: a sentence takes a quarter of the padded time, on both clocks."""
+    found = report["sets"][SENTIMENT]
+    names = {"ratio": "latency", "ratio_of_cpu": "processor time"}
+    return print_bars(
+        (f"{SENTIMENT}, free over padded to 128: {names[key]}", found[key], "≤", LIMIT)
+        for key in names
+    )
+
+
+@click.command(help=__doc__)
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--rounds", default=3, type=click.IntRange(1), help="How often all take turns.")
+@click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
+@click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def main(data: Path, rounds: int, output: Path, stored: Path | None) -> None:
+    """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
+    if stored is None:
+        report = measure_lengths(data, rounds=rounds)
+        LOG.print("Wrote", write_document(report, output))
+    else:
+        report = json.loads(stored.read_text(encoding="utf-8"))
+    LOG.print(make_table(report))
+    sys.exit(not check(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""An engine that answers texts of one length after another, as they come in: see `open_stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from albert_edge.benchmark.engine import open_model
+from albert_edge.runtime import Model
+
+__all__ = ["ENGINE", "Stream", "open_stream"]
+
+ENGINE = "benchmarks.stream:open_stream"
+
+
+class Stream:
+    """A model that is told lengths instead of ids: one "inference" answers a text of each."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self.bundle, self.runtime = model, model.bundle, model.runtime
+        size = model.max_tokens
+        self._ids = np.random.default_rng(20).integers(5, model.bundle.config.vocab_size, size)
+
+    def run(self, lengths: npt.NDArray[np.int32] | Sequence[int]) -> dict[str, npt.NDArray[Any]]:
+        """Answer texts of int [n] or [1, n] tokens, each in [1, T]; return the logits, [n, 2]."""
+        answers = [self._model.run(self._ids[:length]) for length in np.ravel(lengths)]
+        return {"logits": np.concatenate([answer["logits"] for answer in answers])}
+
+
+def open_stream(path: str, *, threads: int = 1) -> Stream:
+    """Open a file of our own."""
+    return Stream(open_model(path, threads=threads))
