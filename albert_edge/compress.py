@@ -13,7 +13,7 @@ from rich.console import Console
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from albert_edge.compression.calibration import MOST_TEXTS
-from albert_edge.compression.methods import Cluster, Method, Prune
+from albert_edge.compression.methods import Cluster, Method, Prune, Qat
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import OutputError, TrainingError
 from albert_edge.training import EpochResult, FinetuneOptions, LabelledTexts, read_labelled
@@ -35,7 +35,7 @@ from albert_edge.compression.qat import Quantized, calibrate  # isort: skip
 from albert_edge.training.constraint import Constrain  # isort: skip
 from albert_edge.training.distill import distill  # isort: skip
 
-__all__ = ["OPTIONS", "compress", "compress_files"]
+__all__ = ["OPTIONS", "compress", "compress_files", "default_options"]
 
 # The model knows its task: what makes learning harder, so that more is learned, is left out.
 OPTIONS = FinetuneOptions(
@@ -46,7 +46,14 @@ OPTIONS = FinetuneOptions(
     sampling=1.0,
     averaging=0.998,
 )
+# Rounding to 8 bits moves a model little; larger steps of learning would move it further away.
+_CAREFUL = dataclasses.replace(OPTIONS, learning_rate=3e-5, weight_decay=0.0)
 _NO_PROGRESS: Callable[[float, float, float], None] = lambda done, loss, accuracy: None  # noqa: E731
+
+
+def default_options(method: Method) -> FinetuneOptions:
+    """Return how to train for a method unless told otherwise."""
+    return _CAREFUL if isinstance(method, Qat) else OPTIONS
 
 
 def compress(
@@ -56,7 +63,7 @@ def compress(
     method: Method,
     share: float = 1.0,
     dev: LabelledTexts | None = None,
-    options: FinetuneOptions = OPTIONS,
+    options: FinetuneOptions | None = None,
     saving: Saving | None = None,
     saved: Snapshot | None = None,
     progress: Callable[[float, float, float], None] = _NO_PROGRESS,
@@ -69,7 +76,7 @@ def compress(
         method: What to do.
         share: Of the targets that is what `start` says of the texts; the rest is their classes.
         dev: Texts to measure the accuracy on after every epoch.
-        options: How to train.
+        options: How to train; `default_options` if left out.
         saving, saved, progress: As in `finetune`.
 
     Yields:
@@ -79,6 +86,7 @@ def compress(
         TrainingError: The data, the options and the checkpoint do not go together, or the loss
             diverged.
     """
+    options = options or default_options(method)
     if not 0 <= share <= 1:
         raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
     check_lesson(start, data, dev, options)
@@ -136,7 +144,7 @@ def compress_files(
     method: Method,
     share: float = 1.0,
     dev: Path | None = None,
-    options: FinetuneOptions = OPTIONS,
+    options: FinetuneOptions | None = None,
     save_every_s: float = 60.0,
     resume: bool = False,
     force: bool = False,
@@ -153,7 +161,7 @@ def compress_files(
         method: What to do.
         share: As in `compress`.
         dev: A table to measure the accuracy on, before and after.
-        options: How to train.
+        options: How to train; `default_options` if left out.
         save_every_s: The least time between two savings.
         resume: Whether to go on with a training that was interrupted.
         force: Whether to replace what is in `output`, and to forget an interrupted training.
@@ -167,8 +175,8 @@ def compress_files(
         none), `accuracy` as a device answers and its 95% interval, `source_agreement` and
         `source_difference`: the share of texts on which it answers what the source does in float32,
         and how far its probabilities are off on average; `change` of that accuracy, with its own
-        interval, which is narrower as both files answered the same texts; `agreement`, the share of
-        texts that both answer alike;
+        interval, which is narrower as both files answered the same texts; of `source_difference` as
+        `source_difference_change` likewise; `agreement`, the share of texts that both answer alike;
         `zip_share`, the zip after over the file before; `zip_share_of_zip`, over the zip before;
         `tensors`, of every compressed matrix its zeros and int8 codes; `epochs`, `options`.
         Accuracies and what follows from them are None without `dev`.
@@ -180,6 +188,7 @@ def compress_files(
         OutputError: `output` holds a checkpoint or an interrupted training and `force` is false,
             or cannot be written.
     """
+    options = options or default_options(method)
     began = time.monotonic()
     state = _state_file(output, resume=resume, force=force)
     start = read_checkpoint(source)

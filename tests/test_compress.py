@@ -15,7 +15,7 @@ from albert_edge import compress as module
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.compress import OPTIONS, compress_files
 from albert_edge.compression.matrices import is_compressible
-from albert_edge.compression.methods import Cluster, Method, Prune
+from albert_edge.compression.methods import Cluster, Method, Prune, Qat
 from albert_edge.errors import CheckpointError, OutputError, TrainingError
 from albert_edge.modeling import load_keras
 from albert_edge.training import read_labelled
@@ -48,7 +48,8 @@ class Pull:
 
 
 @pytest.mark.parametrize(
-    ("method", "steps", "epoch"), [(Prune(), 3, 0), (Cluster(clusters=8), 14, 1)]
+    ("method", "steps", "epoch"),
+    [(Prune(), 3, 0), (Cluster(clusters=8), 14, 1), (Qat(), 14, 1), (Qat(quantize="int4"), 3, 0)],
 )
 def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
     method: Method,

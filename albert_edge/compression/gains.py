@@ -58,6 +58,7 @@ def compare(
         "quantize": quantize,
         quantize: {"before": old, "after": new},
         "change": _change(first, last, dev),
+        "source_difference_change": _nearer(first, last, meant),
         "agreement": _agreement(first, last),
         "zip_share": round(new["zip_bytes"] / old["size_bytes"], 4),
         "zip_share_of_zip": round(new["zip_bytes"] / old["zip_bytes"], 4),
@@ -112,6 +113,15 @@ def _agreement(first: Shares, second: Shares) -> float | None:
     if first is None or second is None:
         return None
     return round(float(np.mean(first.argmax(axis=-1) == second.argmax(axis=-1))), 4)
+
+
+def _nearer(before: Shares, after: Shares, meant: Shares) -> dict[str, Any] | None:
+    """Return the change of `source_difference`, and its 95% interval on the same texts."""
+    if before is None or after is None or meant is None:
+        return None
+    old, new = (np.abs(shares - meant).mean(axis=-1) for shares in (before, after))
+    value, half = float((new - old).mean()), 1.96 * float((new - old).std() / len(old) ** 0.5)
+    return {"value": round(value, 5), "interval": [round(value - half, 5), round(value + half, 5)]}
 
 
 def _change(before: Shares, after: Shares, dev: LabelledTexts | None) -> dict[str, Any] | None:

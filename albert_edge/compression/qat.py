@@ -146,9 +146,6 @@ def _equalize(tensors: dict[str, np.ndarray], path: str, fused: Observed) -> Non
 
 
 def _bounds(seen: Observed, *, by_channel: bool) -> np.ndarray:
-    low, high = (
-        (seen.low.min(axis=0), seen.high.max(axis=0))
-        if by_channel
-        else (seen.low.min(keepdims=True)[0], seen.high.max(keepdims=True)[0])
-    )
-    return np.stack([np.minimum(low, 0), np.maximum(high, 0)]).astype(np.float32)
+    axis = 0 if by_channel else None
+    low, high = np.atleast_1d(seen.low.min(axis=axis)), np.atleast_1d(seen.high.max(axis=axis))
+    return np.stack([np.minimum(low, 0), np.maximum(high, 0)])
