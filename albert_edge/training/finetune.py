@@ -96,9 +96,7 @@ def finetune(
             answering.use(tensors)
         yield EpochResult(
             epoch=epoch + 1,
-            checkpoint=dataclasses.replace(
-                start, tensors=tensors, ranges=run.ranges(), sha256=""
-            ),
+            checkpoint=dataclasses.replace(start, tensors=tensors, ranges=run.ranges(), sha256=""),
             loss=loss,
             accuracy=accuracy,
             dev_accuracy=answering.accuracy(dev) if answering and dev else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from benchmarks.runtimes.catalogue import ENVIRONMENTS, OURS, Peer
 __all__ = ["Workshop"]
 
 _OUR_COMMAND = (str(Path(sys.executable).with_name("albert-edge")),)
+_ROOT = Path(__file__).parents[2]
 _TIMEOUT_S = 1800  # for one command
 _LINES = 4  # of its output are shown when it fails
 
@@ -21,8 +23,8 @@ _LINES = 4  # of its output are shown when it fails
 class Workshop:
     """A folder with a checkpoint, environments, and files that were made in them.
 
-    Remove the folder, or a part of it, to make that anew.  Our own files are made anew every time:
-    they are what is being worked on.
+    An environment is made anew when its packages change, a file when they or the module that makes it
+    change, and our own files every time: they are what is being worked on.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,7 +61,8 @@ class Workshop:
             ConversionError: It cannot be made; the message ends in what the peer said last.
         """
         length = "any" if peer.any_length else str(seq_len)
-        folder = self._folder / "files" / f"{peer.name}-{peer.recipe}-{length}"
+        name = f"{peer.name}-{peer.recipe}-{length}-{_version(peer)}"
+        folder = self._folder / "files" / name
         if folder.exists() and (peer.name in ENVIRONMENTS or folder in self._fresh):
             return folder / peer.file
         part = self._clean(f"files/{folder.name}.part")
@@ -96,4 +99,11 @@ class Workshop:
         if done.returncode:
             last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-_LINES:])
             said = f"{' '.join(words)}: exit code {done.returncode}; it said last:\n  {last}"
-            raise ConversionError(said.replace(str(self._folder), "WORK"))
+            raise ConversionError(said.replace(str(self._folder), "WORK").replace(f"{_ROOT}/", ""))
+
+
+def _version(peer: Peer) -> str:
+    module = (peer.module or __name__).replace(".", "/")
+    how = _ROOT.joinpath(f"{module}.py").read_bytes()
+    packages = "\n".join(ENVIRONMENTS.get(peer.name, ()))
+    return hashlib.sha256(how + packages.encode()).hexdigest()[:8]
