@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -23,8 +24,8 @@ _LINES = 4  # of its output are shown when it fails
 class Workshop:
     """A folder with a checkpoint, environments, and files that were made in them.
 
-    An environment is made anew when its packages change, a file when they or the module that makes it
-    change, and our own files every time: they are what is being worked on.
+    An environment is made anew when its packages change; a file when they do, or the module that
+    makes it; our own files every time: they are what is being worked on.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +66,7 @@ class Workshop:
         folder = self._folder / "files" / name
         if folder.exists() and (peer.name in ENVIRONMENTS or folder in self._fresh):
             return folder / peer.file
-        part = self._clean(f"files/{folder.name}.part")
+        part = self._clean(f"files/{folder.name}.{os.getpid()}.part")
         part.mkdir(parents=True)
         self._run(*self._recipe(peer, part, seq_len))
         shutil.rmtree(folder, ignore_errors=True)
