@@ -125,6 +125,9 @@ def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
         operators = ", ".join(f"{count} {kind}" for kind, count in piece["operators"].items())
         table.add_row(name, str(piece["passes"]), _megabytes(piece["weight_bytes"]), operators)
     console.print(table)
+    floats = [f"{name} {', '.join(p['float_operators'])}" for name, p in figures["pieces"].items()
+              if p["float_operators"]]  # fmt: skip
+    console.print(f"  on floats: {'; '.join(floats) or 'nothing'}")
     weights = figures["weights"]
     types = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in weights["by_type"].items())
     console.print(

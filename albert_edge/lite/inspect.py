@@ -26,8 +26,9 @@ def inspect(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     Returns:
         Figures ready for JSON:
         `signatures`: their inputs and outputs, each a dtype and a shape, -1 for any length;
-        `pieces`: for `embed`, each `layer` and `head` its operators by type, its weight bytes and
-        how often it runs (`passes`); one piece `model` for a file that was not linked here;
+        `pieces`: for `embed`, each `layer` and `head` its operators by type, those of them that
+        read or give floats (`float_operators`), its weight bytes and how often it runs (`passes`);
+        one piece `model` for a file that was not linked here;
         `weights`: `stored_bytes` (constants and their quantization scales, as the file holds them),
         `unique_bytes` (the same, equal ones counted once), `duplication` (their ratio; 1 is best),
         `logical_bytes` (as if every pass had weights of its own), `sharing` (logical over stored),
@@ -77,18 +78,23 @@ def _tensor(tensor: Any) -> dict[str, Any]:
 
 def _pieces(model: Any, bundle: Bundle | None) -> dict[str, Any]:
     operators: dict[str, Counter[str]] = defaultdict(Counter)
+    floats: dict[str, Counter[str]] = defaultdict(Counter)
     weights: dict[str, dict[int, int]] = defaultdict(dict)
     for graph in model.subgraphs:
         for operator in graph.operators:
             outputs = [graph.tensors[index] for index in operator.outputs]
             piece = _piece(_text(outputs[0].name), bundle)
-            operators[piece][_operator_name(model, operator)] += 1
+            name = _operator_name(model, operator)
+            operators[piece][name] += 1
+            touched = [*outputs, *(graph.tensors[index] for index in operator.inputs if index >= 0)]
+            floats[piece][name] += any(tensor.type in _FLOATS for tensor in touched)
             for index in operator.inputs:
                 if index >= 0 and (size := len(_data(model, graph.tensors[index]))):
                     weights[piece][graph.tensors[index].buffer] = size
     return {
         piece: {
             "operators": dict(counts.most_common()),
+            "float_operators": {kind: n for kind, n in floats[piece].most_common() if n},
             "weight_bytes": sum(weights[piece].values()),
             "passes": _passes(piece, bundle),
         }
@@ -171,6 +177,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+_FLOATS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
 _TYPE_NAMES = {
     value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()
 }

@@ -69,3 +69,11 @@ def test_damage_gives_one_clear_error(tiny_tflite, data):
             blob[position] = data.draw(st.integers(0, 255))
     with suppress(AlbertEdgeError):
         inspect(bytes(blob))
+
+
+def test_integer_files_have_floats_only_in_their_outputs(tiny_tflite):
+    pieces = inspect(tiny_tflite(quantize="int8-full"))["pieces"]
+    floats = {name: piece["float_operators"] for name, piece in pieces.items()}
+    assert {name: kinds for name, kinds in floats.items() if kinds} == {"head": {"DEQUANTIZE": 1}}
+    pieces = inspect(tiny_tflite(quantize="int8"))["pieces"]
+    assert all(piece["float_operators"] for piece in pieces.values() if piece["passes"] > 1)
