@@ -94,7 +94,35 @@ def make_recipes() -> str:
     return "\n".join([*lines, ""])
 
 
-BLOCKS = {"measured": make_table, "recipes": make_recipes}
+def make_peers() -> str:
+    """Make the table of other people's runtimes, the fastest first."""
+    report = newest("peers")
+    ranked = sorted(
+        (row for row in report["rows"] if row["status"] == "ok" and row["seq_len"] == 128),
+        key=lambda row: row["latency_ms"],
+    )
+    lines = [
+        "| the same ALBERT-base, 128 tokens | file MB | RAM MB | load + first ms | median ms |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in ranked:
+        cells = (
+            f"{row['size_bytes'] / 1e6:.1f}",
+            f"{row['model_rss_bytes'] / 1e6:.0f}",
+            f"{row['load_and_first_ms']:.0f}",
+            f"{row['latency_ms']:.0f}",
+        )
+        lines.append(f"| {row['name']} `{row['recipe']}` | {' | '.join(cells)} |")
+    left = [f"{row['name']} {row['recipe']}" for row in report["rows"] if row["status"] != "ok"]
+    where = (
+        f"One thread of {report['machine']['model']}, {report['date']}, random weights; RAM is over"
+        " the process with the runtime imported. Wrong or not run, and so not ranked: "
+        f"{', '.join(left) or 'none'}. `python -m benchmarks.peers` repeats it."
+    )
+    return "\n".join([*lines, "", where, ""])
+
+
+BLOCKS = {"measured": make_table, "recipes": make_recipes, "peers": make_peers}
 
 
 @click.command(help=__doc__)
