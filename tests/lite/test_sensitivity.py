@@ -167,7 +167,7 @@ def test_moved_values_are_equalized_too(tiny_albert):
     mixed = keep(recipe("int8-full"), ["layer.attention_query_key_value=float32"])
     pieces = quantize_pieces(float32, model.config, mixed, watched=watched)
     piece = Piece(pieces.layers[0], "layer_0")
-    (scores,) = (
+    scores, *_norms = (
         operator
         for operator in piece.graph.operators
         if builtin_code(piece.model, operator) == schema.BuiltinOperator.BATCH_MATMUL
