@@ -47,12 +47,13 @@ WEIGHTS = (
 _KNOWN = (
     "classifier.",
     "embeddings.position_ids",
+    "exits.",
     "pooler.",
     "predictions.",
     "qa_outputs.",
     "sop_classifier.",
 )
-_OUR_HEADS = ("classifier/", "pooler/", "predictions/", "qa_outputs/", "sop_classifier/")
+_OUR_HEADS = ("classifier/", "exits/", "pooler/", "predictions/", "qa_outputs/", "sop_classifier/")
 KERAS_DIALECT = Dialect("name", lambda name: name.startswith(_OUR_HEADS))
 _OURS = "albert_edge"  # the key in `config.json` of what only this project understands
 _PREFIX = "albert."  # of the encoder's tensors, except in a checkpoint of the bare AlbertModel
