@@ -11,11 +11,12 @@ _END = re.compile(r"(?P<mark>[.!?…]+(?:\s[.!?…]+)*)(?P<close>[\"'”’»)\]
 _APART = re.compile(r"[^\S\n]+\"(?=\s|$)")
 _CJK_END = re.compile(r"[。！？]+[”’」』）]*")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]*$")
-# A full stop behind these does not end a sentence.
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof sr jr st rev gen col lt sgt capt hon messrs vs etc al eq eqs fig figs sec no"
-    " nos vol vols pp ca cf e.g i.e eg ie viz resp approx dept inc ltd co corp jan feb mar apr jun"
-    " jul aug sep sept oct nov dec mt ft u.s u.k a.m p.m".split()
+# A full stop behind these, or behind an initial, does not end a sentence.
+_ABBREVIATIONS = re.compile(
+    r"(?:mrs?|ms|dr|prof|sr|jr|st|rev|gen|col|lt|sgt|capt|hon|messrs|vs|etc|al|eqs?|figs?|sec|nos?|"
+    r"vols?|pp|ca|cf|e\.?g|i\.?e|viz|resp|approx|dept|inc|ltd|co|corp|jan|feb|mar|apr|jun|jul|aug|"
+    r"sept?|oct|nov|dec|mt|ft|u\.s|u\.k|[ap]\.m|[^\W\d_](?<!I))",
+    re.IGNORECASE,
 )
 
 
@@ -61,8 +62,10 @@ def _ends(text: str, match: re.Match[str]) -> bool:
         return True
     word = _LAST_WORD.search(text, max(match.start() - 20, 0), match.start())
     last = word.group() if word else ""
-    if last.lower() in _ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last != "I"):
+    if _ABBREVIATIONS.fullmatch(last):
         return False
     following = text[match.end() : match.end() + 20].lstrip(" \t")
     # Text that knows capitals starts sentences with one.
-    return not (following[:1].islower() and not match["close"] and text[:2000] != text[:2000].lower())
+    return not (
+        following[:1].islower() and not match["close"] and text[:2000] != text[:2000].lower()
+    )

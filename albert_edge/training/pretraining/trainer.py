@@ -74,7 +74,8 @@ class Trainer:
 
     def examine(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Return the `FIGURES` of batches that are not learned from."""
-        return figures(np.sum([self._look(batch) for batch in batches], axis=0, dtype=np.float64))
+        sums = np.stack([self._look(batch).numpy() for batch in batches])  # [batches, 6]
+        return figures(np.asarray(sums.sum(axis=0, dtype=np.float64)))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the weights by canonical name."""
