@@ -16,9 +16,10 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ from benchmarks.corpus import letters, zipped
 LABELS = ("negative", "positive")
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # a text is padded to the next of these
 TOKENS, EPOCHS, RATE = 2048, 2, 1e-4
-PART_WORDS = (15, 30, 60, 120, 380)  # of reviews, in turn, so that every position gets its share
+PART_WORDS = (60, 120, 380)  # of reviews, in turn, so that every position gets its share
+LEAST_WORDS = 4  # of a phrase that is joined to another
+OFTEN = {1: 3, 2: 10, 3: 20}  # how often so many words have to follow each other to be a text
+LINKS = (", but", ", and", ", though", "yet", "although", "- -", "despite", "and not", ", never")
+JOINED = 40_000  # pairs of phrases
 
 
 def film_phrases(folder: Path, name: str) -> tuple[list[str], np.ndarray]:
@@ -46,12 +51,12 @@ def film_phrases(folder: Path, name: str) -> tuple[list[str], np.ndarray]:
 
 
 def review_parts(folder: Path) -> Iterator[str]:
-    """Yield the sentences of 2,000 film reviews, and the reviews cut into longer parts."""
-    for _, review in zipped(folder, "movie_reviews.zip"):
+    """Yield the sentences of 2,000 film reviews, and every third review in longer parts."""
+    for number, (_, review) in enumerate(zipped(folder, "movie_reviews.zip")):
         lines, sizes, part = review.splitlines(), cycle(PART_WORDS), list[str]()
         yield from lines
         size = next(sizes)
-        for line in lines:
+        for line in lines if number % 3 == 0 else ():
             part += line.split()
             if len(part) >= size:
                 yield " ".join(part)
@@ -82,15 +87,36 @@ def site_sentences(folder: Path) -> Iterator[str]:
                 yield line.rpartition("\t")[0]
 
 
-def other_texts(folder: Path) -> list[str]:
+def frequent_words(texts: Iterable[str]) -> Iterator[str]:
+    """Yield words, and words that often follow each other."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for text in texts:
+        words = text.lower().split()
+        for size in OFTEN:
+            counts.update(zip(*(words[start:] for start in range(size)), strict=False))
+    yield from (" ".join(group) for group, count in counts.items() if count >= OFTEN[len(group)])
+
+
+def joined_phrases(phrases: Sequence[str]) -> Iterator[str]:
+    """Yield pairs of phrases: what is said first may be taken back."""
+    random = np.random.default_rng(0)
+    short = [phrase for phrase in phrases if LEAST_WORDS <= len(phrase.split()) <= 12]
+    for _ in range(JOINED):
+        first, second = (short[index] for index in random.integers(0, len(short), 2))
+        yield f"{first} {LINKS[random.integers(len(LINKS))]} {second}"
+
+
+def other_texts(folder: Path, phrases: Sequence[str]) -> list[str]:
     """Return the texts without a label, each once, without what is also in the scored sentences."""
     seen = {letters(text) for text in film_phrases(folder, "dev.tsv")[0]}
+    seen.update(letters(text) for text in phrases)
+    sources = (review_parts, reviewed_sentences, pros_and_cons, site_sentences)
+    written = [" ".join(text.split()) for source in sources for text in source(folder)]
     found = []
-    for source in (review_parts, reviewed_sentences, pros_and_cons, site_sentences):
-        for text in source(folder):
-            if (key := letters(text)) and key not in seen:
-                seen.add(key)
-                found.append(" ".join(text.split()))
+    for text in chain(written, frequent_words(written), joined_phrases(phrases)):
+        if (key := letters(text)) and key not in seen:
+            seen.add(key)
+            found.append(text)
     return found
 
 
@@ -195,7 +221,7 @@ def main() -> None:
     scored, right = film_phrases(arguments.data, "dev.tsv")
     accuracy = (ask(teacher, scored).argmax(1) == right).mean()
     print(f"the teacher: {accuracy:.4f} on dev, {time.monotonic() - began:.0f} s", flush=True)
-    others = other_texts(arguments.data)
+    others = other_texts(arguments.data, phrases)
     shares = ask(teacher, [*phrases, *others])
     lines = [
         {"text": text, "label": LABELS[label], "targets": [round(float(one), 4) for one in share]}
