@@ -110,6 +110,7 @@ def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[
         "classification": [*pooled, *labels],
         "token-classification": labels,
         "question-answering": _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_"),
+        "summarization": _dense("sentence_scorer", width, 1, *["sentence_scorer"] * 2),
         "fill-mask": _predictions(config),
         "sentence-order": [*pooled, *order],
         "pretraining": [*pooled, *_predictions(config), *order],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,16 @@ class Examples:
         kind: One of `KINDS`.
         ids: What each is called in a file of predictions; all distinct.
         places: What each is called in a message: `reviews.tsv, line 7`.
-        inputs: What the model is given: the texts by name; for `token-classification` `words`.
+        inputs: What the model is given: the texts by name; for `token-classification` `words`; for
+            `summarization` a text or a list of sentences, or nothing, if only saved summaries can
+            be scored.
         targets: What it ought to say: a label; for `multi-label` a list of labels; for
             `regression` a list of numbers; for `similarity` a number; for `token-classification`
             the words' labels; for `question-answering` and `summarization` texts of which one is
             enough (no text, if a question has no answer); for `fill-mask` None.
         labels: The labels that there are.
         second: Whether SQuAD 2.0's rules hold.
+        settings: What the model is told with every example.
     """
 
     kind: str
@@ -43,6 +46,7 @@ class Examples:
     targets: Sequence[Any]
     labels: tuple[str, ...] = ()
     second: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -143,6 +147,7 @@ def _rows(path: Path, kind: str, labels: tuple[str, ...], options: EvaluateOptio
             for row, place in zip(rows, places, strict=True)
         ],
         labels=labels,
+        settings={"bullets": options.bullets} if kind == "summarization" else {},
     )
 
 
@@ -155,11 +160,13 @@ def _lines(path: Path) -> list[Row]:
 
 
 def _columns(path: Path, kind: str, options: EvaluateOptions) -> list[Row]:
+    # Those of summaries are also called as in SciTLDR (Cachola et al. 2020, arXiv:2004.15011).
     summary = kind == "summarization"
+    texts, labels = (["source"], ["summary", "target"]) if summary else (["sentence"], ["label"])
     columns: dict[str, Sequence[str]] = {
-        "text": [options.text_column] if options.text_column else ["text", "sentence"],
+        "text": [options.text_column] if options.text_column else ["text", *texts],
         "pair": [options.pair_column],
-        "label": [options.label_column or ("summary" if summary else "label")],
+        "label": [options.label_column] if options.label_column else labels,
         "id": ["id"],
     }
     needed = {"text", "label"} | ({"pair"} if kind in _ON_PAIRS else set())
@@ -172,7 +179,7 @@ def _columns(path: Path, kind: str, options: EvaluateOptions) -> list[Row]:
 
 def _texts(row: Row, kind: str, place: str) -> dict[str, Any]:
     if kind == "summarization":
-        return {}
+        return {"text": _article(row.values["text"], place)} if "text" in row.values else {}
     names = ("text",) if kind == "fill-mask" else ("text", "pair")
     texts = {name: row.values[name] for name in names if name in row.values}
     for name, text in texts.items():
@@ -182,6 +189,14 @@ def _texts(row: Row, kind: str, place: str) -> dict[str, Any]:
     if kind in _ON_PAIRS and len(texts) < 2:
         raise InputError(f"{place}: {kind} needs a second text.")
     return texts
+
+
+def _article(value: Any, place: str) -> str | list[str]:
+    sentences = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in sentences) or not "".join(sentences).strip():
+        raise InputError(f"{place}: expected an article, or a list of its sentences.")
+    article: str | list[str] = value
+    return article
 
 
 def _label(value: Any, labels: tuple[str, ...], place: str) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "PretrainingHead",
     "QuestionAnsweringHead",
     "SentenceOrderHead",
+    "SummarizationHead",
     "TokenClassificationHead",
     "make_head",
 ]
@@ -79,6 +80,24 @@ class TokenClassificationHead(tf_keras.layers.Layer):
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Map float32 [B, T, H] to `logits` [B, T, num_labels]."""
         return {"logits": self.classifier(self.dropout(hidden_states, training=training))}
+
+
+class SummarizationHead(tf_keras.layers.Layer):
+    """How well a sentence sums up its text, scored at every token, read where a sentence ends.
+
+    As BERTSUM's classifier (Liu 2019, arXiv:1903.10318, sec. 2.2), but at the `[SEP]` that closes a
+    sentence instead of a `[CLS]` of its own before it: a text has one `[CLS]`, as in pre-training.
+    """
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(name="summarization")
+        self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
+        self.scorer = dense("sentence_scorer", config.hidden_size, 1, config)
+
+    def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
+        """Map float32 [B, T, H] to `sentence_logits` [B, T]."""
+        scores = self.scorer(self.dropout(hidden_states, training=training))  # [B, T, 1]
+        return {"sentence_logits": tf.squeeze(scores, axis=-1)}
 
 
 class FillMaskHead(tf_keras.layers.Layer):
@@ -154,6 +173,7 @@ def make_head(task: str, config: AlbertConfig, *, table: Any, pooler: bool = Tru
         "classification": lambda: ClassificationHead(config),
         "token-classification": lambda: TokenClassificationHead(config),
         "question-answering": lambda: QuestionAnsweringHead(config),
+        "summarization": lambda: SummarizationHead(config),
         "fill-mask": lambda: FillMaskHead(config, table),
         "sentence-order": lambda: SentenceOrderHead(config),
         "pretraining": lambda: PretrainingHead(config, table),

@@ -1,0 +1,87 @@
+"""Which sentences stand for an article: central ones, and not the same thing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["centrality", "choose", "scale", "shared_pairs"]
+
+Numbers = npt.NDArray[np.float64]
+
+
+def scale(values: Numbers) -> Numbers:
+    """Map the least value to 0 and the largest to 1; all to 1 if they are equal."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.ones_like(values)
+
+
+def choose(relevance: Numbers, likeness: Numbers, *, count: int, redundancy: float) -> list[int]:
+    """Choose sentences one by one, each for what it says that those before do not.
+
+    Maximal marginal relevance (Carbonell and Goldstein 1998, doi:10.1145/290941.291025), where
+    lambda is 1 - `redundancy`.
+
+    Args:
+        relevance: How good each sentence is by itself, [n], in [0, 1].
+        likeness: How much two sentences say the same, [n, n], in [0, 1].
+        count: How many to choose, if there are as many.
+        redundancy: How much the likeness to a chosen sentence counts against another one, against
+            its relevance, in [0, 1].
+
+    Returns:
+        The chosen ones, in the order of the article.
+
+    Example:
+        >>> same = np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]])
+        >>> choose(np.array([1, 0.9, 0.5]), same, count=2, redundancy=0.5)
+        [0, 2]
+    """
+    chosen: list[int] = []
+    most = np.zeros_like(relevance)  # the likeness to the nearest one that is chosen
+    while len(chosen) < min(count, len(relevance)):
+        worth = (1 - redundancy) * relevance - redundancy * most
+        worth[chosen] = -np.inf
+        chosen.append(int(worth.argmax()))
+        most = np.maximum(most, likeness[chosen[-1]])
+    return sorted(chosen)
+
+
+def centrality(vectors: Numbers) -> tuple[Numbers, Numbers]:
+    """Find out which sentences the others are like.
+
+    Args:
+        vectors: A vector of each sentence, [n, H].
+
+    Returns:
+        The centrality of each, [n], and the likeness of every two, [n, n], both in [0, 1].
+    """
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = unit @ unit.T  # [n, n]
+    likeness = np.maximum(cosines, 0)
+    np.fill_diagonal(likeness, 0)
+    return scale(likeness.sum(axis=1)), likeness
+
+
+def shared_pairs(sentences: Sequence[Sequence[int]]) -> Numbers:
+    """Return which share of the neighbouring tokens of the shorter of two sentences both have.
+
+    In the place of BERTSUM's rule that no three words may be there twice (Liu 2019,
+    arXiv:1903.10318, sec. 3), of which this is the measure.
+
+    Args:
+        sentences: The token ids of n sentences, each at least one.
+
+    Returns:
+        float64 [n, n], in [0, 1].
+
+    Example:
+        >>> shared_pairs([[7, 8, 9], [7, 8], [5]]).round(2).tolist()
+        [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    pairs = [{*pairwise(ids)} or {(ids[0],)} for ids in sentences]
+    shares = [[len(a & b) / min(len(a), len(b)) for b in pairs] for a in pairs]
+    return np.array(shares, np.float64)

@@ -1,0 +1,136 @@
+"""An article to the sentences that stand for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from albert_edge.errors import InputError
+from albert_edge.pipelines.articles import (
+    Sentence,
+    cut_sentences,
+    join_sentences,
+    join_texts,
+    split_ids,
+    windows,
+)
+from albert_edge.pipelines.base import Pipeline
+from albert_edge.pipelines.bullets import centrality, choose, scale, shared_pairs
+from albert_edge.pipelines.classification import sigmoid
+from albert_edge.sentences import split_sentences
+
+__all__ = ["Summarization"]
+
+Numbers = npt.NDArray[np.float64]
+
+
+@final
+class Summarization(Pipeline):
+    """An extractive summarizer: what it says stands in the article.
+
+    A model with the task's head scores every sentence in its place in the article.  An encoder
+    without a head (`feature-extraction`) has learned no such thing; then those sentences are taken
+    that the others are like.
+
+    Example:
+        >>> [b["text"] for b in pipe(article, bullets=2)["bullets"]]          # doctest: +SKIP
+        ['The mill was built by a widow.', 'A storm took its roof.']
+    """
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        bullets: int = 3,
+        redundancy: float = 0.3,
+        input_ids: Sequence[int] | None = None,
+        token_type_ids: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        """Choose the sentences that sum up an article.
+
+        An article that is longer than the model takes is read in windows of whole sentences.
+
+        Args:
+            text: The article, of any length, or its sentences, which are then joined by spaces; or
+                give `input_ids`.
+            bullets: How many sentences to choose; an article of fewer has fewer.
+            redundancy: How much a sentence's likeness to a chosen one counts against it, from 0,
+                not at all, to 1, alone; see `bullets.choose`.
+            input_ids: T token ids in [0, V), `[CLS] sentence [SEP] sentence [SEP]`, instead of
+                text.
+            token_type_ids: Not used: sentences take turns.
+
+        Returns:
+            `bullets`, in the order of the article, each with `text`, as it stands there,
+            `text[start:end]`, its place `start` and `end`, and its `score` by itself, in [0, 1]: of
+            a head, the probability that it sums up the article; otherwise how central it is, from
+            the least (0) to the most (1) central sentence.  `sentences`, how many were read; and
+            `truncated`, whether one was cut at its end, for being longer than the model takes.  Of
+            `input_ids`, `text` is the list `input_ids[start:end]`.
+
+        Raises:
+            InputError: The article is empty, the ids cannot be, or an option is out of range.
+        """
+        if bullets < 1 or not 0 <= redundancy <= 1:
+            raise InputError("bullets must be at least 1, redundancy in [0, 1].")
+        source, sentences = self._read(text, input_ids)
+        if not sentences:
+            raise InputError("the text is empty: there is nothing in it to sum up.")
+        room = self.model.max_tokens - 2
+        read = [sentence.ids[:room] for sentence in sentences]
+        if self.model.bundle.task == "summarization":
+            scores, likeness = sigmoid(self._logits(read)), shared_pairs(read)
+        else:
+            scores, likeness = centrality(self._vectors(read))
+        chosen = choose(scale(scores), likeness, count=bullets, redundancy=redundancy)
+        return {
+            "bullets": [_bullet(source, sentences[i], float(scores[i])) for i in chosen],
+            "sentences": len(sentences),
+            "truncated": any(len(sentence.ids) > room for sentence in sentences),
+        }
+
+    def _read(
+        self, text: str | Sequence[str] | None, input_ids: Sequence[int] | None
+    ) -> tuple[str | list[int], list[Sentence]]:
+        # The article, and its sentences with their places in it.
+        if (text is None) == (input_ids is None):
+            raise InputError("give a text or input_ids.")
+        if input_ids is not None:
+            return list(input_ids), split_ids(input_ids, *self._special)
+        if isinstance(text, str):
+            return text, cut_sentences(text, split_sentences(text), self.text_tokenizer())
+        article, spans = join_texts(text)
+        return article, cut_sentences(article, spans, self.text_tokenizer())
+
+    @property
+    def _special(self) -> tuple[int, int]:
+        config = self.model.bundle.config
+        if self.tokenizer is None:
+            return config.bos_token_id, config.eos_token_id
+        return self.tokenizer.cls_id, self.tokenizer.sep_id
+
+    def _logits(self, sentences: Sequence[Sequence[int]]) -> Numbers:
+        """Return the head's logit of every sentence, [n], each from the first window it is in."""
+        logits: list[float] = []
+        lengths = [len(ids) + 1 for ids in sentences]
+        types = self.model.bundle.config.type_vocab_size
+        for window in windows(lengths, self.model.max_tokens - 1):
+            part = sentences[window.begin : window.stop]
+            ids, kinds, closing = join_sentences(part, *self._special, types=types)
+            row = self.model.run(ids, kinds)["sentence_logits"][0]  # [T]
+            logits += row[closing[window.new - window.begin :]].tolist()
+        return np.array(logits)
+
+    def _vectors(self, sentences: Sequence[Sequence[int]]) -> Numbers:
+        """Return the mean hidden state of every sentence by itself, [n, H]."""
+        joined = (join_sentences([ids], *self._special) for ids in sentences)
+        runs = (self.model.run(one.input_ids)["last_hidden_state"][0] for one in joined)
+        return np.stack([states.mean(axis=0, dtype=np.float64) for states in runs])
+
+
+def _bullet(source: str | list[int], sentence: Sentence, score: float) -> dict[str, Any]:
+    start, end = sentence.start, sentence.end
+    return {"text": source[start:end], "start": start, "end": end, "score": score}
