@@ -196,7 +196,7 @@ def compress_files(
     train = read_labelled(data, labels=labels)
     held_out = None if dev is None else read_labelled(dev, labels=labels)
     check_lesson(with_new_head(start, labels, seed=0), train, held_out, options)
-    of = fingerprint(start, train, method, share, options)
+    of = fingerprint(start, train.labels, train.texts, train.classes, method, share, options)
     saving = Saving(path=state, of=of, every_s=save_every_s)
     saved = read_snapshot(state, of=saving.of) if resume else None
     epochs: list[dict[str, Any]] = []

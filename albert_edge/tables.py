@@ -1,4 +1,4 @@
-"""Rows of text from a file: tabs, commas, or JSON a line, with columns that have names."""
+"""Rows of text from a file with named columns: tabs, commas, JSON a line, or Parquet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from albert_edge.errors import InputError
+from albert_edge.errors import InputError, MissingExtraError
 
 __all__ = ["Row", "read_json", "read_table", "read_text"]
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
     """One row of a table.
 
     Attributes:
-        line: Where it ends in the file, from 1.
+        line: Where it ends in the file, from 1; of Parquet, its number.
         values: What it holds, by the name that was asked for: text, or any JSON value.
     """
 
@@ -43,7 +43,8 @@ def read_table(
     """Read some columns of a table.
 
     A `.tsv` has tabs between its columns and knows no quoting (as GLUE's files); a `.csv` has
-    commas and may quote; the first row names the columns.  A `.jsonl` has a JSON object a line.
+    commas and may quote; the first row names the columns.  A `.jsonl` has a JSON object a line.  A
+    `.parquet` needs the parquet extra.
 
     Args:
         path: The file, UTF-8.
@@ -56,14 +57,17 @@ def read_table(
     Raises:
         InputError: The file cannot be read, has no rows, lacks a column, or has a row that does
             not fit.
+        MissingExtraError: What reads Parquet is not installed.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
         rows = _json_rows(path, columns, optional)
+    elif path.suffix == ".parquet":
+        rows = _parquet_rows(path, columns, optional)
     elif path.suffix in _DIALECTS:
         rows = _separated_rows(path, columns, optional)
     else:
-        raise InputError(f"{path}: expected a file that ends in .tsv, .csv or .jsonl.")
+        raise InputError(f"{path}: expected a file that ends in .tsv, .csv or .jsonl, or .parquet.")
     if not (found := list(rows)):
         raise InputError(f"{path} has no examples; below the column names it needs rows.")
     return found
@@ -143,6 +147,25 @@ def _json_rows(
             keys = list(values)
             places = _places(keys, columns, optional, where=where)
             yield Row(line, {name: values[keys[place]] for name, place in places.items()})
+
+
+def _parquet_rows(
+    path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+) -> Iterator[Row]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyarrow", "parquet") from error
+    try:
+        header = parquet.read_schema(path).names
+        places = _places(header, columns, optional, where=str(path))
+        table = parquet.read_table(path, columns=[header[place] for place in places.values()])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"cannot read {path}: {error}.") from error
+    found = [table.column(header[place]).to_pylist() for place in places.values()]
+    for number, values in enumerate(zip(*found, strict=True), 1):
+        yield Row(number, dict(zip(places, values, strict=True)))
 
 
 def _places(

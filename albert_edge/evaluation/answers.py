@@ -15,8 +15,9 @@ import numpy as np
 from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.evaluation.examples import Examples
 from albert_edge.pipelines import Pipeline, load
+from albert_edge.pipelines.words import first_tokens
 
-__all__ = ["Answers", "Tell", "answer_all"]
+__all__ = ["Answers", "Tell", "answer_all", "answer_one"]
 
 Tell = Callable[[int, int], None]  # of so many examples, so many are done
 
@@ -84,6 +85,11 @@ def answer_all(
     return Answers(predictions, sum(cut for _, cut in found.values()))
 
 
+def answer_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
+    """Return what a model says to one example, as in `Answers`, and whether text was cut."""
+    return _ANSWERS[kind](pipe, inputs)
+
+
 def _size(inputs: Mapping[str, Any]) -> int:
     return sum(len(part) for value in inputs.values() for part in value)
 
@@ -129,18 +135,9 @@ def _tag(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
     encoding, truncated = pipe.encode(" ".join(inputs["words"]), None, None, None)
     logits = pipe.model.run(encoding.input_ids, encoding.token_type_ids)["logits"][0]  # [T, C]
     names = pipe.model.bundle.config.labels
-    tokens = [
-        (*span, names[best])
-        for span, best in zip(encoding.offsets, logits.argmax(axis=1).tolist(), strict=True)
-        if span is not None
-    ]
-    labels, begin, at = [], 0, 0
-    for word in inputs["words"]:
-        while at < len(tokens) and tokens[at][1] < begin:  # not one that marks the word's start
-            at += 1
-        stop = begin + len(word)
-        labels.append(tokens[at][2] if at < len(tokens) and tokens[at][0] < stop else "O")
-        begin = stop + 1
+    best = logits.argmax(axis=1).tolist()
+    places = first_tokens(inputs["words"], encoding.offsets)
+    labels = ["O" if place is None else names[best[place]] for place in places]
     return labels, truncated
 
 

@@ -16,7 +16,7 @@ from albert_edge.evaluation.tags import read_conll
 from albert_edge.pipelines.sentence_order import ORDER_LABELS
 from albert_edge.tables import Row, read_table, read_text
 
-__all__ = ["KINDS", "Examples", "read_examples"]
+__all__ = ["KINDS", "Examples", "find_labels", "read_examples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,11 +82,40 @@ def read_examples(
         _check_form(path, kind, (".json",), "SQuAD's JSON")
         found = _questions(path)
     elif kind == "token-classification":
-        _check_form(path, kind, (".conll", ".tsv", ".txt", ".iob", ".iob2", ".bio"), "CoNLL's form")
+        _check_form(path, kind, _CONLL, "CoNLL's form")
         found = _sentences(path, labels)
     else:
         found = _rows(path, kind, labels, options)
     return found.first(options.limit)
+
+
+def find_labels(path: Path, kind: str, options: EvaluateOptions) -> tuple[str, ...]:
+    """Find the labels that a data file of a kind with labels uses.
+
+    Returns:
+        The distinct ones: numbers first, by their size, and `O` before other labels of words; of
+        `regression` as many names as there are numbers, the first being that of the column.
+
+    Raises:
+        InputError: The file cannot be read or does not fit the kind.
+    """
+    if kind == "token-classification":
+        _check_form(path, kind, _CONLL, "CoNLL's form")
+        found = {label for sentence in read_conll(path) for label in sentence.labels}
+        return tuple(sorted(found, key=lambda label: (label != "O", label)))
+    _check_form(path, kind, _TABLES, "a table")
+    values = [row.values["label"] for row in _columns(path, kind, options)]
+    if kind == "regression":
+        name, first = options.label_column or "label", _split(values[0])
+        return tuple(f"{name}_{at}" for at in range(len(first))) if len(first) > 1 else (name,)
+    several = kind == "multi-label"
+    names = {str(one).strip() for each in values for one in (_split(each) if several else [each])}
+    return tuple(sorted(names - {""}, key=_by_number))
+
+
+def _by_number(label: str) -> tuple[bool, int, str]:
+    whole = label.isdecimal()
+    return not whole, int(label) if whole else 0, label
 
 
 def _check_form(path: Path, kind: str, suffixes: Sequence[str], form: str) -> None:
@@ -126,7 +155,7 @@ def _sentences(path: Path, labels: tuple[str, ...]) -> Examples:
 
 
 def _rows(path: Path, kind: str, labels: tuple[str, ...], options: EvaluateOptions) -> Examples:
-    suffixes = (".tsv", ".csv", ".jsonl", *((".txt",) if kind in _ON_TEXT else ()))
+    suffixes = (*_TABLES, *((".txt",) if kind in _ON_TEXT else ()))
     _check_form(path, kind, suffixes, "a table")
     rows = _lines(path) if path.suffix == ".txt" else _columns(path, kind, options)
     if kind == "pretraining":
@@ -201,6 +230,8 @@ def _article(value: Any, place: str) -> str | list[str]:
 
 def _label(value: Any, labels: tuple[str, ...], place: str) -> str:
     # A name or its number; a name that is a number is a name.
+    if isinstance(value, list):
+        raise InputError(f"{place}: expected one label, got {value!r}; several are multi-label.")
     text = str(value).strip()
     names = {str(number): label for number, label in enumerate(labels)}
     names |= {label: label for label in labels}
@@ -210,20 +241,22 @@ def _label(value: Any, labels: tuple[str, ...], place: str) -> str:
 
 
 def _labels(value: Any, labels: tuple[str, ...], place: str) -> list[str]:
-    given = value if isinstance(value, list) else str(value).split(",")
-    return [_label(each, labels, place) for each in given if str(each).strip()]
+    return [_label(each, labels, place) for each in _split(value) if str(each).strip()]
 
 
 def _numbers(value: Any, labels: tuple[str, ...], place: str) -> list[float]:
-    given = value if isinstance(value, list) else str(value).split(",")
     try:
-        numbers = [float(each) for each in given]
+        numbers = [float(each) for each in _split(value)]
     except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != max(len(labels), 1) or not all(map(math.isfinite, numbers)):
         what = f"{len(labels)} numbers with commas between" if len(labels) > 1 else "a number"
         raise InputError(f"{place}: expected {what}, got {value!r}.")
     return numbers
+
+
+def _split(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else str(value).split(",")
 
 
 def _summaries(value: Any, _: tuple[str, ...], place: str) -> list[str]:
@@ -237,6 +270,8 @@ def _unknown(label: str, labels: Sequence[str], place: str) -> InputError:
     return InputError(f"{place}: label {label!r} is none of {', '.join(labels)}.")
 
 
+_TABLES = (".tsv", ".csv", ".jsonl", ".parquet")
+_CONLL = (".conll", ".tsv", ".txt", ".iob", ".iob2", ".bio")
 _ON_TEXT = ("fill-mask", "pretraining")
 _ON_PAIRS = ("sentence-order", "similarity")
 _TARGETS: dict[str, Callable[[Any, tuple[str, ...], str], Any]] = {

@@ -39,12 +39,14 @@ class Question:
         id: What predictions are filed under.
         question, context: What the model is given.
         answers: The texts that people gave for answers; none if there is no answer.
+        start: Where the first of them begins in the context, in code points, if the file says so.
     """
 
     id: str
     question: str
     context: str
     answers: tuple[str, ...]
+    start: int | None = None
 
 
 def read_squad(path: Path) -> tuple[list[Question], bool]:
@@ -148,11 +150,14 @@ def _question(entry: Any, context: str, path: Path) -> Question:
     identity = _text(entry, "id", where)
     where = f"{path}: question {identity}"
     answers = _list(entry, "answers", where)
+    texts = tuple(_text(answer, "text", where) for answer in answers)
+    start = answers[0].get("answer_start") if answers else None
     return Question(
         id=identity,
         question=_text(entry, "question", where),
         context=context,
-        answers=tuple(_text(answer, "text", where) for answer in answers),
+        answers=texts,
+        start=start if type(start) is int else None,
     )
 
 

@@ -13,9 +13,9 @@ from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline, check_not_empty
 from albert_edge.pipelines.classification import softmax
 from albert_edge.pipelines.spans import score_spans
-from albert_edge.tokenizer import Encoding
+from albert_edge.tokenizer import Encoding, Tokenizer
 
-__all__ = ["QuestionAnswering"]
+__all__ = ["QuestionAnswering", "plan_windows"]
 
 # The length at which ALBERT is fine-tuned on SQuAD (Google's run_squad): no use in more at once.
 _WINDOW = 384
@@ -104,14 +104,10 @@ class QuestionAnswering(Pipeline):
     def _windows(
         self, question: str, context: str, longest: int, stride: int
     ) -> tuple[list[Encoding], int]:
-        # The windows, and how many tokens lie between their beginnings.
-        tokenizer = self.text_tokenizer()
         length = self.model.bundle.seq_len or min(_WINDOW, self.model.max_tokens)
-        room = length - len(tokenizer.tokenize(question).ids) - 3
-        shared = max(min(stride, room // 2), min(longest, room - 1), 0)
-        windows = tokenizer.windows(question, context, max_length=length, stride=shared)
-        check_not_empty(windows[0], paired=True)
-        return windows, room - shared
+        return plan_windows(
+            self.text_tokenizer(), question, context, length=length, longest=longest, stride=stride
+        )
 
     def _given(self, input_ids: Sequence[int], token_type_ids: Sequence[int] | None) -> Encoding:
         # Ids have themselves for a context: the offsets of its tokens are their places.
@@ -124,6 +120,32 @@ class QuestionAnswering(Pipeline):
             raise InputError("token_type_ids must be 0 for the question, then 1 for the context.")
         spans = [(i, i + 1) if start <= i < stop else None for i in range(len(ids))]
         return Encoding(ids, types, spans)
+
+
+def plan_windows(
+    tokenizer: Tokenizer, question: str, context: str, *, length: int, longest: int, stride: int
+) -> tuple[list[Encoding], int]:
+    """Divide a context into windows that overlap, each behind the question.
+
+    Args:
+        tokenizer: The model's.
+        question: What to answer.
+        context: Where to look for the answer.
+        length: The most tokens of a window.
+        longest: The most tokens of an answer; windows overlap by as many where there is room.
+        stride: How many tokens of the context neighbouring windows should share.
+
+    Returns:
+        The windows, and how many tokens lie between their beginnings.
+
+    Raises:
+        InputError: A text is empty, or the question leaves no room.
+    """
+    room = length - len(tokenizer.tokenize(question).ids) - 3
+    shared = max(min(stride, room // 2), min(longest, room - 1), 0)
+    windows = tokenizer.windows(question, context, max_length=length, stride=shared)
+    check_not_empty(windows[0], paired=True)
+    return windows, room - shared
 
 
 def _candidates(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from albert_edge.tokenizer.base import Span
 
-__all__ = ["Word", "group_words", "merge_words", "split_label"]
+__all__ = ["Word", "first_tokens", "group_words", "merge_words", "split_label"]
 
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # of the schemes IOB, IOBES and BILOU
 _CLOSING = ("E-", "L-", "S-", "U-")
@@ -63,6 +63,32 @@ def merge_words(text: str, spans: Sequence[Span]) -> list[Word]:
             words.append(Word(start, end, [*marks, index]))
         marks = []
     return words
+
+
+def first_tokens(words: Sequence[str], offsets: Sequence[Span | None]) -> list[int | None]:
+    """Find the first token of every word, which is the one that says its label.
+
+    Args:
+        words: What was tokenized, with a space between.
+        offsets: The tokens' places in it; None for special ones.
+
+    Returns:
+        For every word the place of its first token among all; None for a word that was cut off.
+
+    Example:
+        >>> first_tokens(["so", "no"], [None, (0, 1), (1, 2), (3, 5), None])
+        [1, 3]
+    """
+    tokens = [(*span, place) for place, span in enumerate(offsets) if span is not None]
+    found: list[int | None] = []
+    begin, at = 0, 0
+    for word in words:
+        while at < len(tokens) and tokens[at][1] < begin:  # not one that marks the word's start
+            at += 1
+        stop = begin + len(word)
+        found.append(tokens[at][2] if at < len(tokens) and tokens[at][0] < stop else None)
+        begin = stop + 1
+    return found
 
 
 def group_words(labels: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -14,13 +14,13 @@ from albert_edge.bundle import Bundle, read
 from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
 
-__all__ = ["Model", "open_model"]
+__all__ = ["PER_TOKEN", "Model", "open_model"]
 
 Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 # The outputs that have one entry a token, on axis 1, and so are cut where padding begins.
-_PER_TOKEN = {
+PER_TOKEN = {
     "feature-extraction": ("last_hidden_state",),
     "token-classification": ("logits",),
     "question-answering": ("start_logits", "end_logits"),
@@ -101,7 +101,7 @@ class Model:
         except (ValueError, RuntimeError) as error:
             raise DeviceError(f"{self.runtime} failed on {count} tokens: {error}") from error
         if self.bundle.seq_len is not None:
-            for name in _PER_TOKEN.get(self.bundle.task, ()):
+            for name in PER_TOKEN.get(self.bundle.task, ()):
                 outputs[name] = outputs[name][:, :count]
         return outputs
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.modeling import from_checkpoint
-from albert_edge.modeling.variables import assign
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.batches import LENGTHS, encode_texts, make_batches
 from albert_edge.training.data import LabelledTexts
@@ -34,10 +31,6 @@ class Answering:
             autograph=False,
         )
 
-    def use(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Answer with these weights, by canonical name, from now on."""
-        assign(self._model, tensors)
-
     def shares(self, data: LabelledTexts) -> np.ndarray:
         """Return the share of each class in the answer to each text: float32 [n, num_labels].
 
@@ -50,7 +43,3 @@ class Answering:
             logits = self._answer(batch.input_ids, batch.attention_mask)
             shares[batch.rows] = tf.nn.softmax(logits).numpy()
         return shares
-
-    def accuracy(self, data: LabelledTexts) -> float:
-        """Return the share of the texts whose class it finds, in [0, 1]."""
-        return float((self.shares(data).argmax(axis=-1) == data.classes).mean())

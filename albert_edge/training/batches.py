@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -20,6 +21,7 @@ __all__ = [
     "hide_words",
     "join_texts",
     "make_batches",
+    "pad_rows",
     "sample_texts",
 ]
 
@@ -34,11 +36,13 @@ class Batch:
     Attributes:
         rows: int64 [B], which examples these are.
         input_ids: int32 [B, T], in [0, V), padded at the end.
+        token_type_ids: int32 [B, T], 0 or 1.
         attention_mask: int32 [B, T], 1 for tokens, 0 for padding.
     """
 
     rows: np.ndarray
     input_ids: np.ndarray
+    token_type_ids: np.ndarray
     attention_mask: np.ndarray
 
 
@@ -50,7 +54,7 @@ def encode_texts(
 
 
 def sample_texts(
-    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int, alpha: float, seed: int
+    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None, alpha: float, seed: int
 ) -> list[list[int]]:
     """Encode texts in randomly drawn segmentations, the same ones for the same seed.
 
@@ -74,7 +78,8 @@ def sample_texts(
         nbest_size=-1,  # from all segmentations
         num_threads=1,  # every thread draws for itself, and texts go to threads by chance
     )
-    return [[tokenizer.cls_id, *ids[: max_length - 2], tokenizer.sep_id] for ids in drawn]
+    room = None if max_length is None else max_length - 2
+    return [[tokenizer.cls_id, *ids[:room], tokenizer.sep_id] for ids in drawn]
 
 
 def make_batches(
@@ -82,6 +87,7 @@ def make_batches(
     *,
     tokens: int,
     pad_id: int,
+    types: Sequence[Sequence[int]] | None = None,
     random: np.random.Generator | None = None,
 ) -> list[Batch]:
     """Divide sequences of ids into batches of about equal work.
@@ -91,6 +97,7 @@ def make_batches(
         tokens: B times T of every batch.  Since a batch of long texts has fewer of them, and every
             batch is one step, a long text weighs more than a short one.
         pad_id: The id of padding.
+        types: As many numbers for each example, 0 or 1; None if all are 0.
         random: Shuffles the examples and the batches; None keeps their order.
 
     Returns:
@@ -108,9 +115,23 @@ def make_batches(
     if random is not None:
         random.shuffle(parts)
     return [
-        _pad([sequences[row] for row in rows], rows, length=length, pad_id=pad_id)
+        Batch(
+            rows=rows,
+            input_ids=pad_rows([sequences[row] for row in rows], length, pad_id),
+            token_type_ids=pad_rows([types[row] if types else () for row in rows], length, 0),
+            attention_mask=(np.arange(length) < lengths[rows, None]).astype(np.int32),
+        )
         for length, rows in parts
     ]
+
+
+def pad_rows(rows: Sequence[Any], length: int, value: float) -> np.ndarray:
+    """Fill rows up with a value: [B, length], int32 for a whole number, float32 otherwise."""
+    kind = np.int32 if isinstance(value, int) else np.float32
+    filled = np.full((len(rows), length), value, kind)
+    for index, row in enumerate(rows):
+        filled[index, : len(row)] = row
+    return filled
 
 
 def hide_words(
@@ -161,14 +182,3 @@ def join_texts(
             mixed.append(words * targets[row])
     sums = np.stack(mixed)
     return joined, sums / sums.sum(axis=1, keepdims=True)
-
-
-def _pad(
-    sequences: Sequence[Sequence[int]], rows: np.ndarray, *, length: int, pad_id: int
-) -> Batch:
-    ids = np.full((len(sequences), length), pad_id, np.int32)
-    mask = np.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = 1
-    return Batch(rows=rows, input_ids=ids, attention_mask=mask)

@@ -9,6 +9,8 @@ from albert_edge.errors import TrainingError
 
 __all__ = ["FinetuneOptions"]
 
+_LEAST = {"epochs": 1, "batch_tokens": 1, "max_length": 3, "window": 8, "seed": 0}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneOptions:
@@ -20,13 +22,23 @@ class FinetuneOptions:
             batch of long texts has fewer of them, and a long text weighs more than a short one.
         learning_rate: The highest one, after the first tenth of the steps; from there it falls to
             zero in a straight line.
+        embeddings_rate: What it is multiplied with for the embeddings and their projection; 0 keeps
+            them as they are.
+        encoder_rate: The same for the layers.  Since one layer serves all passes there are no
+            rates by depth.
         weight_decay: AdamW's, not on biases and normalizations.
-        label_smoothing: The share of the target that goes to all classes alike.
+        class_weights: How much examples count by their labels: `balanced`, each label the same in
+            all; `none`, each example the same; or such as `a=1,b=2`, with 1 for labels left out.
+            None for `balanced` where a text has one label, and `none` otherwise.
+        label_smoothing: The share of the target that goes to all labels alike, where a text or a
+            word has one.
         word_dropout: The share of tokens that are replaced with `[MASK]`.
         joining: The share of texts that are joined to another one (see `join_texts`).
-        sampling: The exponent in drawing segmentations (see `sample_texts`); 1 always takes the
-            best one instead.
+        sampling: The exponent in drawing segmentations of classified texts (see `sample_texts`); 1
+            always takes the best one instead.
         max_length: Texts are cut to this many tokens.
+        window: A question and a part of its context have at most this many tokens; the parts
+            overlap.  Fewer where the model has fewer positions.
         averaging: The momentum of the running average of the weights, which is what is kept.
         seed: The same seed gives the same model on the same machine.
     """
@@ -34,21 +46,28 @@ class FinetuneOptions:
     epochs: int = 4
     batch_tokens: int = 2048
     learning_rate: float = 1e-3
+    embeddings_rate: float = 1.0
+    encoder_rate: float = 1.0
     weight_decay: float = 0.05
+    class_weights: str | None = None
     label_smoothing: float = 0.1
     word_dropout: float = 0.1
     joining: float = 0.0
     sampling: float = 0.3
     max_length: int = 128
+    window: int = 384
     averaging: float = 0.999
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_tokens", 1), ("max_length", 3), ("seed", 0)):
+        for name, least in _LEAST.items():
             if (value := getattr(self, name)) < least:
                 raise TrainingError(f"{name} must be at least {least}, not {value}.")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise TrainingError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        for name in ("embeddings_rate", "encoder_rate"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise TrainingError(f"{name} must be at least 0, not {value}.")
         for name in ("weight_decay", "label_smoothing", "word_dropout", "joining", "averaging"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise TrainingError(f"{name} must be in [0, 1), not {value}.")

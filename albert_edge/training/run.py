@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -10,17 +11,10 @@ import tf_keras
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.errors import TrainingError
-from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
-from albert_edge.training.batches import (
-    Batch,
-    encode_texts,
-    hide_words,
-    join_texts,
-    make_batches,
-    sample_texts,
-)
+from albert_edge.tokenizer import tokenizer_from_files
+from albert_edge.training.batches import Batch, make_batches, pad_rows
 from albert_edge.training.constraint import Constrain
-from albert_edge.training.data import LabelledTexts
+from albert_edge.training.lesson import IGNORED, Lesson
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.snapshot import Saving, Snapshot, write_snapshot
 from albert_edge.training.trainer import Trainer
@@ -35,7 +29,7 @@ class Run:
 
     Args:
         start: What to train.
-        data: The training texts.
+        lesson: What it is to learn.
         options: How.
         constrain: What the weights have to keep to.
         saving: Where to save it now and then.
@@ -45,14 +39,16 @@ class Run:
     def __init__(
         self,
         start: Checkpoint,
-        data: LabelledTexts,
+        lesson: Lesson,
         *,
         options: FinetuneOptions,
         constrain: Constrain,
         saving: Saving | None = None,
         saved: Snapshot | None = None,
     ) -> None:
-        self._data, self._options = data, options
+        positions = start.config.max_position_embeddings
+        options = dataclasses.replace(options, window=min(options.window, positions))
+        self._lesson, self._options = lesson, options
         self._saving, self._saved = saving, saved
         self._written = time.monotonic()
         self._tokenizer = tokenizer_from_files(start.tokenizer_files)
@@ -60,14 +56,14 @@ class Run:
         if saved:
             self._random.bit_generator.state = saved.random
         # Drawn before there is a trainer, who wants to know how many steps there will be.
-        self._drawn = self._draw()
-        self._steps = saved.steps if saved else len(self._drawn[0]) * options.epochs
+        self._draw()
+        self._steps = saved.steps if saved else len(self._batches) * options.epochs
         # Another seed for the rest than for the beginning: its dropouts are not to be the same.
         tf_keras.utils.set_random_seed(options.seed + (saved.done if saved else 0))
         self._trainer = Trainer(
             start,
+            lesson,
             options=options,
-            class_weights=_balance(data),
             steps=self._steps,
             constrain=constrain,
         )
@@ -84,16 +80,16 @@ class Run:
         """
         saved, self._saved = self._saved, None
         sums = np.array(saved.sums if saved else (0.0, 0.0, 0.0))
-        batches, targets = self._drawn
+        batches = self._batches
         for index in range(saved.index if saved else 0, len(batches)):
             batch = batches[index]
             done = (epoch + index / len(batches)) / self._options.epochs
-            loss, accuracy = self._step(batch, targets[batch.rows], done)
+            loss, accuracy = self._step(batch, done)
             sums += np.array([loss, accuracy, 1.0]) * len(batch.rows)
             self._save(epoch, index + 1, sums)
             progress(done, loss, accuracy)
         if epoch + 1 < self._options.epochs:
-            self._drawn = self._draw()
+            self._draw()
         return float(sums[0] / sums[2]), float(sums[1] / sums[2])
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -104,13 +100,28 @@ class Run:
         """Return the ranges of the checkpoint's 8-bit values, if any were trained."""
         return self._trainer.ranges()
 
-    def _draw(self) -> tuple[list[Batch], np.ndarray]:
-        self._state = self._random.bit_generator.state
-        return _draw_epoch(self._data, self._tokenizer, self._options, self._random)
+    @property
+    def truncated(self) -> int:
+        """How many examples of the epoch were longer than they may be, and so cut."""
+        return self._drawn.truncated
 
-    def _step(self, batch: Batch, targets: np.ndarray, done: float) -> tuple[float, float]:
+    def _draw(self) -> None:
+        self._state = self._random.bit_generator.state
+        tokenizer, options = self._tokenizer, self._options
+        self._drawn = self._lesson.draw(tokenizer, options, self._random)
+        self._batches = make_batches(
+            self._drawn.input_ids,
+            tokens=options.batch_tokens,
+            pad_id=tokenizer.pad_id,
+            types=self._drawn.token_type_ids,
+            random=self._random,
+        )
+
+    def _step(self, batch: Batch, done: float) -> tuple[float, float]:
+        targets = [self._drawn.targets[row] for row in batch.rows]
+        length = batch.input_ids.shape[1] if self._drawn.per_token else len(targets[0])
         rate = _rate(done, self._options)
-        loss, accuracy = self._trainer.step(batch, targets, rate=rate)
+        loss, accuracy = self._trainer.step(batch, pad_rows(targets, length, IGNORED), rate=rate)
         if not np.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss} at a learning rate of {rate:.2g}; give a lower one."
@@ -127,53 +138,12 @@ class Run:
             random=self._state,
             sums=sums.tolist(),
             arrays=self._trainer.snapshot(),
+            history=list(self._saving.history),
         )
         write_snapshot(self._saving.path, snapshot, of=self._saving.of)
         self._written = time.monotonic()
 
 
-def _balance(data: LabelledTexts) -> np.ndarray:
-    """Return float64 [num_labels]: the weight that makes every class count the same in all."""
-    counts = np.bincount(data.classes, minlength=len(data.labels))
-    return len(data) / (len(data.labels) * counts)
-
-
 def _rate(done: float, options: FinetuneOptions) -> float:
     """Return the learning rate when `done`, in [0, 1), of the run is done: a triangle."""
     return options.learning_rate * min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP))
-
-
-def _draw_epoch(
-    data: LabelledTexts,
-    tokenizer: Tokenizer,
-    options: FinetuneOptions,
-    random: np.random.Generator,
-) -> tuple[list[Batch], np.ndarray]:
-    """Return an epoch's batches, and the targets that their rows point to."""
-    if options.sampling < 1:
-        sequences = sample_texts(
-            data.texts,
-            tokenizer,
-            max_length=options.max_length,
-            alpha=options.sampling,
-            seed=int(random.integers(1 << 31)),
-        )
-    else:
-        sequences = encode_texts(data.texts, tokenizer, max_length=options.max_length)
-    hidden = [
-        hide_words(ids, tokenizer, share=options.word_dropout, random=random) for ids in sequences
-    ]
-    targets = data.targets
-    if targets is None:
-        targets = np.eye(len(data.labels), dtype=np.float32)[data.classes]
-    joined, targets = join_texts(
-        hidden,
-        targets,
-        share=options.joining,
-        max_length=options.max_length,
-        random=random,
-    )
-    batches = make_batches(
-        joined, tokens=options.batch_tokens, pad_id=tokenizer.pad_id, random=random
-    )
-    return batches, targets

@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,15 @@ import numpy as np
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.errors import TrainingError
 from albert_edge.files import write_file
-from albert_edge.training.data import LabelledTexts
 
-__all__ = ["Saving", "Snapshot", "fingerprint", "read_snapshot", "write_snapshot"]
+__all__ = [
+    "Saving",
+    "Snapshot",
+    "fingerprint",
+    "read_snapshot",
+    "state_file",
+    "write_snapshot",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +39,7 @@ class Snapshot:
         random: The state of the generator that draws batches, as it was when the epoch began.
         sums: The epoch's loss, accuracy and number of examples so far, the first two weighted.
         arrays: The values of `Trainer.snapshot`.
+        history: What was noted of the epochs that are done.
     """
 
     epoch: int
@@ -41,6 +48,7 @@ class Snapshot:
     random: Mapping[str, Any]
     sums: Sequence[float]
     arrays: Sequence[np.ndarray]
+    history: Sequence[Mapping[str, Any]] = ()
 
     @property
     def done(self) -> int:
@@ -56,17 +64,25 @@ class Saving:
         path: The file.
         of: The training's fingerprint.
         every_s: The least time between two savings.
+        history: What is noted of the epochs, ready for JSON; it is saved along.
     """
 
     path: Path
     of: str
     every_s: float
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def fingerprint(start: Checkpoint, data: LabelledTexts, *settings: object) -> str:
-    """Return a digest of all that a training depends on, its settings by their `repr`."""
-    digest = hashlib.sha256(repr((settings, data.labels, list(data.texts))).encode())
-    digest.update(data.classes.tobytes())
+def fingerprint(start: Checkpoint, *parts: object) -> str:
+    """Return a digest of all that a training depends on.
+
+    Args:
+        start: What is trained.
+        parts: Data and settings; arrays count by their values, other things by their `repr`.
+    """
+    digest = hashlib.sha256(repr(start.config).encode())
+    for part in parts:
+        digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
     for name in sorted(start.tensors):
         digest.update(name.encode() + start.tensors[name].tobytes())
     return digest.hexdigest()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.checkpoints.initial import initial_tensors
@@ -15,7 +17,6 @@ from albert_edge.training.vocabulary import train_vocabulary
 
 __all__ = ["SMALL", "fresh_checkpoint", "with_new_head"]
 
-_TASK = "classification"
 _WORDS = "embeddings/word_embeddings"
 # The root mean square of a first embedding's numbers.  The normalization after the embeddings takes
 # any scale; a large one lets training move words slowly, so that rare ones stay beside their like.
@@ -39,22 +40,30 @@ SMALL = AlbertConfig(
 
 
 def fresh_checkpoint(
-    config: AlbertConfig, texts: Sequence[str], labels: Sequence[str], *, seed: int
+    config: AlbertConfig,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    seed: int,
+    task: str = "classification",
 ) -> Checkpoint:
     """Train a vocabulary and word embeddings on `texts`; draw all other weights at random.
 
     Args:
         config: The shape; its `vocab_size` is the most pieces there may be.
         texts: What to train on; labels are not needed.
-        labels: The names of the classes.
+        labels: The names of the classes; none keeps those of `config`.
         seed: The same seed gives the same weights.
+        task: The head, one of `config.TASKS`.
 
     Raises:
         TrainingError: No vocabulary can be trained on so little text.
     """
     tokenizer = train_vocabulary(texts, size=config.vocab_size)
-    config = dataclasses.replace(config, vocab_size=tokenizer.vocab_size, labels=tuple(labels))
-    tensors = initial_tensors(config, _TASK, seed=seed)
+    config = dataclasses.replace(
+        config, vocab_size=tokenizer.vocab_size, labels=tuple(labels) or config.labels
+    )
+    tensors = initial_tensors(config, task, seed=seed)
     sequences = encode_texts(texts, tokenizer, max_length=None)
     vectors = cooccurrence_embeddings(
         sequences, rows=config.vocab_size, size=config.embedding_size, seed=seed
@@ -63,15 +72,29 @@ def fresh_checkpoint(
     tensors[_WORDS][known] = _WORD_SCALE * config.embedding_size**0.5 * vectors[known]
     return Checkpoint(
         config=config,
-        task=_TASK,
+        task=task,
         tensors=tensors,
         tokenizer_files=tokenizer.files(),
         source="random weights",
     )
 
 
-def with_new_head(checkpoint: Checkpoint, labels: Sequence[str], *, seed: int) -> Checkpoint:
+def with_new_head(
+    checkpoint: Checkpoint,
+    labels: Sequence[str],
+    *,
+    seed: int,
+    task: str = "classification",
+    changes: Mapping[str, Any] = MappingProxyType({}),
+) -> Checkpoint:
     """Give a trained encoder a head for `labels`, unless it has that head already.
+
+    Args:
+        checkpoint: The encoder.
+        labels: The names of the classes; none for a task without.
+        seed: The same seed gives the same head.
+        task: What the head is for.
+        changes: Further fields of its configuration that the head needs.
 
     Raises:
         TrainingError: The checkpoint has no tokenizer.
@@ -81,10 +104,16 @@ def with_new_head(checkpoint: Checkpoint, labels: Sequence[str], *, seed: int) -
             f"{checkpoint.source} has no tokenizer, so text cannot be turned into its ids; put its "
             "spiece.model or tokenizer.json into the directory."
         )
-    if checkpoint.task == _TASK and checkpoint.config.labels == tuple(labels):
+    names = tuple(labels) or checkpoint.config.labels
+    config = dataclasses.replace(checkpoint.config, labels=names, **changes)
+    same = checkpoint.task == task and checkpoint.config.labels == names
+    if same and config == checkpoint.config:
         return checkpoint
-    config = dataclasses.replace(checkpoint.config, labels=tuple(labels))
-    tensors = initial_tensors(config, _TASK, seed=seed)
-    encoder = ("embeddings/", "encoder/", "pooler/")
-    kept = {name: t for name, t in checkpoint.tensors.items() if name.startswith(encoder)}
-    return dataclasses.replace(checkpoint, config=config, task=_TASK, tensors={**tensors, **kept})
+    tensors = initial_tensors(config, task, seed=seed)
+    kept = tuple(tensors) if same else ("embeddings/", "encoder/", "pooler/")
+    tensors |= {
+        name: values
+        for name, values in checkpoint.tensors.items()
+        if name in tensors and name.startswith(kept)
+    }
+    return dataclasses.replace(checkpoint, config=config, task=task, tensors=tensors)

@@ -11,8 +11,10 @@ import tf_keras
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.modeling import from_checkpoint
+from albert_edge.modeling.variables import canonical_name
 from albert_edge.training.batches import Batch
 from albert_edge.training.constraint import Constrain
+from albert_edge.training.lesson import Lesson
 from albert_edge.training.options import FinetuneOptions
 
 __all__ = ["Trainer"]
@@ -24,9 +26,9 @@ class Trainer:
     """A model in training and the running average of what is trained.
 
     Args:
-        start: What to train, with a classification head.
+        start: What to train, with the head of the lesson's task.
+        lesson: What it is to learn.
         options: How.
-        class_weights: float32 [num_labels], the weight of an example by its class.
         steps: How many there will be.
         constrain: What the weights have to keep to.
     """
@@ -34,16 +36,14 @@ class Trainer:
     def __init__(
         self,
         start: Checkpoint,
+        lesson: Lesson,
         *,
         options: FinetuneOptions,
-        class_weights: np.ndarray,
         steps: int,
         constrain: Constrain,
     ) -> None:
         self._model = from_checkpoint(start)
-        self._averaging = options.averaging
-        self._smoothing = options.label_smoothing
-        self._class_weights = tf.constant(class_weights, tf.float32)
+        self._lesson, self._options = lesson, options
         self._optimizer = tf_keras.optimizers.AdamW(
             options.learning_rate,
             weight_decay=options.weight_decay,
@@ -59,22 +59,23 @@ class Trainer:
         # One trace serves every batch size and length.
         self._step = tf.function(
             self._train,
-            input_signature=[ids, ids, tf.TensorSpec([None, None], tf.float32)],
+            input_signature=[ids, ids, ids, tf.TensorSpec([None, None], tf.float32)],
         )
 
     def step(self, batch: Batch, targets: np.ndarray, *, rate: float) -> tuple[float, float]:
         """Learn from a batch.
 
         Args:
-            batch: The texts.
-            targets: float32 [B, num_labels], the share of each class; rows sum to 1.
+            batch: The examples.
+            targets: float32 [B, K], as the lesson's loss takes them.
             rate: The learning rate of this step.
 
         Returns:
-            The batch's loss and accuracy, with dropout.
+            The batch's loss and share of right answers, with dropout.
         """
         self._optimizer.learning_rate.assign(rate)
-        loss, accuracy = self._step(batch.input_ids, batch.attention_mask, targets)
+        ids, types, mask = batch.input_ids, batch.token_type_ids, batch.attention_mask
+        loss, accuracy = self._step(ids, types, mask, targets)
         return float(loss), float(accuracy)
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -99,29 +100,41 @@ class Trainer:
         every = [*self._optimizer.variables, *self._averages, *(v for part in parts for v in part)]
         return list({id(variable): variable for variable in every}.values())
 
-    def _train(self, input_ids: Any, attention_mask: Any, targets: Any) -> tuple[Any, Any]:
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    def _train(self, input_ids: Any, types: Any, mask: Any, targets: Any) -> tuple[Any, Any]:
+        inputs = {"input_ids": input_ids, "token_type_ids": types, "attention_mask": mask}
         with tf.GradientTape() as tape:
-            logits = self._model(inputs, training=True)["logits"]  # [B, num_labels]
-            loss = self._loss(logits, targets)
+            outputs = self._model(inputs, training=True)
+            loss = self._lesson.loss(outputs, targets, mask, self._options)
         gradients = tape.gradient(loss, self._model.trainable_variables)
         # Dense, also the embeddings': Keras would update a sparse one row by row.
         gradients = self._constraint.pull_back([tf.convert_to_tensor(g) for g in gradients])
-        self._optimizer.apply_gradients(zip(gradients, self._constraint.trained, strict=True))
+        self._update(gradients)
         self._constraint.enforce()
         self._update_averages()
-        right = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(targets, axis=-1))
-        return loss, tf.reduce_mean(tf.cast(right, tf.float32))
+        return loss, self._lesson.right(outputs, targets, mask)
 
-    def _loss(self, logits: Any, targets: Any) -> Any:
-        weights = tf.linalg.matvec(targets, self._class_weights)  # [B]
-        targets = targets * (1 - self._smoothing) + self._smoothing / self._model.config.num_labels
-        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)  # [B]
-        return tf.reduce_mean(losses * weights)
+    def _update(self, gradients: Sequence[Any]) -> None:
+        trained = self._constraint.trained
+        rates = [self._rate(variable) for variable in trained]
+        # Adam's steps do not depend on the size of the gradients, so what is scaled is the step.
+        before = [v.read_value() if r != 1 else None for v, r in zip(trained, rates, strict=True)]
+        self._optimizer.apply_gradients(zip(gradients, trained, strict=True))
+        for variable, value, rate in zip(trained, before, rates, strict=True):
+            if value is not None:
+                variable.assign(value + rate * (variable - value))
+
+    def _rate(self, variable: Any) -> float:
+        """Return what the learning rate of a variable is multiplied with."""
+        part = canonical_name(variable).partition("/")[0]
+        rates = {
+            "embeddings": self._options.embeddings_rate,
+            "encoder": self._options.encoder_rate,
+        }
+        return rates.get(part, 1.0)
 
     def _update_averages(self) -> None:
         # The first steps count less and less, or the average would long remember the random start.
         seen = tf.cast(self._optimizer.iterations, tf.float32)
-        keep = tf.minimum(self._averaging, seen / (seen + 9.0))
+        keep = tf.minimum(self._options.averaging, seen / (seen + 9.0))
         for mean, value in zip(self._averages, self._constraint.trained, strict=True):
             mean.assign(keep * mean + (1.0 - keep) * value)

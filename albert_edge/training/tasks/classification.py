@@ -1,0 +1,162 @@
+"""One text, or a pair, to a label, to any number of labels, or to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+import tensorflow as tf
+
+from albert_edge.errors import TrainingError
+from albert_edge.evaluation.examples import Examples
+from albert_edge.tokenizer import Tokenizer
+from albert_edge.training.batches import hide_words, join_texts
+from albert_edge.training.data import LabelledTexts
+from albert_edge.training.encode import encode_pairs, sample_pairs
+from albert_edge.training.lesson import Drawn, Lesson
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.weights import class_weights, refuse_weights
+
+__all__ = ["PROBLEMS", "Classification", "lesson_of"]
+
+# What a head answers, by the kind of the examples.
+PROBLEMS = {
+    "classification": "single_label_classification",
+    "multi-label": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+@final
+class Classification(Lesson):
+    """Texts, or pairs of texts, and what a model is to say of each.
+
+    Args:
+        examples: Of a kind in `PROBLEMS`.
+        targets: float32 [n, num_labels], what a model is to say where that is less sure than the
+            labels: probabilities, of one label a text with a sum of 1.  None for the labels alone.
+    """
+
+    task = "classification"
+
+    def __init__(self, examples: Examples, targets: np.ndarray | None = None) -> None:
+        self.examples = examples
+        self.problem = PROBLEMS[examples.kind]
+        self._hard = _targets(examples)  # [n, num_labels]
+        self.targets = self._hard if targets is None else targets
+
+    def check(self, options: FinetuneOptions) -> None:
+        labels = self.examples.labels
+        if self.examples.kind == "regression":
+            refuse_weights(options.class_weights, "regression")
+            same = np.ptp(self._hard, axis=0) == 0
+            if same.any():
+                raise TrainingError("all examples have the same number; there is nothing to learn.")
+        else:
+            counts = self._hard.sum(axis=0)
+            if missing := [label for label, n in zip(labels, counts, strict=True) if not n]:
+                raise TrainingError(
+                    f"no example has label {', '.join(missing)}; every class needs some."
+                )
+            class_weights(self._setting(options), counts, labels)
+        if options.joining and not self._joinable():
+            raise TrainingError("joining is for single texts with one label each.")
+
+    def draw(
+        self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
+    ) -> Drawn:
+        texts = [inputs["text"] for inputs in self.examples.inputs]
+        pairs = [i["pair"] for i in self.examples.inputs] if self._paired() else None
+        if options.sampling < 1:
+            ids, types, cut = sample_pairs(texts, pairs, tokenizer, options=options, random=random)
+        else:
+            ids, types, cut = encode_pairs(texts, pairs, tokenizer, max_length=options.max_length)
+        ids = [hide_words(one, tokenizer, share=options.word_dropout, random=random) for one in ids]
+        targets = self.targets
+        if self._joinable():
+            ids, targets = join_texts(
+                ids, targets, share=options.joining, max_length=options.max_length, random=random
+            )
+        return Drawn(input_ids=ids, token_type_ids=types, targets=targets, truncated=cut)
+
+    def loss(
+        self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
+    ) -> Any:
+        """Return the loss; with exits, the mean of theirs, in which exit j of L counts j times.
+
+        Zhou et al. 2020, arXiv:2006.04152, eq. 6.
+        """
+        if "exit_logits" not in outputs:
+            return self._loss(outputs["logits"], targets, options)
+        exits = tf.unstack(outputs["exit_logits"], axis=1)  # L times [B, num_labels]
+        counts = range(1, len(exits) + 1)
+        losses = [
+            count * self._loss(logits, targets, options)
+            for count, logits in zip(counts, exits, strict=True)
+        ]
+        return tf.add_n(losses) / sum(counts)
+
+    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        logits = outputs["logits"]
+        if self.examples.kind == "regression":
+            return tf.constant(np.nan)
+        if self.examples.kind == "multi-label":
+            same = tf.reduce_all(tf.equal(logits >= 0, targets >= 0.5), axis=-1)
+        else:
+            same = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(targets, axis=-1))
+        return tf.reduce_mean(tf.cast(same, tf.float32))
+
+    def _loss(self, logits: Any, targets: Any, options: FinetuneOptions) -> Any:
+        if self.examples.kind == "regression":
+            return tf.reduce_mean((logits - targets) ** 2)
+        labels = self.examples.labels
+        weights = class_weights(self._setting(options), self._hard.sum(axis=0), labels)
+        weights = tf.constant(weights, tf.float32)
+        if self.examples.kind == "multi-label":
+            return tf.reduce_mean(
+                weights * tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
+            )
+        smoothing = options.label_smoothing
+        soft = targets * (1 - smoothing) + smoothing / len(labels)
+        losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)  # [B]
+        return tf.reduce_mean(losses * tf.linalg.matvec(targets, weights))
+
+    def _setting(self, options: FinetuneOptions) -> str:
+        single = self.examples.kind == "classification"
+        return options.class_weights or ("balanced" if single else "none")
+
+    def _paired(self) -> bool:
+        return "pair" in self.examples.inputs[0]
+
+    def _joinable(self) -> bool:
+        return self.examples.kind == "classification" and not self._paired()
+
+
+def lesson_of(data: LabelledTexts) -> Classification:
+    """Make a lesson of labelled texts."""
+    return Classification(examples_of(data), data.targets)
+
+
+def examples_of(data: LabelledTexts) -> Examples:
+    """Make examples of labelled texts."""
+    numbers = [str(number) for number in range(1, len(data) + 1)]
+    return Examples(
+        kind="classification",
+        ids=numbers,
+        places=[f"text {number}" for number in numbers],
+        inputs=[{"text": text} for text in data.texts],
+        targets=[data.labels[index] for index in data.classes.tolist()],
+        labels=data.labels,
+    )
+
+
+def _targets(examples: Examples) -> np.ndarray:
+    if examples.kind == "regression":
+        return np.array(examples.targets, np.float32)  # [n, num_labels]
+    numbers = {label: index for index, label in enumerate(examples.labels)}
+    hard = np.zeros((len(examples), len(numbers)), np.float32)
+    for row, target in enumerate(examples.targets):
+        for label in [target] if examples.kind == "classification" else target:
+            hard[row, numbers[label]] = 1
+    return hard

@@ -1,0 +1,149 @@
+"""A question and a text to the words of the text that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import tensorflow as tf
+
+from albert_edge.errors import InputError, TrainingError
+from albert_edge.evaluation.examples import Examples
+from albert_edge.pipelines.question_answering import plan_windows
+from albert_edge.tokenizer import Encoding, Tokenizer
+from albert_edge.tokenizer.base import Span
+from albert_edge.training.batches import hide_words
+from albert_edge.training.lesson import Drawn, Lesson
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.weights import refuse_weights
+
+__all__ = ["QuestionAnswering"]
+
+_STRIDE, _LONGEST = 128, 30  # as answers are looked for on the device
+_MASKED = -1e4  # what is added to the logits of padding
+
+
+@final
+class QuestionAnswering(Lesson):
+    """Questions, contexts, and where in them the answers are.
+
+    A long context is read in the windows in which a device reads it.  In a window without the
+    answer, `[CLS]` is where the answer begins and ends, as it is where there is none at all
+    (Devlin et al. 2018, arXiv:1810.04805, sec. 4.3).
+
+    Args:
+        examples: Of the kind `question-answering`.
+        starts: Where the first answer of each begins in its context, in code points; None if the
+            file does not say: then it is where those words are first.
+    """
+
+    task = "question-answering"
+
+    def __init__(self, examples: Examples, starts: Sequence[int | None]) -> None:
+        self.examples = examples
+        self._spans = [
+            _find(inputs["context"], answers, start, place)
+            for inputs, answers, start, place in zip(
+                examples.inputs, examples.targets, starts, examples.places, strict=True
+            )
+        ]
+
+    def check(self, options: FinetuneOptions) -> None:
+        refuse_weights(options.class_weights, self.task)
+        if not any(self._spans):
+            raise TrainingError("no question has an answer; there is nothing to learn.")
+
+    def draw(
+        self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
+    ) -> Drawn:
+        sequences: list[list[int]] = []
+        types: list[list[int]] = []
+        targets: list[tuple[int, int]] = []
+        for inputs, span, place in zip(
+            self.examples.inputs, self._spans, self.examples.places, strict=True
+        ):
+            windows = _windows(inputs, tokenizer, options.window, place)
+            targets += _targets(windows, span, place)
+            types += [window.token_type_ids for window in windows]
+            sequences += [
+                hide_words(w.input_ids, tokenizer, share=options.word_dropout, random=random)
+                for w in windows
+            ]
+        rows = np.array(targets, np.float32)  # [m, 2]
+        return Drawn(input_ids=sequences, token_type_ids=types, targets=rows)
+
+    def loss(
+        self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
+    ) -> Any:
+        losses = [
+            tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
+            for true, logits in _sides(outputs, targets, mask)
+        ]
+        return tf.reduce_mean(losses)
+
+    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        same = [
+            tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), true)
+            for true, logits in _sides(outputs, targets, mask)
+        ]
+        return tf.reduce_mean(tf.cast(tf.logical_and(*same), tf.float32))
+
+
+def _sides(outputs: Mapping[str, Any], targets: Any, mask: Any) -> list[tuple[Any, Any]]:
+    """Return the true places [B] and the logits [B, T] of starts, and of ends."""
+    hidden = (1.0 - tf.cast(mask, tf.float32)) * _MASKED  # [B, T]
+    true = tf.unstack(tf.cast(targets, tf.int32), 2, axis=1)
+    names = ("start_logits", "end_logits")
+    return [(place, outputs[name] + hidden) for place, name in zip(true, names, strict=True)]
+
+
+def _find(
+    context: str, answers: Sequence[str], start: int | None, place: str
+) -> tuple[int, int] | None:
+    """Return where the first answer is in its context; None if there is none."""
+    if not answers:
+        return None
+    answer = answers[0]
+    begin = context.find(answer) if start is None else start
+    if not answer.strip() or begin < 0 or context[begin : begin + len(answer)] != answer:
+        where = "anywhere" if start is None else f"at answer_start {start}"
+        raise TrainingError(f"{place}: the answer {answer!r} is not in the context {where}.")
+    return begin, begin + len(answer)
+
+
+def _windows(
+    inputs: Mapping[str, str], tokenizer: Tokenizer, length: int, place: str
+) -> list[Encoding]:
+    try:
+        windows, _ = plan_windows(
+            tokenizer, **inputs, length=length, longest=_LONGEST, stride=_STRIDE
+        )
+    except InputError as error:
+        raise TrainingError(f"{place}: {error}") from error
+    return windows
+
+
+def _targets(
+    windows: Sequence[Encoding], span: tuple[int, int] | None, place: str
+) -> list[tuple[int, int]]:
+    """Return in each window the first and the last token of the answer; [CLS] if it is not whole."""
+    if span is None:
+        return [(0, 0)] * len(windows)
+    inside = [_overlapping(window, span) for window in windows]
+    tokens = {token for found in inside for token in found.values()}
+    if not tokens:
+        raise TrainingError(f"{place}: the tokenizer has no tokens for the answer.")
+    return [
+        (min(found), max(found)) if set(found.values()) == tokens else (0, 0) for found in inside
+    ]
+
+
+def _overlapping(window: Encoding, span: tuple[int, int]) -> dict[int, Span]:
+    """Return the tokens of the context that overlap a span of it, by their places."""
+    start, end = span
+    return {
+        index: offset
+        for index, offset in enumerate(window.offsets)
+        if offset and window.token_type_ids[index] and max(start, offset[0]) < min(end, offset[1])
+    }

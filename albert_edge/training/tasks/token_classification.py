@@ -1,0 +1,86 @@
+"""A label for every word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+import tensorflow as tf
+
+from albert_edge.errors import TrainingError
+from albert_edge.evaluation.examples import Examples
+from albert_edge.pipelines.words import first_tokens
+from albert_edge.tokenizer import Tokenizer
+from albert_edge.training.batches import hide_words
+from albert_edge.training.lesson import IGNORED, Drawn, Lesson
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.weights import class_weights
+
+__all__ = ["TokenClassification"]
+
+
+@final
+class TokenClassification(Lesson):
+    """Sentences whose words have labels.
+
+    The first token of a word is what says its label, in training as on the device.
+
+    Args:
+        examples: Of the kind `token-classification`.
+    """
+
+    task = "token-classification"
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+        counts = Counter(label for labels in examples.targets for label in labels)
+        self._counts = np.array([counts[label] for label in examples.labels])
+
+    def check(self, options: FinetuneOptions) -> None:
+        if np.count_nonzero(self._counts) < 2:
+            raise TrainingError("all words have the same label; there is nothing to learn.")
+        class_weights(options.class_weights or "none", self._counts, self.examples.labels)
+
+    def draw(
+        self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
+    ) -> Drawn:
+        numbers = {label: index for index, label in enumerate(self.examples.labels)}
+        sequences, targets, truncated = [], [], 0
+        for inputs, labels in zip(self.examples.inputs, self.examples.targets, strict=True):
+            words = inputs["words"]
+            text = " ".join(words)
+            encoding = tokenizer.encode(text, max_length=options.max_length)
+            row = np.full(len(encoding.input_ids), IGNORED, np.float32)
+            places = first_tokens(words, encoding.offsets)
+            for place, label in zip(places, labels, strict=True):
+                if place is not None:
+                    row[place] = numbers[label]
+            ids = encoding.input_ids
+            sequences.append(hide_words(ids, tokenizer, share=options.word_dropout, random=random))
+            targets.append(row)
+            truncated += places[-1] is None
+        return Drawn(input_ids=sequences, targets=targets, per_token=True, truncated=truncated)
+
+    def loss(
+        self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
+    ) -> Any:
+        logits = outputs["logits"]  # [B, T, C]
+        count = len(self.examples.labels)
+        setting = options.class_weights or "none"
+        weights = tf.constant(class_weights(setting, self._counts, self.examples.labels), tf.float32)
+        hard = tf.one_hot(tf.cast(targets, tf.int32), count)  # [B, T, C], all 0 where ignored
+        soft = hard * (1 - options.label_smoothing) + options.label_smoothing / count
+        losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)  # [B, T]
+        return _mean(losses * tf.linalg.matvec(hard, weights), targets)
+
+    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        said = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)  # [B, T]
+        return _mean(tf.cast(tf.equal(said, tf.cast(targets, tf.int32)), tf.float32), targets)
+
+
+def _mean(values: Any, targets: Any) -> Any:
+    """Return the mean of `values` [B, T] where there is a target."""
+    known = tf.cast(targets > IGNORED, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(values * known), tf.reduce_sum(known))
