@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,14 @@ class Examples:
         ids: What each is called in a file of predictions; all distinct.
         places: What each is called in a message: `reviews.tsv, line 7`.
         inputs: What the model is given: the texts by name; for `token-classification` `words`; for
-            `summarization` a text or a list of sentences, or nothing, if only saved summaries can
-            be scored.
+            `summarization` how many `bullets`, and the `text`, whole or as a list of its sentences,
+            unless only saved summaries are to be scored.
         targets: What it ought to say: a label; for `multi-label` a list of labels; for
             `regression` a list of numbers; for `similarity` a number; for `token-classification`
             the words' labels; for `question-answering` and `summarization` texts of which one is
             enough (no text, if a question has no answer); for `fill-mask` None.
         labels: The labels that there are.
         second: Whether SQuAD 2.0's rules hold.
-        settings: What the model is told with every example.
     """
 
     kind: str
@@ -46,7 +45,6 @@ class Examples:
     targets: Sequence[Any]
     labels: tuple[str, ...] = ()
     second: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -170,13 +168,12 @@ def _rows(path: Path, kind: str, labels: tuple[str, ...], options: EvaluateOptio
         kind=kind,
         ids=ids,
         places=places,
-        inputs=[_texts(row, kind, place) for row, place in zip(rows, places, strict=True)],
+        inputs=[_texts(row, kind, place, options) for row, place in zip(rows, places, strict=True)],
         targets=[
             _TARGETS[kind](row.values.get("label"), labels, place)
             for row, place in zip(rows, places, strict=True)
         ],
         labels=labels,
-        settings={"bullets": options.bullets} if kind == "summarization" else {},
     )
 
 
@@ -206,9 +203,10 @@ def _columns(path: Path, kind: str, options: EvaluateOptions) -> list[Row]:
     return read_table(path, columns, optional=[name for name in columns if name not in needed])
 
 
-def _texts(row: Row, kind: str, place: str) -> dict[str, Any]:
+def _texts(row: Row, kind: str, place: str, options: EvaluateOptions) -> dict[str, Any]:
     if kind == "summarization":
-        return {"text": _article(row.values["text"], place)} if "text" in row.values else {}
+        article = {"text": _article(row.values["text"], place)} if "text" in row.values else {}
+        return {**article, "bullets": options.bullets}
     names = ("text",) if kind == "fill-mask" else ("text", "pair")
     texts = {name: row.values[name] for name in names if name in row.values}
     for name, text in texts.items():

@@ -83,10 +83,11 @@ class TokenClassificationHead(tf_keras.layers.Layer):
 
 
 class SummarizationHead(tf_keras.layers.Layer):
-    """How well a sentence sums up its text, scored at every token, read where a sentence ends.
+    """How well a sentence sums up its text, scored at every token; its score is their mean.
 
-    As BERTSUM's classifier (Liu 2019, arXiv:1903.10318, sec. 2.2), but at the `[SEP]` that closes a
-    sentence instead of a `[CLS]` of its own before it: a text has one `[CLS]`, as in pre-training.
+    BERTSUM's classifier (Liu 2019, arXiv:1903.10318, sec. 2.2) on the mean of a sentence's states,
+    which is the same as the mean of their logits, instead of on the state of one token: that one
+    would have to learn first to gather its sentence, and not its neighbours.
     """
 
     def __init__(self, config: AlbertConfig) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+from albert_edge.sentences import split_sentences
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.tokenizer.base import Span, check_text
 
@@ -12,9 +14,9 @@ __all__ = [
     "Joined",
     "Sentence",
     "Window",
+    "article_spans",
     "cut_sentences",
     "join_sentences",
-    "join_texts",
     "split_ids",
     "windows",
 ]
@@ -39,12 +41,12 @@ class Joined(NamedTuple):
     Attributes:
         input_ids: T token ids, in [0, V).
         token_type_ids: T numbers, by turns 0 and 1 from sentence to sentence; `[CLS]` has 0.
-        closing: Where each sentence's `[SEP]` is, in [0, T).
+        starts: Where each sentence begins, in [1, T); it goes on to the next one, or to the end.
     """
 
     input_ids: list[int]
     token_type_ids: list[int]
-    closing: list[int]
+    starts: list[int]
 
 
 class Window(NamedTuple):
@@ -61,22 +63,26 @@ class Window(NamedTuple):
     stop: int
 
 
-def join_texts(sentences: Sequence[str]) -> tuple[str, list[Span]]:
-    """Join sentences by spaces; return the article and their places in it.
+def article_spans(article: str | Sequence[str]) -> tuple[str, list[Span]]:
+    """Return an article as one text, and where in it its sentences are.
+
+    Args:
+        article: A text, or its sentences, which are then joined by spaces.
 
     Raises:
-        InputError: One is no string, or not Unicode.
+        InputError: A text is no string, or not Unicode.
 
     Example:
-        >>> join_texts(["It fell.", "Why?"])
+        >>> article_spans(["It fell.", "Why?"])
         ('It fell. Why?', [(0, 8), (9, 13)])
     """
-    spans: list[Span] = []
-    for sentence in sentences:
-        check_text(sentence)
-        start = spans[-1][1] + 1 if spans else 0
-        spans.append((start, start + len(sentence)))
-    return " ".join(sentences), spans
+    for part in [article] if isinstance(article, str) else article:
+        check_text(part)
+    if isinstance(article, str):
+        return article, split_sentences(article)
+    ends = list(accumulate(len(sentence) + 1 for sentence in article))
+    spans = [(end - len(part) - 1, end - 1) for part, end in zip(article, ends, strict=True)]
+    return " ".join(article), spans
 
 
 def cut_sentences(text: str, spans: Sequence[Span], tokenizer: Tokenizer) -> list[Sentence]:
@@ -118,17 +124,17 @@ def join_sentences(
 
     Example:
         >>> join_sentences([[7, 8], [9]], 2, 3)
-        Joined(input_ids=[2, 7, 8, 3, 9, 3], token_type_ids=[0, 0, 0, 0, 1, 1], closing=[3, 5])
+        Joined(input_ids=[2, 7, 8, 3, 9, 3], token_type_ids=[0, 0, 0, 0, 1, 1], starts=[1, 4])
     """
     joined = Joined([cls_id], [0], [])
     for turn, ids in enumerate(sentences):
+        joined.starts.append(len(joined.input_ids))
         joined.input_ids.extend([*ids, sep_id])
         joined.token_type_ids.extend([turn % min(types, 2)] * (len(ids) + 1))
-        joined.closing.append(len(joined.input_ids) - 1)
     return joined
 
 
-def windows(lengths: Sequence[int], room: int) -> Iterator[Window]:
+def windows(sentences: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Window]:
     """Divide sentences into windows that hold whole ones.
 
     A window that does not begin at the article's beginning begins with sentences that were read
@@ -136,26 +142,24 @@ def windows(lengths: Sequence[int], room: int) -> Iterator[Window]:
     article, and does not look like the beginning of one.
 
     Args:
-        lengths: The tokens of each sentence, with its `[SEP]`; none exceeds `room`.
-        room: The tokens of a window, without `[CLS]`.
+        sentences: The token ids of each, at most `max_tokens` - 2.
+        max_tokens: The longest input, special tokens included.
 
     Example:
-        >>> [(w.begin, w.new, w.stop) for w in windows([3, 3, 3, 3, 3], 9)]
+        >>> [(w.begin, w.new, w.stop) for w in windows([[7, 8]] * 5, 10)]
         [(0, 0, 3), (2, 3, 5)]
     """
+    lengths, room = [len(ids) + 1 for ids in sentences], max_tokens - 1
     stop = 0
     while stop < len(lengths):
         begin = new = stop
-        used = lengths[new]
-        while (
-            begin
-            and sum(lengths[begin - 1 : new]) <= room // 2
-            and used + lengths[begin - 1] <= room
-        ):
+        free = min(room - lengths[new], room // 2)
+        while begin and lengths[begin - 1] <= free:
             begin -= 1
-            used += lengths[begin]
+            free -= lengths[begin]
+        free = room - sum(lengths[begin : new + 1])
         stop = new + 1
-        while stop < len(lengths) and used + lengths[stop] <= room:
-            used += lengths[stop]
+        while stop < len(lengths) and lengths[stop] <= free:
+            free -= lengths[stop]
             stop += 1
         yield Window(begin, new, stop)

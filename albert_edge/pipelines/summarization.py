@@ -11,18 +11,21 @@ import numpy.typing as npt
 from albert_edge.errors import InputError
 from albert_edge.pipelines.articles import (
     Sentence,
+    article_spans,
     cut_sentences,
     join_sentences,
-    join_texts,
     split_ids,
     windows,
 )
 from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.bullets import centrality, choose, scale, shared_pairs
 from albert_edge.pipelines.classification import sigmoid
-from albert_edge.sentences import split_sentences
 
-__all__ = ["Summarization"]
+__all__ = ["WINDOW", "Summarization"]
+
+# The longest window that training shows a model unless told otherwise: behind it lie positions
+# that it may never have seen.
+WINDOW = 384
 
 Numbers = npt.NDArray[np.float64]
 
@@ -79,7 +82,7 @@ class Summarization(Pipeline):
         source, sentences = self._read(text, input_ids)
         if not sentences:
             raise InputError("the text is empty: there is nothing in it to sum up.")
-        room = self.model.max_tokens - 2
+        room = self._window - 2
         read = [sentence.ids[:room] for sentence in sentences]
         if self.model.bundle.task == "summarization":
             scores, likeness = sigmoid(self._logits(read)), shared_pairs(read)
@@ -96,14 +99,16 @@ class Summarization(Pipeline):
         self, text: str | Sequence[str] | None, input_ids: Sequence[int] | None
     ) -> tuple[str | list[int], list[Sentence]]:
         # The article, and its sentences with their places in it.
-        if (text is None) == (input_ids is None):
-            raise InputError("give a text or input_ids.")
-        if input_ids is not None:
+        if text is not None and input_ids is None:
+            article, spans = article_spans(text)
+            return article, cut_sentences(article, spans, self.text_tokenizer())
+        if text is None and input_ids is not None:
             return list(input_ids), split_ids(input_ids, *self._special)
-        if isinstance(text, str):
-            return text, cut_sentences(text, split_sentences(text), self.text_tokenizer())
-        article, spans = join_texts(text)
-        return article, cut_sentences(article, spans, self.text_tokenizer())
+        raise InputError("give a text or input_ids.")
+
+    @property
+    def _window(self) -> int:
+        return min(self.model.max_tokens, WINDOW)
 
     @property
     def _special(self) -> tuple[int, int]:
@@ -113,15 +118,16 @@ class Summarization(Pipeline):
         return self.tokenizer.cls_id, self.tokenizer.sep_id
 
     def _logits(self, sentences: Sequence[Sequence[int]]) -> Numbers:
-        """Return the head's logit of every sentence, [n], each from the first window it is in."""
+        """Return the mean logit of every sentence, [n], each from the first window it is in."""
         logits: list[float] = []
-        lengths = [len(ids) + 1 for ids in sentences]
         types = self.model.bundle.config.type_vocab_size
-        for window in windows(lengths, self.model.max_tokens - 1):
-            part = sentences[window.begin : window.stop]
-            ids, kinds, closing = join_sentences(part, *self._special, types=types)
+        for window in windows(sentences, self._window):
+            part = slice(window.begin, window.stop)
+            ids, kinds, starts = join_sentences(sentences[part], *self._special, types=types)
             row = self.model.run(ids, kinds)["sentence_logits"][0]  # [T]
-            logits += row[closing[window.new - window.begin :]].tolist()
+            sums = np.add.reduceat(row.astype(np.float64), starts)
+            means = sums / np.diff([*starts, len(ids)])
+            logits += means[window.new - window.begin :].tolist()
         return np.array(logits)
 
     def _vectors(self, sentences: Sequence[Sequence[int]]) -> Numbers:

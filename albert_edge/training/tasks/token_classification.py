@@ -69,7 +69,9 @@ class TokenClassification(Lesson):
         logits = outputs["logits"]  # [B, T, C]
         count = len(self.examples.labels)
         setting = options.class_weights or "none"
-        weights = tf.constant(class_weights(setting, self._counts, self.examples.labels), tf.float32)
+        weights = tf.constant(
+            class_weights(setting, self._counts, self.examples.labels), tf.float32
+        )
         hard = tf.one_hot(tf.cast(targets, tf.int32), count)  # [B, T, C], all 0 where ignored
         soft = hard * (1 - options.label_smoothing) + options.label_smoothing / count
         losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)  # [B, T]
