@@ -95,9 +95,9 @@ def shared_pairs(sentences: Sequence[Sequence[int]]) -> Numbers:
         float64 [n, n], in [0, 1].
 
     Example:
-        >>> shared_pairs([[7, 8, 9], [7, 8], [5]]).round(2).tolist()
+        >>> shared_pairs([[7, 8, 9], [7, 8], [5]]).tolist()
         [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    pairs = [{*pairwise(ids)} or {(ids[0],)} for ids in sentences]
+    pairs: list[set[tuple[int, ...]]] = [{*pairwise(ids)} or {(ids[0],)} for ids in sentences]
     shares = [[len(a & b) / min(len(a), len(b)) for b in pairs] for a in pairs]
     return np.array(shares, np.float64)
