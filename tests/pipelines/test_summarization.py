@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import albert_edge
 from albert_edge.errors import InputError
-from albert_edge.pipelines import Pipeline, load
+from albert_edge.pipelines import Pipeline, Summarization, articles, bullets, load
 from albert_edge.pipelines.articles import join_sentences, windows
 from albert_edge.pipelines.bullets import centrality, choose, scale
 from albert_edge.pipelines.classification import sigmoid
@@ -38,7 +39,7 @@ def sum_up(pipe: Callable[..., Pipeline]) -> Pipeline:
 @pytest.fixture(scope="module")
 def encoder(pipe: Callable[..., Pipeline]) -> Pipeline:
     inner = pipe("feature-extraction")
-    return albert_edge.pipelines.Summarization(inner.model, inner.tokenizer)
+    return Summarization(inner.model, inner.tokenizer)
 
 
 def scores_by_hand(pipe: Pipeline, sentences: Sequence[str]) -> list[float]:
@@ -124,7 +125,7 @@ def test_a_sentence_that_is_too_long_is_cut_and_said(
 ) -> None:
     for task in ("summarization", "feature-extraction"):
         inner = pipe(task, seq_len=seq_len)
-        sum_up = albert_edge.pipelines.Summarization(inner.model, inner.tokenizer)
+        sum_up = Summarization(inner.model, inner.tokenizer)
         long = "the river " * 100
         found = sum_up(["a storm", long, "who fell"], bullets=3)
         assert (found["sentences"], found["truncated"]) == (3, True)
@@ -197,6 +198,12 @@ def test_an_encoder_sums_up_if_asked(tiny_tflite: Callable[..., bytes]) -> None:
         load(tiny_tflite("classification"), task="summarize")
     with pytest.raises(InputError, match="task is 'sum'; choose from summarize"):
         load(blob, task="sum")
+
+
+@pytest.mark.parametrize("module", [articles, bullets])
+def test_examples(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert (results.failed, results.attempted > 0) == (0, True)
 
 
 @settings(max_examples=60)
