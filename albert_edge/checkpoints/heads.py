@@ -10,8 +10,8 @@ from albert_edge.errors import CheckpointError
 
 __all__ = ["ARCHITECTURES", "check_tied", "choose_task", "has_head", "refuse_beam_search"]
 
-# The class of transformers for each task.  It has none for the order alone, and
-# none that scores sentences: as an AlbertModel it is the encoder.
+# The class of transformers for each task.  It has none for the order alone, and none that scores
+# sentences: to it that is the encoder.
 ARCHITECTURES = {
     "feature-extraction": "AlbertModel",
     "classification": "AlbertForSequenceClassification",

@@ -45,7 +45,8 @@ class EvaluateOptions:
             raise ConfigError(f"task must be summarize or None, not {self.task!r}.")
         for name in ("limit", "workers", "bullets"):
             value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
+            left_out = value is None and name != "bullets"
+            if not left_out and (type(value) is not int or value < 1):
                 raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
         if math.isnan(self.null_threshold):
             raise ConfigError("null_threshold must be a number, not NaN.")

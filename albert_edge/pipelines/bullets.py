@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +24,9 @@ def scale(values: Numbers) -> Numbers:
     return (values - low) / (high - low) if high > low else np.ones_like(values)
 
 
-def choose(relevance: Numbers, likeness: Numbers, *, count: int, redundancy: float) -> list[int]:
+def choose(
+    relevance: Numbers, likeness: Callable[[int], Numbers], *, count: int, redundancy: float
+) -> list[int]:
     """Choose sentences one by one, each for what it says that those before do not.
 
     Maximal marginal relevance (Carbonell and Goldstein 1998, doi:10.1145/290941.291025), where
@@ -32,7 +34,7 @@ def choose(relevance: Numbers, likeness: Numbers, *, count: int, redundancy: flo
 
     Args:
         relevance: How good each sentence is by itself, [n], in [0, 1].
-        likeness: How much two sentences say the same, [n, n], in [0, 1].
+        likeness: Tells how much a sentence says the same as each, [n], in [0, 1].
         count: How many to choose, if there are as many.
         redundancy: How much the likeness to a chosen sentence counts against another one, against
             its relevance, in [0, 1].
@@ -42,7 +44,7 @@ def choose(relevance: Numbers, likeness: Numbers, *, count: int, redundancy: flo
 
     Example:
         >>> same = np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]])
-        >>> choose(np.array([1, 0.9, 0.5]), same, count=2, redundancy=0.5)
+        >>> choose(np.array([1, 0.9, 0.5]), same.__getitem__, count=2, redundancy=0.5)
         [0, 2]
     """
     chosen: list[int] = []
@@ -51,7 +53,7 @@ def choose(relevance: Numbers, likeness: Numbers, *, count: int, redundancy: flo
         worth = (1 - redundancy) * relevance - redundancy * most
         worth[chosen] = -np.inf
         chosen.append(int(worth.argmax()))
-        most = np.maximum(most, likeness[chosen[-1]])
+        most = np.maximum(most, likeness(chosen[-1]))
     return sorted(chosen)
 
 
@@ -82,7 +84,7 @@ def centrality(vectors: Numbers) -> tuple[Numbers, Numbers]:
     return scale(later + _EARLIER * earlier), likeness
 
 
-def shared_pairs(sentences: Sequence[Sequence[int]]) -> Numbers:
+def shared_pairs(sentences: Sequence[Sequence[int]], one: int) -> Numbers:
     """Return which share of the neighbouring tokens of the shorter of two sentences both have.
 
     In the place of BERTSUM's rule that no three words may be there twice (Liu 2019,
@@ -90,14 +92,19 @@ def shared_pairs(sentences: Sequence[Sequence[int]]) -> Numbers:
 
     Args:
         sentences: The token ids of n sentences, each at least one.
+        one: The sentence that all are compared with.
 
     Returns:
-        float64 [n, n], in [0, 1].
+        float64 [n], in [0, 1].
 
     Example:
-        >>> shared_pairs([[7, 8, 9], [7, 8], [5]]).tolist()
-        [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        >>> shared_pairs([[7, 8, 9], [7, 8], [5]], 1).tolist()
+        [1.0, 1.0, 0.0]
     """
-    pairs: list[set[tuple[int, ...]]] = [{*pairwise(ids)} or {(ids[0],)} for ids in sentences]
-    shares = [[len(a & b) / min(len(a), len(b)) for b in pairs] for a in pairs]
-    return np.array(shares, np.float64)
+    ours = _pairs(sentences[one])
+    others = (_pairs(ids) for ids in sentences)
+    return np.array([len(ours & pairs) / min(len(ours), len(pairs)) for pairs in others])
+
+
+def _pairs(ids: Sequence[int]) -> set[tuple[int, ...]]:
+    return {*pairwise(ids)} or {(ids[0],)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -69,10 +70,10 @@ class Summarization(Pipeline):
         Returns:
             `bullets`, in the order of the article, each with `text`, as it stands there,
             `text[start:end]`, its place `start` and `end`, and its `score` by itself, in [0, 1]: of
-            a head, the probability that it sums up the article; otherwise how central it is, from
-            the least (0) to the most (1) central sentence.  `sentences`, how many were read; and
-            `truncated`, whether one was cut at its end, for being longer than the model takes.  Of
-            `input_ids`, `text` is the list `input_ids[start:end]`.
+            a head, how good a summary it is (trained here, the ROUGE that it expects); otherwise
+            how central it is, from the least (0) to the most (1) central sentence.  `sentences`,
+            how many were read; and `truncated`, whether one was cut at its end, for being longer
+            than the model takes.  Of `input_ids`, `text` is the list `input_ids[start:end]`.
 
         Raises:
             InputError: The article is empty, the ids cannot be, or an option is out of range.
@@ -84,10 +85,12 @@ class Summarization(Pipeline):
             raise InputError("the text is empty: there is nothing in it to sum up.")
         room = self._window - 2
         read = [sentence.ids[:room] for sentence in sentences]
+        likeness: Callable[[int], Numbers]
         if self.model.bundle.task == "summarization":
-            scores, likeness = sigmoid(self._logits(read)), shared_pairs(read)
+            scores, likeness = sigmoid(self._logits(read)), partial(shared_pairs, read)
         else:
-            scores, likeness = centrality(self._vectors(read))
+            scores, table = centrality(self._vectors(read))
+            likeness = table.__getitem__
         chosen = choose(scale(scores), likeness, count=bullets, redundancy=redundancy)
         return {
             "bullets": [_bullet(source, sentences[i], float(scores[i])) for i in chosen],
