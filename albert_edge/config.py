@@ -61,7 +61,9 @@ class AlbertConfig:
 
     Lan et al. 2020, arXiv:1909.11942, table 1.  `num_hidden_layers` counts how often a group of
     layers is applied; `num_hidden_groups` counts the distinct groups; each group holds
-    `inner_group_num` distinct layers, applied one after the other.
+    `inner_group_num` distinct layers, applied one after the other.  With `early_exit` a classifier
+    of its own stands behind every pass, so that easy inputs can leave early (Zhou et al. 2020,
+    arXiv:2006.04152); that takes one group and one label for each input.
 
     Example:
         >>> AlbertConfig(num_hidden_layers=24).group_of_layer(23)
@@ -89,6 +91,7 @@ class AlbertConfig:
     eos_token_id: int = 3
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
     problem_type: str | None = None
+    early_exit: bool = False
 
     def __post_init__(self) -> None:
         for name in (*_POSITIVE, *_TOKENS):
@@ -129,6 +132,17 @@ class AlbertConfig:
             raise ConfigError(
                 f"problem_type {self.problem_type!r} is not one of {', '.join(PROBLEMS)}."
             )
+        if type(self.early_exit) is not bool:
+            raise ConfigError(f"early_exit must be true or false, not {self.early_exit!r}.")
+        if self.early_exit and (problem := self._cannot_exit()):
+            raise ConfigError(f"early_exit needs {problem}; turn it off.")
+
+    def _cannot_exit(self) -> str:
+        if self.problem != PROBLEMS[0] or self.num_labels < 2:
+            return f"one of several labels for each input, not {self.problem}"
+        if self.num_hidden_groups > 1:
+            return f"one hidden group, not {self.num_hidden_groups}: one loop that can be left"
+        return "" if self.num_hidden_layers > 1 else "at least two passes, not one"
 
     @property
     def num_labels(self) -> int:
@@ -236,6 +250,8 @@ class AlbertConfig:
             for key, value in self.to_dict().items()
             if key != "labels" and value is not None
         }
+        if not self.early_exit:  # a key of this project's own, and one that says nothing new
+            del values["early_exit"]
         names = {str(index): label for index, label in enumerate(self.labels)}
         ids = {label: index for index, label in enumerate(self.labels)}
         return {"model_type": "albert", **values, "id2label": names, "label2id": ids}

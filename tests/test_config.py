@@ -39,17 +39,20 @@ TINY = {
 @st.composite
 def configs(draw: st.DrawFn) -> AlbertConfig:
     heads, groups = draw(st.integers(1, 16)), draw(st.integers(1, 6))
+    passes = groups + draw(st.integers(0, 20))
+    labels = tuple(draw(st.lists(st.text(), min_size=1, max_size=5, unique=True)))
     return AlbertConfig(
         vocab_size=draw(st.integers(1, 50000)),
         embedding_size=draw(st.integers(1, 512)),
         hidden_size=heads * draw(st.integers(1, 64)),
         num_attention_heads=heads,
         num_hidden_groups=groups,
-        num_hidden_layers=groups + draw(st.integers(0, 20)),
+        num_hidden_layers=passes,
         inner_group_num=draw(st.integers(1, 3)),
         hidden_act=draw(st.sampled_from(ACTIVATIONS)),
         hidden_dropout_prob=draw(st.floats(0, 0.99)),
-        labels=tuple(draw(st.lists(st.text(), min_size=1, max_size=5, unique=True))),
+        labels=labels,
+        early_exit=groups == 1 < min(passes, len(labels)) and draw(st.booleans()),
     )
 
 
@@ -127,6 +130,11 @@ def test_any_bytes_give_one_clear_error(
         ({"labels": ("a", "a")}, "distinct"),
         ({"labels": ()}, "at least one"),
         ({"pad_token_id": "0"}, "pad_token_id must be a whole number"),
+        ({"early_exit": 1}, "early_exit must be true or false"),
+        ({"early_exit": True, "labels": ("a",)}, "one of several labels for each input, not regr"),
+        ({"early_exit": True, "problem_type": PROBLEMS[1]}, "for each input, not multi_label"),
+        ({"early_exit": True, "num_hidden_groups": 2}, "one hidden group, not 2"),
+        ({"early_exit": True, "num_hidden_layers": 1}, "at least two passes"),
     ],
 )
 def test_contradictions_are_refused(change: dict[str, object], message: str) -> None:
@@ -192,3 +200,8 @@ def test_one_label_alone_is_a_number() -> None:
     assert several.problem == "multi_label_classification"
     with pytest.raises(ConfigError, match="problem_type 'ranking' is not one of single_label"):
         AlbertConfig(problem_type="ranking")
+
+
+def test_early_exit_is_only_written_where_it_is() -> None:
+    assert "early_exit" not in AlbertConfig().to_huggingface()
+    assert AlbertConfig(early_exit=True).to_huggingface()["early_exit"] is True

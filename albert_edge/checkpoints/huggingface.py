@@ -47,6 +47,7 @@ WEIGHTS = (
 _KNOWN = (
     "classifier.",
     "embeddings.position_ids",
+    "exits.",
     "pooler.",
     "predictions.",
     "qa_outputs.",

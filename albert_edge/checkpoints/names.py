@@ -102,13 +102,15 @@ def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[
     width = config.hidden_size
     pooled = _dense("pooler", width, width, "albert.pooler", "bert/pooler/dense")
     labels = _dense("classifier", width, config.num_labels, "classifier", "output_")
+    early = (config.num_hidden_layers - 1) * config.num_labels
+    exits = _dense("exits", width, early, "exits", "") if config.early_exit else []
     order = _dense(
         "sop_classifier", width, 2, "sop_classifier.classifier", "cls/seq_relationship/output_"
     )
     scorer = _dense("sentence_scorer", width, 1, "sentence_scorer", "cls/sentence_scorer/output_")
     heads = {
         "feature-extraction": pooled if pooler else [],
-        "classification": [*pooled, *labels],
+        "classification": [*pooled, *labels, *exits],
         "token-classification": labels,
         "question-answering": _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_"),
         "summarization": scorer,
@@ -122,7 +124,7 @@ def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[
 def _dense(
     name: str, inputs: int, outputs: int, huggingface: str, tensorflow1: str
 ) -> list[TensorName]:
-    kernel, bias = f"{tensorflow1}/kernel", f"{tensorflow1}/bias"
+    kernel, bias = (f"{tensorflow1}/kernel", f"{tensorflow1}/bias") if tensorflow1 else ("", "")
     if tensorflow1.endswith("output_"):
         kernel, bias = f"{tensorflow1}weights", f"{tensorflow1}bias"
     shape = (inputs, outputs)

@@ -111,8 +111,9 @@ def make_checkpoint(
     )
     if "classifier/kernel" in present and task in ("classification", "token-classification"):
         config = _fit_labels(found, heads["classifier/kernel"])
-    lacking = init_head and not has_head(present, task)
-    absent = [t for t in head_names(config, task) if lacking and t.name not in present]
+    if task != "classification" and config.early_exit:
+        config = dataclasses.replace(config, early_exit=False)
+    absent = _absent(config, task, present) if init_head else []
     wanted = _match(found, config, task, {tensor.name for tensor in absent})
     tensors = {**found.given, **draw_tensors(absent, config)}
     for name, values in read_float32(store, wanted, allow_nan=allow_nan):
@@ -177,6 +178,15 @@ def _fit_labels(found: Found, name: str) -> AlbertConfig:
             f"({', '.join(config.labels)}), and {name} has {rows} rows."
         )
     return dataclasses.replace(config, labels=tuple(f"LABEL_{row}" for row in range(rows)))
+
+
+def _absent(config: AlbertConfig, task: str, present: set[str]) -> list[TensorName]:
+    """List what of a head may be drawn: all that lacks, or the exits if none of them is there."""
+    names = head_names(config, task)
+    if not has_head(present, task):
+        return [tensor for tensor in names if tensor.name not in present]
+    exits = [tensor for tensor in names if tensor.name.startswith("exits/")]
+    return exits if present.isdisjoint(tensor.name for tensor in exits) else []
 
 
 def _match(

@@ -182,6 +182,8 @@ def _read_config(values: Mapping[str, Any], path: Path) -> AlbertConfig:
     act = "gelu_new" if values.get("hidden_act") == "gelu" else values.get("hidden_act")
     config = AlbertConfig.from_huggingface({**values, "hidden_act": act}, where=str(path))
     config = dataclasses.replace(config, layer_norm_eps=_EPSILON)
+    if config.early_exit:
+        raise CheckpointError(f"{path}: Google's ALBERT has no early_exit; remove it.")
     if not _grouped_alike(config):
         raise CheckpointError(f"{path}: {_grouping(config)}")
     return config

@@ -85,13 +85,36 @@ class Albert(tf_keras.Model):
             training: Whether to drop out.
 
         Returns:
-            The task's outputs by their names, float32.
+            The task's outputs by their names, float32.  In training with `early_exit` there is
+            also `exit_logits` [B, L, C], the logits after every pass; `logits` are the last.
         """
+        if training and self.config.early_exit:
+            logits = self.exits(inputs, training=True)
+            return {"logits": logits[:, -1], "exit_logits": logits}
+        return self.head(self._encode(inputs, training)[0], training=training)
+
+    def exits(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
+        """Answer a batch after every pass, of a model with `early_exit`.
+
+        Args:
+            inputs: As `call` takes them.
+            training: Whether to drop out.
+
+        Returns:
+            Logits, float32 [B, L, C], where L is `num_hidden_layers`; the last are `call`'s.
+        """
+        firsts = self._encode(inputs, training)[1]
+        return self.task_head.exits(tf.stack(firsts, axis=1), training=training)
+
+    def _encode(self, inputs: Mapping[str, Any], training: bool) -> tuple[Any, list[Any]]:
+        """Return the last hidden states [B, T, H], and the first token's after every pass."""
         input_ids = tf.convert_to_tensor(inputs["input_ids"])
         types = inputs.get("token_type_ids", tf.zeros_like(input_ids))
         mask = inputs.get("attention_mask", tf.ones_like(input_ids))
         bias = (1.0 - tf.cast(mask, tf.float32))[:, None, None, :] * MASKED  # [B, 1, 1, T]
         hidden_states = self.embed(input_ids, types, training=training)
+        firsts = []
         for index in range(self.config.num_hidden_layers):
             hidden_states = self.layer(index, hidden_states, bias, training=training)
-        return self.head(hidden_states, training=training)
+            firsts.append(hidden_states[:, 0])  # [B, H]
+        return hidden_states, firsts

@@ -42,18 +42,36 @@ class FeatureHead(tf_keras.layers.Layer):
 
 
 class ClassificationHead(tf_keras.layers.Layer):
-    """One label for the whole sequence, from the pooled first hidden state."""
+    """One label for the whole sequence, from the pooled first hidden state.
+
+    With `early_exit` every pass but the last has a classifier of its own behind the same pooler
+    (Zhou et al. 2020, arXiv:2006.04152, sec. 3.1, has a pooler for each): all are one product, and
+    what is left without them is an ordinary head.
+    """
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(name="classification")
         self.pooler = dense("pooler", config.hidden_size, config.hidden_size, config)
         self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
         self.classifier = dense("classifier", config.hidden_size, config.num_labels, config)
+        early = (config.num_hidden_layers - 1) * config.num_labels
+        self.early = (
+            dense("exits", config.hidden_size, early, config) if config.early_exit else None
+        )
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Map float32 [B, T, H] to `logits` [B, num_labels]."""
         pooled = tf.tanh(self.pooler(hidden_states[:, 0]))  # [B, H]
         return {"logits": self.classifier(self.dropout(pooled, training=training))}
+
+    def exits(self, firsts: Any, training: bool = False) -> Any:
+        """Map every pass's first hidden state, float32 [B, L, H], to its logits [B, L, C]."""
+        pooled = self.dropout(tf.tanh(self.pooler(firsts)), training=training)  # [B, L, H]
+        width, count = self.classifier.kernel.shape
+        kernels = tf.reshape(self.early.kernel, [width, -1, count])  # [H, L-1, C]
+        early = tf.einsum("blh,hlc->blc", pooled[:, :-1], kernels)  # [B, L-1, C]
+        early += tf.reshape(self.early.bias, [-1, count])
+        return tf.concat([early, self.classifier(pooled[:, -1:])], axis=1)
 
 
 class QuestionAnsweringHead(tf_keras.layers.Layer):
@@ -181,4 +199,6 @@ def make_head(task: str, config: AlbertConfig, *, table: Any, pooler: bool = Tru
     }
     if task not in heads:
         raise ConfigError(f"unknown task {task!r}; choose from {', '.join(heads)}.")
+    if config.early_exit and task != "classification":
+        raise ConfigError(f"early_exit is for the task classification, not for {task}.")
     return heads[task]()

