@@ -21,6 +21,7 @@ TASKS = (
     "classification",
     "token-classification",
     "question-answering",
+    "summarization",
     "fill-mask",
     "sentence-order",
     "pretraining",

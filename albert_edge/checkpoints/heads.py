@@ -10,12 +10,14 @@ from albert_edge.errors import CheckpointError
 
 __all__ = ["ARCHITECTURES", "check_tied", "choose_task", "has_head", "refuse_beam_search"]
 
-# The class of transformers for each task.  It has none for the order alone.
+# The class of transformers for each task.  It has none for the order alone, and none that scores
+# sentences: to it that is the encoder.
 ARCHITECTURES = {
     "feature-extraction": "AlbertModel",
     "classification": "AlbertForSequenceClassification",
     "token-classification": "AlbertForTokenClassification",
     "question-answering": "AlbertForQuestionAnswering",
+    "summarization": "AlbertModel",
     "fill-mask": "AlbertForMaskedLM",
     "sentence-order": "AlbertForPreTraining",
     "pretraining": "AlbertForPreTraining",
@@ -29,6 +31,7 @@ _MARKS = {
     "classification": ("pooler/kernel", "classifier/kernel"),
     "token-classification": ("classifier/kernel",),
     "question-answering": ("qa_outputs/kernel",),
+    "summarization": ("sentence_scorer/kernel",),
 }
 # A head that holds another whole.
 _LARGER = {"fill-mask": "pretraining", "sentence-order": "pretraining"}

@@ -51,9 +51,10 @@ _KNOWN = (
     "pooler.",
     "predictions.",
     "qa_outputs.",
+    "sentence_scorer.",
     "sop_classifier.",
 )
-_OUR_HEADS = ("classifier/", "exits/", "pooler/", "predictions/", "qa_outputs/", "sop_classifier/")
+_OUR_HEADS = tuple(f"{name[:-1]}/" for name in _KNOWN if name != "embeddings.position_ids")
 KERAS_DIALECT = Dialect("name", lambda name: name.startswith(_OUR_HEADS))
 _OURS = "albert_edge"  # the key in `config.json` of what only this project understands
 _PREFIX = "albert."  # of the encoder's tensors, except in a checkpoint of the bare AlbertModel

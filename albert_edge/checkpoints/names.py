@@ -107,11 +107,13 @@ def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[
     order = _dense(
         "sop_classifier", width, 2, "sop_classifier.classifier", "cls/seq_relationship/output_"
     )
+    scorer = _dense("sentence_scorer", width, 1, "sentence_scorer", "cls/sentence_scorer/output_")
     heads = {
         "feature-extraction": pooled if pooler else [],
         "classification": [*pooled, *labels, *exits],
         "token-classification": labels,
         "question-answering": _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_"),
+        "summarization": scorer,
         "fill-mask": _predictions(config),
         "sentence-order": [*pooled, *order],
         "pretraining": [*pooled, *_predictions(config), *order],

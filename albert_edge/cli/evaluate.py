@@ -25,9 +25,15 @@ __all__ = ["command"]
 @click.option("--predictions", "save", type=click.Path(path_type=Path), help="Save the answers.")
 @click.option("--limit", type=int, help="Take only so many examples, from the beginning.")
 @click.option("--workers", type=int, help="CPU cores; left out, all of them.")
-@click.option("--text-column", metavar="NAME", help="Left out, text or sentence.")
+@click.option(
+    "--task",
+    type=click.Choice(["summarize"]),
+    help="Score summaries; also those by an encoder that has no task.",
+)
+@click.option("--bullets", default=3, show_default=True, help="Sentences in a summary.")
+@click.option("--text-column", metavar="NAME", help="Left out, text or sentence (or source).")
 @click.option("--pair-column", default="text_pair", show_default=True, metavar="NAME")
-@click.option("--label-column", metavar="NAME", help="Left out, label (or summary).")
+@click.option("--label-column", metavar="NAME", help="Left out, label (or summary or target).")
 @click.option(
     "--null-threshold",
     default=0.0,
@@ -57,6 +63,7 @@ def command(
     albert-edge evaluate int8.tflite reviews.csv --against float32.tflite
     albert-edge evaluate qa.tflite dev-v2.0.json --predictions answers.json
     albert-edge evaluate answers.json dev-v2.0.json --null-threshold 1.5
+    albert-edge evaluate encoder.tflite scitldr.jsonl --task summarize --bullets 1
     albert-edge evaluate pairs.tflite mnli.tsv --text-column premise --pair-column hypothesis
     """
     from rich.progress import Progress

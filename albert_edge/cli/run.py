@@ -32,6 +32,19 @@ __all__ = ["command"]
 )
 @click.option("--normalize", is_flag=True, help="Scale that vector to a length of 1.")
 @click.option("--allow-null", is_flag=True, help='Take "no answer" for an answer (SQuAD 2 models).')
+@click.option(
+    "--task",
+    "use",
+    type=click.Choice(["summarize"]),
+    help="Sum up TEXT, or all of standard input; also with an encoder that has no task.",
+)
+@click.option("--bullets", type=click.IntRange(1), help="How many sentences to sum up in.")
+@click.option(
+    "--redundancy",
+    type=click.FloatRange(0, 1),
+    metavar="X",
+    help="How much the likeness to other bullets counts against a sentence, from 0 to 1.",
+)
 @click.option("--ids", is_flag=True, help="TEXT is token ids, for files without a tokenizer.")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads."
@@ -42,6 +55,7 @@ def command(
     text: str | None,
     question: str | None,
     pair: str | None,
+    use: str | None,
     ids: bool,
     threads: int,
     as_json: bool,
@@ -58,6 +72,7 @@ def command(
     albert-edge run words.tflite "Paris is the [MASK] of France." --top-k 3
     albert-edge run names.tflite "Ada met Charles in London." --entities
     albert-edge run encoder.tflite "a quiet film" --pooling mean --normalize --json
+    albert-edge run model.tflite --task summarize --bullets 3 < article.txt
     albert-edge run model.tflite --json < reviews.txt > answers.jsonl
     albert-edge run shape.tflite --ids "2 48 25 21 1289 3"
     """
@@ -65,9 +80,11 @@ def command(
     from albert_edge.pipelines import load
 
     with quiet():
-        pipe = load(model, threads=threads)
-        task = pipe.model.bundle.task
-        options = {name: value for name, value in options.items() if value}
+        pipe = load(model, threads=threads, task=use)
+        task = "summarization" if use else pipe.model.bundle.task
+        options = {
+            k: value for k, value in options.items() if value is not None and value is not False
+        }
         if task == "question-answering" and question is None and not ids:
             raise click.UsageError(f"{model} is for {task}: it needs --question.")
         given = [*options, *(["question"] if question is not None else [])]
@@ -75,7 +92,7 @@ def command(
         if foreign := [name for name in given if task not in _TASKS_OF[name]]:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
             raise click.UsageError(f"{model} is for {task}: it does not take {flags}.")
-        for where, line in _lines() if text is None else [("", text)]:
+        for where, line in _given(text, whole=use is not None):
             try:
                 inputs = _ids(line) if ids else _texts(line, question, pair)
                 answer = pipe(**inputs, **options)
@@ -84,12 +101,20 @@ def command(
             click.echo(json.dumps(_plain(answer)) if as_json else _sentence(answer))
 
 
-def _lines() -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield f"line {number}: ", line.decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(f"line {number} is not UTF-8: {error}.") from error
+def _given(text: str | None, *, whole: bool) -> Iterator[tuple[str, str]]:
+    if text is not None:
+        return iter([("", text)])
+    if whole:
+        return iter([("", _decoded(sys.stdin.buffer.read(), "standard input"))])
+    lines = enumerate(sys.stdin.buffer, 1)
+    return ((f"line {n}: ", _decoded(line, f"line {n}").rstrip("\r\n")) for n, line in lines)
+
+
+def _decoded(content: bytes, where: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8: {error}.") from error
 
 
 def _texts(text: str, question: str | None, pair: str | None) -> dict[str, Any]:
@@ -116,6 +141,8 @@ _TASKS_OF = {
     "entities": ("token-classification",),
     "pooling": ("feature-extraction",),
     "normalize": ("feature-extraction",),
+    "bullets": ("summarization",),
+    "redundancy": ("summarization",),
     "pair": ("classification", "feature-extraction", "fill-mask", "sentence-order", "pretraining"),
 }
 
@@ -131,9 +158,21 @@ def _sentence(answer: dict[str, Any]) -> str:
     if "answer" in answer:
         found = answer.get("answers", [answer])
         return "\n".join(f"{one['answer'] or '(no answer)'}  {one['score']:.3f}" for one in found)
+    if "bullets" in answer:
+        return _say_bullets(answer)
     lines = [say(answer) for part, say in _PARTS.items() if part in answer]
     cut = "  (only the beginning was read)" if answer["truncated"] else ""
     return "\n".join(lines) + cut
+
+
+def _say_bullets(answer: dict[str, Any]) -> str:
+    lines = [f"- {_in_one_line(one['text'])}" for one in answer["bullets"]]
+    cut = "; of the longest only the beginning" if answer["truncated"] else ""
+    return "\n".join([*lines, f"({answer['sentences']} sentences were read{cut})"])
+
+
+def _in_one_line(text: str | list[int]) -> str:
+    return " ".join(text.split() if isinstance(text, str) else map(str, text))
 
 
 def _say_words(answer: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ PARTS = (
     "head.pooler",
     "head.classifier",
     "head.qa_outputs",
+    "head.sentence_scorer",
     "head.sop_classifier",
     "head.dense",
     "head.predictions",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from albert_edge.errors import AlbertEdgeError
+from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.evaluation.examples import Examples
 from albert_edge.pipelines import Pipeline, load
 from albert_edge.pipelines.words import first_tokens
@@ -58,7 +58,7 @@ def answer_all(
     answer, count = _ANSWERS[examples.kind], len(examples)
     free: SimpleQueue[Pipeline] = SimpleQueue()
     for _ in range(min(workers, count)):
-        free.put(load(source))
+        free.put(load(source, task=_USES.get(examples.kind)))
 
     def work(index: int) -> tuple[Any, bool]:
         pipe = free.get()
@@ -91,7 +91,7 @@ def answer_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> tuple[An
 
 
 def _size(inputs: Mapping[str, Any]) -> int:
-    return sum(len(part) for value in inputs.values() for part in value)
+    return len(str(inputs))
 
 
 def _classify(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
@@ -161,6 +161,14 @@ def _fill_mask(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
     return {"log_probabilities": chances, "hits": hits}, truncated
 
 
+def _sum_up(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
+    if "text" not in inputs:
+        raise InputError("there is no article: name its column text or source, or --text-column.")
+    answer = pipe(**inputs)
+    return " ".join(bullet["text"] for bullet in answer["bullets"]), answer["truncated"]
+
+
+_USES = {"summarization": "summarize"}
 _ANSWERS: dict[str, Callable[[Pipeline, Mapping[str, Any]], tuple[Any, bool]]] = {
     "classification": _classify,
     "multi-label": _classify_several,
@@ -168,6 +176,7 @@ _ANSWERS: dict[str, Callable[[Pipeline, Mapping[str, Any]], tuple[Any, bool]]] =
     "sentence-order": _judge_order,
     "similarity": _compare,
     "question-answering": _answer_question,
+    "summarization": _sum_up,
     "token-classification": _tag,
     "fill-mask": _fill_mask,
 }

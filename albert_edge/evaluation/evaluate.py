@@ -71,7 +71,7 @@ def evaluate(
         OutputError: `save` exists and `force` is false, or cannot be written.
     """
     options = options or EvaluateOptions()
-    subjects = [_open(source) for source in (model, against) if source is not None]
+    subjects = [_open(source, options) for source in (model, against) if source is not None]
     examples = read_examples(Path(data), subjects[0].task, subjects[0].labels, options)
     _check_comparable(subjects, examples)
     if save is not None:
@@ -86,11 +86,13 @@ def evaluate(
     return report | _scored(examples, answers, models, options)
 
 
-def _open(source: str | Path) -> _Subject:
+def _open(source: str | Path, options: EvaluateOptions) -> _Subject:
     name = str(source)
     if Path(source).suffix == ".json":
         saved = read_predictions(Path(source))
         return _Subject(name, saved.kind, (saved.kind,), saved.labels, saved)
+    if options.task == "summarize":
+        return _Subject(name, "summarization", ("summarization",), (), None)
     inside = bundle.read(source)
     if inside.task == "classification":
         kind = _KINDS_OF_PROBLEMS[inside.config.problem]

@@ -27,7 +27,9 @@ class Examples:
         kind: One of `KINDS`.
         ids: What each is called in a file of predictions; all distinct.
         places: What each is called in a message: `reviews.tsv, line 7`.
-        inputs: What the model is given: the texts by name; for `token-classification` `words`.
+        inputs: What the model is given: the texts by name; for `token-classification` `words`; for
+            `summarization` how many `bullets`, and the `text`, whole or as a list of its sentences,
+            unless only saved summaries are to be scored.
         targets: What it ought to say: a label; for `multi-label` a list of labels; for
             `regression` a list of numbers; for `similarity` a number; for `token-classification`
             the words' labels; for `question-answering` and `summarization` texts of which one is
@@ -166,7 +168,7 @@ def _rows(path: Path, kind: str, labels: tuple[str, ...], options: EvaluateOptio
         kind=kind,
         ids=ids,
         places=places,
-        inputs=[_texts(row, kind, place) for row, place in zip(rows, places, strict=True)],
+        inputs=[_texts(row, kind, place, options) for row, place in zip(rows, places, strict=True)],
         targets=[
             _TARGETS[kind](row.values.get("label"), labels, place)
             for row, place in zip(rows, places, strict=True)
@@ -184,11 +186,13 @@ def _lines(path: Path) -> list[Row]:
 
 
 def _columns(path: Path, kind: str, options: EvaluateOptions) -> list[Row]:
+    # Those of summaries are also called as in SciTLDR (Cachola et al. 2020, arXiv:2004.15011).
     summary = kind == "summarization"
+    texts, labels = (["source"], ["summary", "target"]) if summary else (["sentence"], ["label"])
     columns: dict[str, Sequence[str]] = {
-        "text": [options.text_column] if options.text_column else ["text", "sentence"],
+        "text": [options.text_column] if options.text_column else ["text", *texts],
         "pair": [options.pair_column],
-        "label": [options.label_column or ("summary" if summary else "label")],
+        "label": [options.label_column] if options.label_column else labels,
         "id": ["id"],
     }
     needed = {"text", "label"} | ({"pair"} if kind in _ON_PAIRS else set())
@@ -199,9 +203,10 @@ def _columns(path: Path, kind: str, options: EvaluateOptions) -> list[Row]:
     return read_table(path, columns, optional=[name for name in columns if name not in needed])
 
 
-def _texts(row: Row, kind: str, place: str) -> dict[str, Any]:
+def _texts(row: Row, kind: str, place: str, options: EvaluateOptions) -> dict[str, Any]:
     if kind == "summarization":
-        return {}
+        article = {"text": _article(row.values["text"], place)} if "text" in row.values else {}
+        return {**article, "bullets": options.bullets}
     names = ("text",) if kind == "fill-mask" else ("text", "pair")
     texts = {name: row.values[name] for name in names if name in row.values}
     for name, text in texts.items():
@@ -211,6 +216,14 @@ def _texts(row: Row, kind: str, place: str) -> dict[str, Any]:
     if kind in _ON_PAIRS and len(texts) < 2:
         raise InputError(f"{place}: {kind} needs a second text.")
     return texts
+
+
+def _article(value: Any, place: str) -> str | list[str]:
+    sentences = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in sentences) or not "".join(sentences).strip():
+        raise InputError(f"{place}: expected an article, or a list of its sentences.")
+    article: str | list[str] = value
+    return article
 
 
 def _label(value: Any, labels: tuple[str, ...], place: str) -> str:

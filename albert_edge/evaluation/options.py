@@ -16,10 +16,13 @@ class EvaluateOptions:
     """What `evaluate` can be told.
 
     Attributes:
-        text_column: The name of the column of texts; None for `text` or `sentence`.
+        task: "summarize", to have an encoder sum up articles; None for what a file was made for.
+        bullets: How many sentences of an article to take.
+        text_column: The name of the column of texts; None for `text` or `sentence`, or `text` or
+            `source`, a text or a list of its sentences, if articles are summed up.
         pair_column: The name of the column of second texts, if there is one.
-        label_column: The name of the column of labels; None for `label`, or `summary` if summaries
-            are scored.
+        label_column: The name of the column of labels; None for `label`, or `summary` or `target`
+            if summaries are scored.
         limit: How many examples to take from the beginning; None for all.
         workers: How many CPU cores to use; None for all that this process may use.
         null_threshold: By how much the logits of "no answer" must exceed the best answer's to win,
@@ -27,6 +30,8 @@ class EvaluateOptions:
         stem: Whether to cut the ends off words before ROUGE compares them; needs the stem extra.
     """
 
+    task: str | None = None
+    bullets: int = 3
     text_column: str | None = None
     pair_column: str = "text_pair"
     label_column: str | None = None
@@ -36,9 +41,12 @@ class EvaluateOptions:
     stem: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("limit", "workers"):
+        if self.task not in (None, "summarize"):
+            raise ConfigError(f"task must be summarize or None, not {self.task!r}.")
+        for name in ("limit", "workers", "bullets"):
             value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
+            left_out = value is None and name != "bullets"
+            if not left_out and (type(value) is not int or value < 1):
                 raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
         if math.isnan(self.null_threshold):
             raise ConfigError("null_threshold must be a number, not NaN.")

@@ -156,6 +156,11 @@ def _question_answering(weights: Weights, config: AlbertConfig, hidden: Any) -> 
     return {"start_logits": start, "end_logits": end}  # [1, T]
 
 
+def _summarization(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
+    scores = _dense(weights, "sentence_scorer", hidden)  # [T, 1]
+    return {"sentence_logits": tf.reshape(scores, [1, -1])}
+
+
 def _fill_mask(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
     part = _under(weights, "predictions")
     vectors = activation(config.hidden_act, _dense(part, "dense", hidden))  # [T, E]
@@ -181,6 +186,7 @@ _HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
     "classification": _classification,
     "token-classification": _token_classification,
     "question-answering": _question_answering,
+    "summarization": _summarization,
     "fill-mask": _fill_mask,
     "sentence-order": _sentence_order,
     "pretraining": _pretraining,

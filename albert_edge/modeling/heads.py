@@ -19,6 +19,7 @@ __all__ = [
     "PretrainingHead",
     "QuestionAnsweringHead",
     "SentenceOrderHead",
+    "SummarizationHead",
     "TokenClassificationHead",
     "make_head",
 ]
@@ -99,6 +100,25 @@ class TokenClassificationHead(tf_keras.layers.Layer):
         return {"logits": self.classifier(self.dropout(hidden_states, training=training))}
 
 
+class SummarizationHead(tf_keras.layers.Layer):
+    """How well a sentence sums up its text, scored at every token; its score is their mean.
+
+    BERTSUM's classifier (Liu 2019, arXiv:1903.10318, sec. 2.2) on the mean of a sentence's states,
+    which is the same as the mean of their logits, instead of on the state of one token: that one
+    would have to learn first to gather its sentence, and not its neighbours.
+    """
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(name="summarization")
+        self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
+        self.scorer = dense("sentence_scorer", config.hidden_size, 1, config)
+
+    def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
+        """Map float32 [B, T, H] to `sentence_logits` [B, T]."""
+        scores = self.scorer(self.dropout(hidden_states, training=training))  # [B, T, 1]
+        return {"sentence_logits": tf.squeeze(scores, axis=-1)}
+
+
 class FillMaskHead(tf_keras.layers.Layer):
     """The token at every place, as pre-training predicts those that are masked.
 
@@ -172,6 +192,7 @@ def make_head(task: str, config: AlbertConfig, *, table: Any, pooler: bool = Tru
         "classification": lambda: ClassificationHead(config),
         "token-classification": lambda: TokenClassificationHead(config),
         "question-answering": lambda: QuestionAnsweringHead(config),
+        "summarization": lambda: SummarizationHead(config),
         "fill-mask": lambda: FillMaskHead(config, table),
         "sentence-order": lambda: SentenceOrderHead(config),
         "pretraining": lambda: PretrainingHead(config, table),

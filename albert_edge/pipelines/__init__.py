@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from albert_edge.errors import BundleError
+from albert_edge.errors import BundleError, InputError
 from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.classification import Classification
 from albert_edge.pipelines.feature_extraction import FeatureExtraction
@@ -17,6 +17,7 @@ from albert_edge.pipelines.fill_mask import FillMask
 from albert_edge.pipelines.pretraining import Pretraining
 from albert_edge.pipelines.question_answering import QuestionAnswering
 from albert_edge.pipelines.sentence_order import SentenceOrder
+from albert_edge.pipelines.summarization import Summarization
 from albert_edge.pipelines.token_classification import TokenClassification
 from albert_edge.runtime import open_model
 from albert_edge.tokenizer import tokenizer_from_files
@@ -30,6 +31,7 @@ __all__ = [
     "Pretraining",
     "QuestionAnswering",
     "SentenceOrder",
+    "Summarization",
     "TokenClassification",
     "load",
 ]
@@ -41,21 +43,33 @@ PIPELINES: dict[str, type[Pipeline]] = {
     "pretraining": Pretraining,
     "question-answering": QuestionAnswering,
     "sentence-order": SentenceOrder,
+    "summarization": Summarization,
     "token-classification": TokenClassification,
 }
 
 
-def load(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> Pipeline:
+# What a file can be asked for that it was not made for, by the name that is asked for.
+_OTHER_USES: dict[str, tuple[type[Pipeline], tuple[str, ...]]] = {
+    "summarize": (Summarization, ("summarization", "feature-extraction")),
+}
+
+
+def load(
+    source: str | os.PathLike[str] | bytes, *, threads: int = 1, task: str | None = None
+) -> Pipeline:
     """Open the one file as a function from text to answer.
 
     Args:
         source: A path, a file's content, or "default" for the embedded sentiment model.
         threads: How many CPU threads to use.
+        task: "summarize", to choose sentences by an encoder's embeddings; None for what the file
+            was made for.
 
     Returns:
-        The pipeline of the file's task.
+        The pipeline of the task.
 
     Raises:
+        InputError: There is no such task, or the file cannot be used for it.
         BundleError: The file is missing, damaged, foreign or newer than this version.
         TokenizerError: The tokenizer in it cannot be used.
         DeviceError: No TFLite runtime is installed.
@@ -70,4 +84,17 @@ def load(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> Pipelin
                 f"{where} contradicts itself: its tokenizer has {tokenizer.vocab_size} tokens, "
                 f"its model {model.bundle.config.vocab_size}."
             )
-    return PIPELINES[model.bundle.task](model, tokenizer)
+    return _pipeline(model.bundle.task, task)(model, tokenizer)
+
+
+def _pipeline(made_for: str, task: str | None) -> type[Pipeline]:
+    if task is None:
+        return PIPELINES[made_for]
+    if task not in _OTHER_USES:
+        raise InputError(
+            f"task is {task!r}; choose from {', '.join(_OTHER_USES)}, or leave it out."
+        )
+    pipeline, fitting = _OTHER_USES[task]
+    if made_for not in fitting:
+        raise InputError(f"{task} takes a file for {' or '.join(fitting)}; this is for {made_for}.")
+    return pipeline

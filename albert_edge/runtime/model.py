@@ -24,6 +24,7 @@ PER_TOKEN = {
     "feature-extraction": ("last_hidden_state",),
     "token-classification": ("logits",),
     "question-answering": ("start_logits", "end_logits"),
+    "summarization": ("sentence_logits",),
     "fill-mask": ("logits",),
     "pretraining": ("prediction_logits",),
 }
@@ -71,7 +72,8 @@ class Model:
         Returns:
             The head's outputs by name, float32, owned by the caller: `logits` [1, C], [1, T, C]
             or [1, T, V] (`classification`, `token-classification`, `fill-mask`); `start_logits`,
-            `end_logits` [1, T]; `last_hidden_state` [1, T, H] and `pooler_output` [1, H];
+            `end_logits` [1, T]; `sentence_logits` [1, T]; `last_hidden_state` [1, T, H] and
+            `pooler_output` [1, H];
             `prediction_logits` [1, T, V] and `sop_logits` [1, 2].
 
         Raises:

@@ -53,6 +53,7 @@ def test_a_file_without_a_tokenizer_gets_random_ids(tiny_tflite: Callable[..., b
         "pretraining",
         "question-answering",
         "sentence-order",
+        "summarization",
         "token-classification",
     ],
 )

@@ -54,6 +54,8 @@ def name_architectures(folder: Path, *names: str) -> None:
         (("fill-mask",), "fill-mask"),
         (("fill-mask", "feature-extraction"), "fill-mask"),  # as albert-base-v2 is published
         (("sentence-order",), "sentence-order"),
+        (("summarization",), "summarization"),
+        (("summarization", "feature-extraction"), "summarization"),
         (("fill-mask", "sentence-order"), "pretraining"),
     ],
 )
@@ -110,6 +112,19 @@ def test_order_alone_is_written_and_read(copy: Callable[..., Path], tmp_path: Pa
     again = read_checkpoint(tmp_path / "again")
     assert again.task == "sentence-order"
     assert all(np.array_equal(again.tensors[k], v) for k, v in checkpoint.tensors.items())
+
+
+@pytest.mark.parametrize("to", ["huggingface", "tensorflow1", "keras"])
+def test_a_scorer_of_sentences_is_written_and_read(tmp_path: Path, to: str) -> None:
+    made = read_checkpoint(PARITY / "pretraining_features", task="summarization", init_head=True)
+    assert set(made.drawn) == {"sentence_scorer/kernel", "sentence_scorer/bias"}
+    write_checkpoint(tmp_path / "again", made, to=to)
+    again = read_checkpoint(tmp_path / "again")
+    assert again.task == "summarization"
+    assert again.tensors.keys() == made.tensors.keys()
+    assert all(np.array_equal(again.tensors[k], v) for k, v in made.tensors.items())
+    # Without the head it is still the encoder.
+    assert read_checkpoint(tmp_path / "again", task="feature-extraction", init_head=True)
 
 
 def test_tags_with_a_pooler(copy: Callable[..., Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def file(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> Callable[..., Pat
         ("classification", {"problem_type": "regression"}, "2 9 3", r"negative -?[0-9.]+  neutral"),
         ("token-classification", {}, "2 9 3", r"2 \[\w+ 0\.\d+\]  9 \[\w+ 0\.\d+\]  3 \["),
         ("fill-mask", {}, "2 9 3", r"0\.\d+  \d+"),
+        ("summarization", {}, "2 9 3 8 7 3", r"- 9\n- 8 7\n\(2 sentences were read\)"),
         ("sentence-order", {}, "2 9 3 | 8 3", r"(in order|swapped)  0\.\d+"),
         ("pretraining", {}, "2 9 3 | 8 3", r"0\.\d+  \d+[\s\S]*(in order|swapped)  0\.\d+"),
         ("feature-extraction", {}, "2 9 3", "last_hidden_state 3x32, pooler_output 32, mean 32"),
@@ -81,6 +83,7 @@ def test_options_reach_the_pipeline(file: Callable[..., Path]) -> None:
         ("token-classification", ["--pair", "b"], "does not take --pair"),
         ("fill-mask", ["--question", "Who?"], "does not take --question"),
         ("question-answering", [], "needs --question"),
+        ("fill-mask", ["--bullets", 2, "--redundancy", 0], "does not take --bullets, --redundancy"),
     ],
 )
 def test_options_of_other_tasks_are_refused(
@@ -89,6 +92,33 @@ def test_options_of_other_tasks_are_refused(
     done = albert_edge("run", file(task), "text", *options)
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+def test_an_article_is_summed_up(tokenizer_of_words: Mapping[str, bytes], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(PARITY / "gelu_features", tmp_path / "model"))
+    for name, content in tokenizer_of_words.items():
+        (folder / name).write_bytes(content)
+    article = "The mill fell. A storm fell.\n\nThe road, a mill.\nThe storms fell.\n"
+    for task in ("summarization", "feature-extraction"):
+        output = tmp_path / f"{task}.tflite"
+        done = albert_edge("convert", folder, "-o", output, "--task", task, "--init-head")
+        assert done.exit_code == 0, done.output
+        ask = ["run", str(output), "--task", "summarize", "--bullets", "2", "--redundancy", "0"]
+        done = CliRunner().invoke(cli._group, [*ask, "--json"], input=article)
+        answer = json.loads(done.stdout)  # of all lines, one document
+        assert answer["sentences"] == 4
+        texts = [bullet["text"] for bullet in answer["bullets"]]
+        assert texts == [article[b["start"] : b["end"]] for b in answer["bullets"]]
+        said = CliRunner().invoke(cli._group, ask, input=article).stdout.splitlines()
+        assert said == [*(f"- {text}" for text in texts), "(4 sentences were read)"]
+        assert albert_edge(*ask, article).stdout.splitlines() == said
+    lines = CliRunner().invoke(
+        cli._group, ["run", str(tmp_path / "summarization.tflite")], input=article
+    )
+    assert "line 2: the text is empty" in lines.stderr  # without --task, a line is an article
+    done = albert_edge("run", "default", "text", "--task", "summarize")
+    assert done.exit_code == 1
+    assert "summarize takes a file for summarization or feature-extraction" in done.stderr
 
 
 def test_a_random_head_is_asked_for_and_said(tmp_path: Path) -> None:
@@ -110,8 +140,6 @@ def test_a_random_head_is_asked_for_and_said(tmp_path: Path) -> None:
 
 def test_a_pretrained_model_whole(tokenizer_of_words: Mapping[str, bytes], tmp_path: Path) -> None:
     """Checkpoint with a tokenizer → file → the words behind masks, and the order."""
-    import shutil
-
     folder = Path(shutil.copytree(PARITY / "square_pretraining", tmp_path / "model"))
     for name, content in tokenizer_of_words.items():
         (folder / name).write_bytes(content)

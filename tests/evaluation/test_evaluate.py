@@ -15,6 +15,7 @@ from albert_edge.errors import BundleError, InputError, MissingExtraError, Outpu
 from albert_edge.evaluation import EvaluateOptions, evaluate
 from albert_edge.evaluation.answers import answer_all
 from albert_edge.evaluation.examples import read_examples
+from albert_edge.evaluation.rouge import rouge
 from albert_edge.pipelines import load
 
 Data = Callable[[str, str | bytes], Path]
@@ -231,6 +232,33 @@ def test_summaries_are_scored_from_saved_ones(data: Data) -> None:
     assert _figures(evaluate(path, source))["rouge1"] == pytest.approx((1 / 3 + 1) / 2)
     stemmed = EvaluateOptions(stem=True)
     assert _figures(evaluate(path, source, options=stemmed))["rouge1"] == pytest.approx(5 / 6)
+
+
+def test_summaries_of_a_file(model: Model, data: Data, tmp_path: Path) -> None:
+    articles = [
+        ["the mill fell .", "who took the road ?", "a storm took the river ."],
+        ["a", "the"],
+    ]
+    summaries = [["a storm took a mill ."], ["a mill", "the river"]]
+    rows = [{"source": a, "target": s} for a, s in zip(articles, summaries, strict=True)]
+    source = data("d.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    saved = tmp_path / "saved.json"
+    for task in ("summarization", "feature-extraction"):
+        options = EvaluateOptions(bullets=1, task="summarize")
+        report = evaluate(model(task), source, options=options, save=saved, force=True)
+        pipe = load(model(task), task="summarize")
+        said = [pipe(article, bullets=1)["bullets"][0]["text"] for article in articles]
+        assert json.loads(saved.read_text())["predictions"] == {"1": said[0], "2": said[1]}
+        want = [rouge(*pair).rouge1 for pair in zip(said, summaries, strict=True)]
+        assert _figures(report)["rouge1"] == pytest.approx(np.mean(want))
+        assert list(_figures(report)) == ["rouge1", "rouge2", "rougeL"]
+        assert _figures(evaluate(saved, source)) == _figures(report)
+    plain = evaluate(model("summarization"), source)
+    assert (plain["kind"], plain["models"][0]["truncated"]) == ("summarization", 0)
+    with pytest.raises(InputError, match="name its column text or source"):
+        evaluate(model("summarization"), data("e.jsonl", '{"summary": "a mill"}'))
+    with pytest.raises(InputError, match="summarize takes a file for summarization or feature"):
+        evaluate(model("classification"), source, options=options)
 
 
 def test_stems_need_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,13 @@ def test_summaries(data: Data) -> None:
     rows = '{"summary": "a mill fell"}\n{"summary": ["a mill", "it fell"]}\n'
     found = _read(data("d.jsonl", rows), "summarization")
     assert found.targets == [["a mill fell"], ["a mill", "it fell"]]
+    assert found.inputs == [{"bullets": 3}] * 2
+    rows = '{"source": ["a mill .", "it fell ."], "target": ["a"], "title": "b"}\n'
+    found = _read(data("e.jsonl", rows), "summarization", bullets=1)
+    assert found.inputs == [{"text": ["a mill .", "it fell ."], "bullets": 1}]
+    assert found.targets == [["a"]]
+    found = _read(data("e.tsv", "text\tsummary\na mill.\ta\n"), "summarization")
+    assert (found.inputs, found.targets) == ([{"text": "a mill.", "bullets": 3}], [["a"]])
 
 
 def test_squad_of_both_versions(data: Data) -> None:
@@ -120,6 +127,8 @@ def test_conll(data: Data) -> None:
         ("d.tsv", "text\tlabel\na\tnan\n", "regression", "line 2: expected 2 numbers"),
         ("d.tsv", "text\tlabel\na\t0\n", "sentence-order", "one column text_pair"),
         ("d.jsonl", '{"summary": []}\n', "summarization", "expected a summary"),
+        ("d.jsonl", '{"summary": "a", "text": [" "]}', "summarization", "expected an article"),
+        ("d.jsonl", '{"summary": "a", "source": [3]}', "summarization", "expected an article"),
         ("d.txt", " \n", "fill-mask", "holds no text"),
         ("d.conll", "\n\n", "token-classification", "has no words"),
         ("d.conll", "the O\nmill\n", "token-classification", "line 2: expected a word and its"),
@@ -156,5 +165,9 @@ def test_options_that_cannot_be() -> None:
         EvaluateOptions(workers=-1)
     with pytest.raises(ConfigError, match="not NaN"):
         EvaluateOptions(null_threshold=float("nan"))
+    with pytest.raises(ConfigError, match="bullets must be"):
+        EvaluateOptions(bullets=0)
+    with pytest.raises(ConfigError, match="task must be summarize or None, not 'sum'"):
+        EvaluateOptions(task="sum")
     assert EvaluateOptions(workers=3).cores == 3
     assert EvaluateOptions().cores >= 1

@@ -80,6 +80,7 @@ def test_another_model_is_not_compared(tiny_albert, tiny_tflite):
         ("fill-mask", {}),
         ("pretraining", {}),
         ("question-answering", {}),
+        ("summarization", {}),
         ("classification", {"problem_type": "multi_label_classification"}),
     ],
 )

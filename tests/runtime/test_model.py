@@ -65,6 +65,7 @@ def test_outputs_have_their_names_and_shapes(tiny_tflite: Callable[..., bytes]) 
         "question-answering": {"start_logits": (1, 9), "end_logits": (1, 9)},
         "feature-extraction": {"last_hidden_state": (1, 9, 32), "pooler_output": (1, 32)},
         "token-classification": {"logits": (1, 9, 3)},
+        "summarization": {"sentence_logits": (1, 9)},
         "fill-mask": {"logits": (1, 9, 60)},
         "sentence-order": {"sop_logits": (1, 2)},
         "pretraining": {"prediction_logits": (1, 9, 60), "sop_logits": (1, 2)},

@@ -11,6 +11,7 @@ from albert_edge.evaluation.squad import read_squad
 from albert_edge.training.lesson import Lesson
 from albert_edge.training.tasks.classification import Classification
 from albert_edge.training.tasks.question_answering import QuestionAnswering
+from albert_edge.training.tasks.summarization import Summarization
 from albert_edge.training.tasks.token_classification import TokenClassification
 
 __all__ = ["LESSONS", "read_lesson"]
@@ -27,6 +28,7 @@ LESSONS: dict[str, Callable[[Path, Examples], Lesson]] = {
     "multi-label": lambda _, examples: Classification(examples),
     "regression": lambda _, examples: Classification(examples),
     "question-answering": _questions,
+    "summarization": lambda _, examples: Summarization(examples),
     "token-classification": lambda _, examples: TokenClassification(examples),
 }
 

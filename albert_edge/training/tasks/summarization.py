@@ -1,0 +1,133 @@
+"""An article to the sentences that say most of what its summary says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import tensorflow as tf
+
+from albert_edge.errors import TrainingError
+from albert_edge.evaluation.examples import Examples
+from albert_edge.evaluation.rouge import rouge
+from albert_edge.pipelines.articles import article_spans, cut_sentences, join_sentences, windows
+from albert_edge.tokenizer import Tokenizer
+from albert_edge.tokenizer.base import Span
+from albert_edge.training.batches import hide_words
+from albert_edge.training.lesson import IGNORED, Drawn, Lesson
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.weights import refuse_weights
+
+__all__ = ["Summarization"]
+
+_MASKED = 1e9  # what is taken from what is no sentence
+
+
+class _Article(NamedTuple):
+    # A text, and how well each of its sentences, by its place, sums it up.
+    text: str
+    scores: dict[Span, float]
+
+
+@final
+class Summarization(Lesson):
+    """Articles, and how much each sentence has in common with the summaries that people wrote.
+
+    A sentence's target is the mean of its ROUGE-1, -2 and -L.  BERTSUM's targets are 1 for the few
+    sentences that score best together (Liu 2019, arXiv:1903.10318, sec. 3.2); the scores themselves
+    also say by how little a sentence missed being one of them.
+
+    Args:
+        examples: Of the kind `summarization`, with articles.
+    """
+
+    task = "summarization"
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+        self._articles = [
+            _scored(inputs, summaries, place)
+            for inputs, summaries, place in zip(
+                examples.inputs, examples.targets, examples.places, strict=True
+            )
+        ]
+
+    def check(self, options: FinetuneOptions) -> None:
+        refuse_weights(options.class_weights, "summarization")
+        if not any(score for article in self._articles for score in article.scores.values()):
+            raise TrainingError(
+                "no sentence has a word in common with its summary; there is nothing to learn."
+            )
+
+    def draw(
+        self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
+    ) -> Drawn:
+        sequences, types, targets, truncated = [], [], [], 0
+        for text, scores in self._articles:
+            sentences = cut_sentences(text, list(scores), tokenizer)
+            read = [sentence.ids[: options.window - 2] for sentence in sentences]
+            truncated += any(len(s.ids) > options.window - 2 for s in sentences)
+            for window in windows(read, options.window):
+                part = slice(window.begin, window.stop)
+                ids, kinds, starts = join_sentences(read[part], tokenizer.cls_id, tokenizer.sep_id)
+                row = np.full(len(ids), IGNORED, np.float32)
+                ends = np.array([*starts[1:], len(ids)])
+                row[ends - 1] = [scores[s.start, s.end] for s in sentences[part]]
+                share = options.word_dropout
+                sequences.append(hide_words(ids, tokenizer, share=share, random=random))
+                types.append(kinds)
+                targets.append(row)
+        return Drawn(
+            input_ids=sequences,
+            token_type_ids=types,
+            targets=targets,
+            per_token=True,
+            truncated=truncated,
+        )
+
+    def loss(
+        self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
+    ) -> Any:
+        means, scores, known = _sentences(outputs["sentence_logits"], targets)
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(scores, means)  # [B, S]
+        return tf.reduce_sum(losses * known) / tf.reduce_sum(known)
+
+    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        """Return the share of windows where the sentence of the highest score is the best one."""
+        means, scores, known = _sentences(outputs["sentence_logits"], targets)
+        none = (known - 1) * _MASKED
+        same = tf.equal(tf.argmax(means + none, axis=-1), tf.argmax(scores + none, axis=-1))
+        return tf.reduce_mean(tf.cast(same, tf.float32))
+
+
+def _scored(inputs: Mapping[str, Any], summaries: Sequence[str], place: str) -> _Article:
+    if "text" not in inputs:
+        raise TrainingError(f"{place}: there is no article; name its column text or source.")
+    text, spans = article_spans(inputs["text"])
+    scores = {
+        (start, end): float(np.mean(rouge(text[start:end], summaries))) for start, end in spans
+    }
+    return _Article(text, scores)
+
+
+def _sentences(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
+    """Put tokens together to sentences: each ends where it has its target.
+
+    Args:
+        logits: float32 [B, T].
+        targets: float32 [B, T].
+
+    Returns:
+        Of S sentences, the mean of their logits, and their targets, both float32 [B, S]; and 1
+        where there is a sentence, 0 where there is none.
+    """
+    logits, targets = logits[:, 1:], targets[:, 1:]  # without [CLS]
+    ends = tf.cast(targets > IGNORED, tf.float32)
+    count = tf.cast(tf.reduce_max(tf.reduce_sum(ends, axis=1)), tf.int32)
+    number = tf.cast(tf.cumsum(ends, axis=1, exclusive=True), tf.int32)
+    inside = tf.one_hot(number, count)  # [B, T, S]; padding is of a sentence that has no end
+    lengths = tf.maximum(tf.reduce_sum(inside, axis=1), 1.0)
+    means = tf.einsum("bt,bts->bs", logits, inside) / lengths
+    scores = tf.einsum("bt,bts->bs", targets * ends, inside)
+    return means, scores, tf.einsum("bt,bts->bs", ends, inside)

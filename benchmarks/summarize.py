@@ -1,0 +1,167 @@
+"""Summaries of one sentence, and of two and three: rules, an encoder alone, and a trained head.
+
+\b
+python -m benchmarks.summarize TEST.jsonl --trained small=DIRECTORY --encoder small=DIRECTORY
+python -m benchmarks.summarize TEST.jsonl --trained small=DIRECTORY -o /tmp
+
+TEST.jsonl has a list of sentences under source and a list of summaries under target, as SciTLDR's
+(Cachola et al. 2020, arXiv:2004.15011).  A trained checkpoint comes of
+
+\b
+albert-edge finetune train.jsonl --task summarization --dev dev.jsonl --bullets 1 -o DIRECTORY
+
+and an encoder may be of any task.  ROUGE is without stemming; of several summaries the best counts.
+Intervals are of 95%, and differences are from the first sentence, both by bootstrap.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import albert_edge
+from albert_edge.benchmark.report import document, write_document
+from albert_edge.evaluation import EvaluateOptions
+from albert_edge.evaluation.examples import Examples, read_examples
+from albert_edge.evaluation.measures import measure
+from albert_edge.evaluation.rouge import rouge
+from albert_edge.evaluation.scores import differences, figures, resample
+from albert_edge.pipelines import Pipeline, load
+from benchmarks.cells import Cells
+
+REFERENCE = Path(__file__).parent / "reference"
+QUANTIZED = ("float32", "int8")
+# What authors say where they say what they did.
+_CUE = re.compile(
+    r"\bwe (propose|present|introduce|show|develop|describe|study|investigate)|\b(this|our) paper|"
+    r"\bin this work",
+    re.IGNORECASE,
+)
+
+# From an article's sentences, its summaries, and a number k, to k of the sentences or fewer.
+System = Callable[[Sequence[str], Sequence[str], int], Sequence[str]]
+
+
+def rules() -> dict[str, System]:
+    """Return the systems that have learned nothing, the first sentences first."""
+    random = np.random.default_rng(0)
+
+    def drawn(source: Sequence[str], _: Sequence[str], k: int) -> Sequence[str]:
+        places = random.permutation(len(source))[:k]
+        return [source[place] for place in sorted(places.tolist())]
+
+    def cued(source: Sequence[str], _: Sequence[str], k: int) -> Sequence[str]:
+        found = sorted(source, key=lambda sentence: not _CUE.search(sentence))[:k]
+        return [sentence for sentence in source if sentence in found]
+
+    def best(source: Sequence[str], summaries: Sequence[str], k: int) -> Sequence[str]:
+        found = sorted(source, key=lambda sentence: -np.mean(rouge(sentence, summaries)))[:k]
+        return [sentence for sentence in source if sentence in found]
+
+    return {
+        "first": lambda source, _, k: source[:k],
+        "last": lambda source, _, k: source[-k:],
+        "random": drawn,
+        'with "we propose" and the like': cued,
+        "oracle": best,
+    }
+
+
+def files(kind: str, task: str, named: Sequence[str]) -> Iterator[tuple[str, System]]:
+    """Convert checkpoints, given as name=directory, and yield what their files choose."""
+    for name, _, source in (one.partition("=") for one in named):
+        model = albert_edge.load_keras(source, task=task)
+        for quantize in QUANTIZED:
+            pipe = load(albert_edge.convert(model, quantize=quantize).blob, task="summarize")
+            yield f"{kind} {name}, {quantize}", partial(_chosen, pipe)
+
+
+def _chosen(pipe: Pipeline, source: Sequence[str], _: Sequence[str], k: int) -> Sequence[str]:
+    return [bullet["text"] for bullet in pipe(source, bullets=k)["bullets"]]
+
+
+def score(examples: Examples, systems: Mapping[str, System], k: int) -> list[dict[str, Any]]:
+    """Let every system sum up every article in `k` sentences, and compare it with the first one."""
+    metrics = [
+        measure(
+            examples,
+            [
+                " ".join(system(inputs["text"], summaries, k))
+                for inputs, summaries in zip(examples.inputs, examples.targets, strict=True)
+            ],
+            EvaluateOptions(),
+        )
+        for system in systems.values()
+    ]
+    count = len(examples)
+    samples = resample([metric for each in metrics for metric in each], count)
+    parts = samples.reshape(len(systems), -1, samples.shape[1])  # [systems, 3, 2000]
+    return [
+        {
+            "system": name,
+            "sentences": k,
+            "metrics": figures(each, part, count),
+            "over_first": differences([metrics[0], each], np.stack([parts[0], part]), count),
+        }
+        for name, each, part in zip(systems, metrics, parts, strict=True)
+    ]
+
+
+def table(results: Sequence[Mapping[str, Any]], k: int) -> Cells:
+    """Return a row for every system: figures in hundredths, and their intervals."""
+    rows = [
+        (
+            row["system"],
+            *(
+                f"{100 * one['value']:.1f} ({100 * one['low']:.1f} to {100 * one['high']:.1f})"
+                for one in row["metrics"].values()
+            ),
+        )
+        for row in results
+        if row["sentences"] == k
+    ]
+    return Cells(f"{k} of an article's sentences", ("ROUGE-1", "ROUGE-2", "ROUGE-L"), tuple(rows))
+
+
+def better(results: Sequence[Mapping[str, Any]]) -> bool:
+    """Say of every trained file whether it is surely better than the first sentence in all."""
+    passed = True
+    for row in results:
+        if row["sentences"] == 1 and row["system"].startswith("trained"):
+            low = min(one["low"] for one in row["over_first"].values())
+            passed &= low > 0
+            verdict = "PASS" if low > 0 else "FAIL"
+            click.echo(f"{row['system']}: at least {100 * low:.1f} above the first {verdict}")
+    return passed
+
+
+@click.command(help=__doc__)
+@click.argument("test", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--trained", multiple=True, metavar="NAME=DIRECTORY", help="With a head.")
+@click.option("--encoder", multiple=True, metavar="NAME=DIRECTORY", help="Without one.")
+@click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
+def main(test: Path, trained: Sequence[str], encoder: Sequence[str], output: Path) -> None:
+    """Exit with 1 if a trained head is not surely better than the first sentence."""
+    from rich.console import Console
+
+    examples = read_examples(test, "summarization", (), EvaluateOptions())
+    systems = rules()
+    systems |= files("encoder", "feature-extraction", encoder)
+    systems |= files("trained", "summarization", trained)
+    results = [row for k in (1, 2, 3) for row in score(examples, systems, k)]
+    for k in (1, 2, 3):
+        Console().print(table(results, k).rich())
+    report = document("summarize", [], data=test.name, examples=len(examples), results=results)
+    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    sys.exit(not better(results))
+
+
+if __name__ == "__main__":
+    main()
