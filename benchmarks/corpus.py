@@ -2,9 +2,10 @@
 
     python -m benchmarks.corpus DATA_FOLDER -o OUTPUT
 
-OUTPUT gets `train.txt` and `held_out.txt`: documents apart by a blank line, one paragraph a line.
-Every twentieth document of each source is held out.  No document holds a sentence that the
-sentiment model is scored on.
+OUTPUT gets `train.txt` and `held_out.txt`: documents apart by a blank line, one paragraph a line;
+and `short_train.txt` and `short_held_out.txt`, those of them that a model reads whole, whose
+sentences have an order that can be told.  Every twentieth document of each source is held out.  No
+document holds a sentence that the sentiment model is scored on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from albert_edge.tables import read_table
 __all__ = ["letters", "read_corpus", "zipped"]
 
 HELD_OUT = 20  # one document in so many
+SHORT = 200  # words
 _CHAPTER = re.compile(r"\n\s*(?:chapter|adventure|[ivxlc]+\.\s)[^\n]*\n\s*\n", re.IGNORECASE)
 
 
@@ -127,8 +129,11 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="a directory to fill")
     arguments = parser.parse_args()
     arguments.output.mkdir(exist_ok=True)
-    names = ("train.txt", "held_out.txt")
-    for name, documents in zip(names, read_corpus(arguments.data), strict=True):
+    train, held_out = read_corpus(arguments.data)
+    files = {"train.txt": train, "held_out.txt": held_out}
+    for name, documents in list(files.items()):
+        files[f"short_{name}"] = [text for text in documents if text.count(" ") < SHORT]
+    for name, documents in files.items():
         text = "\n\n".join(documents) + "\n"
         path = write_file(arguments.output / name, text.encode(), force=True)
         print(f"{path}: {len(documents):,} documents, {text.count(' '):,} words")
