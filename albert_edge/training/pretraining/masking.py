@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from albert_edge.tokenizer import Tokenizer
+from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
 __all__ = ["Masking", "mask_words"]
 
@@ -40,8 +41,8 @@ class Masking:
     def of(cls, tokenizer: Tokenizer) -> Masking:
         """Look at every piece of a tokenizer."""
         pieces = [tokenizer.id_to_piece(index) for index in range(tokenizer.vocab_size)]
-        word_piece = any(piece.startswith("##") for piece in pieces)
-        starts = [not p.startswith("##") if word_piece else _begins(p) for p in pieces]
+        begins = _begins_bert if isinstance(tokenizer, WordPieceTokenizer) else _begins
+        starts = [begins(piece) for piece in pieces]
         return cls(tokenizer.mask_id, tokenizer.vocab_size, np.array(starts))
 
 
@@ -93,6 +94,10 @@ def _words(ids: np.ndarray, special: np.ndarray, starts: np.ndarray) -> list[ran
     ends = np.union1d(open_at, closed)
     following = np.append(ends, len(ids))[np.searchsorted(ends, open_at, side="right")]
     return [range(a, b) for a, b in zip(open_at.tolist(), following.tolist(), strict=True)]
+
+
+def _begins_bert(piece: str) -> bool:
+    return not piece.startswith("##")
 
 
 def _begins(piece: str) -> bool:

@@ -30,7 +30,7 @@ def test_a_batch_is_known_by_its_position_and_the_seed() -> None:
     assert len({content for _, content in whole}) == len(whole)  # also between passes
     assert {at.epoch for at, _ in whole} >= {0, 1, 2}
     for index, (position, _) in enumerate(whole[:-1]):  # also from the end of a pass
-        assert _drawn(_batches(), position, 2) == whole[index + 1 : index + 3]
+        assert _drawn(_batches(), position, 1) == whole[index + 1 : index + 2]
     assert _drawn(_batches(seed=1), Position(), 1) != whole[:1]
 
 

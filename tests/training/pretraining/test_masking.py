@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -21,8 +22,7 @@ MASKING = Masking(MASK, VOCABULARY, np.arange(VOCABULARY) % 2 == 0)
 def _sequence(words: list[int], *, parted: int) -> tuple[np.ndarray, np.ndarray]:
     """Make ids of words of so many pieces, with special tokens as a pair of segments has them."""
     pieces = [[10, *[11] * (count - 1)] for count in words]
-    first, second = sum(pieces[:parted], []), sum(pieces[parted:], [])
-    ids = np.array([2, *first, 3, *second, 3], np.int32)
+    ids = np.array([2, *chain(*pieces[:parted]), 3, *chain(*pieces[parted:]), 3], np.int32)
     return ids, np.isin(ids, [2, 3])
 
 
@@ -95,13 +95,17 @@ def test_one_token_at_least_is_hidden() -> None:
 
 
 def test_what_begins_a_word_in_a_sentencepiece_vocabulary() -> None:
-    texts = ["the lake and the moor 湖と森の道", "a road 道と湖"] * 20
-    tokenizer = train_vocabulary(texts, size=50)
+    texts = ["the lake and the moor 湖と森の道", "a road## 道と湖 #road####"] * 20
+    tokenizer = train_vocabulary(texts, size=60)
+    pieces = [tokenizer.id_to_piece(one) for one in range(tokenizer.vocab_size)]
+    assert any(piece.startswith("##") for piece in pieces)  # which does not make it a WordPiece one
     masking = Masking.of(tokenizer)
-    starts = {tokenizer.id_to_piece(one): bool(masking.starts[one]) for one in range(50)}
+    starts = dict(zip(pieces, masking.starts.tolist(), strict=True))
     assert masking.mask_id == tokenizer.mask_id
     assert all(starts[piece] for piece in starts if piece[0] == "▁" or piece[0] in "湖と森の道")
-    assert not any(starts[piece] for piece in starts if piece.isascii() and piece.isalpha())
+    inner = [piece for piece in starts if piece.isascii() and piece[0].isalpha()]
+    assert inner
+    assert not any(starts[piece] for piece in inner)
 
 
 @pytest.mark.parametrize("script", ["湖と森の道", "ทะเลสาบ"])
@@ -114,6 +118,7 @@ def test_text_without_spaces_is_hidden_piece_by_piece(script: str) -> None:
 
 
 def test_what_begins_a_word_in_a_wordpiece_vocabulary() -> None:
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "lake", "##s", "湖"]
-    masking = Masking.of(tokenizer_from_files({"vocab.txt": "\n".join(pieces).encode()}))
-    assert masking.starts[5:].tolist() == [True, False, True]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "lake", "湖", "##s"]
+    for count, expected in ((8, [True, True, False]), (7, [True, True])):
+        files = {"vocab.txt": "\n".join(pieces[:count]).encode()}
+        assert Masking.of(tokenizer_from_files(files)).starts[5:].tolist() == expected

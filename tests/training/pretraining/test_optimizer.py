@@ -69,7 +69,7 @@ def test_steps_are_the_papers(adapt: bool, decay: float) -> None:
     for variable, expected in zip(
         variables, _algorithm_2(decay=decay, adapt=adapt).values(), strict=True
     ):
-        # float32 against float64: 1 - 0.999 keeps four digits, which an update of 0.1 shows as 1e-5.
+        # float32 against float64: 1 - 0.999 keeps four digits; an update of 0.1 shows it as 1e-5.
         np.testing.assert_allclose(variable.numpy(), expected, rtol=0, atol=3e-5)
 
 

@@ -116,7 +116,7 @@ def test_a_training_that_was_interrupted_is_not_forgotten_by_accident(
 
 def test_a_training_that_diverges_says_so_and_keeps_nothing(tmp_path: Path) -> None:
     absurd = dataclasses.replace(OPTIONS, steps=2, learning_rate=1e30, save_every_s=0)
-    with pytest.raises(TrainingError, match="diverged: at step [12] .* lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"diverged: at step [12] .* lower the learning rate"):
         pretrain(fresh(), documents(20), output=tmp_path / "model", options=absurd)
     assert not (tmp_path / "model" / "model.safetensors").exists()
     assert not (tmp_path / "model" / STATE).exists()

@@ -23,10 +23,13 @@ def test_documents_are_apart_by_blank_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no document of two sentences or more; documents are apart by a blank line"),
-        (b"One.\n\nTwo.\n\n\nThree.", "holds no document of two sentences"),
-        (b"One.\nTwo \xff.", "line 2: not UTF-8"),
-        (None, "cannot read .*No such file"),
+        (
+            b"",
+            "bad.txt holds no document of two sentences or more; documents are apart",
+        ),
+        (b"One.\n\nTwo.\n\n\nThree.", "bad.txt holds no document of two sentences"),
+        (b"One.\nTwo \xff.", "bad.txt, line 2: not UTF-8"),
+        (None, "cannot read .*bad.txt: No such file"),
     ],
 )
 def test_a_file_without_documents_is_named(
@@ -36,12 +39,12 @@ def test_a_file_without_documents_is_named(
     good.write_text("One.\nTwo.")
     if content is not None:
         bad.write_bytes(content)
-    with pytest.raises(TrainingError, match=f"bad.txt.*{message}"):
+    with pytest.raises(TrainingError, match=message):
         read_documents([good, bad])
 
 
 def test_a_folder_is_no_text(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cannot read .*directory"):
+    with pytest.raises(TrainingError, match=r"cannot read .*directory"):
         read_documents([tmp_path])
 
 
