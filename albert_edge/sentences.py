@@ -6,8 +6,10 @@ import re
 
 __all__ = ["split_sentences"]
 
-# A run of closing marks, what closes after it, and the space behind; or the end of a line.
-_END = re.compile(r"(?P<mark>[.!?…]+(?:\s[.!?…]+)*)(?P<close>[\"'”’»)\]]*)(?=\s)|(?=\n)")
+# A run of closing marks, what closes after it, and the space behind; or the end of a line.  The
+# look behind changes no match: it keeps a long run that ends no sentence from being tried at each
+# of its marks.
+_END = re.compile(r"(?<![.!?…])(?P<mark>[.!?…]+(?:\s[.!?…]+)*)(?P<close>[\"'”’»)\]]*)(?=\s)|(?=\n)")
 _APART = re.compile(r"[^\S\n]+\"(?=\s|$)")
 _CJK_END = re.compile(r"[。！？]+[”’」』）]*")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]*$")

@@ -13,6 +13,8 @@ from albert_edge.cli.options import force_option, json_option
 __all__ = ["command"]
 
 _FILE = click.Path(path_type=Path)
+_POSITIVE = click.IntRange(min=1)
+_SHARE = click.FloatRange(min=0, max=1, max_open=True)
 
 
 @click.command(short_help="Train an ALBERT on plain text.")
@@ -31,16 +33,42 @@ _FILE = click.Path(path_type=Path)
     help="The tokenizer of a new model; left out, a vocabulary is trained on TEXTS.",
 )
 @click.option("--dev", multiple=True, type=_FILE, help="Examine the model on this text, held out.")
-@click.option("--steps", default=10_000, show_default=True, help="How many updates.")
-@click.option("--batch-size", default=128, show_default=True, help="Pairs of segments in each.")
-@click.option("--max-length", default=128, show_default=True, help="Tokens of a pair.")
+@click.option(
+    "--steps", default=10_000, show_default=True, type=_POSITIVE, help="How many updates."
+)
+@click.option(
+    "--batch-size",
+    default=128,
+    show_default=True,
+    type=_POSITIVE,
+    help="Pairs of segments in each.",
+)
+@click.option(
+    "--max-length",
+    default=128,
+    show_default=True,
+    type=click.IntRange(min=8),
+    help="Tokens of a pair.",
+)
 @click.option(
     "--optimizer", default="lamb", show_default=True, type=click.Choice(["lamb", "adamw"])
 )
 @click.option("--learning-rate", default=5e-3, show_default=True, help="The highest one.")
-@click.option("--warm-up", default=0.05, show_default=True, help="The share of steps it rises in.")
-@click.option("--weight-decay", default=0.01, show_default=True)
-@click.option("--accumulate", default=1, show_default=True, help="Compute a batch in parts.")
+@click.option(
+    "--warm-up",
+    default=0.05,
+    show_default=True,
+    type=_SHARE,
+    help="The share of steps it rises in.",
+)
+@click.option("--weight-decay", default=0.01, show_default=True, type=_SHARE)
+@click.option(
+    "--accumulate",
+    default=1,
+    show_default=True,
+    type=_POSITIVE,
+    help="Compute a batch in this many parts.",
+)
 @click.option(
     "--mixed-precision",
     default="auto",
@@ -51,9 +79,27 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--cooccurrence", is_flag=True, help="Start with words near those that keep the same company."
 )
-@click.option("--examine-every", default=500, show_default=True, help="Steps between examinations.")
-@click.option("--save-every", "save_every_s", default=120.0, show_default=True, help="Seconds.")
-@click.option("--seed", default=0, show_default=True, help="The same seed, the same model.")
+@click.option(
+    "--examine-every",
+    default=500,
+    show_default=True,
+    type=_POSITIVE,
+    help="Steps between examinations.",
+)
+@click.option(
+    "--save-every",
+    "save_every_s",
+    default=120.0,
+    show_default=True,
+    help="Seconds between two savings, at least.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="The same seed, the same model.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @force_option
 @json_option
@@ -85,6 +131,11 @@ def command(
     """
     from albert_edge.cli.progress import quiet
 
+    if source and (config or tokenizer or cooccurrence):
+        raise click.UsageError(
+            "--from brings its own shape, tokenizer and word embeddings; leave out --config, "
+            "--tokenizer and --cooccurrence."
+        )
     with quiet() as console:
         from albert_edge.training.pretraining import PretrainOptions, pretrain_files
 

@@ -28,19 +28,25 @@ class Curve:
         folder: Where `curve.jsonl` and `logs/` are.
         after: How many steps count; what was noted of later ones is forgotten, as they are made
             again.
+        keep: Whether to write; one of several workers does.
     """
 
-    def __init__(self, folder: Path, *, after: int) -> None:
-        self._path = folder / CURVE
-        self.points = [point for point in _read(self._path) if point["step"] <= after]
-        self._write()
-        self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
+    def __init__(self, folder: Path, *, after: int, keep: bool = True) -> None:
+        self._path, self._keep = folder / CURVE, keep
+        self.points = _read(self._path, after) if after else []
+        if keep:
+            self._write()
+            self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
 
     def add(self, step: int, **figures: Mapping[str, float] | float | None) -> None:
         """Note figures, by groups such as `train` and `held_out`, or single ones, of a step."""
         known = {name: value for name, value in figures.items() if value is not None}
         self.points.append({"step": step, **_rounded(known)})
-        self._write()
+        if self._keep:
+            self._write()
+            self._log(step, known)
+
+    def _log(self, step: int, known: Mapping[str, Mapping[str, float] | float]) -> None:
         with self._writer.as_default(step):
             for group, values in known.items():
                 named = values.items() if isinstance(values, Mapping) else [("", values)]
@@ -54,13 +60,14 @@ class Curve:
         write_file(self._path, text.encode(), force=True)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path, after: int) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        points = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [point for point in points if point["step"] <= after]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
-        raise OutputError(f"cannot go on with {path}: {error}.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"cannot go on with {path}: {error}; begin anew with --force.") from error
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,9 +70,10 @@ def pretrain_files(
         console: Where to show progress, if it is a terminal.
 
     Returns:
-        A report ready for JSON: `output`, `parameters`, `documents`, `tokens`, `steps`, `epochs`
-        (how often the texts were seen), `curve` (every examination), `options`, `workers`,
-        `duration_s`.
+        A report ready for JSON: `output`, `parameters`, `drawn` (the tensors of the head that
+        `source` lacks, which began random), `documents`, `tokens`, `steps`, `epochs` (how often
+        the texts were seen, about), `curve` (every examination), `options`, `workers`, `resumed`,
+        `duration_s` (of this run).
 
     Raises:
         TrainingError: A text or an option cannot work, or the training cannot be resumed.
@@ -82,18 +83,25 @@ def pretrain_files(
         OutputError: `output` holds something and `force` is false, or cannot be written.
     """
     options = options or PretrainOptions()
-    workers = Workers.from_environment()
     began = time.monotonic()
-    _prepare(output, resume=resume, force=force or not workers.first)
-    documents = read_documents(texts)
-    start = _start(documents, source, config, tokenizer, options.seed)
-    used = tokenizer_from_files(start.tokenizer_files)
-    encoded, held_out = _encode(documents, used), _encode(read_documents(dev), used)
-    if cooccurrence and source is None:
-        start = _with_company(start, encoded, options.seed)
-    _check_length(start, options)
+    if source is not None and (config or tokenizer or cooccurrence):
+        raise TrainingError(
+            "--from brings its own shape, tokenizer and word embeddings; leave out --config, "
+            "--tokenizer and --cooccurrence."
+        )
     with training_bars(console) as bars:
-        bar = bars.add_task("", total=options.steps)
+        bar = bars.add_task("waiting for the other workers", total=options.steps)
+        workers = Workers.from_environment()
+        workers.check(options)
+        if workers.first:
+            _check_output(output, resume=resume, force=force)
+        bars.update(bar, description="reading the texts")
+        documents, held_out = read_documents(texts), read_documents(dev)
+        start = _start(documents, source, config, tokenizer, options)
+        used = tokenizer_from_files(start.tokenizer_files)
+        encoded = _encode(documents, used)
+        if cooccurrence:
+            start = _with_company(start, encoded, options.seed)
 
         def tell(step: int, found: Mapping[str, float]) -> None:
             words, order = found["mlm_accuracy"], found["sop_accuracy"]
@@ -104,7 +112,7 @@ def pretrain_files(
             start,
             encoded,
             output=output,
-            held_out=held_out,
+            held_out=_encode(held_out, used),
             options=options,
             resume=resume,
             workers=workers,
@@ -114,6 +122,7 @@ def pretrain_files(
     return {
         "output": str(output),
         "parameters": count_parameters(start.config, _TASK),
+        "drawn": list(start.drawn),
         "documents": len(encoded),
         "tokens": tokens,
         "steps": options.steps,
@@ -126,8 +135,8 @@ def pretrain_files(
     }
 
 
-def _prepare(output: Path, *, resume: bool, force: bool) -> None:
-    """Make the directory, once it is clear that it may be written."""
+def _check_output(output: Path, *, resume: bool, force: bool) -> None:
+    """Find out before the training that the output cannot be written."""
     if resume and force:
         raise TrainingError("a training is either resumed or, with --force, begun anew.")
     state = output / STATE
@@ -136,10 +145,9 @@ def _prepare(output: Path, *, resume: bool, force: bool) -> None:
             f"{state} is a training that was interrupted; --resume goes on with it, --force "
             "forgets it."
         )
+    if resume and not state.exists():
+        raise TrainingError(f"{state} does not exist; there is no training to resume.")
     check_output(output, force=force or resume)
-    output.mkdir(exist_ok=True)
-    if not resume and force:
-        state.unlink(missing_ok=True)
 
 
 def _start(
@@ -147,16 +155,16 @@ def _start(
     source: str | None,
     config: Path | None,
     tokenizer: Path | None,
-    seed: int,
+    options: PretrainOptions,
 ) -> Checkpoint:
     if source is not None:
-        if config or tokenizer:
-            raise TrainingError("--from brings its own shape and tokenizer; leave out the others.")
         start = read_checkpoint(source, task=_TASK, init_head=True)
         if not start.tokenizer_files:
             raise TrainingError(f"{source} has no tokenizer; put its spiece.model beside it.")
+        _check_length(start.config, options)
         return start
     shape = SMALL if config is None else AlbertConfig.read(config)
+    _check_length(shape, options)
     pieces = _tokenizer(documents, shape, tokenizer)
     if pieces.vocab_size > shape.vocab_size:
         raise TrainingError(
@@ -164,7 +172,7 @@ def _start(
             "vocab_size in --config."
         )
     shape = dataclasses.replace(shape, vocab_size=pieces.vocab_size)
-    tensors = initial_tensors(shape, _TASK, seed=seed)
+    tensors = initial_tensors(shape, _TASK, seed=options.seed)
     files = pieces.files()
     return Checkpoint(
         config=shape, task=_TASK, tensors=tensors, tokenizer_files=files, source="random weights"
@@ -200,6 +208,6 @@ def _with_company(start: Checkpoint, documents: Sequence[Document], seed: int) -
     return dataclasses.replace(start, tensors={**start.tensors, _WORDS: words.astype(np.float32)})
 
 
-def _check_length(start: Checkpoint, options: PretrainOptions) -> None:
-    if options.max_length > (most := start.config.max_position_embeddings):
+def _check_length(shape: AlbertConfig, options: PretrainOptions) -> None:
+    if options.max_length > (most := shape.max_position_embeddings):
         raise TrainingError(f"max_length must be at most {most}, not {options.max_length}.")

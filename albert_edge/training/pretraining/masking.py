@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from albert_edge.tokenizer import Tokenizer
+from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
 __all__ = ["Masking", "mask_words"]
 
 _SHARE = 0.15  # of the tokens are predicted
 _NGRAM = 3  # words that are hidden together, at most
 _RANDOM_FROM = 5  # the first ids are special tokens
+# Thai, Lao, Burmese, Khmer, Japanese and Chinese have no space between words.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +29,8 @@ class Masking:
     Attributes:
         mask_id: The id of `[MASK]`.
         vocab_size: V.
-        starts: bool [V], whether a piece begins a word.
+        starts: bool [V], whether a piece begins a word; where a script has no space between
+            words, every piece does.
     """
 
     mask_id: int
@@ -33,8 +41,8 @@ class Masking:
     def of(cls, tokenizer: Tokenizer) -> Masking:
         """Look at every piece of a tokenizer."""
         pieces = [tokenizer.id_to_piece(index) for index in range(tokenizer.vocab_size)]
-        word_piece = any(piece.startswith("##") for piece in pieces)
-        starts = [not p.startswith("##") if word_piece else p.startswith("▁") for p in pieces]
+        begins = _begins_bert if isinstance(tokenizer, WordPieceTokenizer) else _begins
+        starts = [begins(piece) for piece in pieces]
         return cls(tokenizer.mask_id, tokenizer.vocab_size, np.array(starts))
 
 
@@ -86,6 +94,14 @@ def _words(ids: np.ndarray, special: np.ndarray, starts: np.ndarray) -> list[ran
     ends = np.union1d(open_at, closed)
     following = np.append(ends, len(ids))[np.searchsorted(ends, open_at, side="right")]
     return [range(a, b) for a, b in zip(open_at.tolist(), following.tolist(), strict=True)]
+
+
+def _begins_bert(piece: str) -> bool:
+    return not piece.startswith("##")
+
+
+def _begins(piece: str) -> bool:
+    return piece.startswith("▁") or bool(_SPACELESS.match(piece))
 
 
 def _chances() -> np.ndarray:

@@ -49,7 +49,7 @@ class PretrainOptions:
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch_size": 1, "max_length": 8, "accumulate": 1, "examine_every": 1}
         for name, bound in {**least, "seed": 0, "save_every_s": 0}.items():
-            if (value := getattr(self, name)) < bound:
+            if not (value := getattr(self, name)) >= bound:  # NaN is no number of seconds
                 raise TrainingError(f"{name} must be at least {bound}, not {value}.")
         if self.batch_size % self.accumulate:
             raise TrainingError(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from albert_edge.checkpoints import Checkpoint, write_checkpoint
-from albert_edge.errors import TrainingError
+from albert_edge.errors import OutputError, TrainingError
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.pretraining.batches import Batches, Position, as_dataset
 from albert_edge.training.pretraining.curve import Curve
@@ -45,7 +46,7 @@ def pretrain(
     Args:
         start: A checkpoint with a pre-training head and its tokenizer.
         documents: What to learn from, encoded by that tokenizer.
-        output: A directory that exists.  It gets the checkpoint, `curve.jsonl`, and TensorBoard's
+        output: The directory to write.  It gets the checkpoint, `curve.jsonl`, and TensorBoard's
             logs; as long as the training is not done, also `training.npz`, to go on from.
         held_out: What to examine the model on.
         options: How to train.
@@ -70,26 +71,26 @@ def pretrain(
             f"{options.max_length} tokens; give more text or a smaller batch_size."
         )
     examined = _examined(held_out, start, options)
-    trainer = Trainer(start, options, strategy=workers.strategy)
     saving = _Saving(output, start, documents, options, workers)
-    saved = saving.read() if resume else None
+    saved = saving.read() if resume else saving.begin()
+    with workers.together():
+        trainer = Trainer(start, options, strategy=workers.strategy)
     if saved:
         trainer.restore(saved.arrays)
     start_at = Position(saved.epoch, saved.index) if saved else Position()
     sums = np.array(saved.sums) if saved else _NOTHING
-    curve = Curve(workers.folder(output), after=trainer.done)
+    curve = Curve(output, after=trainer.done, keep=workers.first)
     for position, batch in _stream(batches, start_at, options.steps - trainer.done):
         step = trainer.done
-        found = trainer.step(workers.part(batch), rate=options.rate(step))
+        with workers.together():
+            found = trainer.step(workers.part(batch), rate=options.rate(step))
+        _check_finite(found, step + 1)
         sums = sums + found
-        if not np.isfinite(found).all():
-            raise TrainingError(
-                f"the loss became {found[1]:.3g} at step {step + 1}; lower the learning rate."
-            )
         progress(step + 1, figures(found))
         if (step + 1) % options.examine_every == 0 or step + 1 == options.steps:
-            held = trainer.examine(examined) if examined else None
-            curve.add(step + 1, train=figures(sums), held_out=held, rate=options.rate(step))
+            held = trainer.examine(examined) if examined else {}
+            _check_finite(held.values(), step + 1)
+            curve.add(step + 1, train=figures(sums), held_out=held or None, rate=options.rate(step))
             sums = _NOTHING
         saving.write(trainer, position, sums)
     saving.finish(trainer)
@@ -113,6 +114,15 @@ class _Saving:
         self._output, self._start, self._options = output, start, options
         self._first = workers.first
         self._written = time.monotonic()
+
+    def begin(self) -> None:
+        """Make the directory; forget a training that was interrupted."""
+        if self._first:
+            try:
+                self._output.mkdir(exist_ok=True)
+                (self._output / STATE).unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot write {self._output}: {error.strerror}.") from error
 
     def read(self) -> Snapshot:
         return read_snapshot(self._output / STATE, of=self._of)
@@ -140,8 +150,18 @@ class _Saving:
             (self._output / STATE).unlink(missing_ok=True)
 
     def _keep(self, trainer: Trainer) -> None:
-        made = dataclasses.replace(self._start, tensors=trainer.tensors(), sha256="", drawn=())
+        tensors = trainer.tensors()
+        _check_finite(tensors.values(), trainer.done)
+        made = dataclasses.replace(self._start, tensors=tensors, sha256="", drawn=(), ranges={})
         write_checkpoint(self._output, made, force=True)
+
+
+def _check_finite(values: Iterable[ArrayLike], step: int) -> None:
+    if not all(np.isfinite(value).all() for value in values):
+        raise TrainingError(
+            f"the training diverged: at step {step} there are numbers that are not finite; lower "
+            "the learning rate."
+        )
 
 
 def _stream(batches: Batches, position: Position, count: int) -> Any:

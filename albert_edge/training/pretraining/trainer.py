@@ -103,7 +103,8 @@ class Trainer:
             share = {name: tf.split(array, self._parts)[part] for name, array in batch.items()}
             with tf.GradientTape() as tape:
                 (mlm, order), found = self._sums(share)
-                loss = mlm / words + order / pairs
+                # Very short segments may have no word that is short enough to be hidden.
+                loss = mlm / tf.maximum(words, 1.0) + order / pairs
             # Dense, also the embeddings': they are predicted with, and so all of them move.
             dense = map(tf.convert_to_tensor, tape.gradient(loss, self._trained))
             gradients = [a + b for a, b in zip(gradients, dense, strict=True)]
@@ -149,6 +150,7 @@ def _right(logits: Any, targets: Any) -> Any:
 def figures(sums: np.ndarray) -> dict[str, float]:
     """Turn sums, float64 [6], into the figures of what was added up, by the names of `FIGURES`."""
     words, mlm, right, pairs, order, right_order = sums.tolist()
+    words = max(words, 1.0)  # none may be hidden where segments are very short
     values = (mlm / words + order / pairs, mlm / words, right / words, order / pairs)
     return dict(zip(FIGURES, (*values, right_order / pairs), strict=True))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +15,9 @@ from albert_edge.errors import TrainingError
 from albert_edge.training.pretraining.options import PretrainOptions
 
 __all__ = ["Workers"]
+
+# What a sum over all workers ends in when one of them is gone.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +43,22 @@ class Workers:
     def from_environment(cls) -> Workers:
         """Read TensorFlow's variable TF_CONFIG, and meet the others; without it, be alone.
 
-        Has to be called before TensorFlow does anything else.
+        Has to be called before TensorFlow does anything else.  Waits until all are there.
 
         Raises:
-            TrainingError: TF_CONFIG is not what `MultiWorkerMirroredStrategy` takes.
+            TrainingError: TF_CONFIG is not what `MultiWorkerMirroredStrategy` takes, or the workers
+                do not meet.
         """
         if not (text := os.environ.get("TF_CONFIG")):
             return cls.alone()
         try:
-            values = json.loads(text)
-            hosts, index = values["cluster"]["worker"], int(values["task"]["index"])
-            if not 0 <= index < len(hosts):
-                raise ValueError(f"there is no worker {index}")
+            count, index = _read(json.loads(text))
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 'TF_CONFIG must be like {"cluster": {"worker": ["host:port", ...]}, "task": '
                 f'{{"type": "worker", "index": 0}}}}, not {text!r}: {error}.'
             ) from error
-        if len(hosts) == 1:
-            return cls.alone()
-        return cls(len(hosts), index, tf.distribute.MultiWorkerMirroredStrategy())
+        return cls.alone() if count == 1 else cls(count, index, _meet(count))
 
     @property
     def first(self) -> bool:
@@ -84,6 +82,43 @@ class Workers:
         rows = batch["order"].shape[0] // self.count
         return {name: a[self.index * rows : (self.index + 1) * rows] for name, a in batch.items()}
 
-    def folder(self, output: Path) -> Path:
-        """Return where this worker notes its figures; only the first one's last."""
-        return output if self.first else Path(tempfile.mkdtemp())
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do what takes all of them.
+
+        Raises:
+            TrainingError: One of them was lost.
+        """
+        try:
+            yield
+        except _LOST as error:
+            if self.count == 1:
+                raise
+            raise TrainingError(
+                f"a worker other than number {self.index} was lost; start all {self.count} again "
+                f"with --resume: {error.message.splitlines()[0]}"
+            ) from error
+
+
+def _read(values: Any) -> tuple[int, int]:
+    """Return how many workers there are, and which of them this one is."""
+    cluster, task = values["cluster"], values["task"]
+    if set(cluster) != {"worker"} or task["type"] != "worker":
+        raise ValueError("there are workers only; the first one is the chief")
+    hosts, index = cluster["worker"], int(task["index"])
+    if not isinstance(hosts, list) or not 0 <= index < len(hosts):
+        raise ValueError(f"there is no worker {index}")
+    return len(hosts), index
+
+
+def _meet(count: int) -> Any:
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise TrainingError(f"the {count} workers of TF_CONFIG do not meet: {error}") from error
+    if strategy.num_replicas_in_sync != count:
+        raise TrainingError(
+            f"every worker must train on one device, but {count} workers have "
+            f"{strategy.num_replicas_in_sync}; set CUDA_VISIBLE_DEVICES to one for each."
+        )
+    return strategy

@@ -1,0 +1,141 @@
+"""A training that is interrupted anywhere ends as if it had not been."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from albert_edge.checkpoints import read_checkpoint
+from albert_edge.errors import TrainingError
+from albert_edge.training.pretraining.run import STATE, pretrain
+from language import SHAPE, documents, fresh
+from training.pretraining.conftest import OPTIONS, Project
+
+
+def test_what_a_whole_training_leaves(whole: tuple[Path, dict[str, Any]]) -> None:
+    output, report = whole
+    names = {"config.json", "curve.jsonl", "logs", "model.safetensors", "vocab.txt"}
+    assert {path.name for path in output.iterdir()} - {"tokenizer_config.json"} == names
+    points = [json.loads(line) for line in (output / "curve.jsonl").read_text().splitlines()]
+    assert points == report["curve"]
+    assert [point["step"] for point in points] == list(range(5, 61, 5))
+    assert points[-1]["train"]["loss"] < points[0]["train"]["loss"]
+    assert points[-1]["held_out"]["loss"] < points[0]["held_out"]["loss"]
+    assert read_checkpoint(output).task == "pretraining"
+
+
+def test_a_killed_training_goes_on_exactly(
+    project: Project, whole: tuple[Path, dict[str, Any]], interrupted: Path
+) -> None:
+    killed_at = len((interrupted / "curve.jsonl").read_text().splitlines())
+    assert 2 <= killed_at < 12
+    read_checkpoint(interrupted)  # what was saved on the way is a whole checkpoint
+    seldom = dataclasses.replace(OPTIONS, save_every_s=1000.0)  # may be another than before
+    report = project.train(interrupted, resume=True, options=seldom)
+    output, expected = whole
+    assert report["resumed"]
+    assert report["curve"] == expected["curve"]
+    for name in ("curve.jsonl", "model.safetensors", "config.json"):
+        assert (interrupted / name).read_bytes() == (output / name).read_bytes(), name
+    assert not (interrupted / STATE).exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": 1e-3},
+        {"steps": 61},
+        {"batch_size": 4},
+        {"optimizer": "adamw"},
+        {"seed": 1},
+        {"examine_every": 10},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_option_is_refused(
+    changes: dict[str, Any], project: Project, interrupted: Path
+) -> None:
+    before = _content(interrupted)
+    with pytest.raises(TrainingError, match="is of a training with other data, options or weights"):
+        project.train(interrupted, resume=True, options=dataclasses.replace(OPTIONS, **changes))
+    assert _content(interrupted) == before
+
+
+def test_another_text_or_shape_is_refused(
+    project: Project, interrupted: Path, tmp_path: Path
+) -> None:
+    before = _content(interrupted)
+    text, shape = tmp_path / "text.txt", tmp_path / "shape.json"
+    content = (project.folder / "text.txt").read_text()
+    text.write_text(content.replace("six", "one", 1))
+    shape.write_text(json.dumps({"model_type": "albert", **SHAPE, "num_hidden_layers": 3}))
+    parts = tmp_path / "parts.txt"  # the same words, but in other documents
+    parts.write_text(content.replace("three", "\nthree", 1))
+    for changes in ({"texts": [text]}, {"texts": [parts]}, {"config": shape}):
+        with pytest.raises(TrainingError, match="with other data, options or weights"):
+            project.train(interrupted, resume=True, **changes)
+    assert _content(interrupted) == before
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "flipped"])
+def test_a_damaged_state_is_refused(damage: str, project: Project, interrupted: Path) -> None:
+    state = interrupted / STATE
+    blob = bytearray(state.read_bytes())
+    blob[len(blob) // 2] ^= 1
+    state.write_bytes(
+        {"empty": b"", "cut": bytes(blob[:-100]), "garbage": b"x" * 100, "flipped": bytes(blob)}[
+            damage
+        ]
+    )
+    before = _content(interrupted)
+    with pytest.raises(TrainingError, match=r"training.npz is damaged; begin anew with --force"):
+        project.train(interrupted, resume=True)
+    assert _content(interrupted) == before
+
+
+def test_a_training_that_was_interrupted_is_not_forgotten_by_accident(
+    project: Project, interrupted: Path, whole: tuple[Path, dict[str, Any]]
+) -> None:
+    before = _content(interrupted)
+    with pytest.raises(Exception, match=r"training.npz is a training that was interrupted"):
+        project.train(interrupted)
+    with pytest.raises(TrainingError, match="do not fill one batch"):  # not even with --force
+        project.train(interrupted, force=True, options=dataclasses.replace(OPTIONS, batch_size=512))
+    assert _content(interrupted) == before
+    report = project.train(
+        interrupted, force=True, options=dataclasses.replace(OPTIONS, steps=1), dev=[]
+    )
+    assert [point["step"] for point in report["curve"]] == [1]
+    assert not (interrupted / STATE).exists()
+
+
+def test_a_training_that_diverges_says_so_and_keeps_nothing(tmp_path: Path) -> None:
+    absurd = dataclasses.replace(OPTIONS, steps=2, learning_rate=1e30, save_every_s=0)
+    with pytest.raises(TrainingError, match=r"diverged: at step [12] .* lower the learning rate"):
+        pretrain(fresh(), documents(20), output=tmp_path / "model", options=absurd)
+    assert not (tmp_path / "model" / "model.safetensors").exists()
+    assert not (tmp_path / "model" / STATE).exists()
+
+
+def test_progress_tells_every_step(tmp_path: Path) -> None:
+    told = []
+    pretrain(
+        fresh(),
+        documents(20),
+        output=tmp_path / "model",
+        options=dataclasses.replace(OPTIONS, steps=3),
+        progress=lambda step, found: told.append((step, sorted(found))),
+    )
+    names = ["loss", "mlm_accuracy", "mlm_loss", "sop_accuracy", "sop_loss"]
+    assert told == [(step, names) for step in (1, 2, 3)]
+    before, after = fresh().tensors, read_checkpoint(tmp_path / "model").tensors
+    assert all(not np.array_equal(before[name], after[name]) for name in before)
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
