@@ -35,6 +35,7 @@ from benchmarks.cells import Cells
 
 REFERENCE = Path(__file__).parent / "reference"
 QUANTIZED = ("float32", "int8")
+TASKS = {"encoder": "feature-extraction", "trained": "summarization"}
 # What authors say where they say what they did.
 _CUE = re.compile(
     r"\bwe (propose|present|introduce|show|develop|describe|study|investigate)|\b(this|our) paper|"
@@ -73,8 +74,7 @@ def rules() -> dict[str, System]:
 
 def files(kind: str, name: str, source: str) -> dict[str, System]:
     """Convert a checkpoint, and return what its files choose."""
-    task = "summarization" if kind == "trained" else "feature-extraction"
-    model = albert_edge.load_keras(source, task=task)
+    model = albert_edge.load_keras(source, task=TASKS[kind])
     blobs = {quantize: albert_edge.convert(model, quantize=quantize).blob for quantize in QUANTIZED}
     return {
         f"{kind} {name}, {quantize}": partial(_chosen, load(blob, task="summarize"))
@@ -156,7 +156,7 @@ def main(test: Path, trained: Sequence[str], encoder: Sequence[str], output: Pat
     for kind, given in (("encoder", encoder), ("trained", trained)):
         for name, _, source in (one.partition("=") for one in given):
             systems |= files(kind, name, source)
-            checkpoints[f"{kind} {name}"] = read_checkpoint(source).sha256
+            checkpoints[f"{kind} {name}"] = read_checkpoint(source, task=TASKS[kind]).sha256
     results = [row for k in (1, 2, 3) for row in score(examples, systems, k)]
     for k in (1, 2, 3):
         Console().print(table(results, k).rich())
