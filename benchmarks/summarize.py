@@ -5,12 +5,8 @@ python -m benchmarks.summarize TEST.jsonl --trained small=DIRECTORY --encoder sm
 python -m benchmarks.summarize TEST.jsonl --trained small=DIRECTORY -o /tmp
 
 TEST.jsonl has a list of sentences under source and a list of summaries under target, as SciTLDR's
-(Cachola et al. 2020, arXiv:2004.15011).  A trained checkpoint comes of
-
-\b
-albert-edge finetune train.jsonl --task summarization --dev dev.jsonl --bullets 1 -o DIRECTORY
-
-and an encoder may be of any task.  ROUGE is without stemming; of several summaries the best counts.
+(Cachola et al. 2020, arXiv:2004.15011).  A trained checkpoint comes of benchmarks.train_summarizer;
+an encoder may be of any task.  ROUGE is without stemming; of several summaries the best counts.
 Intervals are of 95%, and differences are from the first sentence, both by bootstrap.
 """
 
@@ -18,7 +14,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +24,7 @@ import numpy as np
 
 import albert_edge
 from albert_edge.benchmark.report import document, write_document
+from albert_edge.checkpoints import read_checkpoint
 from albert_edge.evaluation import EvaluateOptions
 from albert_edge.evaluation.examples import Examples, read_examples
 from albert_edge.evaluation.measures import measure
@@ -38,6 +35,7 @@ from benchmarks.cells import Cells
 
 REFERENCE = Path(__file__).parent / "reference"
 QUANTIZED = ("float32", "int8")
+TASKS = {"encoder": "feature-extraction", "trained": "summarization"}
 # What authors say where they say what they did.
 _CUE = re.compile(
     r"\bwe (propose|present|introduce|show|develop|describe|study|investigate)|\b(this|our) paper|"
@@ -74,13 +72,14 @@ def rules() -> dict[str, System]:
     }
 
 
-def files(kind: str, task: str, named: Sequence[str]) -> Iterator[tuple[str, System]]:
-    """Convert checkpoints, given as name=directory, and yield what their files choose."""
-    for name, _, source in (one.partition("=") for one in named):
-        model = albert_edge.load_keras(source, task=task)
-        for quantize in QUANTIZED:
-            pipe = load(albert_edge.convert(model, quantize=quantize).blob, task="summarize")
-            yield f"{kind} {name}, {quantize}", partial(_chosen, pipe)
+def files(kind: str, name: str, source: str) -> dict[str, System]:
+    """Convert a checkpoint, and return what its files choose."""
+    model = albert_edge.load_keras(source, task=TASKS[kind])
+    blobs = {quantize: albert_edge.convert(model, quantize=quantize).blob for quantize in QUANTIZED}
+    return {
+        f"{kind} {name}, {quantize}": partial(_chosen, load(blob, task="summarize"))
+        for quantize, blob in blobs.items()
+    }
 
 
 def _chosen(pipe: Pipeline, source: Sequence[str], _: Sequence[str], k: int) -> Sequence[str]:
@@ -153,12 +152,16 @@ def main(test: Path, trained: Sequence[str], encoder: Sequence[str], output: Pat
 
     examples = read_examples(test, "summarization", (), EvaluateOptions())
     systems = rules()
-    systems |= files("encoder", "feature-extraction", encoder)
-    systems |= files("trained", "summarization", trained)
+    checkpoints = {}
+    for kind, given in (("encoder", encoder), ("trained", trained)):
+        for name, _, source in (one.partition("=") for one in given):
+            systems |= files(kind, name, source)
+            checkpoints[f"{kind} {name}"] = read_checkpoint(source, task=TASKS[kind]).sha256
     results = [row for k in (1, 2, 3) for row in score(examples, systems, k)]
     for k in (1, 2, 3):
         Console().print(table(results, k).rich())
-    report = document("summarize", [], data=test.name, examples=len(examples), results=results)
+    more = {"data": test.name, "examples": len(examples), "checkpoints_sha256": checkpoints}
+    report = document("summarize", [], **more, results=results)
     click.echo(f"Wrote {write_document(report, output)}", err=True)
     sys.exit(not better(results))
 
