@@ -35,6 +35,7 @@ PARTS = (
     "layer.ffn_output",
     "head.pooler",
     "head.classifier",
+    "head.exits",
     "head.qa_outputs",
     "head.sop_classifier",
     "head.dense",
