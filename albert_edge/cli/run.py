@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from albert_edge.cli.options import json_option
+from albert_edge.cli.options import early_exit_options, json_option
 from albert_edge.errors import AlbertEdgeError, InputError
 
 __all__ = ["command"]
@@ -32,6 +32,7 @@ __all__ = ["command"]
 )
 @click.option("--normalize", is_flag=True, help="Scale that vector to a length of 1.")
 @click.option("--allow-null", is_flag=True, help='Take "no answer" for an answer (SQuAD 2 models).')
+@early_exit_options
 @click.option("--ids", is_flag=True, help="TEXT is token ids, for files without a tokenizer.")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads."
@@ -67,7 +68,9 @@ def command(
     with quiet():
         pipe = load(model, threads=threads)
         task = pipe.model.bundle.task
-        options = {name: value for name, value in options.items() if value}
+        options = {
+            name: one for name, one in options.items() if one is not None and one is not False
+        }
         if task == "question-answering" and question is None and not ids:
             raise click.UsageError(f"{model} is for {task}: it needs --question.")
         given = [*options, *(["question"] if question is not None else [])]
@@ -116,6 +119,7 @@ _TASKS_OF = {
     "entities": ("token-classification",),
     "pooling": ("feature-extraction",),
     "normalize": ("feature-extraction",),
+    **dict.fromkeys(("patience", "threshold", "max_layers"), ("classification",)),
     "pair": ("classification", "feature-extraction", "fill-mask", "sentence-order", "pretraining"),
 }
 
@@ -164,7 +168,10 @@ def _say_shapes(answer: dict[str, Any]) -> str:
 
 # What is in an answer → how it is said.
 _PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "label": lambda answer: f"{answer['label']}  {answer['score']:.3f}",
+    "label": lambda answer: (
+        f"{answer['label']}  {answer['score']:.3f}"
+        + (f"  after {answer['layers_used']} layers" if "layers_used" in answer else "")
+    ),
     "labels": lambda answer: (
         "  ".join(f"{label} {answer['scores'][label]:.3f}" for label in answer["labels"])
         or "(no label)"

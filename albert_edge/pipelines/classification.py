@@ -69,11 +69,11 @@ class Classification(Pipeline):
         rule = self.model.bundle.early_exit
         if rule is None and not 0 <= (threshold or 0) <= 1:
             raise InputError(f"threshold must be in [0, 1], not {threshold}.")
-        given = {"patience": patience, "max_layers": max_layers}
-        given |= {"threshold": threshold} if rule else {}
-        if given := {name: value for name, value in given.items() if value is not None}:
+        if rule is not None:
+            given = {"patience": patience, "threshold": threshold, "max_layers": max_layers}
+            rule = replace(rule, **{name: one for name, one in given.items() if one is not None})
+        elif not patience is max_layers is None:
             self.model.check_leaving()
-            rule = replace(rule, **given)  # type: ignore[type-var]
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         outputs = self.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=rule)
         answer = self._answer(outputs["logits"][0], 0.5 if threshold is None else threshold)

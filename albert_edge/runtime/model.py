@@ -181,8 +181,8 @@ def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
         takes |= bundle.early_exit.arrays().keys()
     if set(found[names[0]]["inputs"]) != takes:
         raise BundleError(
-            f"the model contradicts its seq_len {bundle.seq_len} or its early_exit: {names[0]} takes "
-            f"{', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(takes))}."
+            f"the model contradicts its seq_len {bundle.seq_len} or its early_exit: {names[0]} "
+            f"takes {', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(takes))}."
         )
     runners = {name: interpreter.get_signature_runner(name) for name in names}
     shape = runners[names[0]].get_input_details()["input_ids"]["shape"].tolist()
