@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ from albert_edge.archive import (
 from albert_edge.compression.recipes import LAYOUTS
 from albert_edge.config import TASKS, AlbertConfig
 from albert_edge.errors import BundleError, ConfigError
+from albert_edge.exits import EarlyExit
 
 __all__ = ["FORMAT_VERSION", "Bundle", "model_bytes", "pack", "read"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # which only files that can leave early need: all others are written as 1
 
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
@@ -50,6 +51,8 @@ class Bundle:
         tokenizer_files: The tokenizer's files by name; empty if the file carries none.
         provenance: Where the weights come from and what made the file; ready for JSON.
         verification: How it compared with its reference, or None if it was not compared.
+        early_exit: When it leaves if its caller does not say; None for a file that makes all
+            passes.
     """
 
     task: str
@@ -60,6 +63,7 @@ class Bundle:
     tokenizer_files: Mapping[str, bytes]
     provenance: Mapping[str, Any]
     verification: Mapping[str, Any] | None
+    early_exit: EarlyExit | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -77,6 +81,11 @@ class Bundle:
         if not isinstance(self.verification, Mapping | None):
             raise BundleError(
                 f"verification must map names to values, not be {self.verification!r}."
+            )
+        if (self.early_exit is not None) != (self.config.early_exit and self.layout != "unrolled"):
+            raise BundleError(
+                f"in layout {self.layout} with early_exit {self.config.early_exit} in the "
+                f"configuration, early_exit cannot be {self.early_exit}."
             )
         for name in self.tokenizer_files:
             if name in _RESERVED or not name or name != Path(name).name or "\\" in name:
@@ -159,7 +168,7 @@ def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
 
 def _manifest(bundle: Bundle, offset: int, size: int) -> bytes:
     values = {
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if bundle.early_exit is None else FORMAT_VERSION,
         "written_by": albert_edge.__version__,
         "task": bundle.task,
         "layout": bundle.layout,
@@ -170,6 +179,8 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> bytes:
         "provenance": dict(bundle.provenance),
         "verification": None if bundle.verification is None else dict(bundle.verification),
     }
+    if bundle.early_exit is not None:
+        values["early_exit"] = asdict(bundle.early_exit)
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
 
@@ -197,6 +208,7 @@ def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
             tokenizer_files=tokenizer_files,
             provenance=manifest["provenance"],
             verification=manifest["verification"],
+            early_exit=_early_exit(manifest.get("early_exit")),
         )
     except KeyError as error:
         raise BundleError(f"{where} is incomplete: {_MANIFEST} has no {error}.") from error
@@ -205,6 +217,13 @@ def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
     if bundle.task in _LABELLED:
         _check_labels(where, archive, bundle.config)
     return bundle
+
+
+def _early_exit(values: Any) -> EarlyExit | None:
+    try:
+        return None if values is None else EarlyExit(**values)
+    except TypeError as error:
+        raise BundleError(f"early_exit cannot be {values!r}.") from error
 
 
 def _check_labels(where: str, archive: zipfile.ZipFile, config: AlbertConfig) -> None:

@@ -23,7 +23,11 @@ _INPUTS = {
     "input_ids": ("ids", "Tokenized ids of the input text."),
     "attention_mask": ("mask", "1 for real tokens, 0 for padding tokens."),
     "token_type_ids": ("segment_ids", "0 for the first text, 1 for the second if there is one."),
+    "patience": ("patience", "Leave when so many layers in a row confirm the answer."),
+    "threshold": ("threshold", "Leave when a label has at least this probability."),
+    "max_layers": ("max_layers", "Leave after so many layers."),
 }
+_OUTPUTS = {"layers_used": "How many layers were run."}
 # The Task Library crashes on a classifier whose output has another name.
 _LABEL_LOGITS = ("probability", "The logit of each label.")
 _FEATURE_PROPERTIES = 1  # ContentProperties
@@ -58,7 +62,7 @@ def build_metadata(
             axis = _file(b, labels, files[labels], _TENSOR_AXIS_LABELS)
             exits.append(_tensor(b, *_LABEL_LOGITS, [axis]))
         else:
-            exits.append(_tensor(b, key, f"The output {key}."))
+            exits.append(_tensor(b, key, _OUTPUTS.get(key, f"The output {key}.")))
     ins, outs, units = _vector(b, entries), _vector(b, exits), _tokenizer_units(b, files)
     graph = _table(b, {2: ins, 3: outs, 5: units})
     others = [_file(b, key, text) for key, text in files.items() if key != labels]

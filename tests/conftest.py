@@ -120,6 +120,7 @@ def tiny_tflite(
         **config: Any,
     ) -> bytes:
         from albert_edge.bundle import Bundle, pack
+        from albert_edge.exits import usual_exit
         from albert_edge.lite.linker import link
 
         shape = tiny_albert(task, **config).config
@@ -133,6 +134,7 @@ def tiny_tflite(
             tokenizer_files={},
             provenance={"source": "random weights"},
             verification=None,
+            early_exit=usual_exit(3) if shape.early_exit and layout != "unrolled" else None,
         )
         return pack(link(pieces, shape, layout=layout), bundle)
 

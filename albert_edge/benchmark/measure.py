@@ -61,9 +61,10 @@ class Measurement:
         operators: How many operators the graph has, where the runtime tells.
         operators_delegated: How many of them the delegate took.
         arena_bytes: What the runtime set aside for values between operators, where it tells.
-        outputs: The model's outputs by name, then those of each further input; see
-            `encode_outputs` for large ones.
-        outputs_sha256: The SHA-256 of every whole output on `input_ids`.
+        outputs: The model's outputs by name, then those of each further input, with all layers run;
+            see `encode_outputs` for large ones.
+        outputs_sha256: The SHA-256 of every whole output on `input_ids`, as it was timed.
+        layers_used: How many passes a file made that can leave early; None of others.
     """
 
     path: str
@@ -92,6 +93,7 @@ class Measurement:
     arena_bytes: int | None = None
     outputs: tuple[Mapping[str, npt.NDArray[Any]], ...]
     outputs_sha256: Mapping[str, str]
+    layers_used: int | None = None
 
     @property
     def empty_rss_bytes(self) -> int | None:

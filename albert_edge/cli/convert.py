@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ __all__ = ["command"]
 
 _FORMATS = ("huggingface", "tensorflow1", "keras")  # checkpoints.write.FORMATS, which imports more
 _TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat", "verify")
+_TFLITE_ONLY += ("exit_patience", "exit_threshold")
 
 
 @click.command(short_help="Turn a checkpoint into one .tflite file.")
@@ -81,6 +83,19 @@ _TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat"
     help="Compare the file with the checkpoint, and refuse to write one that fails.",
 )
 @click.option(
+    "--exit-patience",
+    type=int,
+    metavar="N",
+    help="Of a model with early exit: leave when N layers in a row confirm the answer, if its "
+    "caller says nothing else.  [default: half of all layers]",
+)
+@click.option(
+    "--exit-threshold",
+    type=float,
+    metavar="P",
+    help="The same: leave when a label has this probability.  [default: never]",
+)
+@click.option(
     "--trim-vocabulary",
     "corpus",
     metavar="CORPUS",
@@ -111,6 +126,8 @@ def command(
     seq_len: int | None,
     compat: str | None,
     verify: bool,
+    exit_patience: int | None,
+    exit_threshold: float | None,
     corpus: str | None,
     pieces: int | None,
     allow_nan: bool,
@@ -139,6 +156,7 @@ def command(
         making: dict[str, Any] = {"quantize": quantize, "layout": layout, "seq_len": seq_len}
         making |= {"compat": compat, "verified": verify, "kept": keep}
         making["calibration"] = None if calibration is None else read_lines(calibration)
+        making["early_exit"] = {"patience": exit_patience, "threshold": exit_threshold}
         report = _make_file(source, output, force, reading, making)
     else:
         _refuse_options(ctx, to)
@@ -152,6 +170,7 @@ def _make_file(
 ) -> dict[str, Any]:
     from albert_edge.cli.progress import step
     from albert_edge.cli.source import read_source
+    from albert_edge.exits import usual_exit
     from albert_edge.files import check_writable
 
     check_writable(output, force=force)
@@ -159,6 +178,9 @@ def _make_file(
         from albert_edge.lite.convert import convert
         from albert_edge.modeling.load import from_checkpoint
     checkpoint = read_source(source, **reading)
+    given = {name: one for name, one in making["early_exit"].items() if one is not None}
+    usual = usual_exit(checkpoint.config.num_hidden_layers)
+    making["early_exit"] = replace(usual, **given) if given else None
     with step("Converting"):
         made = convert(from_checkpoint(checkpoint), **making)
         made.save(output, force=force)

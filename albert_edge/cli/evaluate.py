@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from albert_edge.cli.options import force_option, json_option
+from albert_edge.cli.options import early_exit_options, force_option, json_option
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -41,6 +41,7 @@ __all__ = ["command"]
     help='SQuAD 2: by how much the logits of "no answer" must exceed the best answer\'s.',
 )
 @click.option("--stem", is_flag=True, help="ROUGE: compare words without their endings.")
+@early_exit_options
 @force_option
 @json_option
 def command(
@@ -135,6 +136,8 @@ def _notes(model: Mapping[str, Any], count: int) -> Iterator[str]:
             f"{model['model']}, {model['duration_s']:.1f} s on {model['workers']} cores, "
             f"{rate:.1f} examples a second"
         )
+    if "layers_used" in model:
+        yield f"{model['layers_used']:.2f} layers an answer on average"
     if model["truncated"]:
         yield f"{model['truncated']} examples were too long for the model, and cut"
     if model["unanswered"]:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
-__all__ = ["force_option", "init_head_option", "json_option", "seq_len_option"]
+__all__ = [
+    "early_exit_options",
+    "force_option",
+    "init_head_option",
+    "json_option",
+    "seq_len_option",
+]
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead."
@@ -33,3 +42,15 @@ seq_len_option = click.option(
     metavar="any|N",
     help="Take texts of any length, or pad every text to N tokens (for GPUs and Edge TPU).",
 )
+
+
+def early_exit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says when a file leaves that can do so early."""
+    early = "Of files that can leave early: leave"
+    for name, kind, metavar, when in (
+        ("--max-layers", int, "N", "after N layers."),
+        ("--threshold", float, "P", "when a label has at least this probability."),
+        ("--patience", int, "N", "when N layers in a row confirm the answer."),
+    ):
+        command = click.option(name, type=kind, metavar=metavar, help=f"{early} {when}")(command)
+    return command

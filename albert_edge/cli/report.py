@@ -47,6 +47,8 @@ def print_conversion(report: Mapping[str, Any]) -> None:
         f"[bold]{report['output']}[/]  {_megabytes(report['size_bytes'])}  "
         f"{report['task']}, {report['quantize']}, {report['layout']}, length {length}"
     )
+    if "early_exit" in report:
+        print_(f"  {_rule(report['early_exit'])}")
     print_(
         f"  every weight stored {report['duplication']:.2f} times, used "
         f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
@@ -147,6 +149,8 @@ def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
         f"length {bundle['seq_len'] or 'any'}; from {source or 'unknown'}"
         + (f"; for {compat}" if compat else "")
     )
+    if "early_exit" in bundle:
+        console.print(f"  {_rule(bundle['early_exit'])}; this is decided on a few floats")
     if bundle["labels"]:
         console.print(f"  labels {', '.join(bundle['labels'])}", markup=False)
     files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
@@ -155,6 +159,13 @@ def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
         console.print("  not verified")
     else:
         print_verification(bundle["verification"])
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    when = [f"{rule['patience']} layers in a row confirm the answer"]
+    when += [f"a label has {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
+    when += [f"{rule['max_layers']} layers are done"] if rule["max_layers"] else []
+    return f"leaves early when {' or '.join(when)}, if its caller says nothing else"
 
 
 def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, str]) -> None:

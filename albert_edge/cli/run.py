@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from albert_edge.cli.options import json_option
+from albert_edge.cli.options import early_exit_options, json_option
 from albert_edge.errors import AlbertEdgeError, InputError
 
 __all__ = ["command"]
@@ -45,6 +45,7 @@ __all__ = ["command"]
     metavar="X",
     help="How much the likeness to other bullets counts against a sentence, from 0 to 1.",
 )
+@early_exit_options
 @click.option("--ids", is_flag=True, help="TEXT is token ids, for files without a tokenizer.")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads."
@@ -143,6 +144,7 @@ _TASKS_OF = {
     "normalize": ("feature-extraction",),
     "bullets": ("summarization",),
     "redundancy": ("summarization",),
+    **dict.fromkeys(("patience", "threshold", "max_layers"), ("classification",)),
     "pair": ("classification", "feature-extraction", "fill-mask", "sentence-order", "pretraining"),
 }
 
@@ -203,7 +205,10 @@ def _say_shapes(answer: dict[str, Any]) -> str:
 
 # What is in an answer → how it is said.
 _PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "label": lambda answer: f"{answer['label']}  {answer['score']:.3f}",
+    "label": lambda answer: (
+        f"{answer['label']}  {answer['score']:.3f}"
+        + (f"  after {answer['layers_used']} layers" if "layers_used" in answer else "")
+    ),
     "labels": lambda answer: (
         "  ".join(f"{label} {answer['scores'][label]:.3f}" for label in answer["labels"])
         or "(no label)"

@@ -63,10 +63,12 @@ def observe(
         advance: Called after every text.
 
     Returns:
-        By stage (`embed`, `layer_0`, ..., `head`), what each tensor of its graph held.
+        By stage (`embed`, `layer_0`, ..., `head`, `head_exits`), what each tensor of its graph
+        held.
     """
     named = {"embed": pieces.embed, "head": pieces.head}
     named |= {f"layer_{group}": layer for group, layer in enumerate(pieces.layers)}
+    named |= {"head_exits": pieces.exits} if pieces.exits else {}
     stages = {name: _Stage(Piece(blob, name), grams) for name, blob in named.items()}
     layers = [f"layer_{config.group_of_layer(index)}" for index in range(config.num_hidden_layers)]
     # Sorted, so that a runtime plans its memory once for each length.
@@ -75,6 +77,8 @@ def observe(
         state = stages["embed"].run(_arrays(row, seq_len), count, None)
         for index, layer in enumerate(layers):
             state |= stages[layer].run(state, count, layers[:index].count(layer))
+            if "head_exits" in stages and index < len(layers) - 1:
+                stages["head_exits"].run(state, count, index)
         stages["head"].run(state, count, None)
         advance()
     return {name: stage.observed() for name, stage in stages.items()}

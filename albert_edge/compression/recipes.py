@@ -35,6 +35,7 @@ PARTS = (
     "layer.ffn_output",
     "head.pooler",
     "head.classifier",
+    "head.exits",
     "head.qa_outputs",
     "head.sentence_scorer",
     "head.sop_classifier",

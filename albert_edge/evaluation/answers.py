@@ -31,15 +31,22 @@ class Answers(NamedTuple):
             no answer exceed those of this one; and for `fill-mask` what `_fill_mask` says.
         truncated: How many texts were longer than the model takes, and so cut; None if unknown.
         unanswered: How many questions have no prediction.
+        layers_used: How many passes each answer took; None of a model that makes all of them.
     """
 
     predictions: list[Any]
     truncated: int | None
     unanswered: int = 0
+    layers_used: list[int] | None = None
 
 
 def answer_all(
-    source: str | Path, examples: Examples, *, workers: int, tell: Tell | None = None
+    source: str | Path,
+    examples: Examples,
+    *,
+    workers: int,
+    tell: Tell | None = None,
+    early_exit: Mapping[str, Any] | None = None,
 ) -> Answers:
     """Ask a model all examples.
 
@@ -51,6 +58,7 @@ def answer_all(
         examples: Of a kind that the model answers.
         workers: How many CPU cores to use.
         tell: Called after every answer.
+        early_exit: When to leave, if the model can, by the names of `EarlyExit`.
 
     Raises:
         AlbertEdgeError: The model cannot be opened, or cannot take an example; it says which.
@@ -60,10 +68,11 @@ def answer_all(
     for _ in range(min(workers, count)):
         free.put(load(source, task=_USES.get(examples.kind)))
 
-    def work(index: int) -> tuple[Any, bool]:
+    def work(index: int) -> tuple[Any, ...]:
         pipe = free.get()
+        rule = early_exit if early_exit and pipe.model.bundle.early_exit else {}
         try:
-            return answer(pipe, examples.inputs[index])
+            return answer(pipe, {**examples.inputs[index], **rule})
         except AlbertEdgeError as error:
             raise type(error)(f"{examples.places[index]}: {error}") from error
         finally:
@@ -71,7 +80,7 @@ def answer_all(
 
     # The longest first: then no worker is left with a long one when the others are done.
     order = sorted(range(count), key=lambda index: -_size(examples.inputs[index]))
-    found: dict[int, tuple[Any, bool]] = {}
+    found: dict[int, tuple[Any, ...]] = {}
     with ThreadPoolExecutor(min(workers, count)) as pool:
         try:
             for index, result in zip(order, pool.map(work, order), strict=True):
@@ -81,8 +90,10 @@ def answer_all(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    predictions = [found[index][0] for index in range(count)]
-    return Answers(predictions, sum(cut for _, cut in found.values()))
+    results = [found[index] for index in range(count)]
+    layers = [made for result in results for made in result[2:]]
+    cut = sum(result[1] for result in results)
+    return Answers([result[0] for result in results], cut, layers_used=layers or None)
 
 
 def answer_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
@@ -94,9 +105,10 @@ def _size(inputs: Mapping[str, Any]) -> int:
     return len(str(inputs))
 
 
-def _classify(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
+def _classify(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the label, whether the text was cut, and how many layers were used, if it is told."""
     answer = pipe(**inputs)
-    return answer["label"], answer["truncated"]
+    return tuple(answer[key] for key in ("label", "truncated", "layers_used") if key in answer)
 
 
 def _classify_several(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
@@ -169,7 +181,7 @@ def _sum_up(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
 
 
 _USES = {"summarization": "summarize"}
-_ANSWERS: dict[str, Callable[[Pipeline, Mapping[str, Any]], tuple[Any, bool]]] = {
+_ANSWERS: dict[str, Callable[[Pipeline, Mapping[str, Any]], tuple[Any, ...]]] = {
     "classification": _classify,
     "multi-label": _classify_several,
     "regression": _regress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from albert_edge import bundle
@@ -27,12 +28,13 @@ __all__ = ["evaluate"]
 
 class _Subject(NamedTuple):
     # A model's file, or its saved answers: what it is for, the kinds of examples that it answers,
-    # and the labels it knows.
+    # the labels it knows, and whether it can leave early.
     name: str
     task: str
     kinds: tuple[str, ...]
     labels: tuple[str, ...]
     saved: Saved | None
+    leaves: bool = False
 
 
 def evaluate(
@@ -61,7 +63,8 @@ def evaluate(
     Returns:
         A report ready for JSON: `data`, `kind`, `examples`, and `models`, one or two, each with
         its `model`, `metrics` (see `figures`), `thresholds` (of SQuAD 2.0 with odds), `truncated`
-        texts, `unanswered` questions, `duration_s` and `workers` (None of saved answers).  With
+        texts, `unanswered` questions, `duration_s` and `workers` (None of saved answers), and of
+        files that can leave early the mean of `layers_used`.  With
         `against` also `differences` (see the function) and `agreement`, the share of same answers.
 
     Raises:
@@ -74,6 +77,9 @@ def evaluate(
     subjects = [_open(source, options) for source in (model, against) if source is not None]
     examples = read_examples(Path(data), subjects[0].task, subjects[0].labels, options)
     _check_comparable(subjects, examples)
+    if options.early_exit and not any(subject.leaves for subject in subjects):
+        names = " and ".join(options.early_exit)
+        raise InputError(f"{names}: {subjects[0].name} makes all passes and cannot leave early.")
     if save is not None:
         check_savable(save, examples, force=force)
     asked = [_asked(subject, examples, options, tell) for subject in subjects]
@@ -96,7 +102,7 @@ def _open(source: str | Path, options: EvaluateOptions) -> _Subject:
     inside = bundle.read(source)
     if inside.task == "classification":
         kind = _KINDS_OF_PROBLEMS[inside.config.problem]
-        return _Subject(name, kind, (kind,), inside.config.labels, None)
+        return _Subject(name, kind, (kind,), inside.config.labels, None, bool(inside.early_exit))
     labels = inside.config.labels if inside.task == "token-classification" else ()
     kinds = _KINDS_OF_TASKS.get(inside.task, (inside.task,))
     return _Subject(name, kinds[0] if len(kinds) == 1 else inside.task, kinds, labels, None)
@@ -132,7 +138,13 @@ def _asked(
 ) -> tuple[list[Any], dict[str, Any]]:
     began = time.monotonic()
     if subject.saved is None:
-        found = answer_all(subject.name, examples, workers=options.cores, tell=tell)
+        found = answer_all(
+            subject.name,
+            examples,
+            workers=options.cores,
+            tell=tell,
+            early_exit=options.early_exit,
+        )
     else:
         found = pick(subject.saved, examples)
     asked = subject.saved is None
@@ -143,6 +155,7 @@ def _asked(
         "duration_s": round(time.monotonic() - began, 3) if asked else None,
         "workers": options.cores if asked else None,
         "thresholds": thresholds(examples, found.predictions),
+        **({"layers_used": fmean(found.layers_used)} if found.layers_used else {}),
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from albert_edge.errors import ConfigError
+from albert_edge.exits import NEVER
 
 __all__ = ["EvaluateOptions"]
 
@@ -28,6 +30,10 @@ class EvaluateOptions:
         null_threshold: By how much the logits of "no answer" must exceed the best answer's to win,
             in SQuAD 2.
         stem: Whether to cut the ends off words before ROUGE compares them; needs the stem extra.
+        patience: When files leave that can do so early, as `exits.EarlyExit` has it; this and the
+            next two are the file's own if None.
+        threshold: The same.
+        max_layers: The same.
     """
 
     task: str | None = None
@@ -39,6 +45,9 @@ class EvaluateOptions:
     workers: int | None = None
     null_threshold: float = 0.0
     stem: bool = False
+    patience: int | None = None
+    threshold: float | None = None
+    max_layers: int | None = None
 
     def __post_init__(self) -> None:
         if self.task not in (None, "summarize"):
@@ -50,6 +59,13 @@ class EvaluateOptions:
                 raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
         if math.isnan(self.null_threshold):
             raise ConfigError("null_threshold must be a number, not NaN.")
+        replace(NEVER, **self.early_exit)  # it tells what cannot be
+
+    @property
+    def early_exit(self) -> dict[str, Any]:
+        """What is said of when to leave, by the names of `EarlyExit`."""
+        names = ("patience", "threshold", "max_layers")
+        return {name: one for name in names if (one := getattr(self, name)) is not None}
 
     @property
     def cores(self) -> int:

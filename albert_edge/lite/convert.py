@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from albert_edge import __version__
 from albert_edge.bundle import Bundle, pack
 from albert_edge.compression.recipes import check_layout, keep, recipe
 from albert_edge.errors import ConversionError
+from albert_edge.exits import EarlyExit, usual_exit
 from albert_edge.files import write_file
 from albert_edge.lite.compat import lower
 from albert_edge.lite.inspect import inspect
@@ -62,6 +63,7 @@ def convert(
     kept: Sequence[str] = (),
     compat: str | None = None,
     verified: bool = True,
+    early_exit: EarlyExit | None = None,
 ) -> Conversion:
     """Convert a Keras ALBERT to one self-contained `.tflite` file.
 
@@ -77,6 +79,8 @@ def convert(
         compat: A runtime of `lite.runtimes.RUNTIMES` that the file must run in, or None for
             today's.
         verified: Whether to compare the file with `model`, and refuse one that fails.
+        early_exit: When the file leaves if its caller does not say, of a model with `early_exit`;
+            `usual_exit` if left out.
 
     Raises:
         ConversionError: The recipe, layout or length is not possible, or not in `compat`.
@@ -94,6 +98,14 @@ def convert(
     most = model.config.max_position_embeddings
     if seq_len is not None and not 1 <= seq_len <= most:
         raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
+    can_leave = model.config.early_exit and layout != "unrolled"
+    if early_exit is not None and not can_leave:
+        raise ConversionError(
+            "only a loop, or a host with the layout split, can leave early, and only a model that "
+            "was trained with early_exit; leave the patience and the threshold out."
+        )
+    if can_leave and early_exit is None:
+        early_exit = usual_exit(model.config.num_hidden_layers)
     start = time.monotonic()
     stages = make_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=calibration)
     linked = link(stages, model.config, layout=layout)
@@ -114,6 +126,7 @@ def convert(
             "tools": _tools(),
         },
         verification=None,
+        early_exit=early_exit,
     )
     blob = pack(linked, bundle)
     seconds = time.monotonic() - start
@@ -132,6 +145,7 @@ def _report(blob: bytes, model_bytes: int, bundle: Bundle, seconds: float) -> di
         "quantize": bundle.quantize,
         "layout": bundle.layout,
         "seq_len": bundle.seq_len,
+        **({"early_exit": asdict(bundle.early_exit)} if bundle.early_exit else {}),
         "tokenizer": sorted(bundle.tokenizer_files),
         "size_bytes": len(blob),
         "model_bytes": model_bytes,

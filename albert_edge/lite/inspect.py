@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,8 @@ def _piece(tensor_name: str, bundle: Bundle | None) -> str:
 
 
 def _passes(piece: str, bundle: Bundle | None) -> int:
+    if bundle is not None and piece in ("head_exits", "decision"):  # of the only group
+        return bundle.config.num_hidden_layers
     if bundle is None or not piece.startswith("layer_"):
         return 1
     return bundle.config.passes_of_group(int(piece.removeprefix("layer_")))
@@ -123,7 +126,9 @@ def _weights(model: Any, pieces: dict[str, Any]) -> dict[str, Any]:
     stored_bytes = sum(map(len, stored))
     unique_bytes = sum(map(len, set(stored)))
     logical_bytes = stored_bytes + sum(
-        piece["weight_bytes"] * (piece["passes"] - 1) for piece in pieces.values()
+        piece["weight_bytes"] * (piece["passes"] - 1)
+        for name, piece in pieces.items()
+        if name.startswith("layer_")  # every exit has weights of its own
     )
     by_type: Counter[str] = Counter()
     seen: set[int] = set()
@@ -174,6 +179,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
         "tokenizer_files": {name: len(blob) for name, blob in bundle.tokenizer_files.items()},
         "provenance": dict(bundle.provenance),
         "verification": bundle.verification,
+        **({"early_exit": asdict(bundle.early_exit)} if bundle.early_exit else {}),
     }
 
 

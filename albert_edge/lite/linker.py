@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from albert_edge.compression.recipes import check_layout
 from albert_edge.config import AlbertConfig
 from albert_edge.lite.builder import BOOL_SCALAR, GraphBuilder, ModelBuilder, Piece
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["link"]
 
 _Op = schema.BuiltinOperator
+_BOOL = schema.TensorT(shape=[1], type=schema.TensorType.BOOL, hasRank=True)
 
 
 def link(pieces: Pieces, config: AlbertConfig, *, layout: str = "loop") -> bytes:
     """Compose the pieces of one model into a TFLite model.
 
     Args:
-        pieces: The model's stages; a piece a pass for `unrolled` only.
+        pieces: The model's stages; a piece a pass for `unrolled` only.  With exits, a loop can be
+            left early, and `split` has a signature for them; `unrolled` makes all passes.
         config: The model's shape: how often each layer runs.
         layout: `loop` (a WHILE operator a group), `unrolled` (one copy of the operators a pass)
             or `split` (a signature a stage; the host makes the passes).
@@ -46,33 +50,81 @@ def link(pieces: Pieces, config: AlbertConfig, *, layout: str = "loop") -> bytes
         Piece(layer, f"layer_{config.group_of_layer(index) if per_pass else index}")
         for index, layer in enumerate(pieces.layers)
     ]
+    exits = [Piece(pieces.exits, "head_exits")] if pieces.exits else []
+    exits += [Piece(pieces.decision, "decision")] if pieces.decision else []
     _LAYOUTS[layout](
-        model, config, Piece(pieces.embed, "embed"), layers, Piece(pieces.head, "head")
+        model, config, Piece(pieces.embed, "embed"), layers, Piece(pieces.head, "head"), exits
     )
     return model.pack()
 
 
 def _link_loop(
-    model: ModelBuilder, config: AlbertConfig, embed: Piece, layers: list[Piece], head: Piece
+    model: ModelBuilder,
+    config: AlbertConfig,
+    embed: Piece,
+    layers: list[Piece],
+    head: Piece,
+    exits: list[Piece],
 ) -> None:
     # A hidden group serves consecutive passes, so each group is one WHILE of its own.
     main = model.graph("main")
     state = main.splice(embed, main.inputs_of(embed))
+    if exits:
+        state |= _begin(main, exits[-1], limit=config.num_hidden_layers)
     for group, layer in enumerate(layers):
-        state = _while(model, main, layer, state, passes=config.passes_of_group(group))
-    model.sign("serving_default", main, main.splice(head, _for(head, state)))
+        passes = config.passes_of_group(group)
+        state = _while(model, main, layer, state, passes=passes, exits=exits)
+    outputs = main.splice(head, _for(head, state))
+    if exits:
+        outputs = _settle(main, state, outputs, passes=config.num_hidden_layers)
+    model.sign("serving_default", main, outputs)
+
+
+def _begin(main: GraphBuilder, decision: Piece, *, limit: int) -> dict[str, int]:
+    """Return what a loop that can be left starts from, and what the caller says about leaving."""
+    tensors = decision.graph.tensors
+    first = {"limit": limit, "answer": -1}  # no label is -1, so the first pass repeats nothing
+    state = {
+        name: main.constant(
+            tensors[index],
+            f"{decision.name}/first_{name}",
+            np.full(tensors[index].shape, first.get(name, 0), np.int32).tobytes(),
+        )
+        for name, index in decision.outputs.items()
+    }
+    given = ("patience", "threshold", "max_layers")
+    return state | {name: main.input(name, tensors[decision.inputs[name]]) for name in given}
+
+
+def _settle(
+    main: GraphBuilder, state: Mapping[str, int], last: Mapping[str, int], *, passes: int
+) -> dict[str, int]:
+    """Choose between what the loop said when it was left early and the head's `last` word."""
+    limit = main.scalar(passes, "decision/passes")
+    early = main.tensor(_BOOL, "decision/early")
+    main.operator(_Op.LESS, [state["layers_used"], limit], [early], schema.LessOptionsT())
+    logits = main.like(state["logits"], "decision/logits")
+    choice = [early, state["logits"], last["logits"]]
+    main.operator(_Op.SELECT_V2, choice, [logits], schema.SelectV2OptionsT())
+    return {"logits": logits, "layers_used": state["layers_used"]}
 
 
 def _while(
-    model: ModelBuilder, main: GraphBuilder, layer: Piece, state: dict[str, int], *, passes: int
+    model: ModelBuilder,
+    main: GraphBuilder,
+    layer: Piece,
+    state: dict[str, int],
+    *,
+    passes: int,
+    exits: list[Piece],
 ) -> dict[str, int]:
-    """Run `layer` `passes` times over `state` and return the new state."""
+    """Run `layer` `passes` times over `state`, or until `exits` end it; return the new state."""
     variables = {"pass": main.scalar(0, f"{layer.name}/first"), **state}
     condition = model.graph(f"{layer.name}/condition")
-    counter = condition.inputs_like(main, variables)["pass"]
+    inputs = condition.inputs_like(main, variables)
     go_on = condition.tensor(BOOL_SCALAR, f"{layer.name}/go_on")
-    limit = condition.scalar(passes, f"{layer.name}/passes")
-    condition.operator(_Op.LESS, [counter, limit], [go_on], schema.LessOptionsT())
+    limit = inputs["limit"] if exits else condition.scalar(passes, f"{layer.name}/passes")
+    condition.operator(_Op.LESS, [inputs["pass"], limit], [go_on], schema.LessOptionsT())
     condition.outputs = [go_on]
 
     body = model.graph(f"{layer.name}/body")
@@ -85,6 +137,8 @@ def _while(
         schema.AddOptionsT(),
     )
     outputs = {**inputs, "pass": following, **body.splice(layer, _for(layer, inputs))}
+    for piece in exits:
+        outputs |= body.splice(piece, _for(piece, {**outputs, "made": following}))
     body.outputs = [outputs[name] for name in variables]
 
     results = {name: main.like(index, f"{layer.name}/{name}") for name, index in variables.items()}
@@ -99,7 +153,12 @@ def _while(
 
 
 def _link_unrolled(
-    model: ModelBuilder, config: AlbertConfig, embed: Piece, layers: list[Piece], head: Piece
+    model: ModelBuilder,
+    config: AlbertConfig,
+    embed: Piece,
+    layers: list[Piece],
+    head: Piece,
+    exits: list[Piece],
 ) -> None:
     main = model.graph("main")
     state = main.splice(embed, main.inputs_of(embed))
@@ -111,10 +170,16 @@ def _link_unrolled(
 
 
 def _link_split(
-    model: ModelBuilder, config: AlbertConfig, embed: Piece, layers: list[Piece], head: Piece
+    model: ModelBuilder,
+    config: AlbertConfig,
+    embed: Piece,
+    layers: list[Piece],
+    head: Piece,
+    exits: list[Piece],
 ) -> None:
     names = ["layer"] if len(layers) == 1 else [layer.name for layer in layers]
-    for key, piece in zip(["embed", *names, "head"], [embed, *layers, head], strict=True):
+    stages = {"embed": embed, **dict(zip(names, layers, strict=True)), "head": head}
+    for key, piece in {**stages, **dict(zip(["exit"], exits, strict=False))}.items():
         graph = model.graph(key)
         model.sign(key, graph, graph.splice(piece, graph.inputs_of(piece)))
 

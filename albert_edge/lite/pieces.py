@@ -10,7 +10,8 @@ Products and tables carry the names of `PARTS` in the names of their constants.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
+from albert_edge.lite.decision import decide, decided
 from albert_edge.modeling.encoder import MASKED
 from albert_edge.modeling.variables import activation, tensors
 
@@ -41,11 +43,16 @@ class Pieces:
         layers: One piece a hidden group, or one a pass: `hidden_states` (and `attention_bias`) →
             `hidden_states`.
         head: `hidden_states` → the task's outputs.
+        exits: `hidden_states` → `exits`, what the classifiers of all passes but the last say
+            (float32 [1, (L-1)*C]); None without `early_exit`.
+        decision: `lite.decision.decide`; None without `early_exit`.
     """
 
     embed: bytes
     layers: tuple[bytes, ...]
     head: bytes
+    exits: bytes | None = None
+    decision: bytes | None = None
 
 
 def make_pieces(model: Albert, *, seq_len: int | None = None) -> Pieces:
@@ -82,7 +89,14 @@ def make_pieces(model: Albert, *, seq_len: int | None = None) -> Pieces:
         {"hidden_states": hidden},
     )
     groups = range(config.num_hidden_groups)
-    return Pieces(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
+    pieces = Pieces(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
+    if not config.early_exit:
+        return pieces
+    exits = _convert(
+        lambda hidden_states: {"exits": _dense(weights, "exits", _pool(weights, hidden_states))},
+        {"hidden_states": hidden},
+    )
+    return replace(pieces, exits=exits, decision=_convert(partial(decide, config), decided(config)))
 
 
 def _embed(

@@ -91,6 +91,7 @@ def quantize_pieces(
     """
     embed, head = Piece(pieces.embed, "embed"), Piece(pieces.head, "head")
     groups = [Piece(blob, f"layer_{group}") for group, blob in enumerate(pieces.layers)]
+    exits = Piece(pieces.exits, "head_exits") if pieces.exits else None
     watched = dict(watched or {})
     if recipe.calibrated and recipe.equalized and not trained:  # training equalizes before
         for index, piece in enumerate(groups):
@@ -109,6 +110,8 @@ def quantize_pieces(
         embed=quantize_piece(embed, recipe, seams.of_embed()),
         layers=tuple(layers),
         head=quantize_piece(head, recipe, seams.of_head()),
+        exits=quantize_piece(exits, recipe, seams.of_exits()) if exits else None,
+        decision=pieces.decision,  # on a few floats, whatever the recipe
     )
 
 
@@ -156,6 +159,9 @@ class _Seams:
     def of_head(self) -> Ranges:
         # Answers that are surer than any in calibration must not end at its range.
         return replace(self._ranges("head", None, into=-1), headroom=_HEADROOM)
+
+    def of_exits(self) -> Ranges:
+        return replace(self._ranges("head_exits", None, into=0), headroom=_HEADROOM)
 
     def _ranges(
         self, stage: str, index: int | None, *, into: int | None = None, out: int | None = None

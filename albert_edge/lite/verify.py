@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from albert_edge.bundle import Bundle
 from albert_edge.compression.recipes import recipe
 from albert_edge.errors import FidelityError, InputError
+from albert_edge.exits import NEVER
 from albert_edge.modeling import Albert
-from albert_edge.runtime import open_model
+from albert_edge.runtime import Model, open_model
 from albert_edge.tokenizer import tokenizer_from_files
 
 __all__ = ["check_fidelity", "verify"]
@@ -47,7 +49,8 @@ def verify(
 
     Returns:
         Figures ready for JSON: for every output `max_difference` (absolute), `error` (the root mean
-        square of the difference over that of the reference) and `cosine`; the share of answers
+        square of the difference over that of the reference) and `cosine`, with all layers run and,
+        as `exit_logits`, where a file that can leave early is made to; the share of answers
         that are the same as `agreement` (None for features and numbers), of which tasks of tokens
         give one for every token; the `inputs` and the `limit` on `error`, and whether it `passed`.
 
@@ -63,12 +66,14 @@ def verify(
             "verify it against the checkpoint that it was made from."
         )
     inputs = _inputs(bundle, texts)
-    pairs = [(edge.run(**row), _reference(model, row)) for row in inputs]
+    pairs = [(edge.run_whole(**row), _reference(model, row)) for row in inputs]
     limit = recipe(bundle.quantize).max_error
     outputs = {
         name: _compare([got[name] for got, _ in pairs], [want[name] for _, want in pairs])
         for name in pairs[0][1]
     }
+    if bundle.early_exit:
+        outputs["exit_logits"] = _compare(*_exits(edge, model, inputs))
     return {
         "reference": "Keras, float32",
         "inputs": f"{len(inputs)} {'texts' if bundle.tokenizer_files else 'rows of random ids'}",
@@ -115,8 +120,24 @@ def _inputs(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _reference(model: Albert, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    outputs = model({name: np.asarray([values], np.int32) for name, values in row.items()})
-    return {name: values.numpy() for name, values in outputs.items()}
+    return {name: values.numpy() for name, values in model(_batch(row)).items()}
+
+
+def _batch(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray([values], np.int32) for name, values in row.items()}
+
+
+def _exits(
+    edge: Model, model: Albert, inputs: Sequence[Mapping[str, Any]]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Leave once at every exit, each with another one of the inputs; return what both say there."""
+    got, want = [], []
+    for index in range(model.config.num_hidden_layers - 1):
+        row = inputs[index % len(inputs)]
+        rule = replace(NEVER, max_layers=index + 1)
+        got.append(edge.run(**row, early_exit=rule)["logits"])
+        want.append(model.exits(_batch(row))[:, index].numpy())
+    return got, want
 
 
 def _compare(got: list[np.ndarray], want: list[np.ndarray]) -> dict[str, float]:

@@ -45,8 +45,7 @@ class ClassificationHead(tf_keras.layers.Layer):
     """One label for the whole sequence, from the pooled first hidden state.
 
     With `early_exit` every pass but the last has a classifier of its own behind the same pooler
-    (Zhou et al. 2020, arXiv:2006.04152, sec. 3.1, has a pooler for each): all are one product, and
-    what is left without them is an ordinary head.
+    (Zhou et al. 2020, arXiv:2006.04152): they are stored as one product beside an ordinary head.
     """
 
     def __init__(self, config: AlbertConfig) -> None:
@@ -55,9 +54,9 @@ class ClassificationHead(tf_keras.layers.Layer):
         self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
         self.classifier = dense("classifier", config.hidden_size, config.num_labels, config)
         early = (config.num_hidden_layers - 1) * config.num_labels
-        self.early = (
-            dense("exits", config.hidden_size, early, config) if config.early_exit else None
-        )
+        self.early: Any = None
+        if config.early_exit:
+            self.early = dense("exits", config.hidden_size, early, config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Map float32 [B, T, H] to `logits` [B, num_labels]."""

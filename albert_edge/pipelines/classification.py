@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -30,7 +31,9 @@ class Classification(Pipeline):
         *,
         input_ids: Sequence[int] | None = None,
         token_type_ids: Sequence[int] | None = None,
-        threshold: float = 0.5,
+        threshold: float | None = None,
+        patience: int | None = None,
+        max_layers: int | None = None,
     ) -> dict[str, Any]:
         """Classify a text, or a text and a second one.
 
@@ -42,8 +45,11 @@ class Classification(Pipeline):
             pair: The second text of tasks that compare two.
             input_ids: T token ids in [0, V), special ones included, instead of text.
             token_type_ids: T numbers; all 0 if left out.
-            threshold: The least probability of a label that is given, of models that may give
-                several.
+            threshold: Of models that may give several labels, the least probability of one that
+                is given; 0.5 if left out.  Of files that can leave early, as in `EarlyExit`.
+            patience: As in `EarlyExit`, for files that can leave early; like `threshold` there and
+                `max_layers`, the file's own if left out.
+            max_layers: As in `EarlyExit`.
 
         Returns:
             `tokens`, how many the model read; `truncated`, whether text was cut off; and by the
@@ -53,15 +59,26 @@ class Classification(Pipeline):
             several labels: `labels`, those with at least the `threshold`, the likeliest first;
             `scores`, the probability of every label by itself;
             regression: `value`, the number; with several labels `values`, a number for each.
+            Of files that can leave early also `layers_used`, how many passes were made.
 
         Raises:
-            InputError: The text is empty, the ids cannot be, or the threshold is no probability.
+            ConfigError: The patience, the threshold or the most layers of an early exit cannot be.
+            InputError: The text is empty, the ids cannot be, the threshold is no probability, or
+                the file cannot leave early.
         """
-        if not 0 <= threshold <= 1:
+        rule = self.model.bundle.early_exit
+        if rule is None and not 0 <= (threshold or 0) <= 1:
             raise InputError(f"threshold must be in [0, 1], not {threshold}.")
+        if rule is not None:
+            given = {"patience": patience, "threshold": threshold, "max_layers": max_layers}
+            rule = replace(rule, **{name: one for name, one in given.items() if one is not None})
+        elif not patience is max_layers is None:
+            self.model.check_leaving()
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
-        outputs = self.model.run(encoding.input_ids, encoding.token_type_ids)
-        answer = self._answer(outputs["logits"][0], threshold)
+        outputs = self.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=rule)
+        answer = self._answer(outputs["logits"][0], 0.5 if threshold is None else threshold)
+        if rule:
+            answer["layers_used"] = int(outputs["layers_used"][0])
         return {**answer, "tokens": len(encoding.input_ids), "truncated": truncated}
 
     def _answer(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from albert_edge.archive import locate
 from albert_edge.bundle import Bundle, read
 from albert_edge.errors import BundleError, DeviceError, InputError
+from albert_edge.exits import NEVER, EarlyExit
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
 
 __all__ = ["PER_TOKEN", "Model", "open_model"]
@@ -62,22 +63,31 @@ class Model:
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
         self._forward = _forward(bundle, _signatures(bundle, interpreter))
 
-    def run(self, input_ids: Ids, token_type_ids: Ids | None = None) -> Arrays:
+    def run(
+        self,
+        input_ids: Ids,
+        token_type_ids: Ids | None = None,
+        *,
+        early_exit: EarlyExit | None = None,
+    ) -> Arrays:
         """Run the model on one sequence.
 
         Args:
             input_ids: int [T] or [1, T], in [0, V), with 1 <= T <= `max_tokens`.
             token_type_ids: The same shape, in [0, type_vocab_size); all 0 if left out.
+            early_exit: When to leave, for a file that can; its own rule if left out.
 
         Returns:
             The head's outputs by name, float32, owned by the caller: `logits` [1, C], [1, T, C]
             or [1, T, V] (`classification`, `token-classification`, `fill-mask`); `start_logits`,
             `end_logits` [1, T]; `sentence_logits` [1, T]; `last_hidden_state` [1, T, H] and
             `pooler_output` [1, H];
-            `prediction_logits` [1, T, V] and `sop_logits` [1, 2].
+            `prediction_logits` [1, T, V] and `sop_logits` [1, 2].  Of a file that can leave
+            early also `layers_used`, int32 [1], how many passes it made.
 
         Raises:
-            InputError: The ids are too many, too few, out of range or of another shape.
+            InputError: The ids are too many, too few, out of range or of another shape; or the
+                file cannot leave early.
             DeviceError: The runtime failed.
         """
         config = self.bundle.config
@@ -93,17 +103,40 @@ class Model:
                 raise InputError(
                     f"token_type_ids has {types.shape[1]} entries for {count} input_ids."
                 )
+        if early_exit is not None:
+            self.check_leaving()
         inputs = {"input_ids": ids, "token_type_ids": types}
         if self.bundle.seq_len is not None:
             inputs = _padded(inputs, self.bundle.seq_len, config.pad_token_id)
         try:
-            outputs = self._forward(inputs)
+            outputs = self._forward(inputs, early_exit or self.bundle.early_exit)
         except (ValueError, RuntimeError) as error:
             raise DeviceError(f"{self.runtime} failed on {count} tokens: {error}") from error
         if self.bundle.seq_len is not None:
             for name in PER_TOKEN.get(self.bundle.task, ()):
                 outputs[name] = outputs[name][:, :count]
         return outputs
+
+    def run_whole(self, input_ids: Ids, token_type_ids: Ids | None = None) -> Arrays:
+        """Run every layer of the model, also of one that can leave early; see `run`.
+
+        What comes out is the head's alone, and so can be compared between files.
+        """
+        never = None if self.bundle.early_exit is None else NEVER
+        outputs = self.run(input_ids, token_type_ids, early_exit=never)
+        return {name: values for name, values in outputs.items() if name != "layers_used"}
+
+    def check_leaving(self) -> None:
+        """Check that the model can leave early.
+
+        Raises:
+            InputError: It cannot.
+        """
+        if self.bundle.early_exit is None:
+            raise InputError(
+                "this file makes all passes: it cannot be told when to leave. Convert a checkpoint "
+                "that was trained with early_exit, in layout loop or split."
+            )
 
 
 def _checked(name: str, values: Ids, *, below: int) -> npt.NDArray[np.int32]:
@@ -138,6 +171,7 @@ def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
     names = ["serving_default"]
     if bundle.layout == "split":
         names = ["embed", *dict.fromkeys(_layer_names(bundle)), "head"]
+        names += ["exit"] if bundle.early_exit else []
     found = interpreter.get_signature_list()
     if missing := [name for name in names if name not in found]:
         raise BundleError(
@@ -145,10 +179,12 @@ def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
             f"{', '.join(missing)}, only {', '.join(found) or 'none'}."
         )
     takes = {"input_ids", "token_type_ids"} | ({"attention_mask"} if bundle.seq_len else set())
+    if bundle.early_exit and bundle.layout == "loop":
+        takes |= bundle.early_exit.arrays().keys()
     if set(found[names[0]]["inputs"]) != takes:
         raise BundleError(
-            f"the model contradicts its seq_len {bundle.seq_len}: {names[0]} takes "
-            f"{', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(takes))}."
+            f"the model contradicts its seq_len {bundle.seq_len} or its early_exit: {names[0]} "
+            f"takes {', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(takes))}."
         )
     runners = {name: interpreter.get_signature_runner(name) for name in names}
     shape = runners[names[0]].get_input_details()["input_ids"]["shape"].tolist()
@@ -167,18 +203,28 @@ def _layer_names(bundle: Bundle) -> list[str]:
     return [f"layer_{config.group_of_layer(i)}" for i in range(config.num_hidden_layers)]
 
 
-def _forward(bundle: Bundle, signatures: Mapping[str, Any]) -> Callable[[Arrays], Arrays]:
+def _forward(
+    bundle: Bundle, signatures: Mapping[str, Any]
+) -> Callable[[Arrays, EarlyExit | None], Arrays]:
     # Signature runners resize only if the length changed; over the bare call they cost 3 to 5 µs.
     if bundle.layout != "split":
         whole = signatures["serving_default"]
-        return lambda inputs: dict(whole(**inputs))
+        return lambda inputs, rule: dict(whole(**inputs, **(rule.arrays() if rule else {})))
     embed, head = signatures["embed"], signatures["head"]
     passes = [signatures[name] for name in _layer_names(bundle)]
 
-    def forward(inputs: Arrays) -> Arrays:
+    def forward(inputs: Arrays, rule: EarlyExit | None) -> Arrays:
         state = embed(**inputs)  # hidden_states [T, H], and attention_bias [1, T] if padded
+        said = np.empty((0, bundle.config.num_labels), np.float32)
         for layer in passes:
             state |= layer(**state)
-        return dict(head(hidden_states=state["hidden_states"]))
+            made = len(said) + 1
+            if rule and made < len(passes):
+                exits = signatures["exit"](hidden_states=state["hidden_states"])["exits"]
+                said = np.vstack([said, exits.reshape(-1, said.shape[1])[made - 1]])
+                if rule.enough(said):
+                    return {"logits": said[-1:], "layers_used": np.array([made], np.int32)}
+        outputs = dict(head(hidden_states=state["hidden_states"]))
+        return outputs | ({"layers_used": np.array([len(passes)], np.int32)} if rule else {})
 
     return forward

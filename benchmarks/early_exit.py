@@ -1,0 +1,183 @@
+"""What leaving early saves and costs: accuracy, layers and latency of the actual file, by rule.
+
+\b
+python -m benchmarks.early_exit MODEL_DIR DEV.tsv                 measure, write reference/*.json
+python -m benchmarks.early_exit MODEL_DIR DEV.tsv --limit 50 -o /tmp   the same in brief
+python -m benchmarks.early_exit MODEL_DIR DEV.tsv --check FILE    check what was measured before
+
+MODEL_DIR is a checkpoint that was trained with early exit, DEV.tsv texts and labels, such as the
+model card names.  Every text is answered under every rule in turn, and by the ordinary file without
+exits, so that all meet the same noise; it is answered once before, so that no answer pays for a new
+length.  The rule that is best is chosen on the same texts: on others it may save or cost more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter_ns, process_time_ns
+from typing import Any
+
+import click
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import albert_edge
+from albert_edge.benchmark.report import document, write_document
+from albert_edge.checkpoints import read_checkpoint
+from albert_edge.evaluation import EvaluateOptions
+from albert_edge.evaluation.examples import read_examples
+from albert_edge.exits import NEVER, EarlyExit
+from albert_edge.modeling import from_checkpoint
+from albert_edge.runtime import Model
+from benchmarks.bars import print_bars
+
+REFERENCE = Path(__file__).parent / "reference"
+THRESHOLDS = (0.8, 0.9, 0.95, 0.98, 0.99, NEVER.threshold)
+# On average at most so many of the layers, for a loss of at most so much accuracy; the latency may
+# lag behind by what is not layers: the embeddings, the head, and the exits themselves.
+SHARE, LOSS, LATENCY = 0.6, 0.003, 0.65
+OFF_LIMIT = 1.02  # what exits may cost where all layers are run, of the ordinary file's latency
+LOG = Console(stderr=True)
+
+
+def open_files(source: Path, quantize: str) -> tuple[Any, Any]:
+    """Convert a checkpoint with its exits and without, and open both as pipelines."""
+    checkpoint = read_checkpoint(source)
+    plain = dataclasses.replace(
+        checkpoint,
+        config=dataclasses.replace(checkpoint.config, early_exit=False),
+        tensors={k: v for k, v in checkpoint.tensors.items() if not k.startswith("exits/")},
+    )
+    return tuple(
+        albert_edge.load(albert_edge.convert(from_checkpoint(one), quantize=quantize).blob)
+        for one in (checkpoint, plain)
+    )
+
+
+def take(model: Model, ids: Sequence[int], rule: EarlyExit | None) -> tuple[int, int, int, int]:
+    """Answer once; return the label, the layers, and the latency and processor time in ns."""
+    cpu, start = process_time_ns(), perf_counter_ns()
+    outputs = model.run(ids, early_exit=rule)
+    spent = perf_counter_ns() - start, process_time_ns() - cpu
+    layers = outputs.get("layers_used", [model.bundle.config.num_hidden_layers])
+    return int(outputs["logits"][0].argmax()), int(layers[0]), *spent
+
+
+def summarize(rule: EarlyExit | None, taken: Any, wanted: Any) -> dict[str, Any]:
+    """Sum up int [texts, 4] of `take` under a rule; None for the ordinary file."""
+    labels, layers, latency_ns, cpu_ns = taken.T
+    return {
+        "patience": rule.patience if rule else None,
+        "threshold": rule.threshold if rule else None,
+        "accuracy": float((labels == wanted).mean()),
+        "mean_layers": float(layers.mean()),
+        "mean_latency_ms": float(latency_ns.mean()) / 1e6,
+        "mean_cpu_ms": float(cpu_ns.mean()) / 1e6,
+    }
+
+
+def measure(source: Path, dev: Path, *, quantize: str, limit: int | None) -> dict[str, Any]:
+    """Answer every text under every rule; return the JSON document."""
+    pipe, plain = open_files(source, quantize)
+    config = pipe.model.bundle.config
+    options = EvaluateOptions(limit=limit)
+    examples = read_examples(dev, "classification", config.labels, options)
+    depth = config.num_hidden_layers
+    rules = [
+        EarlyExit(patience=patience, threshold=threshold)
+        for patience in range(1, depth + 1)
+        for threshold in THRESHOLDS
+    ]
+    turns = [(plain.model, None), *((pipe.model, rule) for rule in rules)]
+    taken = np.empty((len(turns), len(examples), 4), np.int64)
+    for index, inputs in enumerate(track(examples.inputs, "Answering", console=LOG)):
+        ids = pipe.encode(inputs["text"], inputs.get("pair"), None, None)[0].input_ids
+        for model in (plain.model, pipe.model):
+            model.run(ids)
+        for turn in np.roll(np.arange(len(turns)), index):  # no rule always comes first
+            taken[turn, index] = take(turns[turn][0], ids, turns[turn][1])
+    wanted = np.array([config.labels.index(label) for label in examples.targets])
+    found = [summarize(rule, part, wanted) for (_, rule), part in zip(turns, taken, strict=True)]
+    facts = {"quantize": quantize, "num_hidden_layers": depth, "examples": len(examples)}
+    return document(
+        "early_exit", [], dev=dev.name, **facts, ordinary=found[0], off=found[-1], rules=found[1:]
+    )
+
+
+def choose(report: dict[str, Any]) -> dict[str, Any]:
+    """Choose the rule that uses the fewest layers of those that lose no more than they may."""
+    least = report["off"]["accuracy"] - LOSS
+    kept = [rule for rule in report["rules"] if rule["accuracy"] >= least]
+    best: dict[str, Any] = min(kept, key=lambda rule: rule["mean_layers"])
+    return best
+
+
+def make_table(report: dict[str, Any]) -> Table:
+    """Make the table: each rule that no other one beats in both accuracy and layers."""
+    title = f"{report['quantize']}, {report['examples']} texts of {report['dev']}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("patience", "threshold", "accuracy", "layers", "ms", "of all"):
+        table.add_column(heading, justify="right")
+    best, off = -1.0, report["off"]
+    for rule in sorted(report["rules"], key=lambda one: (one["mean_layers"], -one["accuracy"])):
+        if rule["accuracy"] <= best and rule is not off:
+            continue
+        best = max(best, rule["accuracy"])
+        never = rule["threshold"] > 1
+        table.add_row(
+            str(rule["patience"]),
+            "never" if never else f"{rule['threshold']:g}",
+            f"{rule['accuracy']:.2%}",
+            f"{rule['mean_layers']:.2f}",
+            f"{rule['mean_latency_ms']:.2f}",
+            f"{rule['mean_latency_ms'] / off['mean_latency_ms']:.1%}",
+        )
+    return table
+
+
+def check(report: dict[str, Any]) -> bool:
+    """Print the bars."""
+    best, off, ordinary = choose(report), report["off"], report["ordinary"]
+    clocks = {"mean_latency_ms": "latency", "mean_cpu_ms": "processor time"}
+    share = best["mean_layers"] / report["num_hidden_layers"]
+    bars = [("layers used, of all", share, "≤", SHARE)]
+    bars += [
+        (f"{name}, of all layers'", best[key] / off[key], "≤", LATENCY)
+        for key, name in clocks.items()
+    ]
+    bars += [
+        (f"exits that are off over none: {name}", off[key] / ordinary[key], "≤", OFF_LIMIT)
+        for key, name in clocks.items()
+    ]
+    return print_bars(bars)
+
+
+@click.command(help=__doc__)
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("dev", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--quantize", default="int8", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="How many texts to take.")
+@click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
+@click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def main(
+    source: Path, dev: Path, quantize: str, limit: int | None, output: Path, stored: Path | None
+) -> None:
+    """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
+    if stored is None:
+        report = measure(source, dev, quantize=quantize, limit=limit)
+        LOG.print("Wrote", write_document(report, output))
+    else:
+        report = json.loads(stored.read_text(encoding="utf-8"))
+    LOG.print(make_table(report))
+    sys.exit(not check(report))
+
+
+if __name__ == "__main__":
+    main()

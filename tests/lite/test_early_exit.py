@@ -1,0 +1,237 @@
+"""Files that can leave early: off they are the ordinary file; on they leave where the rule says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from albert_edge import bundle
+from albert_edge.compression.recipes import LAYOUTS, RECIPES, recipe
+from albert_edge.errors import BundleError, ConversionError
+from albert_edge.exits import NEVER, EarlyExit
+from albert_edge.lite.compat import lower
+from albert_edge.lite.convert import convert
+from albert_edge.lite.inspect import inspect
+from albert_edge.lite.runtimes import RUNTIMES
+from albert_edge.lite.verify import verify
+from albert_edge.runtime import Model, open_model
+
+PASSES = 6
+# So small that passes change the answer now and then: of 64 rows, 40 do.
+DEEP: dict[str, Any] = {"num_hidden_layers": PASSES, "initializer_range": 0.2}
+ROWS = [np.random.default_rng(seed).integers(0, 60, 3 + seed % 7) for seed in range(64)]
+LEAVING = ("loop", "split")
+
+
+def passes_by_hand(logits: npt.NDArray[Any], rule: EarlyExit) -> int:
+    """Count the passes that `rule` makes, as Zhou et al. 2020 write it: a counter, reset to 0."""
+    counter, previous = 0, None
+    for made, row in enumerate(logits, 1):
+        shares = np.exp(row) / np.exp(row).sum()
+        answer = int(np.argmax(row))
+        counter = counter + 1 if answer == previous else 0
+        previous = answer
+        if counter >= rule.patience or shares.max() >= rule.threshold or made == rule.max_layers:
+            return made
+    return len(logits)
+
+
+@pytest.fixture(scope="module")
+def keras(tiny_albert: Callable[..., Any]) -> Any:
+    return tiny_albert(early_exit=True, **DEEP)
+
+
+@pytest.fixture(scope="module")
+def leaving(tiny_tflite: Callable[..., bytes]) -> Callable[..., Model]:
+    return lambda **how: open_model(tiny_tflite(early_exit=True, **DEEP, **how))
+
+
+@pytest.mark.parametrize("seq_len", [None, 12])
+@pytest.mark.parametrize("quantize", RECIPES)
+def test_off_it_is_the_ordinary_file_bit_for_bit(
+    tiny_tflite: Callable[..., bytes],
+    leaving: Callable[..., Model],
+    quantize: str,
+    seq_len: int | None,
+) -> None:
+    how: dict[str, Any] = {"quantize": quantize, "seq_len": seq_len}
+    ordinary = open_model(tiny_tflite(**DEEP, **how))
+    for layout in LEAVING:
+        model = leaving(layout=layout, **how)
+        for row in ROWS[:7]:  # seven lengths, one after the other
+            off = model.run(row, early_exit=NEVER)
+            np.testing.assert_array_equal(off["logits"], ordinary.run(row)["logits"])
+            np.testing.assert_array_equal(off["layers_used"], [PASSES])
+            # As many passes as there are cannot all repeat the one before them.
+            rule = EarlyExit(patience=PASSES, threshold=1.01)
+            np.testing.assert_array_equal(model.run(row, early_exit=rule)["logits"], off["logits"])
+    assert set(model.run_whole(row)) == {"logits"}
+
+
+@pytest.mark.parametrize("seq_len", [None, 12])
+@pytest.mark.parametrize("quantize", RECIPES)
+def test_made_to_leave_it_says_what_keras_says_there(
+    keras: Any, leaving: Callable[..., Model], quantize: str, seq_len: int | None
+) -> None:
+    loop, split = (leaving(layout=one, quantize=quantize, seq_len=seq_len) for one in LEAVING)
+    got = []
+    for made in range(1, PASSES):
+        rule = replace(NEVER, max_layers=made)
+        one, other = (model.run(ROWS[6], early_exit=rule) for model in (loop, split))
+        assert one["layers_used"] == other["layers_used"] == made
+        np.testing.assert_array_equal(one["logits"], other["logits"])
+        got.append(one["logits"])
+    want = keras.exits({"input_ids": ROWS[6][None]})[0, :-1]
+    error = np.linalg.norm(np.concatenate(got) - want) / np.linalg.norm(want)
+    assert error <= recipe(quantize).max_error
+
+
+@pytest.fixture(scope="module")
+def said(keras: Any) -> list[npt.NDArray[Any]]:
+    """What Keras says of every row after every pass, float32 [L, C]."""
+    return [keras.exits({"input_ids": row[None]}).numpy()[0] for row in ROWS]
+
+
+def test_the_rows_change_their_answers(said: list[npt.NDArray[Any]]) -> None:
+    used = [passes_by_hand(logits, EarlyExit(patience=2, threshold=2.0)) for logits in said]
+    assert set(used) == {3, 4, 5, 6}
+
+
+@settings(max_examples=60)
+@given(
+    index=st.integers(0, len(ROWS) - 1),
+    patience=st.integers(1, PASSES + 1),
+    threshold=st.floats(0, 1.2),
+    max_layers=st.none() | st.integers(1, PASSES + 1),
+)
+def test_it_leaves_where_the_rule_says(
+    leaving: Callable[..., Model],
+    said: list[npt.NDArray[Any]],
+    index: int,
+    patience: int,
+    threshold: float,
+    max_layers: int | None,
+) -> None:
+    rule = EarlyExit(patience=patience, threshold=threshold, max_layers=max_layers)
+    made = passes_by_hand(said[index], rule)
+    shares = np.exp(said[index]) / np.exp(said[index]).sum(axis=1, keepdims=True)
+    if np.abs(shares.max(axis=1) - threshold).min() < 1e-5:
+        return  # so close that float32 may see it either way
+    for layout in LEAVING:
+        outputs = leaving(layout=layout).run(ROWS[index], early_exit=rule)
+        assert outputs["layers_used"].tolist() == [made]
+        assert outputs["layers_used"].dtype == np.int32
+        # Sums in another order: a few float32 roundings of values around 1.
+        np.testing.assert_allclose(outputs["logits"][0], said[index][made - 1], atol=2e-5)
+
+
+def test_nothing_that_a_host_may_pass_is_an_error(leaving: Callable[..., Model]) -> None:
+    interpreter = leaving()._forward.__closure__[0].cell_contents  # the bare signature
+    ids = np.array([ROWS[0]], np.int32)
+    for patience in (-(2**31), 0, 2**31 - 1):
+        for threshold in (-1.0, np.nan, np.inf):
+            for most in (-(2**31), 0, 2**31 - 1):
+                outputs = interpreter(
+                    input_ids=ids,
+                    token_type_ids=0 * ids,
+                    patience=np.array([patience], np.int32),
+                    threshold=np.array([threshold], np.float32),
+                    max_layers=np.array([most], np.int32),
+                )
+                # No probability is below NaN, as none is below 0: it leaves.
+                stays = patience > 0 and threshold == np.inf and most > 0
+                assert outputs["layers_used"].tolist() == [PASSES if stays else 1]
+
+
+def test_unrolled_makes_all_passes(tiny_tflite: Callable[..., bytes], keras: Any) -> None:
+    plain, early = (tiny_tflite(layout="unrolled", early_exit=one, **DEEP) for one in (False, True))
+    assert bundle.model_bytes(plain) == bundle.model_bytes(early)
+    assert bundle.read(early).early_exit is None
+    with pytest.raises(ConversionError, match="only a loop, or a host with the layout split"):
+        convert(keras, layout="unrolled", early_exit=NEVER)
+
+
+def test_a_model_without_exits_takes_no_rule(tiny_albert: Callable[..., Any]) -> None:
+    with pytest.raises(ConversionError, match="trained with early_exit"):
+        convert(tiny_albert(), early_exit=NEVER)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_default_travels_in_the_bundle(keras: Any, layout: str) -> None:
+    rule = EarlyExit(patience=2, threshold=0.75)
+    made = convert(keras, layout=layout, early_exit=rule if layout in LEAVING else None)
+    inside = bundle.read(made.blob)
+    assert inside.early_exit == (rule if layout in LEAVING else None)
+    assert bundle.pack(bundle.model_bytes(made.blob), inside) == made.blob
+    assert made.report["verification"]["passed"]
+    found = inspect(made.blob)
+    assert found["bundle"].get("early_exit") == made.report.get("early_exit")
+    assert ("exit_logits" in made.report["verification"]["outputs"]) == (layout in LEAVING)
+    if layout in LEAVING:
+        assert made.report["early_exit"] == {**made.report["early_exit"], "patience": 2}
+        model = open_model(made.blob)
+        used = [int(model.run(row)["layers_used"][0]) for row in ROWS]
+        given = [int(model.run(row, early_exit=rule)["layers_used"][0]) for row in ROWS]
+        assert used == given
+        assert len(set(used)) > 1
+
+
+def test_a_rule_and_a_configuration_that_contradict_each_other(
+    tiny_tflite: Callable[..., bytes],
+) -> None:
+    for early in (False, True):
+        inside = bundle.read(tiny_tflite(early_exit=early, **DEEP))
+        with pytest.raises(BundleError, match="early_exit cannot be"):
+            replace(inside, early_exit=None if early else NEVER)
+
+
+def test_an_exit_that_is_wrong_fails_verification(
+    keras: Any, leaving: Callable[..., Model]
+) -> None:
+    from albert_edge.modeling import Albert
+    from albert_edge.modeling.variables import assign, tensors
+
+    blob = convert(keras, quantize="float32", verified=False).blob
+    other = Albert(keras.config, task="classification")
+    weights = tensors(keras)
+    weights["exits/bias"] = weights["exits/bias"] + np.float32(0.1)
+    assign(other, weights)
+    figures = verify(blob, other)
+    assert not figures["passed"]
+    assert figures["outputs"]["logits"]["error"] < 1e-4 < figures["outputs"]["exit_logits"]["error"]
+
+
+def test_what_is_stored_more_is_the_exits(tiny_tflite: Callable[..., bytes]) -> None:
+    plain, early = (inspect(tiny_tflite(early_exit=one, **DEEP)) for one in (False, True))
+    more = early["weights"]["stored_bytes"] - plain["weights"]["stored_bytes"]
+    exits = 4 * (32 + 1) * (PASSES - 1) * 3  # float32: so few numbers are not quantized
+    assert exits <= more <= exits + 100  # and a few constants of the decision
+    assert early["weights"]["duplication"] <= 1.01
+    assert early["pieces"]["head_exits"]["passes"] == PASSES
+    assert early["pieces"]["decision"]["passes"] == PASSES
+    signature = early["signatures"]["serving_default"]
+    assert signature["inputs"]["patience"] == {"dtype": "int32", "shape": [1]}
+    assert signature["inputs"]["threshold"] == {"dtype": "float32", "shape": [1]}
+    assert signature["inputs"]["max_layers"] == {"dtype": "int32", "shape": [1]}
+    assert signature["outputs"]["layers_used"] == {"dtype": "int32", "shape": [1]}
+
+
+@pytest.mark.parametrize("quantize", RUNTIMES["tflite-runtime-2.14"].recipes)
+def test_an_old_runtime_knows_the_decision(
+    tiny_tflite: Callable[..., bytes], leaving: Callable[..., Model], quantize: str
+) -> None:
+    blob = tiny_tflite(early_exit=True, quantize=quantize, **DEEP)
+    lowered = lower(bundle.model_bytes(blob), RUNTIMES["tflite-runtime-2.14"])
+    old = open_model(bundle.pack(lowered, bundle.read(blob)))
+    for row in ROWS[:16]:
+        got, want = old.run(row), leaving(quantize=quantize).run(row)
+        # Scales of rows are multiplied in after the product: float32 roundings of values around 1.
+        np.testing.assert_allclose(got["logits"], want["logits"], atol=1e-4)
+        np.testing.assert_array_equal(got["layers_used"], want["layers_used"])
