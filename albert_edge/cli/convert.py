@@ -22,8 +22,8 @@ from albert_edge.lite.runtimes import RUNTIMES
 __all__ = ["command"]
 
 _FORMATS = ("huggingface", "tensorflow1", "keras")  # checkpoints.write.FORMATS, which imports more
-_TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat", "verify")
-_TFLITE_ONLY += ("exit_patience", "exit_threshold")
+_TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat", "verify",
+                "exit_patience", "exit_threshold")  # fmt: skip
 
 
 @click.command(short_help="Turn a checkpoint into one .tflite file.")

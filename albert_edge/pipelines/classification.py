@@ -70,7 +70,11 @@ class Classification(Pipeline):
         if rule is None and not 0 <= (threshold or 0) <= 1:
             raise InputError(f"threshold must be in [0, 1], not {threshold}.")
         if rule is not None:
-            given = {"patience": patience, "threshold": threshold, "max_layers": max_layers}
+            given: dict[str, Any] = {
+                "patience": patience,
+                "threshold": threshold,
+                "max_layers": max_layers,
+            }
             rule = replace(rule, **{name: one for name, one in given.items() if one is not None})
         elif not patience is max_layers is None:
             self.model.check_leaving()
