@@ -109,7 +109,8 @@ def read_snapshot(path: Path, *, of: str) -> Snapshot:
         TrainingError: There is none, it is damaged, or it is of another training.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a damaged file, `np.load` would leave it open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             first, *arrays = (archive[f"arr_{index}"] for index in range(len(archive.files)))
         values = json.loads(str(first))
         owner = values.pop("of")

@@ -90,7 +90,8 @@ def killed(project: Project) -> Path:
     output = project.folder / "killed"
     process = project.start(output, "--save-every", "0.2")
     kill_once(output, [process])
-    assert process.wait() == -9  # it was not done yet
+    process.communicate()
+    assert process.returncode == -9  # it was not done yet
     return output
 
 
