@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from albert_edge.errors import TrainingError
 
-__all__ = ["FinetuneOptions"]
+__all__ = ["PRECISIONS", "FinetuneOptions"]
+
+PRECISIONS = ("auto", "off", "bfloat16")  # of products; weights are float32
 
 _LEAST = {"epochs": 1, "batch_tokens": 1, "max_length": 3, "window": 8, "seed": 0}
 
@@ -40,6 +42,8 @@ class FinetuneOptions:
         window: A question and a part of its context have at most this many tokens; the parts
             overlap.  Fewer where the model has fewer positions.
         averaging: The momentum of the running average of the weights, which is what is kept.
+        mixed_precision: One of `PRECISIONS`: bfloat16 products over float32 weights; auto takes
+            them where the machine is made for them.
         seed: The same seed gives the same model on the same machine.
     """
 
@@ -57,6 +61,7 @@ class FinetuneOptions:
     max_length: int = 128
     window: int = 384
     averaging: float = 0.999
+    mixed_precision: str = "off"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,5 +76,10 @@ class FinetuneOptions:
         for name in ("weight_decay", "label_smoothing", "word_dropout", "joining", "averaging"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise TrainingError(f"{name} must be in [0, 1), not {value}.")
+        if self.mixed_precision not in PRECISIONS:
+            raise TrainingError(
+                f"mixed_precision must be one of {', '.join(PRECISIONS)}, not "
+                f"{self.mixed_precision!r}."
+            )
         if not 0 < self.sampling <= 1:
             raise TrainingError(f"sampling must be in (0, 1], not {self.sampling}.")

@@ -16,6 +16,7 @@ from albert_edge.training.batches import Batch
 from albert_edge.training.constraint import Constrain
 from albert_edge.training.lesson import Lesson
 from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.precision import computing_in
 
 __all__ = ["Trainer"]
 
@@ -42,7 +43,8 @@ class Trainer:
         steps: int,
         constrain: Constrain,
     ) -> None:
-        self._model = from_checkpoint(start)
+        with computing_in(options.mixed_precision):
+            self._model = from_checkpoint(start)
         self._lesson, self._options = lesson, options
         self._optimizer = tf_keras.optimizers.AdamW(
             options.learning_rate,
@@ -104,6 +106,7 @@ class Trainer:
         inputs = {"input_ids": input_ids, "token_type_ids": types, "attention_mask": mask}
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
+            outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
             loss = self._lesson.loss(outputs, targets, mask, self._options)
         gradients = tape.gradient(loss, self._model.trainable_variables)
         # Dense, also the embeddings': Keras would update a sparse one row by row.

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 from albert_edge.errors import TrainingError
+from albert_edge.training.options import PRECISIONS
 
-__all__ = ["OPTIMIZERS", "PRECISIONS", "PretrainOptions"]
+__all__ = ["OPTIMIZERS", "PretrainOptions"]
 
 OPTIMIZERS = ("lamb", "adamw")
-PRECISIONS = ("auto", "off", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,9 @@ def pretrain(
         )
     examined = _examined(held_out, start, options)
     saving = _Saving(output, start, documents, options, workers)
-    saved = saving.read() if resume else saving.begin()
+    if not resume:
+        saving.begin()
+    saved = saving.read() if resume else None
     with workers.together():
         trainer = Trainer(start, options, strategy=workers.strategy)
     if saved:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.modeling import from_checkpoint
 from albert_edge.modeling.encoder import MASKED
 from albert_edge.modeling.variables import tensors
+from albert_edge.training.precision import computing_in
 from albert_edge.training.pretraining.optimizer import Lamb
 from albert_edge.training.pretraining.options import PretrainOptions
 
@@ -41,7 +39,7 @@ class Trainer:
         self, start: Checkpoint, options: PretrainOptions, *, strategy: Any = None
     ) -> None:
         self._strategy = strategy or tf.distribute.get_strategy()
-        with self._strategy.scope(), _policy(options.mixed_precision):
+        with self._strategy.scope(), computing_in(options.mixed_precision):
             self._model = from_checkpoint(start)
             self._trained = self._model.trainable_variables
             self._optimizer = Lamb(
@@ -153,27 +151,3 @@ def figures(sums: np.ndarray) -> dict[str, float]:
     words = max(words, 1.0)  # none may be hidden where segments are very short
     values = (mlm / words + order / pairs, mlm / words, right / words, order / pairs)
     return dict(zip(FIGURES, (*values, right_order / pairs), strict=True))
-
-
-@contextmanager
-def _policy(mixed: str) -> Iterator[None]:
-    """Build layers that compute in bfloat16 over float32 weights, where that is asked for."""
-    before = tf_keras.mixed_precision.global_policy()
-    wanted = {"off": "float32", "bfloat16": "mixed_bfloat16"}
-    name = wanted[mixed] if mixed in wanted else wanted["bfloat16" if _has_bfloat16() else "off"]
-    tf_keras.mixed_precision.set_global_policy(name)
-    try:
-        yield
-    finally:
-        tf_keras.mixed_precision.set_global_policy(before)
-
-
-def _has_bfloat16() -> bool:
-    """Tell whether this machine multiplies bfloat16 faster than float32."""
-    if tf.config.list_physical_devices("GPU"):
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return " amx_bf16" in flags
