@@ -8,11 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["AlbertConfig", "AlbertEdgeError", "convert", "load", "load_keras", "load_tokenizer"]
+__all__ = [
+    "AlbertConfig",
+    "AlbertEdgeError",
+    "EarlyExit",
+    "convert",
+    "load",
+    "load_keras",
+    "load_tokenizer",
+]
 
 if TYPE_CHECKING:
     from albert_edge.config import AlbertConfig
     from albert_edge.errors import AlbertEdgeError
+    from albert_edge.exits import EarlyExit
     from albert_edge.lite.convert import convert
     from albert_edge.modeling import load_keras
     from albert_edge.pipelines import load
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AlbertConfig": "albert_edge.config",
     "AlbertEdgeError": "albert_edge.errors",
+    "EarlyExit": "albert_edge.exits",
     "convert": "albert_edge.lite.convert",
     "load": "albert_edge.pipelines",
     "load_keras": "albert_edge.modeling",

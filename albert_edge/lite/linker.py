@@ -9,7 +9,7 @@ quantization scales are stored again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -52,30 +52,31 @@ def link(pieces: Pieces, config: AlbertConfig, *, layout: str = "loop") -> bytes
     ]
     exits = [Piece(pieces.exits, "head_exits")] if pieces.exits else []
     exits += [Piece(pieces.decision, "decision")] if pieces.decision else []
-    _LAYOUTS[layout](
-        model, config, Piece(pieces.embed, "embed"), layers, Piece(pieces.head, "head"), exits
-    )
+    embed, head = Piece(pieces.embed, "embed"), Piece(pieces.head, "head")
+    _LAYOUTS[layout](model, config, _Stages(embed, layers, head, exits))
     return model.pack()
 
 
-def _link_loop(
-    model: ModelBuilder,
-    config: AlbertConfig,
-    embed: Piece,
-    layers: list[Piece],
-    head: Piece,
-    exits: list[Piece],
-) -> None:
+class _Stages(NamedTuple):
+    # The pieces, parsed; `exits` are those of a loop that can be left: what every pass says, and
+    # what is decided by it.
+    embed: Piece
+    layers: list[Piece]
+    head: Piece
+    exits: list[Piece]
+
+
+def _link_loop(model: ModelBuilder, config: AlbertConfig, stages: _Stages) -> None:
     # A hidden group serves consecutive passes, so each group is one WHILE of its own.
     main = model.graph("main")
-    state = main.splice(embed, main.inputs_of(embed))
-    if exits:
-        state |= _begin(main, exits[-1], limit=config.num_hidden_layers)
-    for group, layer in enumerate(layers):
+    state = main.splice(stages.embed, main.inputs_of(stages.embed))
+    if stages.exits:
+        state |= _begin(main, stages.exits[-1], limit=config.num_hidden_layers)
+    for group, layer in enumerate(stages.layers):
         passes = config.passes_of_group(group)
-        state = _while(model, main, layer, state, passes=passes, exits=exits)
-    outputs = main.splice(head, _for(head, state))
-    if exits:
+        state = _while(model, main, layer, state, passes=passes, exits=stages.exits)
+    outputs = main.splice(stages.head, _for(stages.head, state))
+    if stages.exits:
         outputs = _settle(main, state, outputs, passes=config.num_hidden_layers)
     model.sign("serving_default", main, outputs)
 
@@ -152,34 +153,23 @@ def _while(
     return results
 
 
-def _link_unrolled(
-    model: ModelBuilder,
-    config: AlbertConfig,
-    embed: Piece,
-    layers: list[Piece],
-    head: Piece,
-    exits: list[Piece],
-) -> None:
+def _link_unrolled(model: ModelBuilder, config: AlbertConfig, stages: _Stages) -> None:
     main = model.graph("main")
-    state = main.splice(embed, main.inputs_of(embed))
+    layers = stages.layers
+    state = main.splice(stages.embed, main.inputs_of(stages.embed))
     for index in range(config.num_hidden_layers):
         per_pass = len(layers) == config.num_hidden_layers
         layer = layers[index if per_pass else config.group_of_layer(index)]
         state |= main.splice(layer, _for(layer, state), name=f"pass_{index}")
-    model.sign("serving_default", main, main.splice(head, _for(head, state)))
+    model.sign("serving_default", main, main.splice(stages.head, _for(stages.head, state)))
 
 
-def _link_split(
-    model: ModelBuilder,
-    config: AlbertConfig,
-    embed: Piece,
-    layers: list[Piece],
-    head: Piece,
-    exits: list[Piece],
-) -> None:
+def _link_split(model: ModelBuilder, config: AlbertConfig, stages: _Stages) -> None:
+    layers = stages.layers
     names = ["layer"] if len(layers) == 1 else [layer.name for layer in layers]
-    stages = {"embed": embed, **dict(zip(names, layers, strict=True)), "head": head}
-    for key, piece in {**stages, **dict(zip(["exit"], exits, strict=False))}.items():
+    names = ["embed", *names, "head", *(["exit"] if stages.exits else [])]
+    pieces = [stages.embed, *layers, stages.head, *stages.exits[:1]]
+    for key, piece in zip(names, pieces, strict=True):
         graph = model.graph(key)
         model.sign(key, graph, graph.splice(piece, graph.inputs_of(piece)))
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from albert_edge.errors import InputError
+from albert_edge.exits import EarlyExit
 from albert_edge.pipelines.base import Pipeline
 
 __all__ = ["Classification", "sigmoid", "softmax"]
@@ -66,24 +67,25 @@ class Classification(Pipeline):
             InputError: The text is empty, the ids cannot be, the threshold is no probability, or
                 the file cannot leave early.
         """
-        rule = self.model.bundle.early_exit
-        if rule is None and not 0 <= (threshold or 0) <= 1:
+        several = self.model.bundle.config.problem == "multi_label_classification"
+        if several and not 0 <= (threshold or 0) <= 1:
             raise InputError(f"threshold must be in [0, 1], not {threshold}.")
-        if rule is not None:
-            given: dict[str, Any] = {
-                "patience": patience,
-                "threshold": threshold,
-                "max_layers": max_layers,
-            }
-            rule = replace(rule, **{name: one for name, one in given.items() if one is not None})
-        elif not patience is max_layers is None:
-            self.model.check_leaving()
+        exits = {"patience": patience, "max_layers": max_layers}
+        rule = self._rule(**exits, threshold=None if several else threshold)
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         outputs = self.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=rule)
         answer = self._answer(outputs["logits"][0], 0.5 if threshold is None else threshold)
         if rule:
             answer["layers_used"] = int(outputs["layers_used"][0])
         return {**answer, "tokens": len(encoding.input_ids), "truncated": truncated}
+
+    def _rule(self, **given: float | None) -> EarlyExit | None:
+        """Return when to leave: the file's rule, but for what is `given`."""
+        usual = self.model.bundle.early_exit
+        changes: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+        if changes:
+            self.model.check_leaving()
+        return replace(usual, **changes) if usual else None
 
     def _answer(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:
         config = self.model.bundle.config

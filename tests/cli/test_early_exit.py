@@ -48,7 +48,7 @@ def call(*arguments: object, code: int = 0) -> str:
 
 def test_convert_writes_the_rule(file: Path, source: Path) -> None:
     inside = bundle.read(file)
-    assert inside.early_exit == albert_edge.exits.EarlyExit(patience=1, threshold=0.995)
+    assert inside.early_exit == albert_edge.EarlyExit(patience=1, threshold=0.995)
     shown = call("inspect", file)
     assert "leaves early when 1 layers" in shown
     assert "decided on a few floats" in shown
@@ -90,7 +90,7 @@ def test_the_pipeline_takes_what_run_takes(file: Path) -> None:
         pipe(TEXT, patience=0)
     plain: Any = albert_edge.load("default")
     assert "layers_used" not in plain(TEXT)
-    for given in ({"patience": 1}, {"max_layers": 1}):
+    for given in ({"patience": 1}, {"max_layers": 1}, {"threshold": 0.5}):
         with pytest.raises(InputError, match="cannot be told when to leave"):
             plain(TEXT, **given)
 
