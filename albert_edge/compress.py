@@ -15,13 +15,14 @@ from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoin
 from albert_edge.compression.calibration import MOST_TEXTS
 from albert_edge.compression.methods import Cluster, Method, Prune, Qat
 from albert_edge.config import AlbertConfig
-from albert_edge.errors import OutputError, TrainingError
+from albert_edge.errors import TrainingError
 from albert_edge.training import EpochResult, FinetuneOptions, LabelledTexts, read_labelled
 from albert_edge.training.finetune import check_lesson, finetune
 from albert_edge.training.job import (
     check_output,
     epoch_figures,
     show_step,
+    state_file,
     training_bars,
 )
 from albert_edge.training.snapshot import Saving, Snapshot, fingerprint, read_snapshot
@@ -190,7 +191,8 @@ def compress_files(
     """
     options = options or default_options(method)
     began = time.monotonic()
-    state = _state_file(output, resume=resume, force=force)
+    check_output(output, force=force)
+    state = state_file(output, resume=resume, force=force)
     start = read_checkpoint(source)
     labels = start.config.labels
     train = read_labelled(data, labels=labels)
@@ -236,19 +238,3 @@ def compress_files(
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }
-
-
-def _state_file(output: Path, *, resume: bool, force: bool) -> Path:
-    """Return where the training is saved, once it is clear that all can be written."""
-    check_output(output, force=force)
-    state = output.with_name(f"{output.name}.training")
-    if resume and force:
-        raise TrainingError("a training is either resumed or, with --force, begun anew.")
-    if state.exists() and not (resume or force):
-        raise OutputError(
-            f"{state} is a training that was interrupted; --resume goes on with it, --force "
-            "forgets it."
-        )
-    if force:
-        state.unlink(missing_ok=True)
-    return state

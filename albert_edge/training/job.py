@@ -41,62 +41,141 @@ def finetune_files(
     init_head: bool = False,
     config: Path | None = None,
     dev: Path | None = None,
+    task: str | None = None,
     labels: Sequence[str] | None = None,
+    reading: EvaluateOptions | None = None,
+    teacher_column: str | None = None,
+    early_exit: bool = False,
     options: FinetuneOptions | None = None,
+    selection: Selection | None = None,
+    save_every_s: float = 60.0,
+    resume: bool = False,
     force: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Train an ALBERT on a table, and write the model after every epoch.
+    """Train an ALBERT on a file, and write the model after every epoch that is to be kept.
+
+    Now and then the training is saved beside the output, in `OUTPUT.training`.
 
     Args:
-        data: The training table; see `read_labelled`.
+        data: What to learn, in a form that `evaluate` reads for the same task.
         output: The directory to write, which `read_checkpoint` reads.  Its parent must exist.
         source: The checkpoint to start from; None for a new model.
         init_head: Whether the head may start from random weights if `source` has none for these
             labels.
         config: The `config.json` of a new model; None for `start.SMALL`.
-        dev: A table to measure the accuracy on.
+        dev: A file to measure the task's figures on.
+        task: What to learn, one of `LESSONS`; None for what the head of `source` is for, or what
+            such a file is usually for.
         labels: The names of the classes; None for the labels in `data`.
+        reading: How the columns are called.
+        teacher_column: The column of the probabilities that a better model found; see
+            `with_teacher`.
+        early_exit: Whether the model learns to answer after every pass.
         options: How to train.
-        force: Whether a checkpoint that is in `output` already may be replaced.
+        selection: Which epoch's model is kept, and when to end early.
+        save_every_s: The least time between two savings.
+        resume: Whether to go on with a training that was interrupted.
+        force: Whether to replace a checkpoint that is in `output` already, and to forget an
+            interrupted training.
         console: Where to show progress, if it is a terminal.
 
     Returns:
-        A report ready for JSON: `output`, `labels`, `parameters`, `train_examples`,
-        `dev_examples`, `dev_accuracy` and its 95% interval `dev_interval` (None without `dev`),
-        `epochs`, `options`, `duration_s`.
+        A report ready for JSON: `output`, `task`, `labels`, `parameters`, `train_examples`,
+        `truncated` (examples that were cut in the first epoch), `dev_examples`, `metric` (what
+        decides), `kept_epoch`, its `dev_accuracy` with the 95% interval `dev_interval` (None where
+        there is none) and all its `dev_metrics` (as `figures` has them), `epochs`, `options`,
+        `selection`, `early_exit`, `resumed`, `duration_s`.
 
     Raises:
-        TrainingError: A table or an option cannot work.
+        TrainingError: The data or an option cannot work, or what is to be resumed is not there,
+            damaged, or of another training.
+        InputError: A file of examples cannot be read or does not fit.
         CheckpointError: `source` cannot be read.
         ConfigError: `config` cannot be read.
-        OutputError: `output` holds a checkpoint and `force` is false, or cannot be written.
+        OutputError: `output` holds a checkpoint or an interrupted training and `force` is false,
+            or cannot be written.
     """
-    options = options or FinetuneOptions()
-    check_output(output, force=force)
+    options, selection = options or FinetuneOptions(), selection or Selection()
+    reading = reading or EvaluateOptions()
+    state = state_file(output, resume=resume, force=force)
+    check_output(output, force=force or resume)
+    if dev is None and selection.needs_dev:
+        raise TrainingError("what is chosen by a dev set needs --dev.")
     began = time.monotonic()
-    train = read_labelled(data, labels=labels)
-    held_out = None if dev is None else read_labelled(dev, labels=train.labels)
-    start = _start(source, config, train, init_head=init_head, seed=options.seed)
-    epochs: list[dict[str, Any]] = []
+    plan = make_plan(
+        data,
+        dev,
+        source=source,
+        init_head=init_head,
+        config=config,
+        task=task,
+        labels=labels,
+        reading=reading,
+        teacher_column=teacher_column,
+        early_exit=early_exit,
+        seed=options.seed,
+    )
+    files = [path.read_bytes() for path in (data, dev) if path]
+    of = fingerprint(plan.start, *files, plan.lesson.labels, reading, teacher_column, options)
+    saved = read_snapshot(state, of=of) if resume else None
+    epochs = [dict(entry) for entry in saved.history] if saved else []
+    saving = Saving(path=state, of=of, every_s=save_every_s, history=epochs)
     with training_bars(console) as bars:
         bar = bars.add_task("", total=options.epochs)
         tell = partial(show_step, bars, bar, epochs, options.epochs)
-        for result in finetune(start, train, dev=held_out, options=options, progress=tell):
-            write_checkpoint(output, result.checkpoint, force=force or bool(epochs))
+        for result in finetune(
+            plan.start,
+            plan.lesson,
+            dev=plan.dev,
+            options=options,
+            metric=selection.metric,
+            saving=saving,
+            saved=saved,
+            progress=tell,
+        ):
             epochs.append(epoch_figures(result))
+            kept = best_epoch(epochs) if selection.keep == "best" else len(epochs) - 1
+            if kept == len(epochs) - 1:
+                write_checkpoint(output, result.checkpoint, force=force or resume or kept > 0)
+            if is_over(epochs, selection):
+                break
+    state.unlink(missing_ok=True)
     return {
         "output": str(output),
-        "labels": list(train.labels),
-        "parameters": count_parameters(start.config, start.task),
-        "train_examples": len(train),
-        "dev_examples": len(held_out) if held_out else None,
-        "dev_accuracy": epochs[-1]["dev_accuracy"],
-        "dev_interval": wilson_interval(epochs[-1]["dev_accuracy"], held_out),
+        "task": plan.lesson.examples.kind,
+        "labels": list(plan.lesson.labels),
+        "parameters": count_parameters(plan.start.config, plan.start.task),
+        "train_examples": len(plan.lesson),
+        "truncated": epochs[0]["truncated"],
+        "dev_examples": len(plan.dev) if plan.dev else None,
+        "metric": result.metric,
+        "kept_epoch": epochs[kept]["epoch"],
+        "dev_accuracy": epochs[kept]["dev_accuracy"],
+        "dev_interval": wilson_interval(epochs[kept]["dev_accuracy"], plan.dev),
+        "dev_metrics": epochs[kept]["dev"],
         "epochs": epochs,
         "options": dataclasses.asdict(options),
+        "selection": dataclasses.asdict(selection),
+        "early_exit": early_exit,
+        "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }
+
+
+def state_file(output: Path, *, resume: bool, force: bool) -> Path:
+    """Return where a training is saved, once it is clear that it may be begun, or resumed."""
+    state = output.with_name(f"{output.name}.training")
+    if resume and force:
+        raise TrainingError("a training is either resumed or, with --force, begun anew.")
+    if state.exists() and not (resume or force):
+        raise OutputError(
+            f"{state} is a training that was interrupted; --resume goes on with it, --force "
+            "forgets it."
+        )
+    if force:
+        state.unlink(missing_ok=True)
+    return state
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -107,35 +186,6 @@ def check_output(output: Path, *, force: bool) -> None:
         raise OutputError(f"{output} is a file; name a directory.")
     else:
         check_writable(output)
-
-
-def _start(
-    source: str | None,
-    config: Path | None,
-    train: LabelledTexts,
-    *,
-    init_head: bool,
-    seed: int,
-) -> Checkpoint:
-    if source is None:
-        shape = SMALL if config is None else AlbertConfig.read(config)
-        return fresh_checkpoint(shape, train.texts, train.labels, seed=seed)
-    if config is not None:
-        raise TrainingError(
-            "a model has the shape of the checkpoint it starts from; drop --config."
-        )
-    start = read_checkpoint(source)
-    if start.config.problem_type not in (None, "single_label_classification"):
-        raise TrainingError(
-            f"{source} is for {start.config.problem_type}; this trains one label for each text."
-        )
-    if (start.task, start.config.labels) != ("classification", train.labels) and not init_head:
-        raise TrainingError(
-            f"{source} has no head that classifies into {', '.join(train.labels)}; it is for "
-            f"{start.task} ({', '.join(start.config.labels)}). --init-head (init_head=True) keeps "
-            "its encoder and starts with a random head."
-        )
-    return with_new_head(start, train.labels, seed=seed)
 
 
 def epoch_figures(result: EpochResult) -> dict[str, Any]:
