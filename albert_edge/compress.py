@@ -22,10 +22,15 @@ from albert_edge.training.job import (
     check_output,
     epoch_figures,
     show_step,
-    state_file,
     training_bars,
 )
-from albert_edge.training.snapshot import Saving, Snapshot, fingerprint, read_snapshot
+from albert_edge.training.snapshot import (
+    Saving,
+    Snapshot,
+    fingerprint,
+    read_snapshot,
+    state_file,
+)
 from albert_edge.training.start import with_new_head
 
 # After what says clearly that TensorFlow is missing.
@@ -192,7 +197,7 @@ def compress_files(
     options = options or default_options(method)
     began = time.monotonic()
     check_output(output, force=force)
-    state = state_file(output, resume=resume, force=force)
+    state = state_file(output.with_name(f"{output.name}.training"), resume=resume, force=force)
     start = read_checkpoint(source)
     labels = start.config.labels
     train = read_labelled(data, labels=labels)

@@ -173,7 +173,10 @@ def _pipeline(start: Checkpoint, known: _Known) -> Pipeline:
         layout="loop",
         quantize="float32",
         seq_len=None,
-        config=dataclasses.replace(start.config, max_position_embeddings=positions),
+        # What is asked is what the last pass says, also of a model that can leave early.
+        config=dataclasses.replace(
+            start.config, max_position_embeddings=positions, early_exit=False
+        ),
         tokenizer_files={},
         provenance={},
         verification=None,

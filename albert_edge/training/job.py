@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from albert_edge.checkpoints import write_checkpoint
 from albert_edge.checkpoints.counts import count_parameters
-from albert_edge.config import AlbertConfig
 from albert_edge.errors import OutputError, TrainingError
+from albert_edge.evaluation import EvaluateOptions
 from albert_edge.evaluation.statistics import wilson
 from albert_edge.files import check_writable
-from albert_edge.training.data import LabelledTexts, read_labelled
 from albert_edge.training.finetune import EpochResult, finetune
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.start import SMALL, fresh_checkpoint, with_new_head
+from albert_edge.training.plan import make_plan
+from albert_edge.training.selection import Selection, best_epoch, is_over
+from albert_edge.training.snapshot import Saving, fingerprint, read_snapshot, state_file
 
 __all__ = [
     "check_output",
@@ -82,9 +84,9 @@ def finetune_files(
 
     Returns:
         A report ready for JSON: `output`, `task`, `labels`, `parameters`, `train_examples`,
-        `truncated` (examples that were cut in the first epoch), `dev_examples`, `metric` (what
-        decides), `kept_epoch`, its `dev_accuracy` with the 95% interval `dev_interval` (None where
-        there is none) and all its `dev_metrics` (as `figures` has them), `epochs`, `options`,
+        `truncated` (examples that were cut in the first epoch), `dev_examples`, `metric` (the
+        official one, which decides), `kept_epoch`, its `dev_accuracy` with the 95% interval
+        `dev_interval` (None where there is none) and all its `dev_metrics`, `epochs`, `options`,
         `selection`, `early_exit`, `resumed`, `duration_s`.
 
     Raises:
@@ -98,8 +100,8 @@ def finetune_files(
     """
     options, selection = options or FinetuneOptions(), selection or Selection()
     reading = reading or EvaluateOptions()
-    state = state_file(output, resume=resume, force=force)
     check_output(output, force=force or resume)
+    state = state_file(output.with_name(f"{output.name}.training"), resume=resume, force=force)
     if dev is None and selection.needs_dev:
         raise TrainingError("what is chosen by a dev set needs --dev.")
     began = time.monotonic()
@@ -129,7 +131,6 @@ def finetune_files(
             plan.lesson,
             dev=plan.dev,
             options=options,
-            metric=selection.metric,
             saving=saving,
             saved=saved,
             progress=tell,
@@ -149,7 +150,7 @@ def finetune_files(
         "train_examples": len(plan.lesson),
         "truncated": epochs[0]["truncated"],
         "dev_examples": len(plan.dev) if plan.dev else None,
-        "metric": result.metric,
+        "metric": result.metrics[0].name if result.metrics else None,
         "kept_epoch": epochs[kept]["epoch"],
         "dev_accuracy": epochs[kept]["dev_accuracy"],
         "dev_interval": wilson_interval(epochs[kept]["dev_accuracy"], plan.dev),
@@ -163,21 +164,6 @@ def finetune_files(
     }
 
 
-def state_file(output: Path, *, resume: bool, force: bool) -> Path:
-    """Return where a training is saved, once it is clear that it may be begun, or resumed."""
-    state = output.with_name(f"{output.name}.training")
-    if resume and force:
-        raise TrainingError("a training is either resumed or, with --force, begun anew.")
-    if state.exists() and not (resume or force):
-        raise OutputError(
-            f"{state} is a training that was interrupted; --resume goes on with it, --force "
-            "forgets it."
-        )
-    if force:
-        state.unlink(missing_ok=True)
-    return state
-
-
 def check_output(output: Path, *, force: bool) -> None:
     """Find out before the training, not after it, that the output cannot be written."""
     if output.is_dir():
@@ -189,17 +175,25 @@ def check_output(output: Path, *, force: bool) -> None:
 
 
 def epoch_figures(result: EpochResult) -> dict[str, Any]:
-    """Return what an epoch came to, ready for JSON."""
+    """Return what an epoch came to, ready for JSON; what is undefined is None."""
+    dev = {name: _rounded(value) for name, value in result.dev.items()}
     return {
         "epoch": result.epoch,
         "loss": round(result.loss, 4),
-        "accuracy": round(result.accuracy, 4),
-        "dev_accuracy": None if result.dev_accuracy is None else round(result.dev_accuracy, 4),
+        "accuracy": _rounded(result.accuracy),
+        "dev_accuracy": dev.get("accuracy"),
+        "dev_score": next(iter(dev.values()), None),
+        "dev": dev,
+        "truncated": result.truncated,
         "duration_s": round(result.duration_s, 1),
     }
 
 
-def wilson_interval(accuracy: float | None, dev: LabelledTexts | None) -> list[float] | None:
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def wilson_interval(accuracy: float | None, dev: Sized | None) -> list[float] | None:
     """Return the 95% interval of an accuracy, by Wilson 1927: it never leaves [0, 1]."""
     if accuracy is None or dev is None:
         return None
@@ -240,6 +234,6 @@ def show_step(
         accuracy: The step's.
     """
     text = f"epoch {len(epochs) + 1}/{total}  loss {loss:.3f}  accuracy {accuracy:.3f}"
-    if epochs and epochs[-1]["dev_accuracy"] is not None:
-        text += f"  dev {epochs[-1]['dev_accuracy']:.3f}"
+    if epochs and epochs[-1]["dev_score"] is not None:
+        text += f"  dev {epochs[-1]['dev_score']:.3f}"
     bars.update(bar, completed=done * total, description=text)

@@ -102,9 +102,9 @@ def _labels(
     reading: EvaluateOptions,
 ) -> tuple[str, ...]:
     """Return the given labels; or those that a head has, if the data use no others; or theirs."""
-    if kind == "question-answering":
+    if kind in ("question-answering", "summarization"):
         if given:
-            raise TrainingError("question-answering has no labels; drop --labels.")
+            raise TrainingError(f"{kind} has no labels; drop --labels.")
         return ()
     labels = tuple(given) if given else find_labels(data, kind, reading)
     if not given and before is not None:
@@ -130,6 +130,7 @@ def _texts(examples: Examples) -> list[str]:
         part if isinstance(part, str) else " ".join(part)
         for inputs in examples.inputs
         for part in inputs.values()
+        if not isinstance(part, int)
     ]
     return list(dict.fromkeys(found)) if examples.kind == "question-answering" else found
 

@@ -22,12 +22,10 @@ class Selection:
         keep: `last` epoch's model, for which the learning rate is planned, or the `best` one's.
         patience_epochs: How many epochs in a row may fail to beat the best one before the training
             ends; None for any number.
-        metric: The figure that is to be high, by its name; None for the official one.
     """
 
     keep: str = "last"
     patience_epochs: int | None = None
-    metric: str | None = None
 
     def __post_init__(self) -> None:
         if self.keep not in KEEP:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.errors import TrainingError
+from albert_edge.errors import OutputError, TrainingError
 from albert_edge.files import write_file
 
 __all__ = [
@@ -125,3 +125,22 @@ def read_snapshot(path: Path, *, of: str) -> Snapshot:
             "ones, or begin anew with --force."
         )
     return snapshot
+
+
+def state_file(state: Path, *, resume: bool, force: bool) -> Path:
+    """Return where a training is saved, once it is clear that it may be begun, or resumed.
+
+    Raises:
+        TrainingError: It is to be both resumed and begun anew.
+        OutputError: It was interrupted, and neither is asked for.
+    """
+    if resume and force:
+        raise TrainingError("a training is either resumed or, with --force, begun anew.")
+    if state.exists() and not (resume or force):
+        raise OutputError(
+            f"{state} is a training that was interrupted; --resume goes on with it, --force "
+            "forgets it."
+        )
+    if force:
+        state.unlink(missing_ok=True)
+    return state

@@ -127,7 +127,7 @@ def _windows(
 def _targets(
     windows: Sequence[Encoding], span: tuple[int, int] | None, place: str
 ) -> list[tuple[int, int]]:
-    """Return in each window the first and the last token of the answer; [CLS] if it is not whole."""
+    """Return each window's first and last token of the answer; [CLS] if it is not whole."""
     if span is None:
         return [(0, 0)] * len(windows)
     inside = [_overlapping(window, span) for window in windows]
