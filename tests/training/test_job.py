@@ -38,9 +38,18 @@ def test_a_random_head_has_to_be_asked_for(source: str, toy_table: Path, tmp_pat
     assert not np.array_equal(*kernels)
 
 
-def test_other_problems_are_not_trained(source: str, toy_table: Path, tmp_path: Path) -> None:
+def test_a_head_for_another_problem_is_refused(
+    source: str, toy_table: Path, tmp_path: Path
+) -> None:
     path = Path(source) / "config.json"
     values = {**json.loads(path.read_text()), "problem_type": "multi_label_classification"}
     path.write_text(json.dumps(values))
-    with pytest.raises(TrainingError, match="is for multi_label_classification; this trains one"):
-        finetune_files(toy_table, tmp_path / "new", source=source, options=SHORT)
+    with pytest.raises(TrainingError, match="has no head that classifies into a, b"):
+        finetune_files(
+            toy_table,
+            tmp_path / "new",
+            source=source,
+            task="classification",
+            labels=("a", "b"),
+            options=SHORT,
+        )
