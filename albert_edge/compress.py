@@ -205,6 +205,8 @@ def compress_files(
     check_lesson(with_new_head(start, labels, seed=0), train, held_out, options)
     of = fingerprint(start, train.labels, train.texts, train.classes, method, share, options)
     saving = Saving(path=state, of=of, every_s=save_every_s)
+    if force:
+        state.unlink(missing_ok=True)
     saved = read_snapshot(state, of=saving.of) if resume else None
     epochs: list[dict[str, Any]] = []
     with training_bars(console) as bars:

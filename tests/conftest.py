@@ -187,3 +187,18 @@ def toy_model(toy_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         ),
     )
     return folder / "toy"
+
+
+@pytest.fixture(scope="session")
+def ordinary_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model's checkpoint without its exits."""
+    from dataclasses import replace
+
+    from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+
+    whole = read_checkpoint("default")
+    tensors = {k: v for k, v in whole.tensors.items() if not k.startswith("exits/")}
+    folder = tmp_path_factory.mktemp("ordinary") / "checkpoint"
+    config = replace(whole.config, early_exit=False)
+    write_checkpoint(folder, replace(whole, config=config, tensors=tensors))
+    return folder

@@ -81,7 +81,7 @@ def trim_vocabulary(
     Example:
         >>> from albert_edge.checkpoints import read_checkpoint
         >>> trim_vocabulary(read_checkpoint("default"), ["A quiet film!"]).config.vocab_size
-        64
+        70
     """
     pieces = open_pieces(_tokenizer_of(checkpoint))
     kept = _choose(pieces, _Usage.of(pieces, texts), size, stay=_named(checkpoint, pieces))

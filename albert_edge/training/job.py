@@ -100,8 +100,8 @@ def finetune_files(
     """
     options, selection = options or FinetuneOptions(), selection or Selection()
     reading = reading or EvaluateOptions()
-    check_output(output, force=force or resume)
     state = state_file(output.with_name(f"{output.name}.training"), resume=resume, force=force)
+    check_output(output, force=force or resume)
     if dev is None and selection.needs_dev:
         raise TrainingError("what is chosen by a dev set needs --dev.")
     began = time.monotonic()
@@ -120,6 +120,8 @@ def finetune_files(
     )
     files = [path.read_bytes() for path in (data, dev) if path]
     of = fingerprint(plan.start, *files, plan.lesson.labels, reading, teacher_column, options)
+    if force:
+        state.unlink(missing_ok=True)
     saved = read_snapshot(state, of=of) if resume else None
     epochs = [dict(entry) for entry in saved.history] if saved else []
     saving = Saving(path=state, of=of, every_s=save_every_s, history=epochs)

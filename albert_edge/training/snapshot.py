@@ -141,6 +141,4 @@ def state_file(state: Path, *, resume: bool, force: bool) -> Path:
             f"{state} is a training that was interrupted; --resume goes on with it, --force "
             "forgets it."
         )
-    if force:
-        state.unlink(missing_ok=True)
     return state

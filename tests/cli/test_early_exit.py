@@ -21,15 +21,23 @@ TEXT = "a quiet, moving film"
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(ordinary_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model, with exits that have learned nothing: half of them contradict it."""
-    plain = read_checkpoint("default")
+    plain = read_checkpoint(ordinary_model)
     config = replace(plain.config, early_exit=True)
     exits = initial_tensors(config, "classification")
     folder = tmp_path_factory.mktemp("exits") / "checkpoint"
     tensors = {**exits, **plain.tensors}
     write_checkpoint(folder, replace(plain, config=config, tensors=tensors))
     return folder
+
+
+@pytest.fixture(scope="module")
+def plain(ordinary_model: Path) -> Path:
+    """The same model as a file that makes all passes."""
+    path = ordinary_model.with_name("plain.tflite")
+    call("convert", ordinary_model, "-o", path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -69,33 +77,33 @@ def test_verify_makes_it_leave_everywhere(file: Path, source: Path) -> None:
     assert set(found["outputs"]) == {"logits", "exit_logits"}
 
 
-def test_run_says_how_many_layers(file: Path) -> None:
+def test_run_says_how_many_layers(file: Path, plain: Path) -> None:
     depth = bundle.read(file).config.num_hidden_layers
-    whole = json.loads(call("run", "default", TEXT, "--json"))
+    whole = json.loads(call("run", plain, TEXT, "--json"))
     off = ("--patience", depth, "--threshold", 1.5)
     answer = json.loads(call("run", file, TEXT, "--json", *off))
     assert answer.pop("layers_used") == depth
     assert answer == whole  # the exits change nothing where they are not taken
     assert json.loads(call("run", file, TEXT, "--json", "--threshold", 0))["layers_used"] == 1
     assert "after 2 layers" in call("run", file, TEXT, *off, "--max-layers", 2)
-    assert "cannot be told when to leave" in call("run", "default", TEXT, "--patience", 2, code=1)
+    assert "cannot be told when to leave" in call("run", plain, TEXT, "--patience", 2, code=1)
     assert "threshold must be a probability" in call("run", file, TEXT, "--threshold", -1, code=1)
 
 
-def test_the_pipeline_takes_what_run_takes(file: Path) -> None:
+def test_the_pipeline_takes_what_run_takes(file: Path, plain: Path) -> None:
     pipe: Any = albert_edge.load(file)
     assert pipe(TEXT, max_layers=1)["layers_used"] == 1
     assert pipe(TEXT)["layers_used"] == pipe(TEXT, patience=1)["layers_used"] > 1
     with pytest.raises(ConfigError, match="patience must be"):
         pipe(TEXT, patience=0)
-    plain: Any = albert_edge.load("default")
-    assert "layers_used" not in plain(TEXT)
+    ordinary: Any = albert_edge.load(plain)
+    assert "layers_used" not in ordinary(TEXT)
     for given in ({"patience": 1}, {"max_layers": 1}, {"threshold": 0.5}):
         with pytest.raises(InputError, match="cannot be told when to leave"):
-            plain(TEXT, **given)
+            ordinary(TEXT, **given)
 
 
-def test_evaluate_reports_the_mean(file: Path, tmp_path: Path) -> None:
+def test_evaluate_reports_the_mean(file: Path, plain: Path, tmp_path: Path) -> None:
     table = tmp_path / "reviews.tsv"
     rows = (f"{TEXT}\t1", "dull from beginning to end\t0", "i loved every minute\t1")
     table.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
@@ -105,15 +113,15 @@ def test_evaluate_reports_the_mean(file: Path, tmp_path: Path) -> None:
     report = json.loads(call("evaluate", file, table, "--json"))
     assert report["models"][0]["layers_used"] == pytest.approx(sum(used) / 3)
     off = ("--patience", depth, "--threshold", 2)
-    report = json.loads(call("evaluate", file, table, "--against", "default", "--json", *off))
+    report = json.loads(call("evaluate", file, table, "--against", plain, "--json", *off))
     assert report["models"][0]["layers_used"] == depth
     assert "layers_used" not in report["models"][1]
     assert report["agreement"] == 1
     assert "1.00 layers an answer on average" in call("evaluate", file, table, "--max-layers", 1)
-    assert "cannot leave early" in call("evaluate", "default", table, "--patience", 2, code=1)
+    assert "cannot leave early" in call("evaluate", plain, table, "--patience", 2, code=1)
 
 
-def test_benchmark_times_the_rule_and_compares_the_whole(file: Path) -> None:
+def test_benchmark_times_the_rule_and_compares_the_whole(file: Path, plain: Path) -> None:
     ids = albert_edge.load(file).text_tokenizer().encode(TEXT).input_ids
     taken = measure(file, input_ids=ids, runs=1, warmup=0, min_time_s=0, probes=[ids[:3]])
     pipe: Any = albert_edge.load(file)
@@ -121,10 +129,7 @@ def test_benchmark_times_the_rule_and_compares_the_whole(file: Path) -> None:
     assert [set(outputs) for outputs in taken.outputs] == [{"logits"}] * 2
     whole = pipe.model.run_whole(ids)["logits"]
     assert taken.outputs[0]["logits"].tolist() == whole.tolist()
-    plain = measure(
-        Path(albert_edge.__file__).parent / "models/sentiment/model.tflite",
-        input_ids=ids, runs=1, warmup=0, min_time_s=0,
-    )  # fmt: skip
-    assert plain.layers_used is None
+    ordinary = measure(plain, input_ids=ids, runs=1, warmup=0, min_time_s=0)
+    assert ordinary.layers_used is None
     # The same weights in the same recipe: what is compared with a reference is the same too.
-    assert plain.outputs[0]["logits"].tolist() == whole.tolist()
+    assert ordinary.outputs[0]["logits"].tolist() == whole.tolist()

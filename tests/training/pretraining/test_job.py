@@ -109,8 +109,8 @@ def _text(folder: Path, content: str) -> Path:
             "leave out .*--cooccurrence",
         ),
         (
-            {"options": dataclasses.replace(OPTIONS, batch_size=64)},
-            "the texts do not fill one batch of 64 pairs of 24 tokens; give more text or a smaller",
+            {"options": dataclasses.replace(OPTIONS, batch_size=256)},
+            "the texts do not fill one batch of 256 pairs of 24 tokens; give more text or a smaller",
         ),
         (
             {"options": dataclasses.replace(OPTIONS, batch_size=32)},
