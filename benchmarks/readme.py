@@ -122,7 +122,41 @@ def make_peers() -> str:
     return "\n".join([*lines, "", where, ""])
 
 
-BLOCKS = {"measured": make_table, "recipes": make_recipes, "peers": make_peers}
+def make_exits() -> str:
+    """Make the table of when the embedded model leaves: the rules that nothing else beats."""
+    report = newest("early_exit")
+    whole, passes = report["off"], report["num_hidden_layers"]
+    lines = [
+        "| patience | threshold | accuracy | layers used | ms | of all layers' |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    rules = sorted(report["rules"], key=lambda rule: (rule["mean_layers"], -rule["accuracy"]))
+    early = [rule for rule in rules if rule["mean_layers"] < passes]
+    best = [max(one["accuracy"] for one in early[: at + 1]) for at in range(len(early))]
+    shown = [one for at, one in enumerate(early) if one["accuracy"] > ([0.0, *best])[at]]
+    for rule in [*shown, {**whole, "patience": "never", "threshold": "never"}]:
+        cells = (
+            str(rule["patience"]),
+            str(rule["threshold"]),
+            f"{rule['accuracy']:.2%}",
+            f"{rule['mean_layers']:.2f} of {passes}",
+            f"{rule['mean_latency_ms']:.2f}",
+            f"{rule['mean_latency_ms'] / whole['mean_latency_ms']:.0%}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    where = (
+        f"`int8`, {report['examples']:,} sentences, one thread of {report['machine']['model']}, "
+        f"{report['date']}. `python -m benchmarks.early_exit` repeats it."
+    )
+    return "\n".join([*lines, "", where, ""])
+
+
+BLOCKS = {
+    "measured": make_table,
+    "recipes": make_recipes,
+    "peers": make_peers,
+    "exits": make_exits,
+}
 
 
 @click.command(help=__doc__)

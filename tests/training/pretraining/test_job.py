@@ -110,7 +110,7 @@ def _text(folder: Path, content: str) -> Path:
         ),
         (
             {"options": dataclasses.replace(OPTIONS, batch_size=256)},
-            "the texts do not fill one batch of 256 pairs of 24 tokens; give more text or a smaller",
+            "the texts do not fill one batch of 256 pairs of 24 tokens; give more text or a",
         ),
         (
             {"options": dataclasses.replace(OPTIONS, batch_size=32)},
