@@ -151,11 +151,34 @@ def make_exits() -> str:
     return "\n".join([*lines, "", where, ""])
 
 
+def make_summaries() -> str:
+    """Make the table of summaries of one sentence, the best first."""
+    report = newest("summarize")
+    figures = ("rouge1", "rouge2", "rougeL")
+    ranked = sorted(
+        (one for one in report["results"] if one["sentences"] == 1),
+        key=lambda one: -one["metrics"]["rouge1"]["value"],
+    )
+    lines = [
+        "| a sentence of a paper's abstract | ROUGE-1 | ROUGE-2 | ROUGE-L |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for one in ranked:
+        cells = (f"{100 * one['metrics'][name]['value']:.1f}" for name in figures)
+        lines.append(f"| {one['system']} | {' | '.join(cells)} |")
+    where = (
+        f"SciTLDR's test set, {report['examples']} abstracts, without stemming, {report['date']}. "
+        "`python -m benchmarks.summarize` repeats it."
+    )
+    return "\n".join([*lines, "", where, ""])
+
+
 BLOCKS = {
     "measured": make_table,
     "recipes": make_recipes,
     "peers": make_peers,
     "exits": make_exits,
+    "summaries": make_summaries,
 }
 
 
