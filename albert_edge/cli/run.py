@@ -203,11 +203,15 @@ def _say_shapes(answer: dict[str, Any]) -> str:
     return ", ".join(shapes) + "  (--json prints the values)"
 
 
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
+
+
 # What is in an answer → how it is said.
 _PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "label": lambda answer: (
         f"{answer['label']}  {answer['score']:.3f}"
-        + (f"  after {answer['layers_used']} layers" if "layers_used" in answer else "")
+        + (f"  after {_layers(answer['layers_used'])}" if "layers_used" in answer else "")
     ),
     "labels": lambda answer: (
         "  ".join(f"{label} {answer['scores'][label]:.3f}" for label in answer["labels"])
