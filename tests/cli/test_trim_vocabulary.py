@@ -90,7 +90,7 @@ def test_in_fewer_bits_and_by_size(tmp_path: Path, corpus: Path) -> None:
         one, other = whole(text, **rule), albert_edge.load(small)(text, **rule)
         assert one["label"] == other["label"]
         assert one["score"] == pytest.approx(other["score"], abs=0.01)
-    done = run("convert", "default", "-o", small, "--force", *trim[:3], 64, "--json")
+    done = run("convert", "default", "-o", small, "--force", *trim[:3], 72, "--json")
     figures = figures_of(json.loads(done.stdout))
     assert 0 < figures["tokens_changed"] < figures["tokens_before"] < figures["tokens_after"]
 
