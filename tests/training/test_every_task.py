@@ -18,6 +18,7 @@ import pytest
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.errors import InputError, OutputError, TrainingError
 from albert_edge.evaluation import EvaluateOptions
+from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training import FinetuneOptions, Selection, finetune_files
 
 _WORDS = ("mill", "river", "storm", "road", "widow", "wheel", "oak", "roof", "crow", "plan")
@@ -134,17 +135,17 @@ def test_an_answer_that_is_not_there_is_refused(tmp_path: Path, toy_shape: Path)
     assert not (tmp_path / "model").exists()
 
 
-def test_exits_learn_too(toy_table: Path, toy_shape: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["off", "bfloat16"])
+def test_exits_learn_too(toy_table: Path, toy_shape: Path, tmp_path: Path, precision: str) -> None:
     from albert_edge.modeling import from_checkpoint
 
-    options = dataclasses.replace(_OPTIONS, epochs=20)
+    options = dataclasses.replace(_OPTIONS, epochs=20, mixed_precision=precision)
     finetune_files(
         toy_table, tmp_path / "model", config=toy_shape, early_exit=True, options=options
     )
     checkpoint = read_checkpoint(tmp_path / "model")
     assert checkpoint.config.early_exit
-    from albert_edge.tokenizer import tokenizer_from_files
-
+    assert {values.dtype for values in checkpoint.tensors.values()} == {np.dtype(np.float32)}
     tokenizer = tokenizer_from_files(checkpoint.tokenizer_files)
     lines = [line.split("\t") for line in toy_table.read_text().splitlines()[1:]]
     model, right = from_checkpoint(checkpoint), []
