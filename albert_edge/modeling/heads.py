@@ -66,13 +66,12 @@ class ClassificationHead(tf_keras.layers.Layer):
     def exits(self, firsts: Any, training: bool = False) -> Any:
         """Map every pass's first hidden state, float32 [B, L, H], to its logits [B, L, C]."""
         pooled = self.dropout(tf.tanh(self.pooler(firsts)), training=training)  # [B, L, H]
-        pooled = tf.cast(pooled, tf.float32)
         width, count = self.classifier.kernel.shape
-        kernels = tf.reshape(self.early.kernel, [width, -1, count])  # [H, L-1, C]
+        # Under mixed precision a variable is what the layers around it compute with.
+        kernels = tf.cast(tf.reshape(self.early.kernel, [width, -1, count]), pooled.dtype)
         early = tf.einsum("blh,hlc->blc", pooled[:, :-1], kernels)  # [B, L-1, C]
-        early += tf.reshape(self.early.bias, [-1, count])
-        last = tf.cast(self.classifier(pooled[:, -1:]), tf.float32)
-        return tf.concat([early, last], axis=1)
+        early += tf.cast(tf.reshape(self.early.bias, [-1, count]), pooled.dtype)
+        return tf.concat([early, self.classifier(pooled[:, -1:])], axis=1)
 
 
 class QuestionAnsweringHead(tf_keras.layers.Layer):
