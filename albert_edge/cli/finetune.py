@@ -62,6 +62,12 @@ def _split(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 @click.option("--encoder-rate", default=1.0, show_default=True, help="Times it, for the layers.")
 @click.option("--class-weights", metavar="balanced|none|A=1,B=2", help="How much labels count.")
 @click.option(
+    "--sampling",
+    default=0.3,
+    show_default=True,
+    help="How freely classified texts are cut into pieces; 1, and for WordPiece: in one way.",
+)
+@click.option(
     "--mixed-precision",
     default="off",
     show_default=True,
@@ -130,7 +136,7 @@ def command(
 _READING = ("text_column", "pair_column", "label_column", "bullets")
 _OPTIONS = (
     *("epochs", "batch_tokens", "max_length", "window", "learning_rate", "embeddings_rate"),
-    *("encoder_rate", "class_weights", "mixed_precision", "seed"),
+    *("encoder_rate", "class_weights", "sampling", "mixed_precision", "seed"),
 )
 
 
@@ -146,9 +152,13 @@ def _summary(report: dict[str, Any]) -> str:
     )
     if kept["accuracy"] is not None:
         text += f"; training accuracy {kept['accuracy']:.1%}"
-    if report["dev_interval"]:
+    if name := report["metric"]:
+        value = report["dev_metrics"][name]
+        form = ".4f" if report["task"] == "regression" else ".1%"
+        text += f", dev {name} " + ("undefined" if value is None else format(value, form))
+    if report["metric"] == "accuracy":
         low, high = report["dev_interval"]
-        text += f", dev accuracy {report['dev_accuracy']:.1%} (95%: {low:.1%} to {high:.1%})"
-    elif report["dev_metrics"]:
-        text += "".join(f", dev {name} {value}" for name, value in report["dev_metrics"].items())
+        text += f" (95%: {low:.1%} to {high:.1%})"
+    if report["truncated"]:
+        text += f"; {report['truncated']:,} examples were too long, and cut"
     return text

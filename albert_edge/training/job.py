@@ -17,6 +17,7 @@ from albert_edge.checkpoints import write_checkpoint
 from albert_edge.checkpoints.counts import count_parameters
 from albert_edge.errors import OutputError, TrainingError
 from albert_edge.evaluation import EvaluateOptions
+from albert_edge.evaluation.metrics import Metric
 from albert_edge.evaluation.statistics import wilson
 from albert_edge.files import check_writable
 from albert_edge.training.finetune import EpochResult, finetune
@@ -86,8 +87,8 @@ def finetune_files(
         A report ready for JSON: `output`, `task`, `labels`, `parameters`, `train_examples`,
         `truncated` (examples that were cut in the first epoch), `dev_examples`, `metric` (the
         official one, which decides), `kept_epoch`, its `dev_accuracy` with the 95% interval
-        `dev_interval` (None where there is none) and all its `dev_metrics`, `epochs`, `options`,
-        `selection`, `early_exit`, `resumed`, `duration_s`.
+        `dev_interval` (None where it is not a share of the examples) and all its `dev_metrics`,
+        `epochs`, `options`, `selection`, `early_exit` (of the model), `resumed`, `duration_s`.
 
     Raises:
         TrainingError: The data or an option cannot work, or what is to be resumed is not there,
@@ -155,12 +156,12 @@ def finetune_files(
         "metric": result.metrics[0].name if result.metrics else None,
         "kept_epoch": epochs[kept]["epoch"],
         "dev_accuracy": epochs[kept]["dev_accuracy"],
-        "dev_interval": wilson_interval(epochs[kept]["dev_accuracy"], plan.dev),
+        "dev_interval": epochs[kept]["dev_interval"],
         "dev_metrics": epochs[kept]["dev"],
         "epochs": epochs,
         "options": dataclasses.asdict(options),
         "selection": dataclasses.asdict(selection),
-        "early_exit": early_exit,
+        "early_exit": plan.start.config.early_exit,
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }
@@ -184,6 +185,7 @@ def epoch_figures(result: EpochResult) -> dict[str, Any]:
         "loss": round(result.loss, 4),
         "accuracy": _rounded(result.accuracy),
         "dev_accuracy": dev.get("accuracy"),
+        "dev_interval": _interval(result.metrics),
         "dev_score": next(iter(dev.values()), None),
         "dev": dev,
         "truncated": result.truncated,
@@ -193,6 +195,12 @@ def epoch_figures(result: EpochResult) -> dict[str, Any]:
 
 def _rounded(value: float) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _interval(metrics: Sequence[Metric]) -> list[float] | None:
+    """Return that of the accuracy, if it is a share of the examples; that of words is not."""
+    right = next((one.right for one in metrics if one.name == "accuracy"), None)
+    return None if right is None else wilson_interval(float(right.mean()), right)
 
 
 def wilson_interval(accuracy: float | None, dev: Sized | None) -> list[float] | None:
@@ -235,7 +243,9 @@ def show_step(
         loss: The step's.
         accuracy: The step's.
     """
-    text = f"epoch {len(epochs) + 1}/{total}  loss {loss:.3f}  accuracy {accuracy:.3f}"
+    text = f"epoch {len(epochs) + 1}/{total}  loss {loss:.3f}"
+    if not math.isnan(accuracy):
+        text += f"  accuracy {accuracy:.3f}"
     if epochs and epochs[-1]["dev_score"] is not None:
         text += f"  dev {epochs[-1]['dev_score']:.3f}"
     bars.update(bar, completed=done * total, description=text)

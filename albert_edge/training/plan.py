@@ -161,6 +161,8 @@ def _with_head(before: Checkpoint, lesson: Lesson, *, early_exit: bool, seed: in
     if not _fits(before.config, lesson):
         single = lesson.problem in (None, PROBLEMS["classification"])
         changes["problem_type"] = None if single else lesson.problem
+    if not (before.task == lesson.task and _fits(before.config, lesson)):
+        changes["early_exit"] = False  # its exits say what the old head said
     if early_exit:
         if lesson.task != "classification":
             raise TrainingError(f"early exits are for classification, not {lesson.task}.")

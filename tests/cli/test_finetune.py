@@ -54,6 +54,19 @@ def test_trains_and_reports(tmp_path: Path) -> None:
     }
 
 
+def test_the_summary_gives_the_official_figure(tmp_path: Path) -> None:
+    (tmp_path / "words.conll").write_text("Ada B\nsaw O\n\n" * 8)
+    (tmp_path / "shape.json").write_text(json.dumps(SHAPE))
+    done = _albert_edge(
+        *("finetune", "words.conll", "-o", "model", "--config", "shape.json", "--epochs", "1"),
+        *("--dev", "words.conll", "--max-length", "4", "--sampling", "1"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ", dev f1 " in done.stdout
+    assert "; 8 examples were too long, and cut" in done.stdout
+
+
 def test_bad_data_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "data.tsv").write_text("text\tlabel\na film\t1\n")
     done = _albert_edge("finetune", "data.tsv", "-o", "model", folder=tmp_path)

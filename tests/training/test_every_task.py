@@ -106,6 +106,40 @@ def test_words(tmp_path: Path, toy_shape: Path) -> None:
     report = _learn(path, toy_shape)
     assert report["task"] == "token-classification"
     assert report["dev_metrics"]["f1"] > 0.9
+    # Words that are right are not independent examples: there is no simple interval.
+    assert report["dev_accuracy"] > 0.9
+    assert report["dev_interval"] is None
+
+
+@pytest.mark.parametrize("kind", ["token-classification", "question-answering", "regression"])
+def test_an_encoder_that_left_early_learns_another_task(
+    kind: str, toy_table: Path, toy_shape: Path, tmp_path: Path
+) -> None:
+    short = dataclasses.replace(_OPTIONS, epochs=1)
+    report = finetune_files(
+        toy_table, tmp_path / "early", config=toy_shape, early_exit=True, options=short
+    )
+    assert report["early_exit"]
+    again = finetune_files(
+        toy_table, tmp_path / "again", source=str(tmp_path / "early"), options=short
+    )
+    assert again["early_exit"]  # the same head keeps its exits
+    data = tmp_path / "words.conll"
+    data.write_text("mill B\noak O\n\noak O\nmill B\n")
+    if kind == "question-answering":
+        data = _squad(tmp_path / "questions.json", _texts(10))
+    if kind == "regression":
+        data = toy_table
+    report = finetune_files(
+        data,
+        tmp_path / "new",
+        source=str(tmp_path / "early"),
+        init_head=True,
+        task=kind,
+        options=short,
+    )
+    assert not report["early_exit"]
+    assert not read_checkpoint(tmp_path / "new").config.early_exit
 
 
 def _squad(path: Path, texts: list[list[str]]) -> Path:
