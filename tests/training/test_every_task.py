@@ -222,7 +222,7 @@ def test_a_killed_training_goes_on(toy_table: Path, toy_shape: Path, tmp_path: P
     command = [sys.executable, "-c", "from albert_edge.cli import main; main()", "finetune"]
     command += [str(toy_table), "-o", "model", "--config", str(toy_shape), "--save-every", "0"]
     command += ["--epochs", "60", "--max-length", "32", "--dev", str(toy_table)]
-    command += ["--learning-rate", "0.01"]
+    command += ["--learning-rate", "3e-3", "--batch-tokens", "512", "--sampling", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
     state, began = tmp_path / "model.training", time.monotonic()
     while not (state.exists() and (tmp_path / "model" / "config.json").exists()):
@@ -234,7 +234,10 @@ def test_a_killed_training_goes_on(toy_table: Path, toy_shape: Path, tmp_path: P
     again: dict[str, Any] = {
         "config": toy_shape,
         "dev": toy_table,
-        "options": FinetuneOptions(epochs=60, max_length=32, learning_rate=0.01),
+        # Whatever the seed, and so wherever it was killed: in 60 epochs this is learned whole.
+        "options": FinetuneOptions(
+            epochs=60, max_length=32, learning_rate=3e-3, batch_tokens=512, sampling=1.0
+        ),
     }
     with pytest.raises(OutputError, match="interrupted; --resume goes on"):
         finetune_files(toy_table, tmp_path / "model", **again)
