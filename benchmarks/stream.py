@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from albert_edge.benchmark.engine import open_model
 from albert_edge.runtime import Model
+from benchmarks import amx
 
-__all__ = ["ENGINE", "Stream", "open_stream"]
+__all__ = ["ENGINE", "ENGINE_WITHOUT_AMX", "Stream", "open_stream", "open_stream_without_amx"]
 
 ENGINE = "benchmarks.stream:open_stream"
+ENGINE_WITHOUT_AMX = "benchmarks.stream:open_stream_without_amx"
 
 
 class Stream:
@@ -33,3 +35,9 @@ class Stream:
 def open_stream(path: str, *, threads: int = 1) -> Stream:
     """Open a file of our own."""
     return Stream(open_model(path, threads=threads))
+
+
+def open_stream_without_amx(path: str, *, threads: int = 1) -> Stream:
+    """Open a file of our own with the kernels that a processor without AMX would run."""
+    amx.withhold()
+    return open_stream(path, threads=threads)

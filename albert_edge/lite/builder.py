@@ -11,7 +11,7 @@ import numpy as np
 from albert_edge.errors import ConversionError
 from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
 
-__all__ = ["BOOL_SCALAR", "GraphBuilder", "ModelBuilder", "Piece"]
+__all__ = ["BOOL_SCALAR", "GraphBuilder", "ModelBuilder", "Piece", "tensor_map"]
 
 _Op = schema.BuiltinOperator
 
@@ -57,8 +57,8 @@ class ModelBuilder:
         """Make `graph` callable by `key`; its inputs are those made with `graph.input`."""
         graph.outputs = list(outputs.values())
         definition = schema.SignatureDefT(signatureKey=key, subgraphIndex=graph.index)
-        definition.inputs = _tensor_map(graph.inputs)
-        definition.outputs = _tensor_map(outputs)
+        definition.inputs = tensor_map(graph.inputs)
+        definition.outputs = tensor_map(outputs)
         self._signatures.append(definition)
 
     def pack(self) -> bytes:
@@ -221,5 +221,6 @@ def block_scales(tensor: Any) -> int | None:
     return int(tensor.quantization.details.scales)
 
 
-def _tensor_map(tensors: Mapping[str, int]) -> list[Any]:
+def tensor_map(tensors: Mapping[str, int]) -> list[Any]:
+    """Return a signature's half: what each tensor is called."""
     return [schema.TensorMapT(name=name, tensorIndex=index) for name, index in tensors.items()]

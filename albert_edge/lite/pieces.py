@@ -22,7 +22,9 @@ import tensorflow as tf
 
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
+from albert_edge.lite.builder import tensor_map
 from albert_edge.lite.decision import decide, decided
+from albert_edge.lite.flatbuffer import pack, parse, schema
 from albert_edge.modeling.encoder import MASKED
 from albert_edge.modeling.variables import activation, tensors
 
@@ -248,7 +250,19 @@ def _convert(stage: Callable[..., Outputs], inputs: dict[str, Any]) -> bytes:
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in inputs.items()}
     function = tf.function(stage).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    # Not by way of a SavedModel: the same graph in two thirds of the time and three quarters of the
+    # memory, but without a signature.
+    converter.experimental_lower_to_saved_model = False
     try:
-        return bytes(converter.convert())
+        model = parse(bytes(converter.convert()))
     except Exception as error:  # the converter's own types are private
         raise ConversionError(f"the TFLite converter refused a stage: {error}") from error
+    graph = model.subgraphs[0]
+    taken = {graph.tensors[index].name.decode(): index for index in graph.inputs}
+    given = dict(zip(sorted(function.structured_outputs), graph.outputs, strict=True))
+    model.signatureDefs = [
+        schema.SignatureDefT(
+            signatureKey="serving_default", inputs=tensor_map(taken), outputs=tensor_map(given)
+        )
+    ]
+    return pack(model)
