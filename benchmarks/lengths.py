@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,9 +27,7 @@ from typing import Any
 import click
 import numpy as np
 import numpy.typing as npt
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 import albert_edge
 from albert_edge.benchmark.figures import latencies
@@ -39,8 +38,11 @@ from albert_edge.tables import read_table
 from albert_edge.tokenizer import load_tokenizer
 from benchmarks import amx
 from benchmarks.bars import print_bars
+from benchmarks.cells import Cells, caption
 from benchmarks.stream import ENGINE as STREAM
 from benchmarks.stream import ENGINE_WITHOUT_AMX as STREAM_WITHOUT_AMX
+
+__all__ = ["make_markdown", "make_table"]
 
 REFERENCE = Path(__file__).parent / "reference"
 SENTIMENT, SENTIMENT_30K, SQUAD = "sentiment", "sentiment, 30,000 pieces", "SQuAD 1.1"
@@ -151,25 +153,28 @@ def measure_lengths(data: Path, *, rounds: int) -> dict[str, Any]:
     return document("lengths", rows, sets=sets, free_length=by_length)
 
 
-def make_table(report: dict[str, Any]) -> Table:
+def make_table(report: Mapping[str, Any]) -> Cells:
     """Make the table: one line a set."""
-    title = f"int8, ALBERT-base's shape, 1 thread of {report['machine']['model']}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    headings = ("texts", "mean\ntokens", "free\nms", "padded\nto", "padded\nms", "ratio")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for name, one in report["sets"].items():
-        table.add_row(
-            name,
-            f"{one['texts']:,}",
-            f"{one['mean_tokens']:.1f}",
-            f"{one['free_ms']:.1f}",
-            str(one["padded_to"]),
-            f"{one['padded_ms']:.1f}",
-            f"{one['ratio']:.3f}",
-        )
-    return table
+
+    def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+        free, padded = f"{one['free_ms']:.1f}", f"{one['padded_ms']:.1f}"
+        texts, tokens = f"{one['texts']:,}", f"{one['mean_tokens']:.1f}"
+        return name, texts, tokens, free, str(one["padded_to"]), padded, f"{one['ratio']:.3f}"
+
+    headings = ("texts", "mean tokens", "free ms", "padded to", "padded ms", "ratio")
+    return Cells("texts of", headings, tuple(cells(*item) for item in report["sets"].items()))
+
+
+def make_markdown(report: Mapping[str, Any]) -> str:
+    """Make the Markdown of the table, and what it stands on."""
+    return f"{make_table(report).markdown()}\n{_note(report)}\n"
+
+
+def _note(report: Mapping[str, Any]) -> str:
+    return (
+        f"{caption(report)} `int8` of ALBERT-base's shape on one thread, the mean over real texts. "
+        "`python -m benchmarks.lengths` repeats it."
+    )
 
 
 def check(report: dict[str, Any]) -> bool:
@@ -194,7 +199,8 @@ def main(data: Path, rounds: int, output: Path, stored: Path | None) -> None:
         LOG.print("Wrote", write_document(report, output))
     else:
         report = json.loads(stored.read_text(encoding="utf-8"))
-    LOG.print(make_table(report))
+    LOG.print(make_table(report).rich())
+    LOG.print(_note(report))
     sys.exit(not check(report))
 
 

@@ -1,7 +1,7 @@
-"""Write the README's tables, and what `albert-edge recipes` quotes, from the reports in reference/.
+"""Write the tables of both READMEs, and what `albert-edge recipes` quotes, from reference/*.json.
 
 \b
-python -m benchmarks.readme            rewrite README.md and albert_edge/compression/figures.json
+python -m benchmarks.readme            rewrite README.md, benchmarks/README.md and figures.json
 python -m benchmarks.readme --check    exit with 1 if they are not what the newest reports say
 """
 
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from albert_edge.compression.recipes import RECIPES
+from benchmarks import bert, lengths, scaling
 
 ROOT = Path(__file__).parents[1]
-README, REFERENCE = ROOT / "README.md", ROOT / "benchmarks" / "reference"
+README, GUIDE = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
+REFERENCE = ROOT / "benchmarks" / "reference"
 FIGURES = ROOT / "albert_edge" / "compression" / "figures.json"
 SHOWN = [("int8", "loop"), ("int8", "stock"), ("float32", "loop"), ("float32", "stock")]
 NAMES = {"loop": "albert_edge, `loop`", "stock": "stock TFLite converter"}
@@ -173,12 +176,29 @@ def make_summaries() -> str:
     return "\n".join([*lines, "", where, ""])
 
 
-BLOCKS = {
-    "measured": make_table,
-    "recipes": make_recipes,
-    "peers": make_peers,
-    "exits": make_exits,
-    "summaries": make_summaries,
+def _fill(path: Path, blocks: Mapping[str, Callable[[], str]]) -> str:
+    text = path.read_text(encoding="utf-8")
+    for name, make in blocks.items():
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}{make()}{end}{after}"
+    return text
+
+
+BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {
+        "measured": make_table,
+        "recipes": make_recipes,
+        "peers": make_peers,
+        "exits": make_exits,
+        "summaries": make_summaries,
+    },
+    GUIDE: {
+        "scaling": lambda: scaling.make_markdown(newest("scaling")),
+        "bert": lambda: bert.make_markdown(newest("bert")),
+        "lengths": lambda: lengths.make_markdown(newest("lengths")),
+    },
 }
 
 
@@ -186,19 +206,13 @@ BLOCKS = {
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if it is out of date.")
 def main(check: bool) -> None:
     """Replace what stands between the marks of every block."""
-    text = README.read_text(encoding="utf-8")
-    new = text
-    for name, make in BLOCKS.items():
-        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
-        before, _, rest = new.partition(begin)
-        _, _, after = rest.partition(end)
-        new = f"{before}{begin}{make()}{end}{after}"
-    written = {README: new, FIGURES: json.dumps(recipe_figures(), indent=1) + "\n"}
+    written = {path: _fill(path, blocks) for path, blocks in BLOCKS.items()}
+    written[FIGURES] = json.dumps(recipe_figures(), indent=1) + "\n"
     for path, content in written.items():
         if not check:
             path.write_text(content, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != content:
-            sys.exit(f"{path.name} is out of date; run: python -m benchmarks.readme")
+            sys.exit(f"{path.relative_to(ROOT)} is out of date; run: python -m benchmarks.readme")
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ __all__ = ["LOG", "STOCK", "TASK", "draw", "free_bytes", "make", "needed_bytes",
 TASK, STOCK = "classification", "stock"
 LOG = Console(stderr=True)
 _COMMAND = Path(sys.executable).with_name("albert-edge")
-# What a conversion had resident at most for the shapes of ALBERT-base (1.9 GB), ALBERT-xlarge
-# (6.8) and BERT-large (13.6): TensorFlow, copies of every parameter, and many more of those of the
-# largest stage while the TensorFlow converter has it.
-_BYTES_OF_TENSORFLOW, _BYTES_PER_PARAMETER, _BYTES_PER_LARGEST = 10**9, 30, 80
+# What a conversion had resident at most for the shapes of ALBERT-base (1.5 GB), ALBERT-xxlarge (20)
+# and BERT-large (9.1): TensorFlow, copies of every parameter, and many more of those of the largest
+# stage while the TensorFlow converter has it.
+_BYTES_OF_TENSORFLOW, _BYTES_PER_PARAMETER, _BYTES_PER_LARGEST = 10**9, 20, 72
 
 
 def run(*command: str | Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def benchmark(
     A configuration that fails becomes a row with an `error`; the others are measured all the same.
 
     Args:
-        paths: The `.tflite` files.
+        paths: The `.tflite` files; "default" is the embedded one.
         settings: How to measure them.
         device: Where, an address for `open_device`.
         json_path: Where to keep the report; it is written anew, whole, after every measurement.

@@ -11,8 +11,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from albert_edge.archive import locate
 from albert_edge.bundle import Bundle, read
 from albert_edge.errors import AlbertEdgeError, BundleError, ConfigError
 
@@ -99,15 +100,16 @@ class Subject:
         Raises:
             ConfigError: There is none, or one is named twice.
         """
-        files = [Path(path) for path in paths]
+        files = [cast(Path, locate(path)) for path in paths]  # bytes only of bytes
         resolved = [file.resolve() for file in files]
         if twice := {file for file in resolved if resolved.count(file) > 1}:
             raise ConfigError(f"{twice.pop()} is named twice; each file is measured once.")
         if not files:
             raise ConfigError("there is nothing to measure: name at least one .tflite file.")
-        stems = [file.stem for file in files]
-        unique = len(set(stems)) == len(stems)
-        return tuple(cls._read(file, file.stem if unique else str(file)) for file in files)
+        names = [Path(path).stem for path in paths]
+        if len(set(names)) < len(names):
+            names = [str(path) for path in paths]
+        return tuple(cls._read(*one) for one in zip(files, names, strict=True))
 
     @classmethod
     def _read(cls, path: Path, name: str) -> Subject:

@@ -103,6 +103,8 @@ def command(
 ) -> None:
     """Measure every MODEL in every combination of the options, each in fresh processes.
 
+    MODEL is a .tflite file, or "default" for the embedded sentiment model.
+
     Exits with 1 if a file fails or answers other than its reference; the rest is measured anyway.
 
     \b

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -14,6 +15,7 @@ from albert_edge.bundle import Bundle, read
 from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.exits import NEVER, EarlyExit
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
+from albert_edge.runtime.pages import give_back
 
 __all__ = ["PER_TOKEN", "Model", "open_model"]
 
@@ -42,9 +44,11 @@ def open_model(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> M
         BundleError: The file is missing, damaged, foreign or newer than this version.
         DeviceError: No TFLite runtime is installed.
     """
-    bundle = read(source)
-    interpreter = open_interpreter(locate(source), threads=threads)
-    return Model(bundle, interpreter, runtime_name())
+    bundle, place = read(source), locate(source)
+    interpreter = open_interpreter(place, threads=threads)
+    return Model(
+        bundle, interpreter, runtime_name(), path=place if isinstance(place, Path) else None
+    )
 
 
 @final
@@ -57,9 +61,12 @@ class Model:
         max_tokens: The longest input it takes, special tokens included.
     """
 
-    def __init__(self, bundle: Bundle, interpreter: Any, runtime: str) -> None:
+    def __init__(
+        self, bundle: Bundle, interpreter: Any, runtime: str, *, path: Path | None = None
+    ) -> None:
         self.bundle = bundle
         self.runtime = runtime
+        self._read_once = path  # the first inference packs the weights
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
         self._forward = _forward(bundle, _signatures(bundle, interpreter))
 
@@ -112,6 +119,9 @@ class Model:
             outputs = self._forward(inputs, early_exit or self.bundle.early_exit)
         except (ValueError, RuntimeError) as error:
             raise DeviceError(f"{self.runtime} failed on {count} tokens: {error}") from error
+        if self._read_once is not None:
+            give_back(self._read_once)
+            self._read_once = None
         if self.bundle.seq_len is not None:
             for name in PER_TOKEN.get(self.bundle.task, ()):
                 outputs[name] = outputs[name][:, :count]

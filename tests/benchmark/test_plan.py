@@ -58,6 +58,12 @@ def test_files_of_one_name_are_told_apart(make_file: Callable[..., Path], tmp_pa
     assert names == [str(one), str(two)]
 
 
+def test_the_embedded_model_can_be_measured(tiny_file: Path) -> None:
+    embedded, tiny = Subject.read_all(["default", tiny_file])
+    assert (embedded.name, tiny.name) == ("default", tiny_file.stem)
+    assert (embedded.error, embedded.path.is_file()) == (None, True)
+
+
 def test_a_file_is_named_once(tiny_file: Path) -> None:
     with pytest.raises(ConfigError, match="named twice"):
         Subject.read_all([tiny_file, tiny_file.parent / "." / tiny_file.name])
