@@ -54,9 +54,26 @@ def make_table() -> str:
     where = (
         f"Random weights, classification head, one thread of {machine['model']}, LiteRT, "
         f"{report['date']}; RAM is over the empty process. Conversion takes "
-        f"{report['conversion']['median_s']:.0f} s. `python -m benchmarks.base_shape` repeats it."
+        f"{report['conversion']['median_s']:.0f} s. `python -m benchmarks.base_shape` repeats it. "
+        f"{_describe_depths()}"
     )
     return "\n".join([*lines, "", where, ""])
+
+
+def _describe_depths() -> str:
+    shared: dict[int, float] = {}
+    stock: dict[int, float] = {}
+    for row in newest("scaling")["rows"]:
+        size, passes = row["name"].split(", ")
+        if (size, row["seq_len"], row["threads"]) == ("base", 128, 1):
+            found = shared if row["layout"] == "loop" else stock
+            found[int(passes)] = row["model_rss_bytes"] / 1e6
+    least, most = min(shared), max(shared)
+    others = ", ".join(f"{memory:.0f} with {passes}" for passes, memory in sorted(stock.items()))
+    return (
+        f"With {least} pass `int8` takes {shared[least]:.0f} MB of RAM, with {most} passes "
+        f"{shared[most]:.0f} (the stock converter's: {others}): `python -m benchmarks.scaling`."
+    )
 
 
 def recipe_figures() -> dict[str, dict[str, float]]:

@@ -25,7 +25,7 @@ _LEAST_ERROR = 0.01  # the same file errs alike every time, up to the order of a
 
 
 def _resident(row: Mapping[str, Any]) -> list[float]:
-    stages = [(one["memory"]["empty"], one["memory"]["running"]) for one in row["rounds"]]
+    stages = [(one["memory"]["empty"], one["memory"]["warm"]) for one in row["rounds"]]
     return [to["rss_bytes"] - at["rss_bytes"] for at, to in stages if at and to]
 
 

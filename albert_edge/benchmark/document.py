@@ -15,7 +15,7 @@ __all__ = ["SCHEMA", "begin_document", "read_document", "to_text", "undamaged"]
 
 # schema.json, beside this module, describes it, and README.md says what is in it.  The number goes
 # up when a field changes its meaning or goes; new fields may come.
-SCHEMA = "albert_edge.benchmark/2"
+SCHEMA = "albert_edge.benchmark/3"
 
 
 def begin_document(kind: str, machine: Mapping[str, Any]) -> dict[str, Any]:

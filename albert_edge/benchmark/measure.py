@@ -51,7 +51,8 @@ class Measurement:
             was too short to tell.
         memory: `rss_bytes`, `anonymous_bytes` (which only swap could free), `file_bytes` (which is
             mapped from files) and `pss_bytes` of the process when it was `empty`, when the model
-            was `loaded`, and when it was `running`, after the first inference.
+            was `loaded`, when it was `running`, after the first inference, and when it was `warm`,
+            after the untimed ones.
         peak_rss_bytes: The most that was resident from opening the file to the last warm inference,
             empty process included.
         energy: What `measure_energy` tells.
@@ -101,7 +102,7 @@ class Measurement:
         empty = self.memory["empty"]
         return None if empty is None else empty["rss_bytes"]
 
-    def model_bytes(self, kind: str = "rss", stage: str = "running") -> int | None:
+    def model_bytes(self, kind: str = "rss", stage: str = "warm") -> int | None:
         """Memory of a kind (rss, anonymous, file, pss) at a stage, over the empty process."""
         empty, then = self.memory["empty"], self.memory[stage]
         if empty is None or then is None:

@@ -82,7 +82,7 @@ def _notes(document: Mapping[str, Any]) -> Sequence[str]:
     )
     measured = (
         f"Rounds: {rounds}, in turn, each in a fresh process; at least {least} warm "
-        "runs a line. RAM: resident after the first inference, over the empty process. Outputs are "
+        "runs a line. RAM: resident when warm, over the empty process. Outputs are "
         f"compared with those of {', '.join(references) or 'nothing'}, computed by the runtime's "
         "own kernels on the CPU."
     )

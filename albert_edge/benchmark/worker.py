@@ -52,6 +52,9 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
     outputs = model.run(input_ids)
     first_ns = perf_counter_ns() - start
     memory["running"] = _memory()
+    for _ in range(job["warmup"]):
+        model.run(input_ids)
+    memory["warm"] = _memory()
 
     return {
         "import_ns": import_ns,
@@ -68,8 +71,6 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warm_samples(job: dict[str, Any], infer: Callable[[], object]) -> dict[str, list[int]]:
-    for _ in range(job["warmup"]):
-        infer()
     samples: list[int] = []
     cpu_samples: list[int] = []
     deadline = perf_counter_ns() + int(job["min_time_s"] * 1e9)
@@ -126,6 +127,8 @@ def _text_samples(job: dict[str, Any], model: Any) -> list[int]:
 
     tokenizer = tokenizer_from_files(model.bundle.tokenizer_files, where=job["path"])
     pipe = PIPELINES[model.bundle.task](model, tokenizer)
+    for _ in range(job["warmup"]):
+        pipe(**text)
     return _warm_samples(job, lambda: pipe(**text))["samples_ns"]
 
 

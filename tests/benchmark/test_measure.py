@@ -73,7 +73,7 @@ def test_memory_adds_up(measurement: Measurement) -> None:
     parts = measurement.model_bytes("anonymous") + measurement.model_bytes("file")
     assert measurement.model_bytes() == parts
     assert 0 < measurement.model_bytes("rss", "loaded") <= measurement.model_bytes()
-    assert measurement.memory["running"]["pss_bytes"] > 0
+    assert measurement.memory["warm"]["pss_bytes"] > 0
     assert measurement.peak_rss_bytes > measurement.empty_rss_bytes > 10e6  # CPython and NumPy
 
 
@@ -205,7 +205,7 @@ def test_pooling_keeps_samples_and_takes_medians(measurement: Measurement) -> No
     ]
     pooled = pool(rounds)
     assert (pooled.samples_ns, pooled.load_ms) == ((5, 1, 3), 3.0)
-    assert pooled.memory["running"] == {"rss_bytes": 30}
+    assert pooled.memory["warm"] == {"rss_bytes": 30}
     assert pooled.energy == {"joules": 3, "source": "rapl"}
     assert pooled.other_cores_busy == 0.5
     assert pooled.conditions == {"before": {"temperature_c": 5}, "after": {"temperature_c": 4}}
@@ -214,12 +214,12 @@ def test_pooling_keeps_samples_and_takes_medians(measurement: Measurement) -> No
 def test_what_one_round_does_not_know_is_not_known(measurement: Measurement) -> None:
     unknown = dataclasses.replace(
         measurement,
-        memory={**measurement.memory, "running": None},
+        memory={**measurement.memory, "warm": None},
         energy={"joules": None, "source": None},
         other_cores_busy=None,
     )
     pooled = pool([measurement, unknown])
-    assert pooled.memory["running"] is None
+    assert pooled.memory["warm"] is None
     assert pooled.model_bytes() is None
     assert pooled.energy["joules"] is None
 

@@ -96,7 +96,7 @@ def test_a_table_of_large_figures_fits_80_columns(measurement: Measurement) -> N
         load_ms=12345.6,
         first_ms=23456.7,
         samples_ns=(12_345_678_901,),
-        memory={"empty": {"rss_bytes": 0}, "running": {"rss_bytes": 2_345_600_000}},
+        memory={"empty": {"rss_bytes": 0}, "warm": {"rss_bytes": 2_345_600_000}},
     )
     text = show([Row(name="float32", layout="unrolled", measurement=large)])
     assert "…" not in text

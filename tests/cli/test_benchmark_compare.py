@@ -143,7 +143,7 @@ def test_one_clear_error(
 ) -> None:
     older, damaged = tmp_path / "older.json", tmp_path / "damaged.json"
     older.write_text('{"schema": "albert_edge.benchmark/1"}')
-    damaged.write_text('{"schema": "albert_edge.benchmark/2", "rows": [1]}')
+    damaged.write_text('{"schema": "albert_edge.benchmark/3", "rows": [1]}')
     files = {
         "tiny": folder / "tiny.tflite",
         "report": folder / "report.json",

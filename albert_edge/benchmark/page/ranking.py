@@ -51,7 +51,7 @@ def ranking(rows: list[dict[str, Any]]) -> Element:
 _EXPLAINED = (
     "The fastest right answer of every length comes first. Times are of warm inferences, outputs "
     "read back; from text is with the tokenizer. RAM: resident "
-    "after the first inference, over the empty process. Error: root mean square of the difference "
+    "of the warm model, over the empty process. Error: root mean square of the difference "
     "from float32 over that of float32. MB are 10⁶ bytes; - is not measured."
 )
 
