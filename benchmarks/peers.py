@@ -42,7 +42,7 @@ PROBES = 4  # further inputs that are compared, not timed
 LOG = Console(stderr=True)
 LOG.width = max(LOG.width, 100)  # the table's
 MEANINGS = (
-    "RAM: resident after the first inference, over the same process before the model was opened, "
+    "RAM: resident when warm, over the same process before the model was opened, "
     "its runtime imported. All RAM: the same over CPython with NumPy. Error: the root mean square "
     "of the difference from the Keras model's logits, over that of the logits."
 )
