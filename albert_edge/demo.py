@@ -168,7 +168,7 @@ def _explain(rows: Sequence[Row]) -> str:
     over = "" if empty is None else f" ({empty / 1e6:.0f} MB)"
     agree = "agree bit for bit" if _layouts_agree(rows) else "do NOT agree bit for bit"
     return (
-        f"Each line: fresh processes, at least {least} warm runs. Memory: resident after the first "
-        f"inference, over the empty process{over}. Error and same answer: against "
-        f"{compared['reference']}, on {compared['inputs']}. The layouts {agree}."
+        f"Each line: fresh processes, at least {least} warm runs. RAM: resident when warm, over "
+        f"the empty process{over}. Error and same answer: against {compared['reference']}, on "
+        f"{compared['inputs']}. The layouts {agree}."
     )

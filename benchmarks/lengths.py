@@ -52,6 +52,7 @@ GRID = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384)
 SAMPLE = 32  # texts
 BIN = 16  # tokens, of the histogram
 LOG = Console(stderr=True)
+LOG.width = max(LOG.width, 100)  # the table's
 
 
 def read_lengths(data: Path) -> dict[str, npt.NDArray[np.int64]]:

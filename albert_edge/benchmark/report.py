@@ -84,7 +84,7 @@ def make_table(rows: Sequence[Row], *, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("", style="bold cyan", no_wrap=True)
     table.add_column("\nlayout", no_wrap=True)
-    headings = ["file\nMB", "load\nms", "first\nms", "median\nms", "p90\nms", "memory\nMB"]
+    headings = ["file\nMB", "load\nms", "first\nms", "median\nms", "p90\nms", "RAM\nMB"]
     for heading in [*headings, *["error\n%", "same\nanswer"] * verified]:
         table.add_column(heading, justify="right", no_wrap=True)
     for index, row in enumerate(rows):

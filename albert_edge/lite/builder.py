@@ -11,7 +11,7 @@ import numpy as np
 from albert_edge.errors import ConversionError
 from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
 
-__all__ = ["BOOL_SCALAR", "GraphBuilder", "ModelBuilder", "Piece", "tensor_map"]
+__all__ = ["BOOL_SCALAR", "GraphBuilder", "ModelBuilder", "Piece", "signature"]
 
 _Op = schema.BuiltinOperator
 
@@ -56,10 +56,7 @@ class ModelBuilder:
     def sign(self, key: str, graph: GraphBuilder, outputs: Mapping[str, int]) -> None:
         """Make `graph` callable by `key`; its inputs are those made with `graph.input`."""
         graph.outputs = list(outputs.values())
-        definition = schema.SignatureDefT(signatureKey=key, subgraphIndex=graph.index)
-        definition.inputs = tensor_map(graph.inputs)
-        definition.outputs = tensor_map(outputs)
-        self._signatures.append(definition)
+        self._signatures.append(signature(key, graph.inputs, outputs, graph=graph.index))
 
     def pack(self) -> bytes:
         codes = [
@@ -221,6 +218,17 @@ def block_scales(tensor: Any) -> int | None:
     return int(tensor.quantization.details.scales)
 
 
-def tensor_map(tensors: Mapping[str, int]) -> list[Any]:
-    """Return a signature's half: what each tensor is called."""
+def signature(
+    key: str, inputs: Mapping[str, int], outputs: Mapping[str, int], *, graph: int = 0
+) -> Any:
+    """Return what makes a subgraph callable by `key`: its tensors by name."""
+    return schema.SignatureDefT(
+        signatureKey=key,
+        inputs=_tensor_map(inputs),
+        outputs=_tensor_map(outputs),
+        subgraphIndex=graph,
+    )
+
+
+def _tensor_map(tensors: Mapping[str, int]) -> list[Any]:
     return [schema.TensorMapT(name=name, tensorIndex=index) for name, index in tensors.items()]

@@ -22,9 +22,9 @@ import tensorflow as tf
 
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
-from albert_edge.lite.builder import tensor_map
+from albert_edge.lite.builder import signature
 from albert_edge.lite.decision import decide, decided
-from albert_edge.lite.flatbuffer import pack, parse, schema
+from albert_edge.lite.flatbuffer import pack, parse
 from albert_edge.modeling.encoder import MASKED
 from albert_edge.modeling.variables import activation, tensors
 
@@ -260,9 +260,5 @@ def _convert(stage: Callable[..., Outputs], inputs: dict[str, Any]) -> bytes:
     graph = model.subgraphs[0]
     taken = {graph.tensors[index].name.decode(): index for index in graph.inputs}
     given = dict(zip(sorted(function.structured_outputs), graph.outputs, strict=True))
-    model.signatureDefs = [
-        schema.SignatureDefT(
-            signatureKey="serving_default", inputs=tensor_map(taken), outputs=tensor_map(given)
-        )
-    ]
+    model.signatureDefs = [signature("serving_default", taken, given)]
     return pack(model)
