@@ -20,9 +20,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from albert_edge.config import AlbertConfig
+    from albert_edge.conversion import convert
+    from albert_edge.early_exit import EarlyExit
     from albert_edge.errors import AlbertEdgeError
-    from albert_edge.exits import EarlyExit
-    from albert_edge.lite.convert import convert
     from albert_edge.modeling import load_keras
     from albert_edge.pipelines import load
     from albert_edge.tokenizer import load_tokenizer
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "AlbertConfig": "albert_edge.config",
     "AlbertEdgeError": "albert_edge.errors",
-    "EarlyExit": "albert_edge.exits",
-    "convert": "albert_edge.lite.convert",
+    "EarlyExit": "albert_edge.early_exit",
+    "convert": "albert_edge.conversion",
     "load": "albert_edge.pipelines",
     "load_keras": "albert_edge.modeling",
     "load_tokenizer": "albert_edge.tokenizer",

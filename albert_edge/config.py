@@ -11,24 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import ConfigError
+from albert_edge.tasks import PROBLEM_TYPES
 
-__all__ = ["ACTIVATIONS", "PRESETS", "PROBLEMS", "TASKS", "AlbertConfig", "preset"]
+__all__ = ["ACTIVATIONS", "PRESETS", "AlbertConfig", "preset"]
 
 # `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
-TASKS = (
-    "feature-extraction",
-    "classification",
-    "token-classification",
-    "question-answering",
-    "summarization",
-    "fill-mask",
-    "sentence-order",
-    "pretraining",
-)
-# What the logits of a classification are: one of several labels, any number of them, or numbers.
-PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
-
 _POSITIVE = (
     "vocab_size",
     "embedding_size",
@@ -128,9 +116,10 @@ class AlbertConfig:
             raise ConfigError(f"labels must be a tuple of strings, not {self.labels!r}.")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ConfigError(f"labels must be distinct and at least one: {list(self.labels)}.")
-        if self.problem_type not in (None, *PROBLEMS):
+        known = PROBLEM_TYPES.values()
+        if self.problem_type not in (None, *known):
             raise ConfigError(
-                f"problem_type {self.problem_type!r} is not one of {', '.join(PROBLEMS)}."
+                f"problem_type {self.problem_type!r} is not one of {', '.join(known)}."
             )
         if type(self.early_exit) is not bool:
             raise ConfigError(f"early_exit must be true or false, not {self.early_exit!r}.")
@@ -138,7 +127,7 @@ class AlbertConfig:
             raise ConfigError(f"early_exit needs {problem}; turn it off.")
 
     def _cannot_exit(self) -> str:
-        if self.problem != PROBLEMS[0] or self.num_labels < 2:
+        if self.problem != PROBLEM_TYPES["classification"] or self.num_labels < 2:
             return f"one of several labels for each input, not {self.problem}"
         if self.num_hidden_groups > 1:
             return f"one hidden group, not {self.num_hidden_groups}: one loop that can be left"
@@ -151,11 +140,14 @@ class AlbertConfig:
 
     @property
     def problem(self) -> str:
-        """What a classification answers, one of `PROBLEMS`.
+        """What a classification answers, a value of `tasks.PROBLEM_TYPES`.
 
         Without a `problem_type`, one label alone is a number, as Hugging Face trains it.
         """
-        return self.problem_type or PROBLEMS[2 if self.num_labels == 1 else 0]
+        return (
+            self.problem_type
+            or PROBLEM_TYPES["regression" if self.num_labels == 1 else "classification"]
+        )
 
     @property
     def head_size(self) -> int:

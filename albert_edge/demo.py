@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 import albert_edge
-from albert_edge.benchmark.machine import describe_machine
+from albert_edge.benchmark.console import Row, document, make_table
 from albert_edge.benchmark.measure import interleave, measure
-from albert_edge.benchmark.report import Row, document, make_table
-from albert_edge.compression.recipes import LAYOUTS, RECIPES, recipe
+from albert_edge.benchmark.system import describe_machine
+from albert_edge.early_exit import NEVER
 from albert_edge.errors import OutputError
-from albert_edge.exits import NEVER
 from albert_edge.files import check_writable
+from albert_edge.quantization.recipes import RECIPES, get_recipe
+from albert_edge.tflite.layouts import LAYOUTS
 
 __all__ = ["SENTENCES", "Demo", "render", "run_demo", "to_document"]
 
@@ -136,7 +137,7 @@ def _layouts_agree(rows: Sequence[Row]) -> bool:
         first.setdefault(row.name, logits) == logits
         for row in rows
         for logits in [row.measurement.outputs_sha256["logits"]]
-        if not (recipe(row.name).calibrated and row.layout == "unrolled")
+        if not (get_recipe(row.name).calibrated and row.layout == "unrolled")
     )
 
 

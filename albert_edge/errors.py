@@ -7,6 +7,9 @@ what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "AlbertEdgeError",
     "BundleError",
@@ -23,6 +26,7 @@ __all__ = [
     "TokenizerError",
     "TrainingError",
     "UnsupportedOpError",
+    "requires_extra",
 ]
 
 
@@ -90,3 +94,22 @@ class MissingExtraError(AlbertEdgeError):
             f"{package} is not installed, and this needs it. "
             f"Install it with: pip install 'albert_edge[{extra}]'"
         )
+
+
+@contextmanager
+def requires_extra(extra: str, *packages: str) -> Iterator[None]:
+    """Import optional packages in the body of a `with`, or say which extra brings them.
+
+    Args:
+        extra: The extra in `pyproject.toml` that installs them.
+        packages: The names to import that belong to it.
+
+    Raises:
+        MissingExtraError: One of `packages` is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in packages:
+            raise
+        raise MissingExtraError(error.name, extra) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from albert_edge.benchmark.cores import instructions
+from albert_edge.benchmark.system import instructions
 from albert_edge.errors import DeviceError
 
 __all__ = ["present", "withhold"]

@@ -24,11 +24,12 @@ import numpy as np
 from rich.console import Console
 
 import albert_edge
-from albert_edge.benchmark.measure import ENGINE, Measurement, interleave, measure, pool
-from albert_edge.benchmark.report import Row, document, make_table, write_document
+from albert_edge.benchmark.console import Row, document, make_table, write_document
+from albert_edge.benchmark.measure import ENGINE, Measurement, aggregate_rounds, interleave, measure
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
-from albert_edge.compression.recipes import LAYOUTS, RECIPES
-from albert_edge.lite.inspect import inspect
+from albert_edge.inspection import inspect
+from albert_edge.quantization.recipes import RECIPES
+from albert_edge.tflite.layouts import LAYOUTS
 from benchmarks.bars import check
 from benchmarks.litert import ENGINE as BARE
 
@@ -118,7 +119,7 @@ def compare_lengths(free: Path, fixed: Path, ids: list[int], rounds: int) -> dic
         for index in range(rounds):
             for path in (free, fixed) if index % 2 else (fixed, free):
                 taken[path].append(measure(path, input_ids=ids, min_time_s=1.0))
-    one, other = pool(taken[free]), pool(taken[fixed])
+    one, other = aggregate_rounds(taken[free]), aggregate_rounds(taken[fixed])
     pairs = zip(taken[free], taken[fixed], strict=True)
     return {
         "alternations": rounds,

@@ -25,10 +25,10 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_edge.benchmark.document import read_document
+from albert_edge.benchmark.console import Row, document, write_document
 from albert_edge.benchmark.measure import interleave, measure
-from albert_edge.benchmark.report import Row, document, write_document
-from albert_edge.checkpoints.counts import count_parameters
+from albert_edge.benchmark.report_file import read_document
+from albert_edge.checkpoints.init import count_parameters
 from albert_edge.config import AlbertConfig, preset
 from benchmarks.cells import Cells, caption, cell
 from benchmarks.shapes import LOG, TASK, make, run

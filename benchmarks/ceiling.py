@@ -15,7 +15,7 @@ import click
 import numpy as np
 import tensorflow as tf
 
-from albert_edge.benchmark.report import document, write_document
+from albert_edge.benchmark.console import document, write_document
 from albert_edge.runtime.interpreter import open_interpreter
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -16,9 +16,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from albert_edge.evaluation.squad import read_squad
+from albert_edge.datasets.squad import read_squad
+from albert_edge.datasets.tables import read_table
 from albert_edge.files import write_file
-from albert_edge.tables import read_table
 
 __all__ = ["letters", "read_corpus", "zipped"]
 

@@ -18,10 +18,10 @@ from typing import Any
 import click
 
 import albert_edge
-from albert_edge.benchmark.report import document, write_document
-from albert_edge.compression.recipes import RECIPES
+from albert_edge.benchmark.console import document, write_document
+from albert_edge.early_exit import NEVER
 from albert_edge.evaluation import evaluate
-from albert_edge.exits import NEVER
+from albert_edge.quantization.recipes import RECIPES
 
 REFERENCE = Path(__file__).parent / "reference"
 # How much accuracy a recipe may cost.

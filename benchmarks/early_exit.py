@@ -29,11 +29,11 @@ from rich.progress import track
 from rich.table import Table
 
 import albert_edge
-from albert_edge.benchmark.report import document, write_document
+from albert_edge.benchmark.console import document, write_document
 from albert_edge.checkpoints import read_checkpoint
+from albert_edge.datasets.examples import read_examples
+from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.evaluation import EvaluateOptions
-from albert_edge.evaluation.examples import read_examples
-from albert_edge.exits import NEVER, EarlyExit
 from albert_edge.modeling import from_checkpoint
 from albert_edge.runtime import Model
 from benchmarks.bars import print_bars

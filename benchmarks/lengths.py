@@ -29,11 +29,11 @@ import numpy.typing as npt
 from rich.console import Console
 
 import albert_edge
-from albert_edge.benchmark.figures import latencies
+from albert_edge.benchmark.console import Row, document, write_document
 from albert_edge.benchmark.measure import Measurement, interleave, measure
-from albert_edge.benchmark.report import Row, document, write_document
-from albert_edge.evaluation.squad import read_squad
-from albert_edge.tables import read_table
+from albert_edge.benchmark.statistics import latencies
+from albert_edge.datasets.squad import read_squad
+from albert_edge.datasets.tables import read_table
 from albert_edge.tokenizer import load_tokenizer
 from benchmarks import amx
 from benchmarks.bars import print_bars

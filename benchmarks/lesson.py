@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from albert_edge.datasets.tables import read_table
 from albert_edge.files import write_file
-from albert_edge.tables import read_table
 from benchmarks.corpus import letters, zipped
 
 LABELS = ("negative", "positive")

@@ -26,11 +26,11 @@ from rich.table import Table
 from rich.text import Text
 
 import albert_edge
-from albert_edge.benchmark.document import begin_document
-from albert_edge.benchmark.machine import describe_machine
+from albert_edge.benchmark.console import write_document
 from albert_edge.benchmark.outputs import Outputs
-from albert_edge.benchmark.report import write_document
-from albert_edge.benchmark.verdict import rank
+from albert_edge.benchmark.report_file import begin_document
+from albert_edge.benchmark.statistics import rank
+from albert_edge.benchmark.system import describe_machine
 from benchmarks.bars import print_bars
 from benchmarks.runtimes.catalogue import ENVIRONMENTS, OURS, Peer, choose
 from benchmarks.runtimes.turns import Turn, bare_rss_bytes, take_turns

@@ -17,10 +17,10 @@ from typing import Any
 
 import click
 
-from albert_edge.benchmark.report import document, write_document
-from albert_edge.compress import compress_files
-from albert_edge.compression.methods import TRAINABLE, Qat
+from albert_edge.benchmark.console import document, write_document
 from albert_edge.files import write_file
+from albert_edge.training.compression.compress import compress_files
+from albert_edge.training.compression.methods import TRAINABLE, Qat
 
 REFERENCE = Path(__file__).parent / "reference"
 LOSS_LIMITS = {"int8-full": 0.005, "int4": 0.01}  # against the source's accuracy in float32

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from albert_edge.compression.recipes import RECIPES
+from albert_edge.quantization.recipes import RECIPES
 from benchmarks import bert, lengths, scaling
 
 ROOT = Path(__file__).parents[1]

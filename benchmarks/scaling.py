@@ -21,10 +21,10 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_edge.benchmark.document import read_document
+from albert_edge.benchmark.console import Row, document, write_document
 from albert_edge.benchmark.measure import ENGINE, interleave, measure
-from albert_edge.benchmark.report import Row, document, write_document
-from albert_edge.checkpoints.counts import count_parameters
+from albert_edge.benchmark.report_file import read_document
+from albert_edge.checkpoints.init import count_parameters
 from albert_edge.config import AlbertConfig, preset
 from benchmarks.cells import NOT_MEASURED, Cells, caption, cell
 from benchmarks.litert import ENGINE as BARE
@@ -164,7 +164,7 @@ def _layouts(model: str) -> tuple[str, ...]:
 
 
 def _figures(report: Mapping[str, Any], key: Key) -> Iterator[str]:
-    """Yield what `FIGURES` says, at T tokens on one thread."""
+    """Yield what `METRICS` says, at T tokens on one thread."""
     row = _row(report, key, T, 1)
     yield cell(_scaled(row.get("size_bytes"), 1e-6), ".1f")
     yield cell(_scaled(row.get("model_rss_bytes"), 1e-6))

@@ -20,10 +20,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from albert_edge.benchmark.conditions import read_text
+from albert_edge.benchmark.system import read_text
 from albert_edge.checkpoints import Checkpoint, write_checkpoint
-from albert_edge.checkpoints.initial import initial_tensors
-from albert_edge.checkpoints.names import tensor_names
+from albert_edge.checkpoints.init import init_model
+from albert_edge.checkpoints.tensor_names import tensor_names
 from albert_edge.config import AlbertConfig
 
 __all__ = ["LOG", "STOCK", "TASK", "draw", "free_bytes", "make", "needed_bytes", "run"]
@@ -141,7 +141,7 @@ def free_bytes() -> int | None:
 def main(shape: Path, folder: Path) -> None:
     """Draw the weights of a classification model."""
     config = AlbertConfig.read(shape)
-    tensors = initial_tensors(config, TASK)
+    tensors = init_model(config, TASK)
     write_checkpoint(
         folder, Checkpoint(config=config, task=TASK, tensors=tensors, source="random weights")
     )

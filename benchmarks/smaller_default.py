@@ -18,10 +18,10 @@ from typing import Any
 
 import click
 
-from albert_edge.benchmark.report import document, write_document
-from albert_edge.compress import OPTIONS, compress_files
-from albert_edge.compression.methods import Cluster, Method, Prune
+from albert_edge.benchmark.console import document, write_document
 from albert_edge.files import write_file
+from albert_edge.training.compression.compress import OPTIONS, compress_files
+from albert_edge.training.compression.methods import Cluster, Method, Prune
 
 REFERENCE = Path(__file__).parent / "reference"
 # A method, and for how many epochs: zeros take longer to get used to.

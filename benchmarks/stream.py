@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.benchmark.engine import open_model
 from albert_edge.runtime import Model
+from albert_edge.runtime.model import open_model
 from benchmarks import amx
 
 __all__ = ["ENGINE", "ENGINE_WITHOUT_AMX", "Stream", "open_stream", "open_stream_without_amx"]

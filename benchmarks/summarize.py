@@ -23,13 +23,13 @@ import click
 import numpy as np
 
 import albert_edge
-from albert_edge.benchmark.report import document, write_document
+from albert_edge.benchmark.console import document, write_document
 from albert_edge.checkpoints import read_checkpoint
+from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.evaluation import EvaluateOptions
-from albert_edge.evaluation.examples import Examples, read_examples
-from albert_edge.evaluation.measures import measure
+from albert_edge.evaluation.evaluate import differences, resample, score_metrics
 from albert_edge.evaluation.rouge import rouge
-from albert_edge.evaluation.scores import differences, figures, resample
+from albert_edge.evaluation.task_metrics import measure
 from albert_edge.pipelines import Pipeline, load
 from benchmarks.cells import Cells
 
@@ -106,7 +106,7 @@ def score(examples: Examples, systems: Mapping[str, System], k: int) -> list[dic
         {
             "system": name,
             "sentences": k,
-            "metrics": figures(each, part, count),
+            "metrics": score_metrics(each, part, count),
             "over_first": differences([metrics[0], each], np.stack([parts[0], part]), count),
         }
         for name, each, part in zip(systems, metrics, parts, strict=True)

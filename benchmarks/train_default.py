@@ -22,10 +22,13 @@ from albert_edge import convert, load_keras
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.files import write_file
-from albert_edge.training import FinetuneOptions, LabelledTexts, finetune, read_labelled
-from albert_edge.training.pretraining import PretrainOptions, pretrain_files
-from albert_edge.training.start import with_new_head
-from albert_edge.training.vocabulary import train_vocabulary
+from albert_edge.tokenizer.train import train_vocabulary
+from albert_edge.training.data import LabelledTexts, read_labelled
+from albert_edge.training.finetune import finetune
+from albert_edge.training.init import with_new_head
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.pretraining.options import PretrainOptions
+from albert_edge.training.pretraining.pretrain_files import pretrain_files
 from benchmarks.corpus import read_corpus
 
 LABELS = ("negative", "positive")

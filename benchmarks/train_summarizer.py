@@ -18,29 +18,29 @@ import click
 import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from albert_edge.datasets.examples import read_examples
 from albert_edge.evaluation import EvaluateOptions
-from albert_edge.evaluation.examples import read_examples
 from albert_edge.training.finetune import finetune
-from albert_edge.training.lesson import Lesson
+from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
+from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.start import SMALL, fresh_checkpoint, with_new_head
-from albert_edge.training.tasks import read_lesson
+from albert_edge.training.tasks import read_objective
 
 TASK = "summarization"
 READING = EvaluateOptions(bullets=1)
 # Two passes of the layer, for half the time of four.
-SHAPE = dataclasses.replace(SMALL, num_hidden_layers=2, classifier_dropout_prob=0.2)
+SHAPE = dataclasses.replace(DEFAULT_CONFIG, num_hidden_layers=2, classifier_dropout_prob=0.2)
 OPTIONS = FinetuneOptions(epochs=3, batch_tokens=4096, averaging=0.99)
 
 
-def begin(lesson: Lesson, source: str | None) -> Checkpoint:
+def begin(lesson: TaskObjective, source: str | None) -> Checkpoint:
     """Return what is trained: `source` with a new head, or a new model with the words of both."""
     if source is not None:
         encoder = read_checkpoint(source, task="feature-extraction")
         return with_new_head(encoder, (), seed=OPTIONS.seed, task=TASK)
     pairs = zip(lesson.examples.inputs, lesson.examples.targets, strict=True)
     texts = [text for inputs, summaries in pairs for text in (" ".join(inputs["text"]), *summaries)]
-    return fresh_checkpoint(SHAPE, texts, (), seed=OPTIONS.seed, task=TASK)
+    return init_from_scratch(SHAPE, texts, (), seed=OPTIONS.seed, task=TASK)
 
 
 def worth(dev: Mapping[str, float]) -> float:
@@ -60,7 +60,7 @@ def main(
 ) -> None:
     """Train on one core, and write the best epoch's model."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    lesson = read_lesson(train, TASK, (), READING)
+    lesson = read_objective(train, TASK, (), READING)
     options = dataclasses.replace(OPTIONS, epochs=epochs, learning_rate=learning_rate)
     best = 0.0
     for result in finetune(

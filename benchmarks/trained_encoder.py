@@ -26,13 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 import albert_edge
-from albert_edge.benchmark.report import document, write_document
-from albert_edge.bundle import Bundle, pack
-from albert_edge.compression.recipes import LAYOUTS, RECIPES, Recipe, keep, recipe
-from albert_edge.lite.linker import link
-from albert_edge.lite.stages import make_stages
+from albert_edge.benchmark.console import document, write_document
+from albert_edge.bundle.bundle import Bundle, pack
 from albert_edge.modeling import Albert
+from albert_edge.quantization.model import quantize_stages
+from albert_edge.quantization.recipes import RECIPES, Recipe, get_recipe, override_precision
 from albert_edge.runtime import open_model
+from albert_edge.tflite.layouts import LAYOUTS
+from albert_edge.tflite.link import link
 
 REFERENCE = Path(__file__).parent / "reference"
 PHONEMES = Path(__file__).with_name("phonemes.txt")
@@ -54,14 +55,14 @@ def compare(got: npt.NDArray[Any], want: npt.NDArray[Any]) -> dict[str, float]:
 
 def steps() -> Iterator[tuple[str, Recipe, str]]:
     """Yield what makes few bits exact, one step after the other: name, recipe, layout."""
-    full = recipe("int8-full")
+    full = get_recipe("int8-full")
     plain = replace(full, by_row=False, equalized=False)
     yield "int8-full: 16-bit sums and norms", plain, "loop"
     yield "  + a range for each channel that ends in a sum", replace(plain, by_row=True), "loop"
     yield "  + query, key and value of one size", full, "loop"
     yield "  + ranges for every pass", full, "unrolled"
-    yield "  + 16-bit attention", keep(full, ["layer.attention_scores=int16"]), "loop"
-    four = recipe("int4")
+    yield "  + 16-bit attention", override_precision(full, ["layer.attention_scores=int16"]), "loop"
+    four = get_recipe("int4")
     nearest = replace(four, compensated=False)
     yield "int4: rounded to the nearest, a scale a row", replace(nearest, block=0), "loop"
     yield "  + a scale for every 64 weights", nearest, "loop"
@@ -78,7 +79,7 @@ def calibration(directory: Path) -> list[str]:
 
 def make(model: Albert, chosen: Recipe, layout: str, texts: Sequence[str]) -> bytes:
     """Make a file by a recipe that need not be one of `RECIPES`."""
-    stages = make_stages(model, chosen, layout=layout, calibration=texts)
+    stages = quantize_stages(model, chosen, layout=layout, calibration=texts)
     bundle = Bundle(
         task=model.task,
         layout=layout,
@@ -98,7 +99,7 @@ def measure(directory: Path) -> list[dict[str, Any]]:
         input_ids, want = golden["input_ids"], golden["torch_fp32_hidden"]
     model = albert_edge.load_keras(directory, task="feature-extraction")
     texts = calibration(directory)
-    every = [(name, recipe(name), layout) for name, layout in product(RECIPES, LAYOUTS)]
+    every = [(name, get_recipe(name), layout) for name, layout in product(RECIPES, LAYOUTS)]
     results = []
     for name, chosen, layout in [*every, *steps()]:
         blob = make(model, chosen, layout, texts)

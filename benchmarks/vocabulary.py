@@ -18,12 +18,12 @@ from typing import Any
 import click
 
 import albert_edge
-from albert_edge.benchmark.report import document, write_document
+from albert_edge.benchmark.console import document, write_document
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
-from albert_edge.compression.corpus import Corpus
-from albert_edge.compression.recipes import RECIPES
-from albert_edge.compression.vocabulary import compare_tokenizers, trim_vocabulary
+from albert_edge.checkpoints.trim_vocab import compare_tokenizers, trim_vocabulary
+from albert_edge.datasets.tables import TextLines
 from albert_edge.modeling.load import from_checkpoint
+from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tokenizer import tokenizer_from_files
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -41,9 +41,9 @@ def trim(
     base: Checkpoint, corpus: Path, held_out: Path, size: int | None
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """Trim the vocabulary to a size, or to what the corpus needs; tell what that changes."""
-    small = trim_vocabulary(base, Corpus(corpus), size=size)
+    small = trim_vocabulary(base, TextLines(corpus), size=size)
     before, after = (tokenizer_from_files(one.tokenizer_files) for one in (base, small))
-    other = dataclasses.asdict(compare_tokenizers(before, after, Corpus(held_out)))
+    other = dataclasses.asdict(compare_tokenizers(before, after, TextLines(held_out)))
     figures: dict[str, Any] = {
         "size": size,
         "corpus": dict(small.changes["vocabulary"]),

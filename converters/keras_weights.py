@@ -12,7 +12,7 @@ import dataclasses
 
 import albert_edge
 from albert_edge.checkpoints import Checkpoint, write_checkpoint
-from albert_edge.modeling.variables import tensors
+from albert_edge.modeling.layers import tensors
 
 
 def main() -> None:

@@ -95,11 +95,11 @@ def tiny_pieces(tiny_albert: Callable[..., Any]) -> Callable[..., Any]:
         seq_len: int | None = None,
         **config: Any,
     ) -> Any:
-        from albert_edge.compression.recipes import recipe
-        from albert_edge.lite.stages import make_stages
+        from albert_edge.quantization.model import quantize_stages
+        from albert_edge.quantization.recipes import get_recipe
 
         model = tiny_albert(task, **config)
-        return make_stages(model, recipe(quantize), layout=layout, seq_len=seq_len)
+        return quantize_stages(model, get_recipe(quantize), layout=layout, seq_len=seq_len)
 
     return make
 
@@ -119,9 +119,9 @@ def tiny_tflite(
         seq_len: int | None = None,
         **config: Any,
     ) -> bytes:
-        from albert_edge.bundle import Bundle, pack
-        from albert_edge.exits import usual_exit
-        from albert_edge.lite.linker import link
+        from albert_edge.bundle.bundle import Bundle, pack
+        from albert_edge.early_exit import default_exit
+        from albert_edge.tflite.link import link
 
         shape = tiny_albert(task, **config).config
         pieces = tiny_pieces(task, layout=layout, quantize=quantize, seq_len=seq_len, **config)
@@ -134,7 +134,7 @@ def tiny_tflite(
             tokenizer_files={},
             provenance={"source": "random weights"},
             verification=None,
-            early_exit=usual_exit(3) if shape.early_exit and layout != "unrolled" else None,
+            early_exit=default_exit(3) if shape.early_exit and layout != "unrolled" else None,
         )
         return pack(link(pieces, shape, layout=layout), bundle)
 
@@ -167,7 +167,8 @@ def toy_shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_model(toy_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that knows `toy_table`, as large as it takes for the converter to quantize."""
-    from albert_edge.training import FinetuneOptions, finetune_files
+    from albert_edge.training.finetune_files import finetune_files
+    from albert_edge.training.options import FinetuneOptions
 
     folder = tmp_path_factory.mktemp("toy_model")
     wide = {"embedding_size": 32, "hidden_size": 32, "intermediate_size": 64}

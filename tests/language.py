@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.checkpoints.initial import initial_tensors
+from albert_edge.checkpoints.init import init_model
 from albert_edge.config import AlbertConfig
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
-from albert_edge.training.pretraining.texts import Document, encode_documents
+from albert_edge.training.pretraining.corpus import Document, encode_documents
 
 __all__ = ["NUMBERS", "SHAPE", "TOPICS", "documents", "fresh", "language", "words"]
 
@@ -58,7 +58,7 @@ def fresh() -> Checkpoint:
     return Checkpoint(
         config=config,
         task="pretraining",
-        tensors=initial_tensors(config, "pretraining", seed=0),
+        tensors=init_model(config, "pretraining", seed=0),
         tokenizer_files=pieces.files(),
         source="random weights",
     )

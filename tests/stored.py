@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from albert_edge.bundle import model_bytes
+from albert_edge.bundle.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.compression.matrices import int8_codes, is_compressible
-from albert_edge.lite.convert import convert
-from albert_edge.lite.flatbuffer import parse, schema, tensor_bytes
+from albert_edge.conversion import convert
 from albert_edge.modeling.load import from_checkpoint
+from albert_edge.tflite.graph import parse, schema, tensor_bytes
+from albert_edge.training.compression.int8_weights import int8_codes, is_compressible
 
 _LAYER = "encoder/group_0/layer_0"
 

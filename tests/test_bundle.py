@@ -19,8 +19,8 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.archive import append_archive
-from albert_edge.bundle import FORMAT_VERSION, Bundle, model_bytes, pack, read
+from albert_edge.bundle.archive import append_archive
+from albert_edge.bundle.bundle import FORMAT_VERSION, Bundle, model_bytes, pack, read
 from albert_edge.errors import BundleError
 
 TOKENIZER = {"spiece.model": b"not read here", "tokenizer_config.json": b"{}"}

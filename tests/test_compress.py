@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from albert_edge import compress as module
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
-from albert_edge.compress import OPTIONS, compress_files
-from albert_edge.compression.matrices import is_compressible
-from albert_edge.compression.methods import Cluster, Method, Prune, Qat
 from albert_edge.errors import CheckpointError, OutputError, TrainingError
 from albert_edge.modeling import load_keras
-from albert_edge.training import read_labelled
-from albert_edge.training.snapshot import Saving, read_snapshot
+from albert_edge.training.compression import compress as module
+from albert_edge.training.compression.compress import OPTIONS, compress_files
+from albert_edge.training.compression.int8_weights import is_compressible
+from albert_edge.training.compression.methods import Cluster, Method, Prune, Qat
+from albert_edge.training.data import read_labelled
+from albert_edge.training.state import SaveConfig, read_state
 
 FAST = dataclasses.replace(
     OPTIONS, epochs=2, batch_tokens=128, learning_rate=3e-3, max_length=32, averaging=0.9
@@ -62,14 +62,14 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
 ) -> None:
     start = read_checkpoint(toy_model)
     data = read_labelled(toy_table, labels=start.config.labels)
-    saving = Saving(path=tmp_path / "state", of="it", every_s=0.0)
+    saving = SaveConfig(path=tmp_path / "state", of="it", every_s=0.0)
     with pytest.raises(PluggedOutError):
         list(
             module.compress(
                 start, data, method=method, options=FAST, saving=saving, progress=Pull(steps)
             )
         )
-    saved = read_snapshot(saving.path, of="it")
+    saved = read_state(saving.path, of="it")
     assert saved.epoch == epoch
     *_, last = module.compress(start, data, method=method, options=FAST, saved=saved)
     expected = whole(method)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge.config import ACTIVATIONS, PRESETS, PROBLEMS, AlbertConfig, preset
+from albert_edge.config import ACTIVATIONS, PRESETS, AlbertConfig, preset
 from albert_edge.errors import AlbertEdgeError, ConfigError
+from albert_edge.tasks import PROBLEM_TYPES
 
 PARITY = sorted((Path(__file__).parent / "data" / "parity").iterdir())
 
@@ -132,7 +133,10 @@ def test_any_bytes_give_one_clear_error(
         ({"pad_token_id": "0"}, "pad_token_id must be a whole number"),
         ({"early_exit": 1}, "early_exit must be true or false"),
         ({"early_exit": True, "labels": ("a",)}, "one of several labels for each input, not regr"),
-        ({"early_exit": True, "problem_type": PROBLEMS[1]}, "for each input, not multi_label"),
+        (
+            {"early_exit": True, "problem_type": PROBLEM_TYPES["multi-label"]},
+            "for each input, not multi_label",
+        ),
         ({"early_exit": True, "num_hidden_groups": 2}, "one hidden group, not 2"),
         ({"early_exit": True, "num_hidden_layers": 1}, "at least two passes"),
     ],
@@ -183,7 +187,7 @@ def test_presets_are_the_published_ones() -> None:
     assert {config.hidden_act for name, config in PRESETS.items() if "v1" in name} == {"gelu"}
 
 
-@pytest.mark.parametrize("problem", [None, *PROBLEMS])
+@pytest.mark.parametrize("problem", [None, *PROBLEM_TYPES.values()])
 def test_the_problem_survives_config_json(problem: str | None) -> None:
     config = AlbertConfig(problem_type=problem)
     written = config.to_huggingface()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.sentences import split_sentences
+from albert_edge.pipelines.sentence_windows import split_sentences
 
 # Text full of what the rules look at.
 _PARTS = st.sampled_from(

@@ -5,6 +5,3 @@
 
 # The worker process imports this package before it looks at its own memory, so nothing is imported
 # here: what a measurement charges to the model must not depend on what the harness needs.
-from __future__ import annotations
-
-__all__: list[str] = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from albert_edge.archive import locate
-from albert_edge.bundle import read
+from albert_edge.bundle.archive import locate
+from albert_edge.bundle.bundle import read
 from albert_edge.runtime import Model, open_model
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
 
 __all__ = ["describe_delegate", "open_model", "open_reference"]
+
 
 # The runtime looks for LiteRT when it opens the first model.  Look now: the library's code belongs
 # to the empty process, and the time it takes to the import.

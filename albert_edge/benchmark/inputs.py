@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from albert_edge.bundle import Bundle
+from albert_edge.bundle.bundle import Bundle
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 
 __all__ = ["Inputs", "make_inputs"]

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.benchmark.devices import Device, Local
+from albert_edge.benchmark.devices.device import Device, Local
 from albert_edge.benchmark.outputs import decode_outputs
 from albert_edge.errors import ConfigError, DeviceError
 
-__all__ = ["ENGINE", "Measurement", "interleave", "measure", "pool"]
+__all__ = ["ENGINE", "Measurement", "aggregate_rounds", "interleave", "measure"]
 
 ENGINE = "albert_edge.benchmark.engine:open_model"
 
@@ -220,10 +220,10 @@ def interleave(
         for kept, take in zip(taken, measures, strict=True):
             kept.append(take())
             on_done()
-    return [pool(kept) for kept in taken]
+    return [aggregate_rounds(kept) for kept in taken]
 
 
-def pool(rounds: Sequence[Measurement]) -> Measurement:
+def aggregate_rounds(rounds: Sequence[Measurement]) -> Measurement:
     """Make one of several measurements of the same thing: all samples, and medians of the rest.
 
     The conditions are those before the first and after the last; the outputs are the first one's.

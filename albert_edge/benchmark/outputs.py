@@ -6,17 +6,34 @@ import base64
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Outputs", "compare_outputs", "decode_outputs", "digest", "encode_outputs", "worse"]
+from albert_edge.benchmark.config import ModelFile
+from albert_edge.benchmark.devices.device import Local
+from albert_edge.benchmark.inputs import Inputs
+from albert_edge.quantization.recipes import get_recipe
+
+__all__ = [
+    "Outputs",
+    "Reference",
+    "answer_reference",
+    "choose_reference",
+    "compare_outputs",
+    "decode_outputs",
+    "digest",
+    "encode_outputs",
+    "worst",
+]
 
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
-
 # Of a larger output so many values are kept, always the same ones: masked words have millions.
 _MOST = 2**16
+_ENGINE = "albert_edge.benchmark.engine:open_reference"
+_KERNELS = "the CPU of the machine that asked, 1 thread, the runtime's own kernels, no delegate"
 
 
 def encode_outputs(outputs: Outputs) -> str:
@@ -69,7 +86,7 @@ def compare_outputs(
     }
 
 
-def worse(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def worst(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return the worse of two results of `compare_outputs`."""
     return max(one, other, key=_badness)
 
@@ -121,3 +138,96 @@ def _agreement(got: Sequence[Outputs], want: Sequence[Outputs]) -> float | None:
         and one[name].shape == other[name].shape
     ]
     return float(np.concatenate(same).mean()) if same else None
+
+
+# What the outputs of a configuration are compared with, so that none is fast and wrong.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """What a reference answered.
+
+    Attributes:
+        name: The file's name in the report.
+        sha256: The file's hash.
+        quantize: Its recipe.
+        outputs: Its outputs on each input.
+        inputs: What those were, for people.
+    """
+
+    name: str
+    sha256: str | None
+    quantize: str
+    outputs: tuple[Outputs, ...]
+    inputs: str
+
+    def compare(self, outputs: Sequence[Outputs], *, quantize: str) -> dict[str, Any]:
+        """Compare outputs on the same inputs; see `compare_outputs`.
+
+        Raises:
+            ConversionError: There is no recipe `quantize`, whose tolerance holds.
+        """
+        figures = compare_outputs(outputs, self.outputs, limit=get_recipe(quantize).max_error)
+        return {
+            "reference": {
+                "name": self.name,
+                "sha256": self.sha256,
+                "quantize": self.quantize,
+                "engine": _KERNELS,
+            },
+            "inputs": self.inputs,
+            **figures,
+        }
+
+
+def choose_reference(subject: ModelFile, subjects: Sequence[ModelFile], seq_len: int) -> ModelFile:
+    """Choose the file whose outputs are the reference of `subject`.
+
+    It is the first float32 file of the same checkpoint and task that takes as many tokens; where
+    there is none, the file itself, which then is only held to its own weights, and to the
+    verification against Keras that it carries.
+    """
+    for other in subjects:
+        if _same_source(subject, other) and _takes(other, seq_len):
+            return other
+    return subject
+
+
+def answer_reference(subject: ModelFile, inputs: Inputs, *, timeout_s: float) -> Reference:
+    """Let a file answer, in a fresh process on this machine's CPU.
+
+    Raises:
+        AlbertEdgeError: It cannot.
+    """
+    assert subject.bundle is not None  # noqa: S101 (one without is never run)
+    job = {
+        "do": "answer",
+        "path": str(subject.path),
+        "engine": _ENGINE,
+        "threads": 1,
+        "inputs": [list(ids) for ids in inputs.ids],
+    }
+    answer = Local().run(job, timeout_s=timeout_s)
+    return Reference(
+        name=subject.name,
+        sha256=subject.sha256,
+        quantize=subject.bundle.quantize,
+        outputs=tuple(decode_outputs(text) for text in answer["outputs"]),
+        inputs=inputs.what,
+    )
+
+
+def _same_source(subject: ModelFile, other: ModelFile) -> bool:
+    one, two = subject.bundle, other.bundle
+    if one is None or two is None or two.quantize != "float32" or one.task != two.task:
+        return False
+    known = one.provenance.get("sha256")
+    drawn = one.provenance.get("drawn") == two.provenance.get("drawn")
+    return known is not None and known == two.provenance.get("sha256") and drawn
+
+
+def _takes(subject: ModelFile, seq_len: int) -> bool:
+    bundle = subject.bundle
+    if bundle is None:
+        return False
+    return seq_len <= (bundle.seq_len or bundle.config.max_position_embeddings)

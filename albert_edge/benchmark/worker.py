@@ -16,8 +16,8 @@ from dataclasses import asdict
 from time import perf_counter_ns, process_time_ns
 from typing import Any
 
-from albert_edge.benchmark.conditions import cpu_busy_s, read_conditions
-from albert_edge.benchmark.memory import read_memory, read_peak_bytes, reset_peak
+from albert_edge.benchmark.memory_energy import read_memory, read_peak_bytes, reset_peak
+from albert_edge.benchmark.system import cpu_busy_s, read_conditions
 from albert_edge.errors import AlbertEdgeError
 
 __all__ = ["main", "run_job"]
@@ -98,7 +98,7 @@ def _watch_others() -> Callable[[], float | None]:
 
 def _afterwards(job: dict[str, Any], model: Any, input_ids: Any, outputs: Any) -> dict[str, Any]:
     # Nothing that needs more memory or imports more than the model may come before this.
-    from albert_edge.benchmark.energy import measure_energy
+    from albert_edge.benchmark.memory_energy import measure_energy
     from albert_edge.benchmark.outputs import digest, encode_outputs
 
     whole = getattr(model, "run_whole", model.run)  # what leaves early is compared where it ends
@@ -141,7 +141,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(job: dict[str, Any]) -> dict[str, Any]:
-    from albert_edge.benchmark.machine import describe_machine
+    from albert_edge.benchmark.system import describe_machine
 
     return describe_machine()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.config import TASKS, AlbertConfig
+from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
+from albert_edge.tasks import TASKS
 
 __all__ = ["Checkpoint"]
 
@@ -20,7 +21,7 @@ class Checkpoint:
 
     Attributes:
         config: The shape.
-        task: One of `config.TASKS`.
+        task: One of `tasks.TASKS`.
         tensors: float32 arrays by canonical name; `names.tensor_names` gives names and shapes.
         tokenizer_files: The tokenizer's files by name, as found; empty when there are none.
         source: What was read, for people: a directory's own name without the path to it, or a

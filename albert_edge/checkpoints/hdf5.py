@@ -15,20 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.checkpoints.store import Store, Stored
+from albert_edge.checkpoints.tensor_file import LazyTensor, TensorFile
 from albert_edge.errors import CheckpointError, MissingExtraError
 
 __all__ = ["HDF5_MAGIC", "open_hdf5", "pack_hdf5"]
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-
 # transformers' TensorFlow classes open a scope of their own name: tf_albert_for_masked_lm/...
 _SCOPE = re.compile(r"tf_albert\w*/")
 _TORCH = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}
 _DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
-def open_hdf5(path: Path) -> Store:
+def open_hdf5(path: Path) -> TensorFile:
     """Read the names, types and shapes in a file of Keras; no values yet.
 
     The variables of transformers' classes get the names that torch's have, as transformers itself
@@ -46,15 +45,15 @@ def open_hdf5(path: Path) -> Store:
             datasets = {name: _check(dataset, path) for name, dataset in found.items()}
     except _DAMAGE as error:
         raise _damaged(path, error) from error
-    tensors: dict[str, Stored] = {}
+    tensors: dict[str, LazyTensor] = {}
     for place, (shape, kind) in datasets.items():
         name, transposed = _translate(place.partition("/")[2].removesuffix(":0"))
         read = partial(_read, path, place, transposed)
         # A layer that uses another's variables, as a decoder does, holds them once more.
         if name in tensors and not np.array_equal(tensors[name].read(), read(), equal_nan=True):
             raise CheckpointError(f"{path} holds {name} twice, and not the same.")
-        tensors[name] = Stored(shape[::-1] if transposed else shape, kind, read)
-    return Store(path, (path,), tensors)
+        tensors[name] = LazyTensor(shape[::-1] if transposed else shape, kind, read)
+    return TensorFile(path, (path,), tensors)
 
 
 def pack_hdf5(layers: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.checkpoints.store import Store, Stored, require_bfloat16
+from albert_edge.checkpoints.tensor_file import LazyTensor, TensorFile, require_bfloat16
 from albert_edge.errors import CheckpointError, MissingExtraError
 
 __all__ = ["open_safetensors", "pack_tensors"]
@@ -21,7 +21,7 @@ _KINDS = {
 }
 
 
-def open_safetensors(path: Path) -> Store:
+def open_safetensors(path: Path) -> TensorFile:
     """Read the names, types and shapes in a safetensors file; no values yet.
 
     Raises:
@@ -33,8 +33,10 @@ def open_safetensors(path: Path) -> Store:
         for name in file.keys():  # noqa: SIM118
             part = file.get_slice(name)
             kind = _KINDS.get(part.get_dtype(), part.get_dtype())
-            tensors[name] = Stored(tuple(part.get_shape()), kind, partial(_read, path, name, kind))
-    return Store(path, (path,), tensors)
+            tensors[name] = LazyTensor(
+                tuple(part.get_shape()), kind, partial(_read, path, name, kind)
+            )
+    return TensorFile(path, (path,), tensors)
 
 
 def pack_tensors(tensors: dict[str, np.ndarray]) -> bytes:

@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.folder import holds, member, read_json
-from albert_edge.checkpoints.heads import ARCHITECTURES
 from albert_edge.checkpoints.huggingface import CONFIG as HUGGINGFACE_CONFIG
 from albert_edge.checkpoints.huggingface import architectures_of, read_tokenizer
-from albert_edge.checkpoints.places import Dialect, Found, spell_tensors
-from albert_edge.checkpoints.store import Store
-from albert_edge.checkpoints.variables import open_variables, pack_variables
+from albert_edge.checkpoints.match import (
+    CheckpointContents,
+    TensorNaming,
+    rename_tensors,
+)
+from albert_edge.checkpoints.tensor_file import TensorFile, has_file, read_json, safe_path
+from albert_edge.checkpoints.tf_checkpoint import open_variables, pack_variables
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
+from albert_edge.tasks import TASKS
 
 __all__ = [
     "CONFIG",
@@ -41,9 +44,8 @@ CONFIG = "albert_config.json"
 _BEST = "model.ckpt-best"
 _HUB = "variables"
 SPIECE = "30k-clean.model"
-
 # Slots of the optimizers, and the heads of Google's scripts.
-_LEFT_OUT = re.compile(
+_UNUSED = re.compile(
     r"(.*/)?(adam_[mv]|Adam(_1)?|AdamWeightDecayOptimizer(_1)?|global_step|beta[12]_power)"
     r"|(module/)?(cls|start_logits|end_logits|answer_class|bert/pooler)/.*"
     r"|output_(weights|bias)"
@@ -56,11 +58,11 @@ _EPSILON = 1e-12  # of contrib_layers.layer_norm
 def is_tensorflow1(directory: Path) -> bool:
     """Tell whether a directory holds variables as TensorFlow saves them, and nothing plainer."""
     return is_module(directory) or bool(
-        _prefixes(directory) and not holds(directory, HUGGINGFACE_CONFIG)
+        _prefixes(directory) and not has_file(directory, HUGGINGFACE_CONFIG)
     )
 
 
-def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:
+def find_tensorflow1(directory: Path, *, prefix: str = "") -> CheckpointContents:
     """Find what a directory of Google's ALBERT, or a TF-Hub module of it, holds.
 
     Args:
@@ -75,12 +77,12 @@ def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:
     """
     hub = not prefix and is_module(directory)
     beside = directory / "assets" if hub else directory
-    if not holds(beside, CONFIG):
+    if not has_file(beside, CONFIG):
         raise CheckpointError(
             f"{beside} has no {CONFIG}, and variables do not tell the number of layers and heads. "
             "Put the model's there."
         )
-    values = read_json(member(beside, CONFIG))
+    values = read_json(safe_path(beside, CONFIG))
     config = _read_config(values, beside / CONFIG)
     prefix = _HUB if hub else prefix or _choose(directory)
     store = open_variables(directory / _HUB if hub else directory, prefix)
@@ -92,16 +94,16 @@ def find_tensorflow1(directory: Path, *, prefix: str = "") -> Found:
         )
     module = _MODULE if any(name.startswith(_MODULE) for name in store.tensors) else ""
     given = identity_projection(config) if _lacks_projection(store, config, module) else {}
-    return Found(
+    return CheckpointContents(
         directory=directory,
         store=store,
-        dialect=_dialect(module),
+        dialect=_naming(module),
         config=config,
         labelled=bool(values.get("id2label")),
         tokenizer_files=read_vocabulary(beside),
         given=given,
         notes=tuple(_notes(values, given)),
-        architectures=architectures_of(values) or (ARCHITECTURES["classification"],),
+        architectures=architectures_of(values) or (TASKS["classification"].architecture,),
     )
 
 
@@ -114,13 +116,13 @@ def tensorflow1_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         MissingExtraError: TensorFlow is not installed.
     """
     config = checkpoint.config
-    tensors = spell_tensors(checkpoint, _dialect(""))
+    tensors = rename_tensors(checkpoint, _naming(""))
     _check_expressible(checkpoint)
     if config.embedding_size == config.hidden_size:
         tensors = {k: v for k, v in tensors.items() if not k.startswith(_MAPPING[:-7])}
     values = config.to_huggingface()
     values["hidden_act"] = "relu" if config.hidden_act == "relu" else "gelu"
-    values["architectures"] = [ARCHITECTURES[checkpoint.task]]
+    values["architectures"] = [TASKS[checkpoint.task].architecture]
     return {
         **pack_variables(tensors, _BEST),
         **{
@@ -133,7 +135,7 @@ def tensorflow1_files(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 def is_module(directory: Path) -> bool:
     """Tell whether a directory is a TF-Hub module, of either version."""
-    return holds(directory, "saved_model.pb") and holds(directory / _HUB, f"{_HUB}.index")
+    return has_file(directory, "saved_model.pb") and has_file(directory / _HUB, f"{_HUB}.index")
 
 
 def identity_projection(config: AlbertConfig) -> dict[str, np.ndarray]:
@@ -152,7 +154,7 @@ def read_vocabulary(folder: Path) -> dict[str, bytes]:
     files = read_tokenizer(folder)
     models = sorted(path.name for path in folder.glob("*.model"))
     if "spiece.model" not in files and len(models) == 1:
-        files["spiece.model"] = member(folder, models[0]).read_bytes()
+        files["spiece.model"] = safe_path(folder, models[0]).read_bytes()
     return files
 
 
@@ -170,11 +172,11 @@ def _choose(directory: Path) -> str:
     return _BEST if _BEST in prefixes else prefixes[0]
 
 
-def _dialect(module: str) -> Dialect:
+def _naming(module: str) -> TensorNaming:
     def rename(name: str) -> str:
         return module + name if name.startswith("bert/") else name
 
-    return Dialect("tensorflow1", lambda name: _LEFT_OUT.fullmatch(name) is not None, rename)
+    return TensorNaming("tensorflow1", lambda name: _UNUSED.fullmatch(name) is not None, rename)
 
 
 def _read_config(values: Mapping[str, Any], path: Path) -> AlbertConfig:
@@ -202,7 +204,7 @@ def _grouping(config: AlbertConfig) -> str:
     )
 
 
-def _lacks_projection(store: Store, config: AlbertConfig, module: str) -> bool:
+def _lacks_projection(store: TensorFile, config: AlbertConfig, module: str) -> bool:
     table = store.tensors.get(f"{module}bert/embeddings/word_embeddings")
     # The table's width is asked, so that no configuration alone can claim the memory.
     as_wide = table is not None and table.shape[1:] == (config.hidden_size,)

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.checkpoints.folder import member
-from albert_edge.checkpoints.places import Dialect, Found
-from albert_edge.checkpoints.store import EXACT, Store, Stored
+from albert_edge.checkpoints.match import CheckpointContents, TensorNaming
+from albert_edge.checkpoints.tensor_file import LOSSLESS_DTYPES, LazyTensor, TensorFile, safe_path
 from albert_edge.checkpoints.tensorflow1 import identity_projection, is_module, read_vocabulary
-from albert_edge.checkpoints.variables import open_variables
+from albert_edge.checkpoints.tf_checkpoint import open_variables
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 
@@ -32,7 +31,7 @@ _MOST_OPERATORS = 10**5  # that it runs; a layer takes about 100
 _EPSILON = 1e-12  # of AlbertEncoder's layer norms
 _ATTENTION = "transformer/self_attention"
 # The last is whether a WordPiece vocabulary is lower-cased.
-_LEFT_OUT = re.compile(rf"{_OBJECTS}|(pooler_transform|cls/predictions)/.*|save_counter|Variable")
+_UNUSED = re.compile(rf"{_OBJECTS}|(pooler_transform|cls/predictions)/.*|save_counter|Variable")
 # The sizes: which dimension of which variable.
 _SIZES = {
     "vocab_size": ("word_embeddings/embeddings", 0),
@@ -49,11 +48,11 @@ def is_tensorflow2(directory: Path) -> bool:
     """Tell whether a directory is a SavedModel whose variables lie in a graph of objects."""
     # Its name sorts before those of variables, so that the index spells it out.
     return is_module(directory) and _OBJECTS.encode() in (
-        member(directory / "variables", "variables.index").read_bytes()
+        safe_path(directory / "variables", "variables.index").read_bytes()
     )
 
 
-def find_tensorflow2(directory: Path) -> Found:
+def find_tensorflow2(directory: Path) -> CheckpointContents:
     """Find what a TF-Hub encoder of version 2 holds.
 
     Raises:
@@ -62,17 +61,17 @@ def find_tensorflow2(directory: Path) -> Found:
         MissingExtraError: TensorFlow is not installed.
     """
     stored = _name(open_variables(directory / "variables", "variables"))
-    layers, act = _read_computation(member(directory, "saved_model.pb"))
+    layers, act = _read_computation(safe_path(directory, "saved_model.pb"))
     sizes = _read_sizes(stored)
     config = AlbertConfig(
         **sizes, num_hidden_layers=layers, hidden_act=act, layer_norm_eps=_EPSILON
     )
     lacks = "embedding_projection/kernel" not in stored.tensors
     given = identity_projection(config) if lacks else {}
-    return Found(
+    return CheckpointContents(
         directory=directory,
         store=_flatten(stored, config),
-        dialect=Dialect("tensorflow2", lambda name: _LEFT_OUT.fullmatch(name) is not None),
+        dialect=TensorNaming("tensorflow2", lambda name: _UNUSED.fullmatch(name) is not None),
         config=config,
         labelled=False,
         tokenizer_files=read_vocabulary(directory / "assets"),
@@ -81,7 +80,7 @@ def find_tensorflow2(directory: Path) -> Found:
     )
 
 
-def _name(store: Store) -> Store:
+def _name(store: TensorFile) -> TensorFile:
     """Call the variables what their program called them."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
@@ -98,12 +97,12 @@ def _name(store: Store) -> Store:
     tensors = {names.get(key) or key: tensor for key, tensor in store.tensors.items()}
     if len(tensors) < len(store.tensors):
         raise CheckpointError(f"{store.path} calls two variables by one name; it is no ALBERT.")
-    return Store(store.path, store.files, tensors)
+    return TensorFile(store.path, store.files, tensors)
 
 
-def _read_sizes(store: Store) -> dict[str, Any]:
+def _read_sizes(store: TensorFile) -> dict[str, Any]:
     # Only of these types has a variable as many bytes as its shape says.
-    shapes = {name: one.shape for name, one in store.tensors.items() if one.kind in EXACT}
+    shapes = {name: one.shape for name, one in store.tensors.items() if one.kind in LOSSLESS_DTYPES}
     wrong = {
         name: shapes.get(name, "missing")
         for name, _ in _SIZES.values()
@@ -118,7 +117,7 @@ def _read_sizes(store: Store) -> dict[str, Any]:
     return {size: shapes[name][axis] for size, (name, axis) in _SIZES.items()}
 
 
-def _flatten(store: Store, config: AlbertConfig) -> Store:
+def _flatten(store: TensorFile, config: AlbertConfig) -> TensorFile:
     """Lay the heads of the attention side by side, where AlbertEncoder gives them a dimension."""
     width, heads = config.hidden_size, config.num_attention_heads
     split = (heads, width // heads)
@@ -133,11 +132,11 @@ def _flatten(store: Store, config: AlbertConfig) -> Store:
         # Any other shape stays, and is reported with all that do not fit.
         if name in tensors and tensors[name].shape == theirs:
             read = partial(_reshape, tensors[name], ours)
-            tensors[name] = Stored(ours, tensors[name].kind, read)
-    return Store(store.path, store.files, tensors)
+            tensors[name] = LazyTensor(ours, tensors[name].kind, read)
+    return TensorFile(store.path, store.files, tensors)
 
 
-def _reshape(stored: Stored, shape: tuple[int, ...]) -> np.ndarray:
+def _reshape(stored: LazyTensor, shape: tuple[int, ...]) -> np.ndarray:
     values = stored.read()
     # A damaged file's shape is reported by who reads it.
     return values.reshape(shape) if values.size == math.prod(shape) else values

@@ -6,22 +6,60 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
+from albert_edge.checkpoints.activation_ranges import RANGES_FILE, pack_ranges
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.folder import holds
+from albert_edge.checkpoints.hdf5 import pack_hdf5
 from albert_edge.checkpoints.huggingface import (
     CONFIG,
+    KERAS_NAMING,
+    KERAS_WEIGHTS,
     TOKENIZER_FILES,
     WEIGHTS,
+    config_json,
     huggingface_files,
 )
-from albert_edge.checkpoints.keras import keras_files
-from albert_edge.checkpoints.ranges import RANGES, pack_ranges
+from albert_edge.checkpoints.match import rename_tensors
+from albert_edge.checkpoints.tensor_file import has_file
 from albert_edge.checkpoints.tensorflow1 import CONFIG as GOOGLES_CONFIG
 from albert_edge.checkpoints.tensorflow1 import SPIECE, tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
 from albert_edge.files import check_writable, write_file
 
-__all__ = ["FORMATS", "write_checkpoint"]
+__all__ = ["FORMATS", "keras_files", "write_checkpoint"]
+
+
+# This project's own Keras weights: `config.json` and `keras_weights.h5`.
+
+
+def keras_files(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """Return the files of a directory that this project reads, whatever the task.
+
+    Keras's own `Albert.load_weights` reads the weights too, but for heads that predict words:
+    these it wants to hold the word embeddings once more.
+
+    Raises:
+        CheckpointError: The tensors do not fit the configuration and the task.
+        MissingExtraError: h5py is not installed.
+    """
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in rename_tensors(checkpoint, KERAS_NAMING).items():
+        layers.setdefault(_layer(name), {})[name] = values
+    return {
+        KERAS_WEIGHTS: pack_hdf5(layers),
+        **checkpoint.tokenizer_files,
+        CONFIG: config_json(checkpoint),
+    }
+
+
+def _layer(name: str) -> str:
+    """Name the layer of the Keras model that a tensor is of; no two have the same name."""
+    part, *rest = name.split("/")
+    if part == "encoder":
+        return "_".join(rest[:2])  # group_0_layer_0
+    return part if part == "embeddings" else "head"
+
 
 _WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
     "huggingface": huggingface_files,
@@ -29,7 +67,7 @@ _WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
     "keras": keras_files,
 }
 FORMATS = tuple(_WRITERS)
-_BESIDE = {*TOKENIZER_FILES, SPIECE, RANGES}
+_BESIDE = {*TOKENIZER_FILES, SPIECE, RANGES_FILE}
 
 
 def write_checkpoint(
@@ -62,7 +100,7 @@ def write_checkpoint(
     folder = Path(directory)
     files = _WRITERS[to](checkpoint)
     if checkpoint.ranges:
-        files = {RANGES: pack_ranges(checkpoint), **files}
+        files = {RANGES_FILE: pack_ranges(checkpoint), **files}
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -77,7 +115,7 @@ def write_checkpoint(
 def _check_room(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     """Check that `files` can be written and will be the only checkpoint in `folder`."""
     others = {*WEIGHTS, CONFIG, GOOGLES_CONFIG, *(path.name for path in folder.glob("*.index"))}
-    if there := [name for name in sorted(others - files.keys()) if holds(folder, name)]:
+    if there := [name for name in sorted(others - files.keys()) if has_file(folder, name)]:
         raise OutputError(
             f"{folder} holds a checkpoint of another format ({', '.join(there)}); choose another "
             "directory."

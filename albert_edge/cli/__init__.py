@@ -39,7 +39,9 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        command: click.Command = import_module(f"albert_edge.cli.{cmd_name}").command
+        module = "catalog" if cmd_name in ("presets", "recipes") else cmd_name
+        verbs = import_module(f"albert_edge.cli.{module}")
+        command: click.Command = getattr(verbs, cmd_name if module == "catalog" else "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

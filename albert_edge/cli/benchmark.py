@@ -160,9 +160,9 @@ def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool
 def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: bool) -> None:
     from rich.console import Console
 
-    from albert_edge.benchmark.changes import render_comparison
     from albert_edge.benchmark.compare import check_no_regression, compare
-    from albert_edge.benchmark.document import read_document, to_text
+    from albert_edge.benchmark.console import render_comparison
+    from albert_edge.benchmark.report_file import read_document, to_text
     from albert_edge.files import write_file
 
     path = None if json_path == "-" else json_path
@@ -181,13 +181,13 @@ def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: 
 def _show(kept: str, html_path: str | None, *, force: bool) -> None:
     from rich.console import Console
 
-    from albert_edge.benchmark.document import read_document, undamaged
-    from albert_edge.benchmark.page import write_page
-    from albert_edge.benchmark.table import render_report
+    from albert_edge.benchmark.console import render_report
+    from albert_edge.benchmark.html import write_page
+    from albert_edge.benchmark.report_file import as_report_error, read_document
 
     _check_output(html_path, [kept], force=force)
     report = read_document(Path(kept))
-    with undamaged():
+    with as_report_error():
         shown = render_report(report)
     if html_path is not None:
         write_page(report, html_path, force=force)
@@ -207,13 +207,13 @@ def _measure(
     from rich.console import Console
     from rich.progress import Progress
 
-    from albert_edge.benchmark.document import to_text
-    from albert_edge.benchmark.harness import benchmark
-    from albert_edge.benchmark.page import write_page
-    from albert_edge.benchmark.plan import Settings
-    from albert_edge.benchmark.table import render_report
-    from albert_edge.benchmark.verdict import check_all_right
-    from albert_edge.cli.progress import quiet
+    from albert_edge.benchmark.config import BenchmarkConfig
+    from albert_edge.benchmark.console import render_report
+    from albert_edge.benchmark.html import write_page
+    from albert_edge.benchmark.report_file import to_text
+    from albert_edge.benchmark.run import benchmark
+    from albert_edge.benchmark.statistics import raise_on_failures
+    from albert_edge.cli.console import quiet
 
     path = None if json_path == "-" else json_path
     if resume and path is None:
@@ -231,7 +231,7 @@ def _measure(
     ):
         report = benchmark(
             models,
-            settings=Settings(**settings),
+            settings=BenchmarkConfig(**settings),
             device=device,
             json_path=path,
             resume=resume,
@@ -244,4 +244,4 @@ def _measure(
         click.echo(to_text(report), nl=False)
     else:
         Console().print(render_report(report))
-    check_all_right(report)
+    raise_on_failures(report)

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from albert_edge.cli import sensitivity
 from albert_edge.cli.options import force_option, json_option
-from albert_edge.compression.methods import CENTROIDS, METHODS, PATTERNS, TRAINABLE
+from albert_edge.training.compression.methods import CENTROIDS, METHODS, PATTERNS, TRAINABLE
 
 __all__ = ["command"]
 
@@ -127,10 +127,10 @@ def command(
     """
     chosen = METHODS[method](**_take(ctx, method, settings))
     settings = {name: value for name, value in settings.items() if value is not None}
-    from albert_edge.cli.progress import quiet
+    from albert_edge.cli.console import quiet
 
     with quiet() as console:
-        from albert_edge.compress import compress_files, default_options
+        from albert_edge.training.compression.compress import compress_files, default_options
 
         report = compress_files(
             source,

@@ -9,15 +9,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from albert_edge.cli.options import (
-    force_option,
-    init_head_option,
-    json_option,
-    seq_len_option,
-)
-from albert_edge.compression.recipes import LAYOUTS, RECIPES
-from albert_edge.config import TASKS
-from albert_edge.lite.runtimes import RUNTIMES
+from albert_edge.cli.options import force_option, init_head_option, json_option, seq_len_option
+from albert_edge.quantization.recipes import RECIPES
+from albert_edge.tasks import TASKS
+from albert_edge.tflite.layouts import LAYOUTS
+from albert_edge.tflite.legacy_runtimes import RUNTIMES
 
 __all__ = ["command"]
 
@@ -148,7 +144,7 @@ def command(
     albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1
     albert-edge convert ./my-albert -o small.tflite --trim-vocabulary texts.txt
     """
-    from albert_edge.cli.report import print_conversion, print_rewriting, read_lines
+    from albert_edge.cli.console import print_conversion, print_rewritten, read_lines
 
     reading = {"task": task, "init_head": init_head, "allow_nan": allow_nan}
     reading |= {"corpus": corpus, "pieces": pieces}
@@ -161,25 +157,25 @@ def command(
     else:
         _refuse_options(ctx, to)
         report = _make_checkpoint(source, output, to, force, reading)
-    show = print_conversion if to == "tflite" else print_rewriting
+    show = print_conversion if to == "tflite" else print_rewritten
     click.echo(json.dumps(report, indent=2)) if as_json else show(report)
 
 
 def _make_file(
     source: str, output: str, force: bool, reading: dict[str, Any], making: dict[str, Any]
 ) -> dict[str, Any]:
-    from albert_edge.cli.progress import step
-    from albert_edge.cli.source import read_source
-    from albert_edge.exits import usual_exit
+    from albert_edge.cli.console import step
+    from albert_edge.cli.options import read_source
+    from albert_edge.early_exit import default_exit
     from albert_edge.files import check_writable
 
     check_writable(output, force=force)
     with step("Loading TensorFlow"):
-        from albert_edge.lite.convert import convert
+        from albert_edge.conversion import convert
         from albert_edge.modeling.load import from_checkpoint
     checkpoint = read_source(source, **reading)
     given = {name: one for name, one in making["early_exit"].items() if one is not None}
-    usual = usual_exit(checkpoint.config.num_hidden_layers)
+    usual = default_exit(checkpoint.config.num_hidden_layers)
     making["early_exit"] = replace(usual, **given) if given else None
     with step("Converting"):
         made = convert(from_checkpoint(checkpoint), **making)
@@ -190,8 +186,8 @@ def _make_file(
 def _make_checkpoint(
     source: str, output: str, to: str, force: bool, reading: dict[str, Any]
 ) -> dict[str, Any]:
-    from albert_edge.cli.progress import step
-    from albert_edge.cli.source import read_source
+    from albert_edge.cli.console import step
+    from albert_edge.cli.options import read_source
 
     checkpoint = read_source(source, **reading)
     with step("Converting"):

@@ -29,7 +29,7 @@ def command(output: str | None, quick: bool, force: bool, as_json: bool) -> None
     from rich.console import Console
     from rich.progress import Progress
 
-    from albert_edge.cli.progress import quiet
+    from albert_edge.cli.console import quiet
     from albert_edge.demo import render, run_demo, to_document
 
     with tempfile.TemporaryDirectory() as scratch, quiet() as terminal:

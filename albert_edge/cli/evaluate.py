@@ -69,7 +69,7 @@ def command(
     """
     from rich.progress import Progress
 
-    from albert_edge.cli.progress import quiet
+    from albert_edge.cli.console import quiet
     from albert_edge.evaluation import EvaluateOptions, evaluate
 
     options = EvaluateOptions(**settings)

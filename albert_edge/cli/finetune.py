@@ -110,13 +110,14 @@ def command(
     albert-edge finetune train-v2.0.json -o qa --from ./encoder --init-head --dev dev-v2.0.json
     albert-edge finetune reviews.tsv -o wide --config wide.json --epochs 10 --json
     """
-    from albert_edge.cli.progress import quiet
+    from albert_edge.cli.console import quiet
 
     if source and config:
         raise click.UsageError("--from brings its own shape; leave out --config.")
     with quiet() as console:
         from albert_edge.evaluation import EvaluateOptions
-        from albert_edge.training import FinetuneOptions, Selection, finetune_files
+        from albert_edge.training.finetune_files import BestCheckpoint, finetune_files
+        from albert_edge.training.options import FinetuneOptions
 
         report = finetune_files(
             data,
@@ -125,7 +126,7 @@ def command(
             config=config,
             reading=EvaluateOptions(**_take(given, _READING)),
             options=FinetuneOptions(**_take(given, _OPTIONS)),
-            selection=Selection(keep=keep, patience_epochs=patience_epochs),
+            selection=BestCheckpoint(keep=keep, patience_epochs=patience_epochs),
             save_every_s=save_every,
             console=console,
             **given,

@@ -21,8 +21,8 @@ def command(model: str, as_json: bool) -> None:
     albert-edge inspect my.tflite
     albert-edge inspect any-other.tflite --json
     """
-    from albert_edge.cli.report import print_inspection
-    from albert_edge.lite.inspect import inspect
+    from albert_edge.cli.console import print_inspection
+    from albert_edge.inspection import inspect
 
     figures = inspect(model)
     click.echo(json.dumps(figures, indent=2)) if as_json else print_inspection(model, figures)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from albert_edge.cli.console import bars, step
+
+if TYPE_CHECKING:
+    from albert_edge.checkpoints import Checkpoint
 
 __all__ = [
     "early_exit_options",
     "force_option",
     "init_head_option",
     "json_option",
+    "read_source",
     "seq_len_option",
 ]
 
@@ -54,3 +61,33 @@ def early_exit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = click.option(name, type=kind, metavar=metavar, help=f"{early} {when}")(command)
     return command
+
+
+# Read what a user names as the source, and trim its vocabulary if asked.
+
+
+def read_source(
+    source: str, *, corpus: str | None, pieces: int | None, **reading: Any
+) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        source: What `read_checkpoint` takes.
+        corpus: A file of texts, one a line; the vocabulary is trimmed to what they need.
+        pieces: How many pieces are kept instead.
+        reading: The options of `read_checkpoint`.
+    """
+    if pieces is not None and corpus is None:
+        raise click.UsageError("--vocabulary-size is for --trim-vocabulary CORPUS.")
+    with step("Reading"):
+        from albert_edge.checkpoints import read_checkpoint
+
+        checkpoint = read_checkpoint(source, **reading)
+    if corpus is None:
+        return checkpoint
+    from albert_edge.checkpoints.trim_vocab import trim_vocabulary
+    from albert_edge.datasets.tables import TextLines
+
+    with bars() as shown:
+        texts = TextLines(Path(corpus), lambda path: shown.open(path, "rb", description="Reading"))
+        return trim_vocabulary(checkpoint, texts, size=pieces)

@@ -129,7 +129,7 @@ def command(
     albert-edge pretrain films.txt -o films --from ./encoder --learning-rate 1e-3 --json
     albert-edge pretrain books.txt -o encoder --dev held_out.txt --resume
     """
-    from albert_edge.cli.progress import quiet
+    from albert_edge.cli.console import quiet
 
     if source and (config or tokenizer or cooccurrence):
         raise click.UsageError(
@@ -137,7 +137,8 @@ def command(
             "--tokenizer and --cooccurrence."
         )
     with quiet() as console:
-        from albert_edge.training.pretraining import PretrainOptions, pretrain_files
+        from albert_edge.training.pretraining.options import PretrainOptions
+        from albert_edge.training.pretraining.pretrain_files import pretrain_files
 
         report = pretrain_files(
             texts,

@@ -12,6 +12,7 @@ import click
 
 from albert_edge.cli.options import early_exit_options, json_option
 from albert_edge.errors import AlbertEdgeError, InputError
+from albert_edge.tasks import TASKS
 
 __all__ = ["command"]
 
@@ -77,7 +78,7 @@ def command(
     albert-edge run model.tflite --json < reviews.txt > answers.jsonl
     albert-edge run shape.tflite --ids "2 48 25 21 1289 3"
     """
-    from albert_edge.cli.progress import quiet
+    from albert_edge.cli.console import quiet
     from albert_edge.pipelines import load
 
     with quiet():
@@ -90,7 +91,7 @@ def command(
             raise click.UsageError(f"{model} is for {task}: it needs --question.")
         given = [*options, *(["question"] if question is not None else [])]
         given += ["pair"] if pair is not None else []
-        if foreign := [name for name in given if task not in _TASKS_OF[name]]:
+        if foreign := [name for name in given if name not in TASKS[task].options]:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
             raise click.UsageError(f"{model} is for {task}: it does not take {flags}.")
         for where, line in _given(text, whole=use is not None):
@@ -133,20 +134,6 @@ def _ids(text: str) -> dict[str, Any]:
         raise InputError(f"--ids takes whole numbers such as '2 48 25 3': {error}.") from error
     types = [kind for kind, segment in enumerate(ids) for _ in segment]
     return {"input_ids": list(chain(*ids)), "token_type_ids": types}
-
-
-_TASKS_OF = {
-    "question": ("question-answering",),
-    "allow_null": ("question-answering",),
-    "top_k": ("question-answering", "fill-mask", "pretraining"),
-    "entities": ("token-classification",),
-    "pooling": ("feature-extraction",),
-    "normalize": ("feature-extraction",),
-    "bullets": ("summarization",),
-    "redundancy": ("summarization",),
-    **dict.fromkeys(("patience", "threshold", "max_layers"), ("classification",)),
-    "pair": ("classification", "feature-extraction", "fill-mask", "sentence-order", "pretraining"),
-}
 
 
 def _plain(answer: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from albert_edge.cli.options import force_option, json_option
-from albert_edge.compression.recipes import RECIPES
+from albert_edge.quantization.recipes import RECIPES
 
 __all__ = ["command"]
 
@@ -62,16 +62,15 @@ def command(
     albert-edge compress ./my-albert --sensitivity --quantize int4 -o depth.svg
     albert-edge compress ./my-albert --sensitivity --keep layer.attention_scores=int16 --json
     """
-    from albert_edge.cli.progress import bars, step
-    from albert_edge.cli.report import read_lines
-    from albert_edge.cli.source import read_source
+    from albert_edge.cli.console import bars, read_lines, step
+    from albert_edge.cli.options import read_source
 
     if output is not None:
         _check_output(output, force)
     texts = None if calibration is None else read_lines(calibration)
     with step("Loading TensorFlow"):
-        from albert_edge.lite.sensitivity import measure_sensitivity
         from albert_edge.modeling.load import from_checkpoint
+        from albert_edge.quantization.sensitivity import measure_sensitivity
     checkpoint = read_source(source, corpus=None, pieces=None)
     with bars() as shown:
         bar = shown.add_task("Measuring", total=1)
@@ -89,17 +88,17 @@ def command(
 
 def _check_output(output: str, force: bool) -> None:
     from albert_edge.files import check_writable
-    from albert_edge.lite.picture import check_drawable
+    from albert_edge.quantization.sensitivity_plot import check_plot_path
 
-    check_drawable(_kind(output))
+    check_plot_path(_kind(output))
     check_writable(output, force=force)
 
 
 def _draw(report: Mapping[str, Any], output: str, force: bool) -> None:
     from albert_edge.files import write_file
-    from albert_edge.lite.picture import draw_sensitivity
+    from albert_edge.quantization.sensitivity_plot import plot_sensitivity
 
-    write_file(output, draw_sensitivity(report, kind=_kind(output)), force=force)
+    write_file(output, plot_sensitivity(report, kind=_kind(output)), force=force)
 
 
 def _kind(output: str) -> str:

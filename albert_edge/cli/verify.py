@@ -25,16 +25,15 @@ def command(model: str, source: str, texts: str | None, as_json: bool) -> None:
     albert-edge verify my.tflite ./my-albert
     albert-edge verify my.tflite ./my-albert --texts reviews.txt --json
     """
-    from albert_edge.cli.progress import step
-    from albert_edge.cli.report import print_verification, read_lines
+    from albert_edge.cli.console import print_verification, read_lines, step
 
     lines = read_lines(texts) if texts else ()
     with step("Comparing"):
-        from albert_edge import bundle
+        from albert_edge.bundle import bundle
         from albert_edge.checkpoints import read_checkpoint
-        from albert_edge.compression.vocabulary import match_vocabulary
-        from albert_edge.lite.verify import check_fidelity, verify
+        from albert_edge.checkpoints.trim_vocab import match_vocabulary
         from albert_edge.modeling.load import from_checkpoint
+        from albert_edge.verification import check_fidelity, verify
 
         inside = bundle.read(model)
         drawn = bool(inside.provenance.get("drawn"))  # the same random head again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.evaluation.evaluate import evaluate
-from albert_edge.evaluation.options import EvaluateOptions
 
 __all__ = ["EvaluateOptions", "evaluate"]

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from albert_edge import bundle
+import numpy as np
+
+from albert_edge.bundle import bundle
+from albert_edge.datasets.examples import Examples, read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import InputError
-from albert_edge.evaluation.answers import Tell, answer_all
-from albert_edge.evaluation.examples import Examples, read_examples
-from albert_edge.evaluation.measures import agreement, measure, thresholds
-from albert_edge.evaluation.options import EvaluateOptions
+from albert_edge.evaluation.intervals import (
+    Floats,
+    bootstrap,
+    bootstrap_p_value,
+    mcnemar,
+    paired_interval,
+    percentile_interval,
+    wilson,
+)
+from albert_edge.evaluation.metrics import Metric
+from albert_edge.evaluation.predict import ProgressCallback, predict_all
 from albert_edge.evaluation.predictions import (
-    Saved,
+    SavedPredictions,
     check_savable,
-    pick,
     read_predictions,
+    select,
     write_predictions,
 )
-from albert_edge.evaluation.scores import differences, figures, resample
+from albert_edge.evaluation.task_metrics import agreement, measure, thresholds
+from albert_edge.tasks import PROBLEM_TYPES, TASKS
 
-__all__ = ["evaluate"]
+__all__ = ["differences", "evaluate", "resample", "score_metrics"]
 
 
 class _Subject(NamedTuple):
@@ -33,7 +46,7 @@ class _Subject(NamedTuple):
     task: str
     kinds: tuple[str, ...]
     labels: tuple[str, ...]
-    saved: Saved | None
+    saved: SavedPredictions | None
     leaves: bool = False
 
 
@@ -45,7 +58,7 @@ def evaluate(
     options: EvaluateOptions | None = None,
     save: Path | None = None,
     force: bool = False,
-    tell: Tell | None = None,
+    tell: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Ask a model all examples of a data file, and score its answers.
 
@@ -101,10 +114,10 @@ def _open(source: str | Path, options: EvaluateOptions) -> _Subject:
         return _Subject(name, "summarization", ("summarization",), (), None)
     inside = bundle.read(source)
     if inside.task == "classification":
-        kind = _KINDS_OF_PROBLEMS[inside.config.problem]
+        kind = next(k for k, problem in PROBLEM_TYPES.items() if problem == inside.config.problem)
         return _Subject(name, kind, (kind,), inside.config.labels, None, bool(inside.early_exit))
-    labels = inside.config.labels if inside.task == "token-classification" else ()
-    kinds = _KINDS_OF_TASKS.get(inside.task, (inside.task,))
+    labels = inside.config.labels if TASKS[inside.task].has_labels else ()
+    kinds = TASKS[inside.task].examples
     return _Subject(name, kinds[0] if len(kinds) == 1 else inside.task, kinds, labels, None)
 
 
@@ -134,11 +147,11 @@ def _check_same_tokens(answers: Sequence[Sequence[Any]]) -> None:
 
 
 def _asked(
-    subject: _Subject, examples: Examples, options: EvaluateOptions, tell: Tell | None
+    subject: _Subject, examples: Examples, options: EvaluateOptions, tell: ProgressCallback | None
 ) -> tuple[list[Any], dict[str, Any]]:
     began = time.monotonic()
     if subject.saved is None:
-        found = answer_all(
+        found = predict_all(
             subject.name,
             examples,
             workers=options.cores,
@@ -146,7 +159,7 @@ def _asked(
             early_exit=options.early_exit,
         )
     else:
-        found = pick(subject.saved, examples)
+        found = select(subject.saved, examples)
     asked = subject.saved is None
     return found.predictions, {
         "model": subject.name,
@@ -171,7 +184,7 @@ def _scored(
     parts = samples.reshape(len(models), -1, samples.shape[1])  # [models, M, 2000]
     report: dict[str, Any] = {
         "models": [
-            {**model, "metrics": figures(each, part, count)}
+            {**model, "metrics": score_metrics(each, part, count)}
             for model, each, part in zip(models, metrics, parts, strict=True)
         ]
     }
@@ -181,12 +194,83 @@ def _scored(
     return report
 
 
-_KINDS_OF_PROBLEMS = {
-    "single_label_classification": "classification",
-    "multi_label_classification": "multi-label",
-    "regression": "regression",
-}
-_KINDS_OF_TASKS = {
-    "feature-extraction": ("similarity",),
-    "pretraining": ("fill-mask", "sentence-order"),
-}
+# Metrics with their intervals, and the differences between two models' metrics.
+
+
+def resample(metrics: Sequence[Metric], count: int) -> Floats:
+    """Compute all metrics, of any number of models, of the same samples of `count` examples.
+
+    Returns:
+        float64 [M, 2000].
+    """
+    samples: Floats = bootstrap([metric.statistic for metric in metrics], count).T
+    return samples
+
+
+def score_metrics(
+    metrics: Sequence[Metric], samples: Floats, count: int
+) -> dict[str, dict[str, Any]]:
+    """Return each metric's value and its 95% interval.
+
+    A share of right answers has Wilson's interval, another figure that of the bootstrap.
+
+    Args:
+        metrics: M metrics.
+        samples: What `resample` made of them, [M, 2000].
+        count: The number of examples.
+
+    Returns:
+        By the metric's name: `value`, `low`, `high` (None where undefined), `share` (whether it is
+        one) and the interval's `method`.
+    """
+    return {
+        metric.name: _figure(metric, row, count)
+        for metric, row in zip(metrics, samples, strict=True)
+    }
+
+
+def differences(
+    metrics: Sequence[Sequence[Metric]], samples: Floats, count: int
+) -> dict[str, dict[str, Any]]:
+    """Return how much each of the second model's metrics exceeds the first's, and by what chance.
+
+    Args:
+        metrics: M metrics of one model, and the same of another one, on the same examples.
+        samples: What `resample` made of all, [2, M, 2000].
+        count: The number of examples.
+
+    Returns:
+        By the metric's name: `value`, its 95% interval `low` and `high`, `p_value`, `share`, and
+        the `test`: McNemar's exact one of right and wrong answers, otherwise the paired bootstrap.
+    """
+    rows = zip(*metrics, samples[1] - samples[0], strict=True)
+    return {one.name: _difference(one, other, row, count) for one, other, row in rows}
+
+
+def _figure(metric: Metric, samples: Floats, count: int) -> dict[str, Any]:
+    if metric.right is None:
+        (low, high), method = percentile_interval(samples), "bootstrap"
+    else:
+        (low, high), method = wilson(int(metric.right.sum()), count), "wilson"
+    value = metric.statistic(np.ones(count))
+    return {**_known(value=value, low=low, high=high), "share": metric.share, "method": method}
+
+
+def _difference(first: Metric, second: Metric, samples: Floats, count: int) -> dict[str, Any]:
+    every = np.ones(count)
+    value = second.statistic(every) - first.statistic(every)
+    if first.right is None or second.right is None:
+        low, high = percentile_interval(samples)
+        p_value, test = bootstrap_p_value(value, samples), "bootstrap"
+    else:
+        lost = int((first.right & ~second.right).sum())
+        won = int((second.right & ~first.right).sum())
+        low, high = paired_interval(lost, won, count)
+        p_value, test = mcnemar(lost, won), "mcnemar"
+    known = _known(value=value, low=low, high=high, p_value=p_value)
+    return {**known, "share": first.share, "test": test}
+
+
+def _known(**values: float) -> dict[str, float | None]:
+    # JSON has no NaN.
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

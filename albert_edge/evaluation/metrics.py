@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.evaluation.statistics import Floats, Statistic
+from albert_edge.evaluation.intervals import Floats, Statistic
 
 __all__ = [
     "Metric",
     "classification",
     "f_measure",
-    "mean_of",
+    "mean_metric",
+    "metric_from_sums",
     "multi_label",
-    "of_sums",
     "pearson",
+    "proportion_metric",
     "regression",
-    "share_of",
     "spearman",
 ]
 
@@ -43,17 +43,17 @@ class Metric:
     share: bool = True
 
 
-def share_of(name: str, right: npt.ArrayLike) -> Metric:
+def proportion_metric(name: str, right: npt.ArrayLike) -> Metric:
     """Return the share of examples that are right, from n truth values."""
     return Metric(name, _mean(right), np.asarray(right, np.bool_))
 
 
-def mean_of(name: str, scores: npt.ArrayLike) -> Metric:
+def mean_metric(name: str, scores: npt.ArrayLike) -> Metric:
     """Return the mean of one score an example, from n numbers in [0, 1]."""
     return Metric(name, _mean(scores))
 
 
-def of_sums(
+def metric_from_sums(
     name: str, columns: Sequence[npt.ArrayLike], formula: Callable[[Floats], float]
 ) -> Metric:
     """Return a figure that depends on sums over the examples alone.
@@ -80,7 +80,7 @@ def classification(
         for column in (predictions, targets)
     )
     return [
-        share_of("accuracy", (guessed * true).sum(axis=1)),
+        proportion_metric("accuracy", (guessed * true).sum(axis=1)),
         _f1_of_second(guessed, true) if len(labels) == 2 else _macro_f1(guessed, true),
         _matthews(guessed, true),
     ]
@@ -96,9 +96,9 @@ def multi_label(
     )
     hits, claims, all_true = ((guessed * true).sum(1), guessed.sum(1), true.sum(1))
     return [
-        of_sums("micro_f1", [hits, claims, all_true], lambda sums: f_measure(*sums)),
+        metric_from_sums("micro_f1", [hits, claims, all_true], lambda sums: f_measure(*sums)),
         _macro_f1(guessed, true, absent=0.0),
-        share_of("accuracy", (guessed == true).all(axis=1)),
+        proportion_metric("accuracy", (guessed == true).all(axis=1)),
     ]
 
 
@@ -176,7 +176,7 @@ def _ranks(values: Floats, weights: Floats) -> Floats:
 
 def _f1_of_second(guessed: Floats, true: Floats) -> Metric:
     columns = [guessed[:, 1] * true[:, 1], guessed[:, 1], true[:, 1]]
-    return of_sums("f1", columns, lambda sums: f_measure(*sums))
+    return metric_from_sums("f1", columns, lambda sums: f_measure(*sums))
 
 
 def _macro_f1(guessed: Floats, true: Floats, *, absent: float | None = None) -> Metric:
@@ -189,7 +189,7 @@ def _macro_f1(guessed: Floats, true: Floats, *, absent: float | None = None) -> 
         return float(scores.sum() / count) if count else 0.0
 
     columns: list[Any] = [*(guessed * true).T, *guessed.T, *true.T]
-    return of_sums("macro_f1", columns, formula)
+    return metric_from_sums("macro_f1", columns, formula)
 
 
 def _matthews(guessed: Floats, true: Floats) -> Metric:
@@ -201,4 +201,4 @@ def _matthews(guessed: Floats, true: Floats) -> Metric:
         return float((hits * count - claims @ truth) / math.sqrt(spread)) if spread > 0 else 0.0
 
     columns: list[Any] = [(guessed * true).sum(1), np.ones(len(true)), *guessed.T, *true.T]
-    return replace(of_sums("matthews", columns, formula), share=False)
+    return replace(metric_from_sums("matthews", columns, formula), share=False)

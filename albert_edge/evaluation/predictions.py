@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from albert_edge.datasets.examples import KINDS, Examples
+from albert_edge.datasets.tables import read_json, read_text
 from albert_edge.errors import InputError
-from albert_edge.evaluation.answers import Answers
-from albert_edge.evaluation.examples import KINDS, Examples
+from albert_edge.evaluation.predict import Predicted
 from albert_edge.files import check_writable, write_file
-from albert_edge.tables import read_json, read_text
 
-__all__ = ["Saved", "check_savable", "pick", "read_predictions", "write_predictions"]
-
+__all__ = ["SavedPredictions", "check_savable", "read_predictions", "select", "write_predictions"]
 
 _UNANSWERED = {"answer": None, "null_odds": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class SavedPredictions:
     """A file of predictions.
 
     Attributes:
@@ -74,7 +73,7 @@ def write_predictions(
         _write(_odds_path(path), {name: one["null_odds"] for name, one in by_id.items()}, force)
 
 
-def read_predictions(path: Path) -> Saved:
+def read_predictions(path: Path) -> SavedPredictions:
     """Read what `write_predictions` wrote, or a file for SQuAD's official evaluators.
 
     Raises:
@@ -91,10 +90,10 @@ def read_predictions(path: Path) -> Saved:
     for name, value in found.items():
         if not _FORMS[kind](value, labels):
             raise InputError(f"{path}: {name!r} holds no answer of {kind}: {str(value)[:60]!r}.")
-    return Saved(path=path, kind=kind, labels=tuple(labels), predictions=found)
+    return SavedPredictions(path=path, kind=kind, labels=tuple(labels), predictions=found)
 
 
-def pick(saved: Saved, examples: Examples) -> Answers:
+def select(saved: SavedPredictions, examples: Examples) -> Predicted:
     """Return the predictions for `examples`, in their order.
 
     A question that was left unanswered has None for an answer, which is wrong, as SQuAD 1.1's
@@ -117,10 +116,10 @@ def pick(saved: Saved, examples: Examples) -> Answers:
                 raise InputError(
                     f"{saved.path} has {len(one)} answers for {place}, which needs {len(target)}."
                 )
-    return Answers(found, None, len(missing))
+    return Predicted(found, None, len(missing))
 
 
-def _read_squad(path: Path, answers: Mapping[str, Any]) -> Saved:
+def _read_squad(path: Path, answers: Mapping[str, Any]) -> SavedPredictions:
     odds: Mapping[str, Any] = {}
     if (beside := _odds_path(path)).exists():
         odds = read_json(read_text(beside), where=str(beside))
@@ -133,7 +132,7 @@ def _read_squad(path: Path, answers: Mapping[str, Any]) -> Saved:
         if odds and not _is_number(odds.get(name)):
             raise InputError(f"{beside} has no number for {name!r}.")
     found = {name: {"answer": text, "null_odds": odds.get(name)} for name, text in answers.items()}
-    return Saved(path=path, kind="question-answering", labels=(), predictions=found)
+    return SavedPredictions(path=path, kind="question-answering", labels=(), predictions=found)
 
 
 def _odds_path(path: Path) -> Path:

@@ -17,7 +17,6 @@ from albert_edge.evaluation.metrics import f_measure
 __all__ = ["Rouge", "porter_stemmer", "rouge"]
 
 Stemmer = Callable[[str], str]
-
 _WORDS = re.compile("[a-z0-9]+")
 
 

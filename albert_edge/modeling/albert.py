@@ -9,11 +9,13 @@ import tensorflow as tf
 import tf_keras
 
 from albert_edge.config import AlbertConfig
-from albert_edge.modeling.embeddings import AlbertEmbeddings
-from albert_edge.modeling.encoder import MASKED, AlbertLayer
 from albert_edge.modeling.heads import make_head
+from albert_edge.modeling.layers import activation, dense, layer_norm
 
-__all__ = ["Albert"]
+__all__ = ["MASKED", "Albert", "AlbertEmbeddings", "AlbertLayer"]
+
+# Added to the attention scores of padding.  exp(-10000) is 0 in float32 and the value fits float16.
+MASKED = -10000.0
 
 
 class Albert(tf_keras.Model):
@@ -23,7 +25,7 @@ class Albert(tf_keras.Model):
 
     Args:
         config: The shape.
-        task: One of `config.TASKS`.
+        task: One of `tasks.TASKS`.
         pooler: Whether `feature-extraction` has a pooler, and so the output `pooler_output`; some
             encoders were trained without one.
 
@@ -118,3 +120,102 @@ class Albert(tf_keras.Model):
             hidden_states = self.layer(index, hidden_states, bias, training=training)
             firsts.append(hidden_states[:, 0])  # [B, H]
         return hidden_states, firsts
+
+
+# The first stage: ids become vectors of the encoder's width.
+
+
+class AlbertEmbeddings(tf_keras.layers.Layer):
+    """Factorized embeddings: three tables of width E, normalized, then projected to H.
+
+    Lan et al. 2020, arXiv:1909.11942, sec. 3.1, "Factorized embedding parameterization".
+    """
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(name="embeddings")
+        self.word = self._table("word_embeddings", config.vocab_size, config)
+        self.position = self._table("position_embeddings", config.max_position_embeddings, config)
+        self.token_type = self._table("token_type_embeddings", config.type_vocab_size, config)
+        self.norm = layer_norm("embeddings/layer_norm", config.embedding_size, config)
+        self.dropout = tf_keras.layers.Dropout(config.hidden_dropout_prob)
+        self.projection = dense(
+            "embeddings/projection", config.embedding_size, config.hidden_size, config
+        )
+
+    def _table(self, name: str, rows: int, config: AlbertConfig) -> Any:
+        initializer = tf_keras.initializers.TruncatedNormal(stddev=config.initializer_range)
+        with tf.name_scope("embeddings/"):
+            return self.add_weight(name, (rows, config.embedding_size), initializer=initializer)
+
+    def call(self, input_ids: Any, token_type_ids: Any, training: bool = False) -> Any:
+        """Embed tokens.
+
+        Args:
+            input_ids: int32 [B, T], in [0, V).
+            token_type_ids: int32 [B, T], in [0, type_vocab_size).
+            training: Whether to drop out.
+
+        Returns:
+            float32 [B, T, H].
+        """
+        vectors = tf.gather(self.word, input_ids)  # [B, T, E]
+        vectors += tf.gather(self.token_type, token_type_ids)
+        vectors += self.position[: tf.shape(input_ids)[1]]
+        vectors = self.dropout(self.norm(vectors), training=training)
+        return self.projection(vectors)  # [B, T, H]
+
+
+# The middle stage: one transformer layer, applied again and again.
+
+
+class AlbertLayer(tf_keras.layers.Layer):
+    """A post-norm transformer layer (Vaswani et al. 2017, arXiv:1706.03762, sec. 3)."""
+
+    def __init__(self, path: str, config: AlbertConfig) -> None:
+        super().__init__(name=path.rsplit("/", 1)[-1])
+        width, inner = config.hidden_size, config.intermediate_size
+        self.config = config
+        self.query = dense(f"{path}/attention/query", width, width, config)
+        self.key = dense(f"{path}/attention/key", width, width, config)
+        self.value = dense(f"{path}/attention/value", width, width, config)
+        self.attention_output = dense(f"{path}/attention/output", width, width, config)
+        self.attention_norm = layer_norm(f"{path}/attention/layer_norm", width, config)
+        self.intermediate = dense(f"{path}/ffn/intermediate", width, inner, config)
+        self.ffn_output = dense(f"{path}/ffn/output", inner, width, config)
+        self.ffn_norm = layer_norm(f"{path}/ffn/layer_norm", width, config)
+        self.attention_dropout = tf_keras.layers.Dropout(config.attention_probs_dropout_prob)
+        self.hidden_dropout = tf_keras.layers.Dropout(config.hidden_dropout_prob)
+
+    def call(self, hidden_states: Any, attention_bias: Any, training: bool = False) -> Any:
+        """Apply the layer once.
+
+        Args:
+            hidden_states: float32 [B, T, H].
+            attention_bias: float32 [B, 1, 1, T], 0 for tokens and `MASKED` for padding.
+            training: Whether to drop out.
+
+        Returns:
+            float32 [B, T, H].
+        """
+        context = self._attend(hidden_states, attention_bias, training)
+        attended = self.hidden_dropout(self.attention_output(context), training=training)
+        hidden_states = self.attention_norm(hidden_states + attended)
+        inner = activation(self.config.hidden_act, self.intermediate(hidden_states))  # [B, T, 4H]
+        outer = self.hidden_dropout(self.ffn_output(inner), training=training)  # [B, T, H]
+        return self.ffn_norm(hidden_states + outer)
+
+    def _attend(self, hidden_states: Any, attention_bias: Any, training: bool) -> Any:
+        query = self._heads(self.query(hidden_states))  # [B, N, T, D]
+        key = self._heads(self.key(hidden_states))
+        value = self._heads(self.value(hidden_states))
+        scores = tf.matmul(query, key, transpose_b=True) * self.config.head_size**-0.5
+        scores += tf.cast(attention_bias, scores.dtype)  # [B, N, T, T]
+        weights = self.attention_dropout(tf.nn.softmax(scores), training=training)
+        context = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, N, D]
+        return tf.reshape(context, tf.shape(hidden_states))  # [B, T, H]
+
+    def _heads(self, values: Any) -> Any:
+        heads, size = self.config.num_attention_heads, self.config.head_size
+        shape = tf.shape(values)
+        values = tf.reshape(values, [shape[0], shape[1], heads, size])  # [B, T, N, D]
+        return tf.transpose(values, [0, 2, 1, 3])  # [B, N, T, D]

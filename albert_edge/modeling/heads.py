@@ -10,7 +10,7 @@ import tf_keras
 
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
-from albert_edge.modeling.variables import activation, dense, layer_norm
+from albert_edge.modeling.layers import activation, dense, layer_norm
 
 __all__ = [
     "ClassificationHead",
@@ -179,7 +179,7 @@ def make_head(task: str, config: AlbertConfig, *, table: Any, pooler: bool = Tru
     """Build the head of `task`.
 
     Args:
-        task: One of `config.TASKS`.
+        task: One of `tasks.TASKS`.
         config: The shape.
         table: The variable of the word embeddings, float32 [V, E], which predicts words too.
         pooler: As in `Albert`.

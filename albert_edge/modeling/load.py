@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.modeling.albert import Albert
-from albert_edge.modeling.variables import assign
+from albert_edge.modeling.layers import assign
 
 __all__ = ["from_checkpoint", "load_keras"]
 
@@ -23,7 +23,7 @@ def load_keras(
 
     Args:
         source: A directory, a model of the Hub, "default", or a preset; see `read_checkpoint`.
-        task: One of `config.TASKS`, or "auto" for the head that the checkpoint has.
+        task: One of `tasks.TASKS`, or "auto" for the head that the checkpoint has.
         init_head: Whether a head that the checkpoint lacks is drawn at random, to be trained.
         allow_nan: Whether weights may be NaN or infinite.
 

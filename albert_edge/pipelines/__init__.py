@@ -13,8 +13,7 @@ from albert_edge.errors import BundleError, InputError
 from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.classification import Classification
 from albert_edge.pipelines.feature_extraction import FeatureExtraction
-from albert_edge.pipelines.fill_mask import FillMask
-from albert_edge.pipelines.pretraining import Pretraining
+from albert_edge.pipelines.fill_mask import FillMask, Pretraining
 from albert_edge.pipelines.question_answering import QuestionAnswering
 from albert_edge.pipelines.sentence_order import SentenceOrder
 from albert_edge.pipelines.summarization import Summarization
@@ -46,8 +45,6 @@ PIPELINES: dict[str, type[Pipeline]] = {
     "summarization": Summarization,
     "token-classification": TokenClassification,
 }
-
-
 # What a file can be asked for that it was not made for, by the name that is asked for.
 _OTHER_USES: dict[str, tuple[type[Pipeline], tuple[str, ...]]] = {
     "summarize": (Summarization, ("summarization", "feature-extraction")),

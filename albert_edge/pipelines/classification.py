@@ -9,8 +9,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import InputError
-from albert_edge.exits import EarlyExit
 from albert_edge.pipelines.base import Pipeline
 
 __all__ = ["Classification", "sigmoid", "softmax"]

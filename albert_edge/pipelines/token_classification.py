@@ -11,7 +11,7 @@ import numpy.typing as npt
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.classification import softmax
-from albert_edge.pipelines.words import group_words, merge_words
+from albert_edge.pipelines.words import align_words, bio_to_entities
 
 __all__ = ["TokenClassification"]
 
@@ -79,7 +79,7 @@ class TokenClassification(Pipeline):
             first = encoding.offsets.index(spans[0])  # behind [CLS]
             found = [
                 (word.start, word.end, choose(chances[[first + i for i in word.tokens]]))
-                for word in merge_words(text, spans)
+                for word in align_words(text, spans)
             ]
         words = [self._word(encoding.input_ids if text is None else text, *one) for one in found]
         return {
@@ -104,7 +104,7 @@ class TokenClassification(Pipeline):
 
 def _entities(text: str | None, words: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     entities = []
-    for kind, first, stop in group_words([word["label"] for word in words]):
+    for kind, first, stop in bio_to_entities([word["label"] for word in words]):
         start, end = words[first]["start"], words[stop - 1]["end"]
         score = float(np.mean([word["score"] for word in words[first:stop]]))
         inner = [word["text"] for word in words[first:stop]] if text is None else text[start:end]

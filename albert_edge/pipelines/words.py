@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from albert_edge.tokenizer.base import Span
 
-__all__ = ["Word", "first_tokens", "group_words", "merge_words", "split_label"]
+__all__ = ["Word", "align_words", "bio_to_entities", "first_tokens", "parse_bio_tag"]
 
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # of the schemes IOB, IOBES and BILOU
 _CLOSING = ("E-", "L-", "S-", "U-")
@@ -28,7 +28,7 @@ class Word(NamedTuple):
     tokens: list[int]
 
 
-def merge_words(text: str, spans: Sequence[Span]) -> list[Word]:
+def align_words(text: str, spans: Sequence[Span]) -> list[Word]:
     """Put tokens together to words.
 
     A word ends at white space and at punctuation, which is a word of its own.  An apostrophe or a
@@ -91,7 +91,7 @@ def first_tokens(words: Sequence[str], offsets: Sequence[Span | None]) -> list[i
     return found
 
 
-def group_words(labels: Sequence[str]) -> list[tuple[str, int, int]]:
+def bio_to_entities(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """Find the entities in the labels of consecutive words.
 
     A word goes on with the entity before it if its label is of the same kind, does not say that it
@@ -109,7 +109,7 @@ def group_words(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """
     entities: list[tuple[str, int, int]] = []
     for index, label in enumerate(labels):
-        begins, kind = split_label(label)
+        begins, kind = parse_bio_tag(label)
         if kind is None:
             continue
         begins = begins or (index > 0 and labels[index - 1].startswith(_CLOSING))
@@ -120,7 +120,7 @@ def group_words(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     return entities
 
 
-def split_label(label: str) -> tuple[bool, str | None]:
+def parse_bio_tag(label: str) -> tuple[bool, str | None]:
     """Tell whether a word with this label begins an entity, and the kind of it; None for `O`."""
     if label == "O":
         return False, None

@@ -10,27 +10,17 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.archive import locate
-from albert_edge.bundle import Bundle, read
+from albert_edge.bundle.archive import locate
+from albert_edge.bundle.bundle import Bundle, read
+from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.errors import BundleError, DeviceError, InputError
-from albert_edge.exits import NEVER, EarlyExit
-from albert_edge.runtime.interpreter import open_interpreter, runtime_name
-from albert_edge.runtime.pages import give_back
+from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
+from albert_edge.tasks import TASKS
 
-__all__ = ["PER_TOKEN", "Model", "open_model"]
+__all__ = ["Model", "open_model"]
 
 Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
-
-# The outputs that have one entry a token, on axis 1, and so are cut where padding begins.
-PER_TOKEN = {
-    "feature-extraction": ("last_hidden_state",),
-    "token-classification": ("logits",),
-    "question-answering": ("start_logits", "end_logits"),
-    "summarization": ("sentence_logits",),
-    "fill-mask": ("logits",),
-    "pretraining": ("prediction_logits",),
-}
 
 
 def open_model(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> Model:
@@ -120,10 +110,10 @@ class Model:
         except (ValueError, RuntimeError) as error:
             raise DeviceError(f"{self.runtime} failed on {count} tokens: {error}") from error
         if self._read_once is not None:
-            give_back(self._read_once)
+            release_pages(self._read_once)
             self._read_once = None
         if self.bundle.seq_len is not None:
-            for name in PER_TOKEN.get(self.bundle.task, ()):
+            for name in TASKS[self.bundle.task].per_token:
                 outputs[name] = outputs[name][:, :count]
         return outputs
 

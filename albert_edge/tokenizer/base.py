@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
 from albert_edge.errors import InputError
-from albert_edge.tokenizer.special import find_special
 
-__all__ = ["Encoding", "Span", "Tokenizer", "Tokens", "Truncation", "check_text"]
+__all__ = ["Encoding", "Span", "Tokenizer", "Tokens", "Truncation", "check_text", "find_special"]
 
 Span = tuple[int, int]
 Truncation = Literal["longest_first", "only_second"]
@@ -244,3 +244,38 @@ def _cut_longest(
     # The texts shrink to equal lengths (an odd token is the first's) unless one is shorter anyway.
     keep = min(len(first.ids), max(budget - len(second.ids), (budget + 1) // 2))
     return first.part(0, keep), second.part(0, budget - keep)
+
+
+# Find the names of special tokens in text, for those who ask for it.
+
+
+def find_special(
+    text: str, names: Mapping[str, int], *, do_lower_case: bool
+) -> list[tuple[int, int, int]]:
+    """Find the names of special tokens as Hugging Face's slow tokenizers do.
+
+    Args:
+        text: Any text.
+        names: The tokens' ids by name.
+        do_lower_case: Whether the tokenizer lowers the case.  All but the names is lowered before
+            they are looked for, so a name in small letters is found in capitals too, as `<PAD>`;
+            `[mask]` is not `[MASK]`.
+
+    Returns:
+        (start, end, id) of each name in `text`, in code points, from left to right.
+
+    Example:
+        >>> find_special("a [MASK] <PAD>", {"[MASK]": 4, "<pad>": 0}, do_lower_case=True)
+        [(2, 8, 4), (9, 14, 0)]
+    """
+    any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    if do_lower_case:
+        text = re.sub(
+            f"({any_name})|.", lambda match: match[1] or _lower(match[0]), text, flags=re.DOTALL
+        )
+    return [(*match.span(), names[match[0]]) for match in re.finditer(any_name, text)]
+
+
+def _lower(char: str) -> str:
+    lower = char.lower()
+    return lower if len(lower) == 1 else char  # places must stay; only U+0130 has two

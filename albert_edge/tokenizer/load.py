@@ -10,9 +10,9 @@ from pathlib import Path
 
 from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer.base import Tokenizer
-from albert_edge.tokenizer.fast import convert_fast
-from albert_edge.tokenizer.settings import Settings, WordPieceSettings
-from albert_edge.tokenizer.spiece import SentencePieceTokenizer
+from albert_edge.tokenizer.config import SentencePieceConfig, WordPieceConfig
+from albert_edge.tokenizer.huggingface_json import from_tokenizer_json
+from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
 __all__ = ["load_tokenizer", "tokenizer_from_files"]
@@ -73,11 +73,11 @@ def tokenizer_from_files(files: Mapping[str, bytes], *, where: str = "these file
     if kind is None:
         raise TokenizerError(f"no tokenizer in {where}: expected one of {', '.join(_MODELS)}.")
     model = files[kind]
-    settings: Settings | WordPieceSettings
+    settings: SentencePieceConfig | WordPieceConfig
     if kind == "tokenizer.json":
-        model, settings = convert_fast(model, where=_named(kind, where))
+        model, settings = from_tokenizer_json(model, where=_named(kind, where))
     else:
-        settings = WordPieceSettings() if kind == "vocab.txt" else Settings()
+        settings = WordPieceConfig() if kind == "vocab.txt" else SentencePieceConfig()
     if _CONFIG in files:
         stated = settings.updated(files[_CONFIG], where=_named(_CONFIG, where))
         if kind == "tokenizer.json" and stated.normalizer != settings.normalizer:
@@ -86,7 +86,7 @@ def tokenizer_from_files(files: Mapping[str, bytes], *, where: str = "these file
                 f"against {settings}. Remove the wrong one."
             )
         settings = stated
-    if isinstance(settings, WordPieceSettings):
+    if isinstance(settings, WordPieceConfig):
         return WordPieceTokenizer(model, settings, where=_named(kind, where))
     return SentencePieceTokenizer(model, settings, where=_named(kind, where))
 

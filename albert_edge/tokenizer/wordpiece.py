@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import final
+from typing import NamedTuple, final
 
 from albert_edge.errors import InputError, TokenizerError
 from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, check_text
-from albert_edge.tokenizer.basic import Word, find_units, keep_characters, split_words
-from albert_edge.tokenizer.settings import WordPieceSettings
+from albert_edge.tokenizer.config import WordPieceConfig
 
-__all__ = ["WordPieceTokenizer"]
+__all__ = ["Word", "WordPieceTokenizer", "clean_text", "split_units", "split_words"]
 
 _INNER = "##"  # the mark of a piece that does not begin a word
 _LONGEST_WORD = 100  # characters; the original gives up on longer ones, and so must we
 # A token's id, and its span in the unit that it was cut from.
 _Entry = tuple[int, int, int]
+# Python's white space but for the control characters in it, which are dropped.
+_SPACE = "\t\n\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_CHINESE = (
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf"
+    "\U0002f800-\U0002fa1f"
+)
+_ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 
 
 @final
@@ -27,7 +35,7 @@ class WordPieceTokenizer(Tokenizer):
     """
 
     def __init__(
-        self, vocab: bytes, settings: WordPieceSettings, *, where: str = "vocab.txt"
+        self, vocab: bytes, settings: WordPieceConfig, *, where: str = "vocab.txt"
     ) -> None:
         """Load a vocabulary.
 
@@ -63,11 +71,11 @@ class WordPieceTokenizer(Tokenizer):
     def tokenize(self, text: str) -> Tokens:
         """Cut `text` into tokens; see `Tokenizer.tokenize`."""
         check_text(text)
-        kept, places = keep_characters(text)
+        kept, places = clean_text(text)
         chinese = self._settings.tokenize_chinese_chars
         ids: list[int] = []
         spans: list[Span] = []
-        for match in find_units(kept, tokenize_chinese_chars=chinese):
+        for match in split_units(kept, tokenize_chinese_chars=chinese):
             unit, at = match.group(), match.start()
             # Long units seldom come twice, and would fill the memory.
             entries = self._entries(unit) if len(unit) <= _LONGEST_WORD else self._cut(unit)
@@ -141,3 +149,141 @@ def _special(ids: dict[str, int], name: str, *, where: str) -> int:
             "If it has another name here, a tokenizer_config.json beside the file must say so."
         )
     return ids[name]
+
+
+# Cut text into words as BERT's original tokenizer does, and remember where characters came from.
+#
+# The original (google-research/bert, `tokenization.BasicTokenizer`; Hugging Face's slow
+# `BertTokenizer`) works on whole strings: lower each character, drop control characters, put spaces
+# around Chinese ones, compose (NFC), split at white space, decompose (NFD), drop combining marks,
+# split at punctuation.  Here the text is cut first, into units that no later step reaches across:
+# then a unit that was seen before need not be worked out again.
+
+
+def _unit(chinese: str) -> re.Pattern[str]:
+    # One Chinese character; an ASCII word; an ASCII mark; anything else up to white space.  A mark
+    # may become another character with what comes after it, unless that is ASCII or nothing.
+    mark = rf"[{_ASCII_PUNCTUATION}](?![^\0-\x7f])"
+    return re.compile(
+        (f"[{chinese}]|" if chinese else "")
+        + rf"[0-9A-Za-z]+(?=[{_SPACE}]|\Z|{mark})|{mark}|[^{_SPACE}{chinese}]+"
+    )
+
+
+_UNITS = {True: _unit(_CHINESE), False: _unit("")}
+_SPACES = re.compile(f"[{_SPACE}]+")
+_PUNCTUATION = re.compile(f"[{_ASCII_PUNCTUATION}]")
+
+_Fold = Callable[[str], str]
+
+
+class Word(NamedTuple):
+    """A word or a punctuation mark, and where it came from.
+
+    Attributes:
+        text: The word after folding, C characters.
+        starts: C numbers, the place in the source where each character starts, in code points.
+        ends: C numbers, the place where it ends.  A dropped mark belongs to what is before it.
+    """
+
+    text: str
+    starts: list[int]
+    ends: list[int]
+
+
+def clean_text(text: str) -> tuple[str, list[int] | None]:
+    """Drop control characters, unassigned ones and U+FFFD.
+
+    Returns:
+        What is kept, and the place in `text` of each character of it; None if nothing was dropped.
+    """
+    if _SPACES.sub(" ", text).isprintable() and "\ufffd" not in text:
+        return text, None
+    # Not printable (Python) are the separators (Unicode's category Z) and the others (C).
+    places = [
+        at
+        for at, char in enumerate(text)
+        if (char.isprintable() or _SPACES.match(char)) and char != "\ufffd"
+    ]
+    return "".join(map(text.__getitem__, places)), places
+
+
+def split_units(text: str, *, tokenize_chinese_chars: bool) -> Iterator[re.Match[str]]:
+    """Find the units of `text`, from which `clean_text` has dropped what is to be dropped."""
+    return _UNITS[tokenize_chinese_chars].finditer(text)
+
+
+def split_words(unit: str, *, do_lower_case: bool, strip_accents: bool) -> list[Word]:
+    """Fold the characters of a unit, and split it at punctuation.
+
+    Example:
+        >>> split_words("Caf\u00e9!", do_lower_case=True, strip_accents=True)
+        [Word(text='cafe', starts=[0, 1, 2, 3], ends=[1, 2, 3, 4]), Word(text='!', starts=[4], ...
+    """
+    text, starts, ends = _align(unit, lambda part: _fold(part, do_lower_case, strip_accents))
+    words = []
+    begin = 0
+    for at, char in enumerate(text):
+        if _is_punctuation(char):
+            words += [(begin, at), (at, at + 1)]
+            begin = at + 1
+    words.append((begin, len(text)))
+    return [Word(text[a:b], starts[a:b], ends[a:b]) for a, b in words if a < b]
+
+
+def _align(unit: str, fold: _Fold) -> Word:
+    parts = list(map(fold, unit))
+    if "".join(parts) == (folded := fold(unit)):
+        sources = list(unit)
+    else:  # characters that meet compose or change places
+        sources = list(_clusters(unit, fold))
+        parts = list(map(fold, sources))
+    starts: list[int] = []
+    ends: list[int] = []
+    end = 0
+    for source, part in zip(sources, parts, strict=True):
+        start, end = end, end + len(source)
+        starts += [start] * len(part)
+        ends += [end] * len(part)
+        if not part and ends:
+            ends[-1] = end
+    return Word(folded, starts, ends)
+
+
+def _clusters(unit: str, fold: _Fold) -> Iterator[str]:
+    """Cut `unit` into the shortest parts that fold by themselves as they do in it."""
+    cluster = ""
+    for char in unit:
+        starter = not unicodedata.combining(unicodedata.normalize("NFD", char)[0])
+        if cluster and starter and fold(cluster + char) == fold(cluster) + fold(char):
+            yield from _shortest(cluster, fold)
+            cluster = ""
+        cluster += char
+    yield from _shortest(cluster, fold)
+
+
+def _shortest(cluster: str, fold: _Fold) -> Iterator[str]:
+    apart = "".join(map(fold, cluster)) == fold(cluster)
+    yield from cluster if apart else [cluster]
+
+
+def _fold(text: str, do_lower_case: bool, strip_accents: bool) -> str:
+    return (_fold_char if len(text) == 1 else _fold_text)(text, do_lower_case, strip_accents)
+
+
+def _fold_text(text: str, do_lower_case: bool, strip_accents: bool) -> str:
+    if do_lower_case:  # each character by itself: no capital sigma looks at its neighbours
+        text = "".join(map(str.lower, text))
+    if not strip_accents:
+        return unicodedata.normalize("NFC", text)
+    return "".join(
+        char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn"
+    )
+
+
+_fold_char = lru_cache(maxsize=1 << 14)(_fold_text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_punctuation(char: str) -> bool:
+    return bool(_PUNCTUATION.match(char)) or unicodedata.category(char)[0] == "P"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from albert_edge.datasets.tables import read_table
 from albert_edge.errors import InputError, TrainingError
-from albert_edge.tables import read_table
 
 __all__ = ["LabelledTexts", "read_labelled"]
 
@@ -43,7 +43,7 @@ def read_labelled(
 ) -> LabelledTexts:
     """Read a table of texts and labels.
 
-    The columns are `text` or `sentence`, and `label`; see `albert_edge.tables` for the forms.
+    The columns are `text` or `sentence`, and `label`; see `datasets.tables` for the forms.
 
     Args:
         path: The file, UTF-8.

@@ -10,7 +10,6 @@ from albert_edge.errors import TrainingError
 __all__ = ["PRECISIONS", "FinetuneOptions"]
 
 PRECISIONS = ("auto", "off", "bfloat16")  # of products; weights are float32
-
 _LEAST = {"epochs": 1, "batch_tokens": 1, "max_length": 3, "window": 8, "seed": 0}
 
 
@@ -35,9 +34,9 @@ class FinetuneOptions:
         label_smoothing: The share of the target that goes to all labels alike, where a text or a
             word has one.
         word_dropout: The share of tokens that are replaced with `[MASK]`.
-        joining: The share of texts that are joined to another one (see `join_texts`).
-        sampling: The exponent in drawing segmentations of classified texts (see `sample_texts`); 1
-            always takes the best one instead.
+        joining: The share of texts that are joined to another one (see `concat_mixup`).
+        sampling: The exponent in drawing segmentations of classified texts (see
+            `subword_regularization`); 1 always takes the best one instead.
         max_length: Texts are cut to this many tokens.
         window: A question and a part of its context have at most this many tokens; the parts
             overlap.  Fewer where the model has fewer positions.

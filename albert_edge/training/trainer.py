@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.modeling import from_checkpoint
-from albert_edge.modeling.variables import canonical_name
-from albert_edge.training.batches import Batch
-from albert_edge.training.constraint import Constrain
-from albert_edge.training.lesson import Lesson
+from albert_edge.modeling import Albert, from_checkpoint
+from albert_edge.modeling.layers import canonical_name
+from albert_edge.training.batching import Batch
+from albert_edge.training.mixed_precision import mixed_precision
+from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.precision import computing_in
 
-__all__ = ["Trainer"]
+__all__ = ["Constraint", "MakeConstraint", "Trainer", "Unconstrained", "name_weights"]
 
 _CLIP = 1.0  # the norm that gradients are cut to
 
@@ -37,13 +38,13 @@ class Trainer:
     def __init__(
         self,
         start: Checkpoint,
-        lesson: Lesson,
+        lesson: TaskObjective,
         *,
         options: FinetuneOptions,
         steps: int,
-        constrain: Constrain,
+        constrain: MakeConstraint,
     ) -> None:
-        with computing_in(options.mixed_precision):
+        with mixed_precision(options.mixed_precision):
             self._model = from_checkpoint(start)
         self._lesson, self._options = lesson, options
         self._optimizer = tf_keras.optimizers.AdamW(
@@ -141,3 +142,64 @@ class Trainer:
         keep = tf.minimum(self._options.averaging, seen / (seen + 9.0))
         for mean, value in zip(self._averages, self._constraint.trained, strict=True):
             mean.assign(keep * mean + (1.0 - keep) * value)
+
+
+# What the weights of a model have to keep to while it is trained.
+
+
+class Constraint(ABC):
+    """The tie between the variables that an optimizer trains and the weights of the model.
+
+    Between two steps the model's weights always keep to the constraint.  A step goes: the loss's
+    gradients by the weights, `pull_back`, the optimizer's update of `trained`, `enforce`.
+
+    Attributes:
+        trained: The variables that the optimizer updates, and whose running average is kept.
+        memory: Further variables that a training has to find again when it is resumed.
+        ranges: Those of them that go into the checkpoint's `ranges`, by name.
+    """
+
+    trained: Sequence[Any]
+    memory: Sequence[Any] = ()
+    ranges: Mapping[str, Any] = MappingProxyType({})
+
+    @abstractmethod
+    def pull_back(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        """Turn the gradients by the model's trainable weights into those by `trained`."""
+
+    @abstractmethod
+    def enforce(self) -> None:
+        """Make the model's weights what follows from `trained`; runs inside a `tf.function`."""
+
+    @abstractmethod
+    def weights(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
+        """Return the weights by canonical name that follow from averages of `trained`."""
+
+
+# Builds the constraint of a model that is about to be trained for so many steps.  The third
+# argument is the variable that counts the steps: 1 after the first.
+MakeConstraint: TypeAlias = Callable[[Albert, int, Any], Constraint]
+
+
+class Unconstrained(Constraint):
+    """No constraint: the model's weights are what is trained."""
+
+    def __init__(self, model: Albert, steps: int, step: Any) -> None:
+        self.trained = model.trainable_variables
+
+    def pull_back(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        return gradients
+
+    def enforce(self) -> None:
+        tf.no_op()  # autograph cannot read a body that is empty
+
+    def weights(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
+        return name_weights(self.trained, averages)
+
+
+def name_weights(variables: Sequence[Any], values: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Return `values`, variables themselves, by the canonical names of the model's `variables`."""
+    return {
+        canonical_name(variable): value.numpy()
+        for variable, value in zip(variables, values, strict=True)
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from albert_edge.benchmark.measure import ENGINE
-from albert_edge.compression.recipes import recipe
+from albert_edge.quantization.recipes import get_recipe
 from benchmarks.litert import ENGINE as BARE
 
 __all__ = ["ENVIRONMENTS", "OURS", "PEERS", "Peer", "choose"]
@@ -55,7 +55,7 @@ class Peer:
     @property
     def limit(self) -> float:
         """How far its outputs may be off, as a share of their size."""
-        return _BF16_LIMIT if self.precision == "bf16" else recipe(self.precision).max_error
+        return _BF16_LIMIT if self.precision == "bf16" else get_recipe(self.precision).max_error
 
 
 def _ours(quantize: str) -> Peer:

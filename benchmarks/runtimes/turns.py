@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from albert_edge.benchmark.devices import Local
-from albert_edge.benchmark.figures import figures
-from albert_edge.benchmark.health import doubts, spread
+from albert_edge.benchmark.devices.device import Local
 from albert_edge.benchmark.measure import Measurement, measure
-from albert_edge.benchmark.outputs import Outputs, compare_outputs, worse
+from albert_edge.benchmark.outputs import Outputs, compare_outputs, worst
+from albert_edge.benchmark.statistics import find_warnings, spread, summarize_rounds
 from albert_edge.errors import AlbertEdgeError
 from benchmarks.runtimes.catalogue import Peer
 
@@ -66,7 +65,7 @@ class Turn:
         self._rounds.append(dataclasses.replace(taken, size_bytes=size))
         got = [{"logits": next(iter(outputs.values()))} for outputs in taken.outputs]
         found = compare_outputs(got, want, limit=self.peer.limit)
-        self._fidelity = found if self._fidelity is None else worse(self._fidelity, found)
+        self._fidelity = found if self._fidelity is None else worst(self._fidelity, found)
 
     def to_row(self) -> dict[str, Any]:
         """Describe it, ready for JSON; figures are left out if there is no round."""
@@ -84,12 +83,12 @@ class Turn:
         return {**identity, **self._figures(), **identity} if self._rounds else identity
 
     def _figures(self) -> dict[str, Any]:
-        summed = figures(self._rounds)
+        summed = summarize_rounds(self._rounds)
         known = None not in (summed["model_rss_bytes"], self.bare_rss_bytes)
         resident = known and summed["empty_rss_bytes"] + summed["model_rss_bytes"]
         return {
             **summed,
-            "warnings": doubts(self._rounds),
+            "warnings": find_warnings(self._rounds),
             "spread": spread(self._rounds),
             "rounds": len(self._rounds),
             "bare_rss_bytes": self.bare_rss_bytes,

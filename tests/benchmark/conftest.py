@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from albert_edge.benchmark.harness import benchmark
+from albert_edge.benchmark.config import BenchmarkConfig
 from albert_edge.benchmark.measure import Measurement, measure
-from albert_edge.benchmark.plan import Settings
-from albert_edge.bundle import pack, read
+from albert_edge.benchmark.run import benchmark
+from albert_edge.bundle.bundle import pack, read
 
 HOSTILE = "<img src=x onerror=alert(1)>&lt;\"'\u202eeman"
 
@@ -64,7 +64,7 @@ def report(
         (folder / f"{name}.tflite").write_bytes(pack(blob, bundle))
     return benchmark(
         [folder / f"{name}.tflite" for name in (*files, "empty")],
-        settings=Settings(seq_lens=(4, 8), rounds=2, runs=5, warmup=0, min_time_s=0.0),
+        settings=BenchmarkConfig(seq_lens=(4, 8), rounds=2, runs=5, warmup=0, min_time_s=0.0),
         progress=Progress(disable=True),
     )
 

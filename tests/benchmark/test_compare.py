@@ -14,11 +14,16 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from albert_edge.benchmark import changes
-from albert_edge.benchmark.changes import render_comparison
-from albert_edge.benchmark.compare import METRICS, SCHEMA, check_no_regression, compare
-from albert_edge.benchmark.document import to_text
-from albert_edge.benchmark.noise import ratio_of_rounds
+from albert_edge.benchmark import console
+from albert_edge.benchmark.compare import (
+    METRICS,
+    SCHEMA,
+    check_no_regression,
+    compare,
+    ratio_of_rounds,
+)
+from albert_edge.benchmark.console import render_comparison
+from albert_edge.benchmark.report_file import to_text
 from albert_edge.errors import RegressionError, ReportError
 
 Rounds = Callable[..., dict[str, Any]]
@@ -217,7 +222,7 @@ def test_a_damaged_report_is_said_to_be(gone: str, report: dict[str, Any]) -> No
 
 
 def test_every_metric_has_a_name_for_people() -> None:
-    assert [*changes._FIGURES] == [*METRICS]
+    assert [*console._COMPARED] == [*METRICS]
 
 
 def test_it_fits_80_columns(quiet: Rounds) -> None:

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.conditions`, on this machine and on others' files."""
+"""`albert_edge.benchmark.system`, on this machine and on others' files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import perf_counter
 
 import pytest
 
-from albert_edge.benchmark.conditions import cpu_busy_s, read_conditions
+from albert_edge.benchmark.system import cpu_busy_s, read_conditions
 
 CPU = "sys/devices/system/cpu"
 # As a Raspberry Pi 5 shows itself, and beside its processor's sensor one of a power chip.

@@ -1,12 +1,11 @@
-"""`albert_edge.benchmark.cores`, on boards' own words."""
+"""`albert_edge.benchmark.system`, on boards' own words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from albert_edge.benchmark.cores import core_kinds, instructions, processor_name
-from albert_edge.benchmark.machine import describe_machine
+from albert_edge.benchmark.system import core_kinds, describe_machine, instructions, processor_name
 
 
 def arm_core(index: int, part: str, features: str) -> str:

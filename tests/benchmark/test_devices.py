@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from albert_edge.benchmark.devices import Local, open_device, read_answer
-from albert_edge.benchmark.machine import describe_machine
+from albert_edge.benchmark.devices.device import Local, open_device, read_answer
+from albert_edge.benchmark.system import describe_machine
 from albert_edge.errors import BundleError, ConfigError, DeviceError, MissingExtraError
 
 ENDED = {"stderr": "", "ending": "exit code 0", "where": "here"}

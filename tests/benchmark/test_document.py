@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.document` and `schema.json`: what is written is what is described."""
+"""`albert_edge.benchmark.report_file` and `schema.json`: what is written is what is described."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from albert_edge.benchmark import document as module
-from albert_edge.benchmark.document import SCHEMA, read_document, to_text
-from albert_edge.benchmark.health import CODES
+from albert_edge.benchmark import report_file as module
+from albert_edge.benchmark.console import Row, document
 from albert_edge.benchmark.measure import Measurement
-from albert_edge.benchmark.report import Row, document
+from albert_edge.benchmark.report_file import SCHEMA, read_document, to_text
+from albert_edge.benchmark.statistics import WARNING_CODES
 from albert_edge.errors import ReportError
 
 DESCRIPTION = json.loads(Path(module.__file__).with_name("schema.json").read_text())
@@ -25,7 +25,7 @@ def test_the_schema_is_one_and_of_this_version() -> None:
     jsonschema.Draft202012Validator.check_schema(DESCRIPTION)
     assert DESCRIPTION["title"] == DESCRIPTION["properties"]["schema"]["const"] == SCHEMA
     codes = DESCRIPTION["$defs"]["warning"]["properties"]["code"]["enum"]
-    assert codes == list(CODES)
+    assert codes == list(WARNING_CODES)
 
 
 def test_every_field_is_explained() -> None:

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.energy`: what counters say, in their own words."""
+"""`albert_edge.benchmark.memory_energy`: what counters say, in their own words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from albert_edge.benchmark.energy import measure_energy, parse_pmic_watts, rapl_joules, read_rapl
+from albert_edge.benchmark.memory_energy import (
+    measure_energy,
+    parse_pmic_watts,
+    rapl_joules,
+    read_rapl,
+)
 
 POWERCAP = "sys/class/powercap"
 RAPL = {

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.harness`: real files, real processes, and what is made of them."""
+"""`albert_edge.benchmark.run`: real files, real processes, and what is made of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import jsonschema
 import pytest
 from rich.progress import Progress
 
-from albert_edge.benchmark import devices, document, harness
-from albert_edge.benchmark.devices import Local
-from albert_edge.benchmark.plan import Settings
-from albert_edge.benchmark.verdict import check_all_right
+from albert_edge.benchmark import devices, report_file, run
+from albert_edge.benchmark.config import BenchmarkConfig
+from albert_edge.benchmark.devices.device import Local
+from albert_edge.benchmark.statistics import raise_on_failures
 from albert_edge.errors import DeviceError, FidelityError, OutputError, ReportError
 
 BRIEF: dict[str, Any] = {"runs": 2, "warmup": 0, "min_time_s": 0.0}
 SOURCE = {"provenance": {"source": "here", "sha256": "5" * 64}}
-DESCRIPTION = json.loads(Path(document.__file__).with_name("schema.json").read_text())
+DESCRIPTION = json.loads(Path(report_file.__file__).with_name("schema.json").read_text())
 
 
 def strict(schema: Any) -> Any:
@@ -36,14 +36,14 @@ def strict(schema: Any) -> Any:
 
 def validate(report: Mapping[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(strict(DESCRIPTION))
-    validator.validate(json.loads(document.to_text(report)))
+    validator.validate(json.loads(report_file.to_text(report)))
 
 
 def benchmark(*paths: Path, json_path: Path | None = None, **options: Any) -> dict[str, Any]:
     flags = {name: options.pop(name) for name in ("resume", "force", "device") if name in options}
-    return harness.benchmark(
+    return run.benchmark(
         paths,
-        settings=Settings(**{"rounds": 2, "seq_lens": (8,), **BRIEF, **options}),
+        settings=BenchmarkConfig(**{"rounds": 2, "seq_lens": (8,), **BRIEF, **options}),
         json_path=json_path,
         progress=Progress(disable=True),
         **flags,
@@ -55,7 +55,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Local]], str]:
     """A function that makes `local` be a device of that class."""
 
     def connect(kind: type[Local]) -> str:
-        monkeypatch.setattr(devices.local, "connect", lambda address: kind())
+        monkeypatch.setattr(devices.device, "connect", lambda address: kind())
         return "local"
 
     return connect
@@ -71,7 +71,7 @@ def embedded() -> dict[str, Any]:
 
 def test_the_embedded_model_is_measured_whole(embedded: dict[str, Any]) -> None:
     validate(embedded)
-    check_all_right(embedded)
+    raise_on_failures(embedded)
     assert embedded["complete"]
     assert [(row["threads"], row["seq_len"]) for row in embedded["rows"]] == [
         (1, 8),
@@ -128,7 +128,7 @@ def test_a_file_that_answers_otherwise_is_wrong_and_has_no_rank(
     assert (wrong["status"], wrong["rank"]) == ("wrong", None)
     assert wrong["fidelity"]["outputs"]["logits"]["error"] > wrong["fidelity"]["limit"]
     with pytest.raises(FidelityError, match=r"liar \(cpu, 1 threads, T=8\): logits is off by"):
-        check_all_right(report)
+        raise_on_failures(report)
 
 
 def test_what_fails_is_told_and_the_rest_is_measured(
@@ -142,7 +142,7 @@ def test_what_fails_is_told_and_the_rest_is_measured(
     assert report["rows"][1]["error"]["type"] == "InputError"
     assert "latency_ms" not in report["rows"][0]
     with pytest.raises(DeviceError, match=r"(?s)3 of 4 failed.*missing.*8 tokens are too many"):
-        check_all_right(report)
+        raise_on_failures(report)
 
 
 class Flaky(Local):
@@ -200,7 +200,7 @@ def test_an_interrupted_run_is_kept_and_goes_on(
     whole = benchmark(tiny_file, threads=(1, 2), json_path=kept, resume=True)
     assert Interrupted.taken == 3 + 2
     assert whole["complete"]
-    assert json.loads(kept.read_text()) == json.loads(document.to_text(whole))
+    assert json.loads(kept.read_text()) == json.loads(report_file.to_text(whole))
     for before, after in zip(half["rows"], whole["rows"], strict=True):
         assert after["samples_ns"][: before["n"]] == before["samples_ns"]
         assert after["rounds"][0] == before["rounds"][0]
@@ -216,7 +216,7 @@ def test_a_whole_report_is_resumed_without_measuring(
     Flaky.taken = 5
     connected(Flaky)
     again = benchmark(tiny_file, json_path=kept, resume=True)
-    assert document.to_text(again) == document.to_text(first)
+    assert report_file.to_text(again) == report_file.to_text(first)
     assert Flaky.taken == 5
 
 

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.health`: a doubtful measurement is marked, and another is not."""
+"""`albert_edge.benchmark.statistics`: a doubtful measurement is marked, and another is not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from albert_edge.benchmark.health import CODES, doubts, spread
 from albert_edge.benchmark.measure import Measurement
+from albert_edge.benchmark.statistics import WARNING_CODES, find_warnings, spread
 
 CALM = {
     "governors": ["ondemand"],
@@ -39,8 +39,8 @@ def rounds(measurement: Measurement) -> Callable[..., list[Measurement]]:
 
 
 def codes(rounds: list[Measurement]) -> list[str]:
-    found = doubts(rounds)
-    assert all(CODES[doubt["code"]] and doubt["message"] for doubt in found)
+    found = find_warnings(rounds)
+    assert all(WARNING_CODES[doubt["code"]] and doubt["message"] for doubt in found)
     return [doubt["code"] for doubt in found]
 
 
@@ -71,7 +71,7 @@ def test_what_the_machine_says_is_marked(
 
 
 def test_throttling_says_why(rounds: Callable[..., list[Measurement]]) -> None:
-    (doubt,) = doubts(rounds({}, {"throttled_bits": 0x50005}))
+    (doubt,) = find_warnings(rounds({}, {"throttled_bits": 0x50005}))
     assert "under-voltage, throttled" in doubt["message"]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from albert_edge.benchmark.inputs import make_inputs
-from albert_edge.bundle import Bundle, pack, read
+from albert_edge.bundle.bundle import Bundle, pack, read
 from albert_edge.pipelines import load
 
 LENGTHS = (1, 2, 3, 8, 13, 128, 500)

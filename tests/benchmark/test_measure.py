@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from albert_edge.benchmark.devices import Local
-from albert_edge.benchmark.measure import Measurement, interleave, measure, pool
+from albert_edge.benchmark.devices.device import Local
+from albert_edge.benchmark.measure import Measurement, aggregate_rounds, interleave, measure
 from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
 from albert_edge.runtime import open_model
 
@@ -203,7 +203,7 @@ def test_pooling_keeps_samples_and_takes_medians(measurement: Measurement) -> No
         )
         for n in (5, 1, 3)
     ]
-    pooled = pool(rounds)
+    pooled = aggregate_rounds(rounds)
     assert (pooled.samples_ns, pooled.load_ms) == ((5, 1, 3), 3.0)
     assert pooled.memory["warm"] == {"rss_bytes": 30}
     assert pooled.energy == {"joules": 3, "source": "rapl"}
@@ -218,7 +218,7 @@ def test_what_one_round_does_not_know_is_not_known(measurement: Measurement) -> 
         energy={"joules": None, "source": None},
         other_cores_busy=None,
     )
-    pooled = pool([measurement, unknown])
+    pooled = aggregate_rounds([measurement, unknown])
     assert pooled.memory["warm"] is None
     assert pooled.model_bytes() is None
     assert pooled.energy["joules"] is None

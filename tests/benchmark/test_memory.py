@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.memory`, on this very process."""
+"""`albert_edge.benchmark.memory_energy`, on this very process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from albert_edge.benchmark.memory import read_memory, read_peak_bytes, reset_peak
+from albert_edge.benchmark.memory_energy import read_memory, read_peak_bytes, reset_peak
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 BLOCK = 64 * 2**20

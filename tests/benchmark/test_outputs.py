@@ -12,7 +12,7 @@ from albert_edge.benchmark.outputs import (
     decode_outputs,
     digest,
     encode_outputs,
-    worse,
+    worst,
 )
 
 RNG = np.random.default_rng(3)
@@ -82,6 +82,6 @@ def test_the_worse_of_two_is_kept_and_nothing_is_worse_than_no_number() -> None:
         compare_outputs([{"logits": factor * WANT[0]["logits"]}], WANT[:1], limit=1)
         for factor in (1, 1.5, np.nan)
     )
-    assert worse(good, bad) is bad
-    assert worse(bad, good) is bad
-    assert worse(bad, broken) is broken
+    assert worst(good, bad) is bad
+    assert worst(bad, good) is bad
+    assert worst(bad, broken) is broken

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.page`: one page, whole, safe and readable."""
+"""`albert_edge.benchmark.html`: one page, whole, safe and readable."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.benchmark import page as module
-from albert_edge.benchmark.page import render_page, write_page
-from albert_edge.benchmark.page.axis import Axis
-from albert_edge.benchmark.page.tradeoffs import pareto_front
+from albert_edge.benchmark import html as module
+from albert_edge.benchmark.html import render_page, write_page
+from albert_edge.benchmark.html.svg import Axis
+from albert_edge.benchmark.html.tradeoffs import pareto_front
 from albert_edge.errors import OutputError, ReportError
 
 CSS = Path(module.__file__).with_name("page.css").read_text()

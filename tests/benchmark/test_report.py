@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.report` and `machine`."""
+"""`albert_edge.benchmark.console` and `machine`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from albert_edge.benchmark.machine import describe_machine, slug
+from albert_edge.benchmark.console import Row, document, make_table, write_document
 from albert_edge.benchmark.measure import Measurement
-from albert_edge.benchmark.report import SCHEMA, Row, document, make_table, write_document
+from albert_edge.benchmark.report_file import SCHEMA
+from albert_edge.benchmark.system import describe_machine, slug
 from albert_edge.errors import OutputError
 
 VERIFICATION = {"outputs": {"logits": {"error": 0.0125}, "other": {"error": 0.001}}, "agreement": 1}

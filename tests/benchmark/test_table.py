@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.table`: what a person sees."""
+"""`albert_edge.benchmark.console`: what a person sees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from albert_edge.benchmark.table import render_report
+from albert_edge.benchmark.console import render_report
 
 
 def row(name: str, **fields: Any) -> dict[str, Any]:

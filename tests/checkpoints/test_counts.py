@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from albert_edge.checkpoints.counts import count_parameters, count_unshared
-from albert_edge.checkpoints.names import tensor_names
+from albert_edge.checkpoints.init import count_parameters, count_unshared
+from albert_edge.checkpoints.tensor_names import tensor_names
 from albert_edge.config import PRESETS, preset
 
 # As torch counts them: sum(p.numel() for p in AlbertModel(config).parameters()).

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from albert_edge.checkpoints.initial import initial_tensors
+from albert_edge.checkpoints.init import init_model
 from albert_edge.errors import CheckpointError
 
 PARITY = Path(__file__).parents[1] / "data" / "parity" / "base_classification"
@@ -23,7 +23,7 @@ def checkpoint() -> Checkpoint:
     """A trained classifier with exits drawn at random."""
     plain = read_checkpoint(PARITY)
     config = dataclasses.replace(plain.config, early_exit=True)
-    drawn = initial_tensors(config, "classification")
+    drawn = init_model(config, "classification")
     return dataclasses.replace(plain, config=config, tensors={**drawn, **plain.tensors})
 
 

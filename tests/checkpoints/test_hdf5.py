@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.errors import AlbertEdgeError, CheckpointError
 from albert_edge.modeling import load_keras
-from albert_edge.modeling.variables import tensors
+from albert_edge.modeling.layers import tensors
 
 DATA = Path(__file__).parents[1] / "data"
 PARITY, FOREIGN = DATA / "parity", DATA / "foreign"

@@ -12,10 +12,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
-from albert_edge.checkpoints.heads import ARCHITECTURES, choose_task, refuse_beam_search
-from albert_edge.checkpoints.names import head_names
-from albert_edge.config import TASKS, AlbertConfig
+from albert_edge.checkpoints.match import choose_task, reject_beam_search
+from albert_edge.checkpoints.tensor_names import head_names
+from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
+from albert_edge.tasks import TASKS
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 SPELLED = {t.name: t.huggingface for task in TASKS for t in head_names(AlbertConfig(), task)}
@@ -66,7 +67,7 @@ def test_auto_takes_the_head_that_there_is(heads: tuple[str, ...], expected: str
 @pytest.mark.parametrize("task", ["classification", "token-classification"])
 def test_a_classifier_with_a_pooler_is_what_its_class_says(task: str) -> None:
     present = tensors_of("classification")
-    named = [ARCHITECTURES[task]]
+    named = [TASKS[task].architecture]
     assert choose_task(present, "auto", spelled=SPELLED, architectures=named, where="it") == task
     with pytest.raises(CheckpointError, match="it has heads for classification and token-class"):
         choose_task(present, "auto", spelled=SPELLED, where="it")
@@ -74,12 +75,12 @@ def test_a_classifier_with_a_pooler_is_what_its_class_says(task: str) -> None:
 
 def test_two_heads_are_not_chosen_between() -> None:
     present = tensors_of("question-answering", "fill-mask")
-    named = [ARCHITECTURES["fill-mask"]]
+    named = [TASKS["fill-mask"].architecture]
     with pytest.raises(CheckpointError, match="heads for fill-mask and question-answering"):
         choose_task(present, "auto", spelled=SPELLED, architectures=named, where="it")
 
 
-@pytest.mark.parametrize("task", TASKS[1:])
+@pytest.mark.parametrize("task", [*TASKS][1:])
 def test_a_head_that_is_lacking_needs_to_be_asked_for(task: str) -> None:
     source = PARITY / "gelu_features"
     with pytest.raises(CheckpointError, match=rf"no head for {task} .*--init-head"):
@@ -153,5 +154,5 @@ def test_an_untied_decoder_is_refused(copy: Callable[..., Path]) -> None:
 def test_the_beam_search_head_is_refused_by_name(task: str) -> None:
     names = ["bert/pooler/dense/bias", "end_logits/dense_0/kernel", "start_logits/dense/kernel"]
     with pytest.raises(CheckpointError, match="beam-search head of Google's run_squad_v2"):
-        refuse_beam_search(names, task, where="model.ckpt-best")
-    refuse_beam_search(names, "feature-extraction", where="model.ckpt-best")
+        reject_beam_search(names, task, where="model.ckpt-best")
+    reject_beam_search(names, "feature-extraction", where="model.ckpt-best")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from albert_edge.checkpoints.hub import is_hub_id
+from albert_edge.checkpoints.read import is_hub_id
 
 DATA = Path(__file__).parents[1] / "data"
 REVISION = "0123456789abcdef0123456789abcdef01234567"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from albert_edge.checkpoints.names import tensor_names
+from albert_edge.checkpoints.tensor_names import tensor_names
 from albert_edge.errors import (
     AlbertEdgeError,
     CheckpointError,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from albert_edge.checkpoints.ranges import RANGES, channels_of
+from albert_edge.checkpoints.activation_ranges import RANGES_FILE, channels_of
 from albert_edge.errors import CheckpointError, OutputError
-from albert_edge.modeling.variables import tensors
+from albert_edge.modeling.layers import tensors
 
 SCORES = "encoder/group_0/layer_0/attention/scores"
 
@@ -48,13 +48,13 @@ def test_an_old_file_does_not_stay(trained: Checkpoint, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "new", trained)
     bare = dataclasses.replace(trained, ranges={})
     write_checkpoint(tmp_path / "new", bare, force=True)
-    assert not (tmp_path / "new" / RANGES).exists()
+    assert not (tmp_path / "new" / RANGES_FILE).exists()
     assert read_checkpoint(tmp_path / "new").ranges == {}
     write_checkpoint(tmp_path / "bare", bare)
     (tmp_path / "bare" / "config.json").unlink()
     (tmp_path / "bare" / "model.safetensors").unlink()
-    (tmp_path / "bare" / RANGES).write_text("{}")
-    with pytest.raises(OutputError, match=RANGES):
+    (tmp_path / "bare" / RANGES_FILE).write_text("{}")
+    with pytest.raises(OutputError, match=RANGES_FILE):
         write_checkpoint(tmp_path / "bare", bare)
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_refused(
     trained: Checkpoint, change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
 ) -> None:
     write_checkpoint(tmp_path / "new", trained)
-    path = tmp_path / "new" / RANGES
+    path = tmp_path / "new" / RANGES_FILE
     whole = json.loads(path.read_text())
     change(whole)
     path.write_text(json.dumps(whole))
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_refused(
 
 def test_half_a_file_is_refused(trained: Checkpoint, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "new", trained)
-    path = tmp_path / "new" / RANGES
+    path = tmp_path / "new" / RANGES_FILE
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match="is not a JSON object"):
         read_checkpoint(tmp_path / "new")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from albert_edge.checkpoints import read_checkpoint
-from albert_edge.checkpoints.initial import initial_tensors
+from albert_edge.checkpoints.init import init_model
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError, ConfigError
 
@@ -51,7 +51,7 @@ def test_a_directory_is_read_whatever_its_name(
 
 def test_initial_weights_are_drawn_as_google_draws_them() -> None:
     config = AlbertConfig(hidden_size=64, num_attention_heads=4, initializer_range=0.1)
-    tensors = initial_tensors(config, "classification")
+    tensors = init_model(config, "classification")
     kernel = tensors["embeddings/word_embeddings"]  # 30,000 × 128 draws
     assert np.abs(kernel).max() <= np.float32(0.2)
     # A standard normal cut at ±2 has the deviation 0.8796; 4 M draws give it to three digits.
@@ -63,7 +63,7 @@ def test_initial_weights_are_drawn_as_google_draws_them() -> None:
 
 def test_a_seed_gives_the_same_weights() -> None:
     config = AlbertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
-    once, twice = (initial_tensors(config, "question-answering", seed=3) for _ in range(2))
-    other = initial_tensors(config, "question-answering", seed=4)
+    once, twice = (init_model(config, "question-answering", seed=3) for _ in range(2))
+    other = init_model(config, "question-answering", seed=4)
     assert all(np.array_equal(once[name], twice[name]) for name in once)
     assert not np.array_equal(once["qa_outputs/kernel"], other["qa_outputs/kernel"])

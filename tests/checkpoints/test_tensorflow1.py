@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
-from albert_edge.checkpoints.table import read_table
+from albert_edge.checkpoints.tf_checkpoint import read_leveldb_table
 from albert_edge.errors import AlbertEdgeError, CheckpointError, ConfigError
 
 PARITY = Path(__file__).parents[1] / "data/parity"
@@ -182,7 +182,7 @@ def test_without_a_projection_the_identity_stands_for_it(tmp_path: Path) -> None
     write_checkpoint(tmp_path / "copy", checkpoint, to="tensorflow1")
     again = read_checkpoint(tmp_path / "copy")
     assert again.tensors.keys() == checkpoint.tensors.keys()
-    index = read_table((tmp_path / "copy/model.ckpt-best.index").read_bytes())
+    index = read_leveldb_table((tmp_path / "copy/model.ckpt-best.index").read_bytes())
     assert {key.decode() for key in index} == {"", *tensors}
 
 
@@ -335,7 +335,7 @@ def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
 def test_any_bytes_are_no_table_or_a_table(blob: bytes) -> None:
     for content in (blob, blob + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"):
         try:
-            read_table(content)
+            read_leveldb_table(content)
         except ValueError:
             continue
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from albert_edge.checkpoints import read_checkpoint
-from albert_edge.checkpoints.variables import pack_variables
+from albert_edge.checkpoints.tf_checkpoint import pack_variables
 from albert_edge.errors import CheckpointError
 from albert_edge.modeling import load_keras
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.checkpoints import read_checkpoint
-from albert_edge.checkpoints.torchfile import LEGACY_MAGIC
+from albert_edge.checkpoints.pytorch import LEGACY_MAGIC
 from albert_edge.errors import AlbertEdgeError, CheckpointError
 
 DATA = Path(__file__).parents[1] / "data"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from albert_edge import bundle, cli
+from albert_edge import cli
+from albert_edge.bundle import bundle
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from albert_edge import bundle, cli
+from albert_edge import cli
+from albert_edge.bundle import bundle
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.checkpoints.write import FORMATS
 from albert_edge.cli.convert import _FORMATS

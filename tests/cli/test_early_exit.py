@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 import albert_edge
-from albert_edge import bundle, cli
+from albert_edge import cli
 from albert_edge.benchmark.measure import measure
+from albert_edge.bundle import bundle
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
-from albert_edge.checkpoints.initial import initial_tensors
+from albert_edge.checkpoints.init import init_model
 from albert_edge.errors import ConfigError, InputError
 
 TEXT = "a quiet, moving film"
@@ -25,7 +26,7 @@ def source(ordinary_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The embedded model, with exits that have learned nothing: half of them contradict it."""
     plain = read_checkpoint(ordinary_model)
     config = replace(plain.config, early_exit=True)
-    exits = initial_tensors(config, "classification")
+    exits = init_model(config, "classification")
     folder = tmp_path_factory.mktemp("exits") / "checkpoint"
     tensors = {**exits, **plain.tensors}
     write_checkpoint(folder, replace(plain, config=config, tensors=tensors))

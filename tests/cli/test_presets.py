@@ -6,11 +6,11 @@ import json
 
 from click.testing import CliRunner
 
-from albert_edge.cli.presets import command
+from albert_edge.cli.catalog import presets
 
 
 def test_table_fits_eighty_columns() -> None:
-    result = CliRunner().invoke(command, env={"COLUMNS": "80"})
+    result = CliRunner().invoke(presets, env={"COLUMNS": "80"})
     assert result.exit_code == 0
     lines = [line.rstrip() for line in result.output.splitlines()]
     assert " ".join(lines[5].split()) == (
@@ -21,7 +21,7 @@ def test_table_fits_eighty_columns() -> None:
 
 
 def test_json_has_units_in_its_names() -> None:
-    rows = json.loads(CliRunner().invoke(command, ["--json"]).output)
+    rows = json.loads(CliRunner().invoke(presets, ["--json"]).output)
     assert len(rows) == 8
     assert rows[-1] == {
         "name": "albert-xxlarge-v2",

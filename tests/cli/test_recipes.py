@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from albert_edge import bundle, cli
-from albert_edge.compression.recipes import LAYOUTS, PARTS, RECIPES
+from albert_edge import cli
+from albert_edge.bundle import bundle
+from albert_edge.quantization.recipes import PARTS, RECIPES
+from albert_edge.tflite.layouts import LAYOUTS
 
 SOURCE = Path(__file__).parents[1] / "data/parity/odd_one_type_answers"  # without a tokenizer
 

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import albert_edge
-from albert_edge import bundle, cli
+from albert_edge import cli
+from albert_edge.bundle import bundle
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.checkpoints.write import FORMATS
 from albert_edge.runtime import open_model

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from albert_edge.compression.calibration import BUILT_IN, calibration_rows
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import InputError
 from albert_edge.modeling import load_keras
+from albert_edge.quantization.calibration import BUILT_IN, calibration_rows
 
 CONFIG = AlbertConfig(vocab_size=60, max_position_embeddings=40)
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
-from albert_edge.compress import OPTIONS, compress
-from albert_edge.compression.codebook import Codebook, nearest
-from albert_edge.compression.matrices import int8_codes, is_compressible
-from albert_edge.compression.methods import CENTROIDS, Cluster
 from albert_edge.errors import TrainingError
-from albert_edge.training import read_labelled
+from albert_edge.training.compression.cluster import Codebook, nearest
+from albert_edge.training.compression.compress import OPTIONS, compress
+from albert_edge.training.compression.int8_weights import int8_codes, is_compressible
+from albert_edge.training.compression.methods import CENTROIDS, Cluster
+from albert_edge.training.data import read_labelled
 from stored import assert_stored
 
 FAST = dataclasses.replace(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from albert_edge.compression.observe import observe
-from albert_edge.lite.builder import Piece
-from albert_edge.lite.pieces import make_pieces
+from albert_edge.quantization.calibration import collect_stats
+from albert_edge.tflite.export import export_stages
+from albert_edge.tflite.graph import StageModel
 
 ROWS = [
     {"input_ids": [2, 17, 33, 5, 59, 8, 3], "token_type_ids": [0, 0, 0, 1, 1, 1, 1]},
@@ -18,7 +18,11 @@ ROWS = [
 @pytest.fixture(scope="module")
 def seen(tiny_albert):
     model = tiny_albert("feature-extraction")
-    return model, make_pieces(model), observe(make_pieces(model), model.config, ROWS, grams=True)
+    return (
+        model,
+        export_stages(model),
+        collect_stats(export_stages(model), model.config, ROWS, grams=True),
+    )
 
 
 def test_ranges_are_those_of_the_values(seen):
@@ -27,7 +31,7 @@ def test_ranges_are_those_of_the_values(seen):
         model({name: np.array([ids]) for name, ids in row.items()})["last_hidden_state"][0]
         for row in ROWS
     ]
-    head = Piece(pieces.head, "head")
+    head = StageModel(pieces.head, "head")
     found = watched["head"][head.inputs["hidden_states"]]
     every = np.concatenate(states)  # [tokens, H]
     np.testing.assert_allclose(found.low[0], every.min(axis=0), atol=1e-5)
@@ -36,7 +40,7 @@ def test_ranges_are_those_of_the_values(seen):
 
 def test_every_pass_is_seen_and_grams_are_of_all(seen):
     _, pieces, watched = seen
-    layer = Piece(pieces.layers[0], "layer_0")
+    layer = StageModel(pieces.layers[0], "layer_0")
     found = watched["layer_0"][layer.inputs["hidden_states"]]
     assert found.low.shape == found.high.shape == (3, 32)  # passes, H
     assert found.gram.shape == (32, 32)
@@ -46,11 +50,11 @@ def test_every_pass_is_seen_and_grams_are_of_all(seen):
 
 def test_padding_is_not_seen(seen, tiny_albert):
     model, pieces, free = seen
-    fixed_pieces = make_pieces(model, seq_len=12)
-    fixed = observe(fixed_pieces, model.config, ROWS, seq_len=12)
+    fixed_pieces = export_stages(model, seq_len=12)
+    fixed = collect_stats(fixed_pieces, model.config, ROWS, seq_len=12)
     for name, blob in (("layer_0", "layers"), ("head", "head")):
         one, other = (
-            Piece(getattr(which, blob)[0] if blob == "layers" else which.head, name)
+            StageModel(getattr(which, blob)[0] if blob == "layers" else which.head, name)
             for which in (pieces, fixed_pieces)
         )
         a = free[name][one.inputs["hidden_states"]]

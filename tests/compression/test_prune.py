@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
-from albert_edge.compress import OPTIONS, compress
-from albert_edge.compression.matrices import is_compressible
-from albert_edge.compression.methods import PATTERNS, Prune
-from albert_edge.compression.prune import _schedule
 from albert_edge.errors import TrainingError
-from albert_edge.training import read_labelled
+from albert_edge.training.compression.compress import OPTIONS, compress
+from albert_edge.training.compression.int8_weights import is_compressible
+from albert_edge.training.compression.methods import PATTERNS, Prune
+from albert_edge.training.compression.prune import _schedule
+from albert_edge.training.data import read_labelled
 from stored import assert_stored, stored_matrices
 
 FAST = dataclasses.replace(

@@ -12,26 +12,26 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from albert_edge.bundle import model_bytes
+from albert_edge.bundle.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
-from albert_edge.checkpoints.ranges import channels_of
-from albert_edge.compress import OPTIONS, compress
-from albert_edge.compression.integer_layer import Range
-from albert_edge.compression.matrices import folded_scale
-from albert_edge.compression.methods import Qat
-from albert_edge.compression.qat import Quantized, calibrate
-from albert_edge.compression.recipes import recipe
-from albert_edge.compression.rounding import quantize_rows
+from albert_edge.checkpoints.activation_ranges import channels_of
+from albert_edge.conversion import convert
 from albert_edge.errors import InputError, TrainingError
-from albert_edge.lite.builder import Piece
-from albert_edge.lite.convert import convert
-from albert_edge.lite.flatbuffer import parse, schema
-from albert_edge.lite.pieces import make_pieces
-from albert_edge.lite.places import find_places
-from albert_edge.lite.stages import make_stages
 from albert_edge.modeling import from_checkpoint
-from albert_edge.modeling.variables import tensors
-from albert_edge.training import finetune, read_labelled
+from albert_edge.modeling.layers import tensors
+from albert_edge.quantization.equalize import name_activations
+from albert_edge.quantization.gptq import quantize_weight
+from albert_edge.quantization.model import quantize_stages
+from albert_edge.quantization.recipes import get_recipe
+from albert_edge.tflite.export import export_stages
+from albert_edge.tflite.graph import StageModel, parse, schema
+from albert_edge.training.compression.compress import OPTIONS, compress
+from albert_edge.training.compression.fake_quant import MovingRange
+from albert_edge.training.compression.int8_weights import folded_scale
+from albert_edge.training.compression.methods import Qat
+from albert_edge.training.compression.qat import Quantized, calibrate
+from albert_edge.training.data import read_labelled
+from albert_edge.training.finetune import finetune
 
 FAST = dataclasses.replace(
     OPTIONS, epochs=4, batch_tokens=256, learning_rate=1e-3, max_length=32, averaging=0.9
@@ -71,20 +71,20 @@ def test_a_layer_in_training_computes_what_the_file_computes(
     integers, _, trained = quantized(checkpoint_of(model), Qat())
     ids = np.array([[int(word) for word in IDS[0].split()]])
     hidden = integers.embed(ids, np.zeros_like(ids))
-    simulated: dict[Range, np.ndarray] = {}
-    plain = Range.round
+    simulated: dict[MovingRange, np.ndarray] = {}
+    plain = MovingRange.round
 
-    def record(self: Range, *args: Any, **options: Any) -> Any:
+    def record(self: MovingRange, *args: Any, **options: Any) -> Any:
         simulated[self] = plain(self, *args, **options)
         return simulated[self]
 
-    monkeypatch.setattr(Range, "round", record)
+    monkeypatch.setattr(MovingRange, "round", record)
     group = integers.groups[0][0]
     group(hidden, np.zeros((1, 1, 1, len(ids[0])), np.float32))
-    pieces = make_stages(from_checkpoint(trained), recipe("int8-full"), calibration=IDS)
+    pieces = quantize_stages(from_checkpoint(trained), get_recipe("int8-full"), calibration=IDS)
     computed = int8_values(pieces.layers[0], hidden[0].numpy())
-    floats = Piece(make_pieces(from_checkpoint(trained)).layers[0], "layer_0")
-    for name, tensor in find_places(floats).items():
+    floats = StageModel(export_stages(from_checkpoint(trained)).layers[0], "layer_0")
+    for name, tensor in name_activations(floats).items():
         if name.endswith("ffn/intermediate") and model.config.hidden_act == "relu":
             continue
         values, step = computed[tensor]
@@ -174,7 +174,7 @@ def test_convert_rounds_to_what_was_trained(
             weight = weight * trained.tensors[folded][:, None]
         random = np.random.default_rng(1).normal(size=(len(weight), 200))
         block = 64 if bits == 4 else None
-        rounding = quantize_rows(
+        rounding = quantize_weight(
             np.ascontiguousarray(weight.T), bits=bits, block=block, hessian=random @ random.T,
             clip=bits == 4,
         )  # fmt: skip
@@ -189,7 +189,7 @@ def test_convert_rounds_to_what_was_trained(
 
 
 def test_a_range_follows_the_extremes_of_all_passes_but_for_padding() -> None:
-    single = Range(np.array([[-1.0], [1.0]], np.float32))
+    single = MovingRange(np.array([[-1.0], [1.0]], np.float32))
     real = tf.constant([[[1.0], [0.0]]])  # [1, 2, 1]
     for most in (2.0, 5.0):
         single.round(tf.constant([[[0.5, most], [-70.0, 70.0]]]), real, watch=True)
@@ -198,7 +198,7 @@ def test_a_range_follows_the_extremes_of_all_passes_but_for_padding() -> None:
     single.round(tf.constant([[[-9.0, 9.0], [0.0, 0.0]]]), real, watch=True)
     single.move(0.0)
     assert single.bounds.numpy().tolist() == [[-0.75], [2.0]]
-    by_channel = Range(np.array([[-1.0, -100.0], [1.0, 100.0]], np.float32))
+    by_channel = MovingRange(np.array([[-1.0, -100.0], [1.0, 100.0]], np.float32))
     values = tf.constant([[[0.5, 50.0], [0.0, 0.3]]])
     rounded = by_channel.round(values, 1.0, watch=True).numpy()
     # Steps of 2/255 of each channel's size.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from albert_edge.compression.recipes import PARTS, RECIPES, keep, recipe
 from albert_edge.errors import ConversionError
+from albert_edge.quantization.recipes import PARTS, RECIPES, get_recipe, override_precision
 
 
 def test_a_part_is_kept_and_the_rest_stays():
-    kept = keep(recipe("int8"), ["layer.ffn_output=float32"])
+    kept = override_precision(get_recipe("int8"), ["layer.ffn_output=float32"])
     assert kept.of("layer.ffn_output").weights == "float32"
     others = [part for part in PARTS if part != "layer.ffn_output"]
-    assert [kept.of(part) for part in others] == [recipe("int8").of(part) for part in others]
+    assert [kept.of(part) for part in others] == [get_recipe("int8").of(part) for part in others]
     assert kept.describe()["layer.ffn_output"] == "float32 weights, float32"
 
 
@@ -25,7 +25,7 @@ def test_a_part_is_kept_and_the_rest_stays():
     ],
 )
 def test_what_several_begin_with_names_them_all(name, parts):
-    assert list(keep(recipe("int8-full"), [f"{name}=int16"]).kept) == parts
+    assert list(override_precision(get_recipe("int8-full"), [f"{name}=int16"]).kept) == parts
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_several_begin_with_names_them_all(name, parts):
 )
 def test_what_cannot_be_kept_is_refused(name, entry, message):
     with pytest.raises(ConversionError, match=message):
-        keep(recipe(name), [entry])
+        override_precision(get_recipe(name), [entry])
 
 
 def test_every_recipe_describes_itself():

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.compression import rounding
-from albert_edge.compression.rounding import quantize_rows
 from albert_edge.errors import ConversionError
+from albert_edge.quantization import gptq
+from albert_edge.quantization.gptq import quantize_weight
 
 
 def _weight(out: int = 24, width: int = 192) -> np.ndarray:
@@ -28,7 +28,7 @@ def _inputs(width: int = 192, rows: int = 2000) -> np.ndarray:
 
 def _error(weight: np.ndarray, inputs: np.ndarray, **options: object) -> float:
     """The product's relative error."""
-    rounded = quantize_rows(weight, **options).weight()  # type: ignore[arg-type]
+    rounded = quantize_weight(weight, **options).weight()  # type: ignore[arg-type]
     return float(np.linalg.norm(inputs @ (weight - rounded).T) / np.linalg.norm(inputs @ weight.T))
 
 
@@ -51,7 +51,7 @@ def _textbook(
 
 
 def test_example() -> None:
-    tests = doctest.testmod(rounding)
+    tests = doctest.testmod(gptq)
     assert tests.attempted
     assert not tests.failed
 
@@ -61,7 +61,7 @@ def test_gptq_is_that_of_the_paper(block: int | None) -> None:
     # 192 columns: the errors also cross from one panel into the next.
     weight, inputs = _weight(), _inputs()
     hessian = inputs.T @ inputs
-    ours = quantize_rows(weight, bits=4, block=block, hessian=hessian)
+    ours = quantize_weight(weight, bits=4, block=block, hessian=hessian)
     scales = np.repeat(ours.scales.reshape(24, -1), block or 192, axis=1)
     theirs = _textbook(weight, scales, hessian, 0.01)
     # We carry errors in float32: a value on the border of two codes may fall to the other side, and
@@ -73,7 +73,7 @@ def test_gptq_is_that_of_the_paper(block: int | None) -> None:
 @pytest.mark.parametrize("block", [None, 32])
 def test_nearest_is_within_half_a_step(bits: int, block: int | None) -> None:
     weight = _weight()
-    rounded = quantize_rows(weight, bits=bits, block=block)
+    rounded = quantize_weight(weight, bits=bits, block=block)
     assert rounded.codes.dtype == np.int8
     assert rounded.scales.shape == ((24,) if block is None else (24, 192 // 32))
     steps = np.repeat(rounded.scales.reshape(24, -1), block or 192, axis=1)
@@ -88,7 +88,7 @@ def test_what_is_stored_is_what_the_kernels_use(exponent: int, seed: int, compen
     weight = (rng.normal(size=(3, 64)) * 2.0**exponent).astype(np.float32)
     weight[0], weight[1, :32] = 0, 0  # nothing to scale by
     hessian = np.eye(64) if compensate else None
-    rounded = quantize_rows(weight, bits=4, block=32, hessian=hessian, clip=True)
+    rounded = quantize_weight(weight, bits=4, block=32, hessian=hessian, clip=True)
     assert (rounded.scales > 0).all()
     assert (np.abs(rounded.codes) <= 7).all()
     assert not rounded.codes[0].any()
@@ -98,7 +98,7 @@ def test_what_is_stored_is_what_the_kernels_use(exponent: int, seed: int, compen
 
 
 def test_a_row_of_zeros_has_a_scale() -> None:
-    rounded = quantize_rows(np.zeros((2, 32), np.float32), bits=4, clip=True)
+    rounded = quantize_weight(np.zeros((2, 32), np.float32), bits=4, clip=True)
     assert (rounded.scales > 0).all()
     assert not rounded.codes.any()
 
@@ -128,7 +128,7 @@ def test_a_float32_hessian_serves_as_well() -> None:
 def test_arguments_are_left_as_they_were() -> None:
     weight, hessian = _weight(), np.diag(np.arange(192.0))
     before = weight.copy(), hessian.copy()
-    quantize_rows(weight, bits=4, hessian=hessian, clip=True)
+    quantize_weight(weight, bits=4, hessian=hessian, clip=True)
     assert (weight == before[0]).all()
     assert (hessian == before[1]).all()
 
@@ -151,4 +151,4 @@ def test_arguments_are_left_as_they_were() -> None:
 )
 def test_bad_input_is_refused(weight: np.ndarray, options: dict, message: str) -> None:
     with pytest.raises(ConversionError, match=message):
-        quantize_rows(weight, **{"bits": 4, **options})
+        quantize_weight(weight, **{"bits": 4, **options})

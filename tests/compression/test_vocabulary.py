@@ -16,21 +16,16 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge.checkpoints import Checkpoint
-from albert_edge.compression import vocabulary
-from albert_edge.compression.corpus import Corpus
-from albert_edge.compression.pieces import open_pieces
-from albert_edge.compression.vocabulary import (
-    compare_tokenizers,
-    match_vocabulary,
-    trim_vocabulary,
-)
+from albert_edge.checkpoints import Checkpoint, trim_vocab
+from albert_edge.checkpoints.trim_vocab import compare_tokenizers, match_vocabulary, trim_vocabulary
 from albert_edge.config import AlbertConfig
+from albert_edge.datasets.tables import TextLines
 from albert_edge.errors import CheckpointError, ConfigError, InputError, TokenizerError
 from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.fast import _model_proto
-from albert_edge.tokenizer.settings import Settings, WordPieceSettings
-from albert_edge.tokenizer.wire import block, fields
+from albert_edge.tokenizer.config import SentencePieceConfig, WordPieceConfig
+from albert_edge.tokenizer.huggingface_json import _model_proto
+from albert_edge.tokenizer.protobuf import encode_bytes, parse_fields
+from albert_edge.tokenizer.subset import open_vocab
 from tokenizer.files import fast_file
 from tokenizer.reference import TEXT, bert_ids, reference_ids
 
@@ -78,13 +73,13 @@ def rows_of(trimmed: Checkpoint) -> list[int]:
 
 
 def unigram_ids(files: Mapping[str, bytes], text: str) -> list[int]:
-    return reference_ids(text, Settings(), files["spiece.model"])
+    return reference_ids(text, SentencePieceConfig(), files["spiece.model"])
 
 
 def wordpiece_ids(files: Mapping[str, bytes], text: str) -> list[int]:
     pieces = files["vocab.txt"].decode().split("\n")[:-1]
     vocab = {piece: index for index, piece in enumerate(pieces)}
-    return bert_ids(text, WordPieceSettings(), vocab)
+    return bert_ids(text, WordPieceConfig(), vocab)
 
 
 def assert_same(before: Checkpoint, after: Checkpoint, texts: Sequence[str], ids: Any) -> None:
@@ -184,7 +179,7 @@ def real(request: pytest.FixtureRequest) -> Tokenizer:
 def test_any_text_through_a_real_vocabulary(
     real: Tokenizer, texts: Sequence[str], size: int
 ) -> None:
-    pieces = open_pieces(real)
+    pieces = open_vocab(real)
     tokens = {token_id for text in texts for token_id in real.tokenize(text).ids}
     needed = pieces.always.union(tokens, *map(pieces.touched, texts))
     # More than is needed changes nothing either.
@@ -234,7 +229,7 @@ def test_a_size_keeps_the_most_frequent(real: Tokenizer, size: int) -> None:
 def test_a_small_size_tells_what_changes(real: Tokenizer) -> None:
     texts = ["the mill", "the mill", "the mill, then the weather"]
     before = checkpoint(real.files())
-    least = len(open_pieces(real).always)
+    least = len(open_vocab(real).always)
     after = trim_vocabulary(before, texts, size=least + 2)  # room for ▁the and ▁mill
     figures = after.changes["vocabulary"]
     lost = set(real.tokenize(texts[2]).ids) - set(rows_of(after))
@@ -286,17 +281,17 @@ def test_ids_follow_their_pieces() -> None:
         unigram(SPECIAL, special=pieces), pad_token_id=3, bos_token_id=5, eos_token_id=99
     )
     trainer = next(
-        one.value for one in fields(before.tokenizer_files["spiece.model"]) if one[0] == 2
+        one.value for one in parse_fields(before.tokenizer_files["spiece.model"]) if one[0] == 2
     )
-    assert {4: 8, 40: 4}.items() <= {one.number: one.value for one in fields(trainer)}.items()
+    assert {4: 8, 40: 4}.items() <= {one.number: one.value for one in parse_fields(trainer)}.items()
     after = trim_vocabulary(before, ["mill"])
     assert rows_of(after) == [1, 2, 3, 4, 5, 6, 7]
     config = after.config
     assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (2, 4, 99)
     trainer = next(
-        one.value for one in fields(after.tokenizer_files["spiece.model"]) if one[0] == 2
+        one.value for one in parse_fields(after.tokenizer_files["spiece.model"]) if one[0] == 2
     )
-    assert {4: 7, 40: 3}.items() <= {one.number: one.value for one in fields(trainer)}.items()
+    assert {4: 7, 40: 3}.items() <= {one.number: one.value for one in parse_fields(trainer)}.items()
     assert tokenizer_from_files(after.tokenizer_files).tokenize("mill x").ids == [0, 1, 3]
     untouched = "embeddings/layer_norm/gamma"
     assert after.tensors[untouched] is before.tensors[untouched]
@@ -311,10 +306,10 @@ def test_rows_without_a_piece_go() -> None:
 def test_a_models_own_test_goes() -> None:
     """Its sentences say how the whole vocabulary cuts them."""
     files = unigram([("▁", -4.0, NORMAL), ("▁mill", -1.0, NORMAL), ("▁weir", -1.0, NORMAL)])
-    sample = block(1, b"weir") + block(2, "▁weir".encode())
-    files["spiece.model"] += block(4, block(1, sample))
+    sample = encode_bytes(1, b"weir") + encode_bytes(2, "▁weir".encode())
+    files["spiece.model"] += encode_bytes(4, encode_bytes(1, sample))
     after = trim_vocabulary(checkpoint(files), ["mill"])
-    numbers = {one.number for one in fields(after.tokenizer_files["spiece.model"])}
+    numbers = {one.number for one in parse_fields(after.tokenizer_files["spiece.model"])}
     assert numbers == {1, 2, 3}
 
 
@@ -367,8 +362,8 @@ def test_a_real_wordpiece_vocabulary() -> None:
 
 @pytest.mark.parametrize("task", ["classification", "fill-mask"])
 def test_the_model_says_the_same(tiny_albert: Callable[..., Any], task: str) -> None:
+    from albert_edge.modeling.layers import tensors
     from albert_edge.modeling.load import from_checkpoint
-    from albert_edge.modeling.variables import tensors
 
     letters = [(char, -9.0, NORMAL) for char in "▁abcdefghijklmnopqrstuvwxyz,.19"]
     words = [(f"▁{word}", -3.0, NORMAL) for word in ("the", "mill", "fell", "in", "weir", "nobody")]
@@ -466,18 +461,18 @@ def test_another_kind_of_model_is_found_out() -> None:
 
 
 def test_the_example() -> None:
-    assert doctest.testmod(vocabulary) == (0, 2)
+    assert doctest.testmod(trim_vocab) == (0, 2)
 
 
 def test_a_file_of_texts(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes("\ufeffthe mill\r\n\n  \nin\u2028one line\x0c\nno end".encode())
-    corpus = Corpus(path)
+    corpus = TextLines(path)
     assert list(corpus) == list(corpus) == ["the mill", "in\u2028one line\x0c", "no end"]
     path.write_bytes(b"fine\nb\xffd\n")
     with pytest.raises(InputError, match=r"texts\.txt, line 2: not UTF-8; save"):
         list(corpus)
     with pytest.raises(InputError, match=r"cannot read .*missing\.txt: No such file"):
-        list(Corpus(tmp_path / "missing.txt"))
+        list(TextLines(tmp_path / "missing.txt"))
     with pytest.raises(InputError, match="Is a directory"):
-        list(Corpus(tmp_path))
+        list(TextLines(tmp_path))

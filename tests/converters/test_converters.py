@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from albert_edge import bundle
+from albert_edge.bundle import bundle
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 
 ROOT = Path(__file__).parents[2]

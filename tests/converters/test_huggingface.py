@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from albert_edge import bundle
+from albert_edge.bundle import bundle
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from albert_edge.bundle import pack, read
+from albert_edge.bundle.bundle import pack, read
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the a mill storm fell road river took ##s who what . , ?"
 

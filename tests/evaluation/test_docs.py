@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from albert_edge.evaluation import rouge, squad, statistics
+from albert_edge.evaluation import intervals, rouge, squad
 
 
-@pytest.mark.parametrize("module", [rouge, squad, statistics])
+@pytest.mark.parametrize("module", [rouge, squad, intervals])
 def test_examples(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted > 0

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from albert_edge.datasets.examples import read_examples
 from albert_edge.errors import BundleError, InputError, MissingExtraError, OutputError
 from albert_edge.evaluation import EvaluateOptions, evaluate
-from albert_edge.evaluation.answers import answer_all
-from albert_edge.evaluation.examples import read_examples
+from albert_edge.evaluation.predict import predict_all
 from albert_edge.evaluation.rouge import rouge
 from albert_edge.pipelines import load
 
@@ -141,7 +141,7 @@ def test_a_word_has_the_label_of_its_first_token(model: Model, data: Data) -> No
     examples = read_examples(
         source, "token-classification", ("negative", "neutral", "positive"), EvaluateOptions()
     )
-    (labels,) = answer_all(path, examples, workers=1).predictions
+    (labels,) = predict_all(path, examples, workers=1).predictions
     assert labels == [word["label"] for word in load(path)(" ".join(words))["words"]]
 
 
@@ -150,7 +150,7 @@ def test_words_that_are_cut_off_are_outside(model: Model, data: Data) -> None:
     source = data("d.conll", "mill B-X\n" * 60)
     report = evaluate(path, source)
     examples = read_examples(source, "token-classification", ("O", "B-X"), EvaluateOptions())
-    answers = answer_all(path, examples, workers=1)
+    answers = predict_all(path, examples, workers=1)
     assert answers.truncated == report["models"][0]["truncated"] == 1
     assert len(answers.predictions[0]) == 60
     assert answers.predictions[0][38:] == ["O"] * 22

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from albert_edge.datasets.examples import Examples, read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import ConfigError, InputError
-from albert_edge.evaluation.examples import Examples, read_examples
-from albert_edge.evaluation.options import EvaluateOptions
 
 Data = Callable[[str, str | bytes], Path]
 

@@ -20,15 +20,15 @@ from albert_edge.evaluation.metrics import (
     regression,
     spearman,
 )
+from albert_edge.evaluation.ner import tagging
 from albert_edge.evaluation.rouge import Rouge, porter_stemmer, rouge
 from albert_edge.evaluation.squad import (
     best_threshold,
     exact_score,
     f1_score,
     normalize_answer,
-    true_answers,
+    references,
 )
-from albert_edge.evaluation.tags import tagging
 
 GOLDEN = json.loads(Path(__file__).parents[1].joinpath("data/metrics_golden.json").read_text())
 
@@ -96,9 +96,9 @@ def test_the_best_of_several_truths_counts() -> None:
 
 def test_answers_of_which_nothing_is_left_are_none_in_squad_2() -> None:
     assert normalize_answer("The!") == ""
-    assert true_answers(("The!", "mill"), second=True) == ["mill"]
-    assert true_answers(("The!",), second=True) == [""]
-    assert true_answers(("The!",), second=False) == ("The!",)
+    assert references(("The!", "mill"), second=True) == ["mill"]
+    assert references(("The!",), second=True) == [""]
+    assert references(("The!",), second=False) == ("The!",)
 
 
 @pytest.mark.parametrize(

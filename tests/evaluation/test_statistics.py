@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.evaluation.statistics import (
+from albert_edge.evaluation.intervals import (
     bootstrap,
     bootstrap_p_value,
     mcnemar,

@@ -16,17 +16,19 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from albert_edge import bundle, convert
-from albert_edge.compression.recipes import LAYOUTS, RECIPES, recipe
+from albert_edge import convert
+from albert_edge.bundle import bundle
 from albert_edge.errors import ConversionError
-from albert_edge.lite.compat import lower, operator_versions
-from albert_edge.lite.flatbuffer import builtin_code, pack, parse, schema, tensor_bytes
-from albert_edge.lite.inspect import inspect
-from albert_edge.lite.linker import link
-from albert_edge.lite.runtimes import RUNTIMES, check_recipe
-from albert_edge.lite.stages import make_stages
+from albert_edge.inspection import inspect
 from albert_edge.modeling import Albert
+from albert_edge.quantization.model import quantize_stages
+from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import open_model
+from albert_edge.tflite.graph import builtin_code, pack, parse, schema, tensor_bytes
+from albert_edge.tflite.layouts import LAYOUTS
+from albert_edge.tflite.legacy_runtimes import RUNTIMES, check_recipe
+from albert_edge.tflite.legalize import legalize, operator_versions
+from albert_edge.tflite.link import link
 
 OLD = RUNTIMES["tflite-runtime-2.14"]
 IDS = np.array([[2, 17, 5, 40, 8, 21, 3]], np.int32)
@@ -84,7 +86,7 @@ def lowered(tiny_tflite: Callable[..., bytes]) -> Callable[..., tuple[bytes, byt
 
     def make(*arguments: Any, **options: Any) -> tuple[bytes, bytes]:
         model = bundle.model_bytes(tiny_tflite(*arguments, **options))
-        return model, lower(model, OLD)
+        return model, legalize(model, OLD)
 
     return make
 
@@ -98,7 +100,7 @@ def test_no_operator_is_newer_than_the_runtime_knows(lowered, quantize, layout, 
         name: version for name, version in operator_versions(old).items()
         if version > OLD.versions[name]
     } == {}  # fmt: skip
-    assert lower(old, OLD) == old
+    assert legalize(old, OLD) == old
     # Products with weights in float are as they always were.
     assert (operator_versions(old) == operator_versions(model)) is (quantize != "int8")
     before, after = (inspect(blob)["weights"] for blob in (model, old))
@@ -140,9 +142,11 @@ def test_what_the_first_row_alone_would_scale_is_something_else(lowered):
 
 def test_products_without_a_bias(tiny_albert):
     config = tiny_albert(**WIDE).config
-    pieces = make_stages(Albert(config, task="classification"), recipe("int8"))  # its biases are 0
+    pieces = quantize_stages(
+        Albert(config, task="classification"), get_recipe("int8")
+    )  # its biases are 0
     model = link(pieces, config, layout="split")
-    old = lower(model, OLD)
+    old = legalize(model, OLD)
     # The pooler is followed by its scales, and by no bias; the classifier is too small for int8.
     operators = [len(parse(blob).subgraphs[-1].operators) for blob in (model, old)]
     assert operators[1] == operators[0] + 1
@@ -165,7 +169,7 @@ def test_products_stay_in_the_range_of_their_results(lowered):
 def test_what_is_missing_in_integers_is_computed_in_float(integers):
     expected, model = integers[0](), integers[1]
     assert {"RSQRT", "SQUARED_DIFFERENCE", "GELU"} <= operator_versions(model).keys()
-    old = lower(model, OLD)
+    old = legalize(model, OLD)
     assert all(version <= OLD.versions[name] for name, version in operator_versions(old).items())
     got = Interpreter(model_content=old).get_signature_runner()(hidden_states=HIDDEN)
     # The int8 weights round at 1/254 of their row's largest, which is 2.5 times the usual one.
@@ -182,7 +186,7 @@ def test_tables_of_four_bits_are_refused(lowered):
     )
     table.type = schema.TensorType.INT4
     with pytest.raises(ConversionError, match=r"which needs GATHER of int4; choose --quantize fl"):
-        lower(pack(parsed), OLD)
+        legalize(pack(parsed), OLD)
 
 
 def test_a_converted_file_says_what_it_was_made_for(tiny_albert):
@@ -210,10 +214,10 @@ def test_what_the_runtime_cannot_carry_is_refused(tiny_albert, lowered):
     )
     newer.version = 4
     with pytest.raises(ConversionError, match=r"needs SOFTMAX version 4 \(it knows 3\); choose"):
-        lower(pack(parsed), OLD)
+        legalize(pack(parsed), OLD)
     newer.customCode = b"Mystery"
     with pytest.raises(ConversionError, match=r"needs Mystery version 4 \(it knows none\)"):
-        lower(pack(parsed), OLD)
+        legalize(pack(parsed), OLD)
 
 
 def test_a_weight_with_two_kinds_of_readers_is_refused(lowered):
@@ -226,7 +230,7 @@ def test_a_weight_with_two_kinds_of_readers_is_refused(lowered):
     )
     graph.operators[-1].inputs = [product.inputs[1], *graph.operators[-1].inputs[1:]]
     with pytest.raises(ConversionError, match="is read by more than its products with float"):
-        lower(pack(parsed), OLD)
+        legalize(pack(parsed), OLD)
 
 
 # What runs in the old environment: nothing of this project, numpy and the runtime alone.
@@ -323,7 +327,7 @@ def test_the_table_of_versions_is_what_the_real_package_says(old_python, tmp_pat
 @pytest.mark.network
 def test_the_real_package_runs_16_bits(old_python, tmp_path, integers):
     np.save(tmp_path / "in.npy", HIDDEN)
-    for name, blob in (("new", integers[1]), ("old", lower(integers[1], OLD))):
+    for name, blob in (("new", integers[1]), ("old", legalize(integers[1], OLD))):
         (tmp_path / f"{name}.tflite").write_bytes(blob)
     done = [
         subprocess.run([old_python, "-c", _RUN, tmp_path / f"{name}.tflite"], capture_output=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from albert_edge import bundle, convert
+from albert_edge import convert
+from albert_edge.bundle import bundle
 from albert_edge.errors import ConversionError, FidelityError, OutputError
-from albert_edge.lite.verify import check_fidelity, verify
 from albert_edge.modeling import Albert
-from albert_edge.modeling.variables import assign, tensors
+from albert_edge.modeling.layers import assign, tensors
+from albert_edge.verification import check_fidelity, verify
 
 
 def test_the_file_carries_where_it_comes_from_and_how_it_was_verified(tiny_albert):

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge import bundle
-from albert_edge.compression.recipes import LAYOUTS, RECIPES, recipe
+from albert_edge.bundle import bundle
+from albert_edge.conversion import convert
+from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.errors import BundleError, ConversionError
-from albert_edge.exits import NEVER, EarlyExit
-from albert_edge.lite.compat import lower
-from albert_edge.lite.convert import convert
-from albert_edge.lite.inspect import inspect
-from albert_edge.lite.runtimes import RUNTIMES
-from albert_edge.lite.verify import verify
+from albert_edge.inspection import inspect
+from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import Model, open_model
+from albert_edge.tflite.layouts import LAYOUTS
+from albert_edge.tflite.legacy_runtimes import RUNTIMES
+from albert_edge.tflite.legalize import legalize
+from albert_edge.verification import verify
 
 PASSES = 6
 # So small that passes change the answer now and then: of 64 rows, 40 do.
@@ -90,7 +91,7 @@ def test_made_to_leave_it_says_what_keras_says_there(
         got.append(one["logits"])
     want = keras.exits({"input_ids": ROWS[6][None]})[0, :-1]
     error = np.linalg.norm(np.concatenate(got) - want) / np.linalg.norm(want)
-    assert error <= recipe(quantize).max_error
+    assert error <= get_recipe(quantize).max_error
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_an_exit_that_is_wrong_fails_verification(
     keras: Any, leaving: Callable[..., Model]
 ) -> None:
     from albert_edge.modeling import Albert
-    from albert_edge.modeling.variables import assign, tensors
+    from albert_edge.modeling.layers import assign, tensors
 
     blob = convert(keras, quantize="float32", verified=False).blob
     other = Albert(keras.config, task="classification")
@@ -228,7 +229,7 @@ def test_an_old_runtime_knows_the_decision(
     tiny_tflite: Callable[..., bytes], leaving: Callable[..., Model], quantize: str
 ) -> None:
     blob = tiny_tflite(early_exit=True, quantize=quantize, **DEEP)
-    lowered = lower(bundle.model_bytes(blob), RUNTIMES["tflite-runtime-2.14"])
+    lowered = legalize(bundle.model_bytes(blob), RUNTIMES["tflite-runtime-2.14"])
     old = open_model(bundle.pack(lowered, bundle.read(blob)))
     for row in ROWS[:16]:
         got, want = old.run(row), leaving(quantize=quantize).run(row)

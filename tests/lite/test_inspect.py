@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.errors import AlbertEdgeError, BundleError
-from albert_edge.lite.inspect import inspect
-from albert_edge.lite.linker import link
+from albert_edge.inspection import inspect
+from albert_edge.tflite.link import link
 
 
 def test_weights_add_up(tiny_tflite):

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge.compression.recipes import LAYOUTS, RECIPES, recipe
 from albert_edge.errors import ConversionError
-from albert_edge.lite.inspect import inspect
-from albert_edge.lite.linker import link
-from albert_edge.lite.stages import make_stages
+from albert_edge.inspection import inspect
+from albert_edge.quantization.model import quantize_stages
+from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import open_model
+from albert_edge.tflite.layouts import LAYOUTS
+from albert_edge.tflite.link import link
 
 IDS = [2, 17, 33, 5, 59, 8, 3]
 TYPES = [0, 0, 0, 1, 1, 1, 1]
@@ -33,7 +34,7 @@ def test_layouts_agree_bit_for_bit(tiny_tflite, quantize, seq_len, shape):
     ]
     for layout, other in zip(LAYOUTS, outputs, strict=True):
         for name, values in outputs[0].items():
-            if not recipe(quantize).calibrated or layout != "unrolled":
+            if not get_recipe(quantize).calibrated or layout != "unrolled":
                 np.testing.assert_array_equal(other[name], values)
             elif not shape:  # a range for every pass, and so steps of their own; seven random
                 # layers amplify those beyond comparison
@@ -82,7 +83,7 @@ def test_depth_costs_no_weights(tiny_tflite, layout):
 
 def test_equal_models_give_equal_bytes(tiny_albert):
     model = tiny_albert()
-    pieces = [make_stages(model, recipe("int8")) for _ in range(2)]
+    pieces = [quantize_stages(model, get_recipe("int8")) for _ in range(2)]
     assert pieces[0] == pieces[1]
     assert link(pieces[0], model.config) == link(pieces[1], model.config)
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from albert_edge.errors import InputError, MissingExtraError
-from albert_edge.lite.picture import FORMATS, check_drawable, draw_sensitivity
+from albert_edge.quantization.sensitivity_plot import FORMATS, check_plot_path, plot_sensitivity
 
 REPORT = {
     "quantize": "int8-full",
@@ -23,7 +23,7 @@ REPORT = {
 
 
 def test_a_vector_picture_holds_its_text():
-    root = ElementTree.fromstring(draw_sensitivity(REPORT, kind="svg"))  # noqa: S314
+    root = ElementTree.fromstring(plot_sensitivity(REPORT, kind="svg"))  # noqa: S314
     texts = {"".join(node.itertext()).strip() for node in root.iter() if node.tag.endswith("text")}
     assert {"embed", "1", "2", "head", "10%", "1%"} <= texts
     assert {"20.00%  all parts", "10.00%  layer.ffn_intermediate"} <= texts
@@ -32,26 +32,26 @@ def test_a_vector_picture_holds_its_text():
 
 def test_the_same_report_gives_the_same_bytes():
     for kind in FORMATS:
-        assert draw_sensitivity(REPORT, kind=kind) == draw_sensitivity(REPORT, kind=kind)
+        assert plot_sensitivity(REPORT, kind=kind) == plot_sensitivity(REPORT, kind=kind)
 
 
 def test_a_raster_picture_is_a_png():
-    assert draw_sensitivity(REPORT, kind="png").startswith(b"\x89PNG\r\n")
+    assert plot_sensitivity(REPORT, kind="png").startswith(b"\x89PNG\r\n")
 
 
 def test_more_parts_than_colours_look_different():
     part = REPORT["parts"][0]
     many = [{**part, "part": f"part {index}"} for index in range(16)]
-    svg = draw_sensitivity({**REPORT, "parts": many}).decode()
+    svg = plot_sensitivity({**REPORT, "parts": many}).decode()
     assert "part 15" in svg
 
 
 def test_another_format_is_refused():
     with pytest.raises(InputError, match=r"a file in \.svg or \.png, not in \.pdf"):
-        check_drawable("pdf")
+        check_plot_path("pdf")
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'albert_edge\[plot\]'"):
-        check_drawable("svg")
+        check_plot_path("svg")

@@ -7,26 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from albert_edge.bundle import model_bytes
-from albert_edge.compression.observe import observe
-from albert_edge.compression.recipes import PARTS, keep, recipe
-from albert_edge.config import TASKS
-from albert_edge.lite import quantize
-from albert_edge.lite.builder import Piece
-from albert_edge.lite.equalize import equalize
-from albert_edge.lite.flatbuffer import builtin_code, parse, schema
-from albert_edge.lite.inspect import inspect
-from albert_edge.lite.linker import link
-from albert_edge.lite.pieces import make_pieces
-from albert_edge.lite.quantize import quantize_piece
-from albert_edge.lite.stages import make_stages, quantize_pieces
-from albert_edge.lite.steps import Ranges
-from albert_edge.lite.values import Values
-from albert_edge.lite.verify import verify
+from albert_edge.bundle.bundle import model_bytes
+from albert_edge.inspection import inspect
 from albert_edge.modeling import Albert
-from albert_edge.modeling.variables import assign, tensors
+from albert_edge.modeling.layers import assign, tensors
+from albert_edge.quantization import quantize
+from albert_edge.quantization.calibration import collect_stats
+from albert_edge.quantization.equalize import equalize
+from albert_edge.quantization.model import quantize_exported, quantize_stages
+from albert_edge.quantization.quantize import quantize_stage
+from albert_edge.quantization.recipes import PARTS, get_recipe, override_precision
+from albert_edge.quantization.tensors import CalibrationRanges, StageTensors
 from albert_edge.runtime import open_model
 from albert_edge.runtime.interpreter import open_interpreter
+from albert_edge.tasks import TASKS
+from albert_edge.tflite.export import export_stages
+from albert_edge.tflite.graph import StageModel, builtin_code, parse, schema
+from albert_edge.tflite.link import link
+from albert_edge.verification import verify
 
 FLOAT32 = schema.TensorType.FLOAT32
 IDS = [2, 17, 33, 5, 59, 8, 3]
@@ -88,7 +86,7 @@ def test_padding_changes_little(tiny_albert):
     ids = " ".join(map(str, IDS))
     free, fixed = (
         link(
-            make_stages(model, recipe("int16x8"), seq_len=length, calibration=[ids] * 2),
+            quantize_stages(model, get_recipe("int16x8"), seq_len=length, calibration=[ids] * 2),
             model.config,
         )
         for length in (None, 12)
@@ -105,26 +103,26 @@ def test_a_row_with_an_outlier_keeps_the_others_exact(tiny_albert):
     large = weights[name].copy()
     large[:, 5] *= 100  # as one channel of a trained ALBERT
     assign(model, {**weights, name: large})
-    pieces = make_pieces(model)
-    watched = observe(pieces, model.config, ROWS)
+    pieces = export_stages(model)
+    watched = collect_stats(pieces, model.config, ROWS)
     want = last_hidden(link(pieces, model.config))
-    full = recipe("int8-full")
+    full = get_recipe("int8-full")
     errors = []
     for chosen in (full, replace(full, by_row=False)):
-        stages = quantize_pieces(pieces, model.config, chosen, watched=watched)
+        stages = quantize_exported(pieces, model.config, chosen, watched=watched)
         errors.append(np.abs(last_hidden(link(stages, model.config)) - want).mean())
     assert errors[0] < 0.5 * errors[1]
 
 
 def test_equalizing_changes_sizes_and_no_result(tiny_albert):
     model = tiny_albert("feature-extraction", num_hidden_groups=1, inner_group_num=2)
-    pieces = make_pieces(model)
-    seen = observe(pieces, model.config, ROWS)["layer_0"]
-    piece, adjusted = equalize(Piece(pieces.layers[0], "layer_0"), seen)
-    changed = replace(pieces, layers=(quantize_piece(piece, recipe("float32")),))
+    pieces = export_stages(model)
+    seen = collect_stats(pieces, model.config, ROWS)["layer_0"]
+    piece, adjusted = equalize(StageModel(pieces.layers[0], "layer_0"), seen)
+    changed = replace(pieces, layers=(quantize_stage(piece, get_recipe("float32")),))
     want = last_hidden(link(pieces, model.config))
     np.testing.assert_allclose(last_hidden(link(changed, model.config)), want, atol=1e-5)
-    values = Values(piece, Ranges(seen=adjusted))
+    values = StageTensors(piece, CalibrationRanges(seen=adjusted))
     fused = [op for op in piece.graph.operators if values.code(op) == 9]
     low, high = values.ranges.bounds(int(fused[0].outputs[0]), "float32")
     query, key, value = np.split(np.maximum(-low, high), 3)
@@ -135,8 +133,8 @@ def test_equalizing_changes_sizes_and_no_result(tiny_albert):
 def test_a_kept_part_is_stored_as_asked(tiny_albert):
     model = tiny_albert(**WIDE)
     for name in ("int8", "int8-full", "int4"):
-        kept = keep(recipe(name), ["layer.ffn_output=float32"])
-        blob = link(make_stages(model, kept), model.config)
+        kept = override_precision(get_recipe(name), ["layer.ffn_output=float32"])
+        blob = link(quantize_stages(model, kept), model.config)
         assert inspect(blob)["weights"]["by_type"]["float32"] >= 128 * 128 * 4
         if name == "int8-full":  # one product and what leads to it; the rest stays in integers
             assert set(float_operators(blob)) == {"DEQUANTIZE", "FULLY_CONNECTED", "QUANTIZE"}
@@ -147,7 +145,7 @@ def test_16_bit_sums_that_could_overflow_are_added_in_64(tiny_albert, tiny_tflit
     assert "int64" not in inspect(blob)["weights"]["by_type"]
     monkeypatch.setattr(quantize, "_HEADROOM", 2**31)
     model = tiny_albert()
-    wide = link(make_stages(model, recipe("int16x8")), model.config)
+    wide = link(quantize_stages(model, get_recipe("int16x8")), model.config)
     assert inspect(wide)["weights"]["by_type"]["int64"] > 0
     runner = open_interpreter(wide, threads=1).get_signature_runner()
     ids = np.array([IDS], np.int32)
@@ -168,23 +166,23 @@ def test_four_bits_in_blocks_say_nearly_the_same(tiny_albert, tiny_tflite, task)
 
 def test_rounding_by_inputs_beats_the_nearest(tiny_albert):
     model = tiny_albert("feature-extraction", **WIDE)
-    pieces = make_pieces(model)
+    pieces = export_stages(model)
     rows = [{"input_ids": list(range(n, n + 20)), "token_type_ids": [0] * 20} for n in range(5, 40)]
-    watched = observe(pieces, model.config, rows, grams=True)
+    watched = collect_stats(pieces, model.config, rows, grams=True)
     want = last_hidden(link(pieces, model.config))
     errors = []
-    for chosen in (recipe("int4"), replace(recipe("int4"), compensated=False)):
-        stages = quantize_pieces(pieces, model.config, chosen, watched=watched)
+    for chosen in (get_recipe("int4"), replace(get_recipe("int4"), compensated=False)):
+        stages = quantize_exported(pieces, model.config, chosen, watched=watched)
         errors.append(np.abs(last_hidden(link(stages, model.config)) - want).mean())
     assert errors[0] < errors[1]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_weight_belongs_to_a_part(tiny_albert, task):
-    pieces = make_pieces(tiny_albert(task, inner_group_num=2))
+    pieces = export_stages(tiny_albert(task, inner_group_num=2))
     named = {"embed": pieces.embed, "layer_0": pieces.layers[0], "head": pieces.head}
     for name, blob in named.items():
-        values = Values(Piece(blob, name), Ranges(seen={}))
+        values = StageTensors(StageModel(blob, name), CalibrationRanges(seen={}))
         for operator in values.piece.graph.operators:
             if values.code(operator) in (9, 36):  # FULLY_CONNECTED, GATHER
                 assert values.part(operator) in PARTS

@@ -8,19 +8,17 @@ import math
 import numpy as np
 import pytest
 
-from albert_edge.compression.calibration import calibration_rows
-from albert_edge.compression.observe import observe
-from albert_edge.compression.recipes import keep, recipe
 from albert_edge.errors import ConversionError, InputError
-from albert_edge.lite.builder import Piece
-from albert_edge.lite.flatbuffer import builtin_code, schema
-from albert_edge.lite.linker import link
-from albert_edge.lite.pieces import make_pieces
-from albert_edge.lite.sensitivity import BETWEEN, measure_sensitivity
-from albert_edge.lite.stages import make_stages, quantize_pieces
 from albert_edge.modeling import Albert
-from albert_edge.modeling.variables import assign, tensors
+from albert_edge.modeling.layers import assign, tensors
+from albert_edge.quantization.calibration import calibration_rows, collect_stats
+from albert_edge.quantization.model import quantize_exported, quantize_stages
+from albert_edge.quantization.recipes import get_recipe, override_precision
+from albert_edge.quantization.sensitivity import BOUNDARIES, measure_sensitivity
 from albert_edge.runtime.interpreter import open_interpreter
+from albert_edge.tflite.export import export_stages
+from albert_edge.tflite.graph import StageModel, builtin_code, schema
+from albert_edge.tflite.link import link
 
 _random = np.random.default_rng(5)
 # Every fourth line from the last one on is measured on.
@@ -39,7 +37,7 @@ def outputs(blob, line):
 def off(model, quantize, name):
     """Return how far a real file is off on the texts that are held out."""
     files = [
-        link(make_stages(model, recipe(kind), calibration=SEEN), model.config)
+        link(quantize_stages(model, get_recipe(kind), calibration=SEEN), model.config)
         for kind in (quantize, "float32")
     ]
     pairs = [[outputs(blob, LINES[index])[name].ravel() for blob in files] for index in HELD_OUT]
@@ -120,7 +118,7 @@ def test_every_part_is_where_it_is_in_the_model(report):
         entry["part"]: [error is not None for error in entry["by_depth"]]
         for entry in report["parts"]
     }
-    assert places.pop(BETWEEN) == [True] * 5
+    assert places.pop(BOUNDARIES) == [True] * 5
     for name, where in places.items():
         stage = name.partition(".")[0]
         assert where == [stage == "embed", *[stage == "layer"] * 3, stage == "head"]
@@ -162,11 +160,11 @@ def test_moved_values_are_equalized_too(tiny_albert):
     # Queries are divided by the square root of a head's size, so keys are larger until both are
     # given one size; where their product is in float, they turn into integers after a move.
     model = tiny_albert(**SHAPE)
-    float32 = make_pieces(model)
-    watched = observe(float32, model.config, calibration_rows(LINES, model.config, {}))
-    mixed = keep(recipe("int8-full"), ["layer.attention_query_key_value=float32"])
-    pieces = quantize_pieces(float32, model.config, mixed, watched=watched)
-    piece = Piece(pieces.layers[0], "layer_0")
+    float32 = export_stages(model)
+    watched = collect_stats(float32, model.config, calibration_rows(LINES, model.config, {}))
+    mixed = override_precision(get_recipe("int8-full"), ["layer.attention_query_key_value=float32"])
+    pieces = quantize_exported(float32, model.config, mixed, watched=watched)
+    piece = StageModel(pieces.layers[0], "layer_0")
     scores, *_norms = (
         operator
         for operator in piece.graph.operators

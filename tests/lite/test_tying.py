@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from albert_edge.bundle import model_bytes
-from albert_edge.compression.recipes import RECIPES
-from albert_edge.lite.flatbuffer import parse, tensor_bytes
-from albert_edge.lite.verify import verify
+from albert_edge.bundle.bundle import model_bytes
+from albert_edge.quantization.recipes import RECIPES
+from albert_edge.tflite.graph import parse, tensor_bytes
+from albert_edge.verification import verify
 
 
 @pytest.mark.parametrize("quantize", RECIPES)

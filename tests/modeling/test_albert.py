@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_edge.checkpoints.counts import count_parameters
-from albert_edge.checkpoints.names import tensor_names
-from albert_edge.config import TASKS, AlbertConfig
+from albert_edge.checkpoints.init import count_parameters
+from albert_edge.checkpoints.tensor_names import tensor_names
+from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
 from albert_edge.modeling import Albert
-from albert_edge.modeling.variables import assign, tensors
+from albert_edge.modeling.layers import assign, tensors
+from albert_edge.tasks import TASKS
 
 IDS = np.array([[2, 5, 9, 3], [2, 8, 3, 0]], np.int32)
 

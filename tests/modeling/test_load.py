@@ -16,7 +16,7 @@ import albert_edge
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from albert_edge.errors import CheckpointError
 from albert_edge.modeling import from_checkpoint, load_keras
-from albert_edge.modeling.variables import tensors
+from albert_edge.modeling.layers import tensors
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from albert_edge.checkpoints import read_checkpoint
-from albert_edge.checkpoints.counts import count_parameters
-from albert_edge.training.batches import encode_texts, make_batches
+from albert_edge.checkpoints.init import count_parameters
+from albert_edge.training.batching import encode_texts, make_batches
 from albert_edge.training.data import read_labelled
 
 FOLDER = Path(__file__).parents[2] / "albert_edge" / "models" / "sentiment"
@@ -95,8 +95,8 @@ def test_beats_bags_of_words(model: Any, data_folder: Path) -> None:
 
 
 def test_the_file_is_made_of_these_weights(model: Any) -> None:
-    from albert_edge import bundle
-    from albert_edge.lite.verify import verify
+    from albert_edge.bundle import bundle
+    from albert_edge.verification import verify
 
     inside = bundle.read(FOLDER / "model.tflite")
     blob = (FOLDER / "model.safetensors").read_bytes()

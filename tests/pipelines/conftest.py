@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sentencepiece
 
-from albert_edge.bundle import pack, read
+from albert_edge.bundle.bundle import pack, read
 from albert_edge.pipelines import Pipeline, load
 from albert_edge.tokenizer import tokenizer_from_files
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from albert_edge.conversion import convert
 from albert_edge.errors import InputError
-from albert_edge.lite.convert import convert
 from albert_edge.modeling import Albert
 from albert_edge.pipelines import FeatureExtraction, Pipeline, load
 

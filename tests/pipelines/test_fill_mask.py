@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge.bundle import read
+from albert_edge.bundle.bundle import read
 from albert_edge.errors import InputError
 from albert_edge.pipelines import FillMask, Pipeline, load
 from albert_edge.pipelines.classification import softmax

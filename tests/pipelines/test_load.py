@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import albert_edge
-from albert_edge.bundle import pack, read
-from albert_edge.config import TASKS
+from albert_edge.bundle.bundle import pack, read
 from albert_edge.errors import BundleError, TokenizerError
 from albert_edge.pipelines import PIPELINES, load
+from albert_edge.tasks import TASKS
 
 
 def test_every_task_has_a_pipeline() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.pipelines.spans import score_spans
+from albert_edge.pipelines.question_answering import score_spans
 
 
 def windows_of(count: int, room: int, shared: int) -> list[tuple[int, int]]:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.errors import InputError
-from albert_edge.pipelines import Pipeline, Summarization, articles, bullets, load
-from albert_edge.pipelines.articles import join_sentences, windows
-from albert_edge.pipelines.bullets import centrality, choose, scale
+from albert_edge.pipelines import Pipeline, Summarization, load, sentence_windows, summarization
 from albert_edge.pipelines.classification import sigmoid
+from albert_edge.pipelines.sentence_windows import join_sentences, windows
+from albert_edge.pipelines.summarization import centrality, min_max_scale, mmr_select
 
 ARTICLE = (
     "The mill by the river was built by a widow.  A storm took the roof!\n\n"
@@ -157,9 +157,9 @@ def test_redundancy_trades_relevance_for_difference() -> None:
         [[1.0, 0.8, 0.1, 0.0], [0.8, 1.0, 0.1, 0.0], [0.1, 0.1, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
     )
     like = likeness.__getitem__
-    picked = [choose(relevance, like, count=2, redundancy=r) for r in (0, 0.4, 0.6, 1)]
+    picked = [mmr_select(relevance, like, count=2, redundancy=r) for r in (0, 0.4, 0.6, 1)]
     assert picked == [[0, 1], [0, 1], [0, 2], [0, 3]]
-    assert choose(relevance, like, count=9, redundancy=0.5) == [0, 1, 2, 3]
+    assert mmr_select(relevance, like, count=9, redundancy=0.5) == [0, 1, 2, 3]
 
 
 def test_the_sentence_that_the_others_are_like_is_central() -> None:
@@ -174,7 +174,7 @@ def test_the_sentence_that_the_others_are_like_is_central() -> None:
     # Of two sentences that say the same, the earlier one stands for both.
     scores, _ = centrality(vectors[[0, 1, 2, 2, 5]])
     assert scores.argmax() == 2
-    assert scale(np.array([2.0, 2.0])).tolist() == [1, 1]
+    assert min_max_scale(np.array([2.0, 2.0])).tolist() == [1, 1]
 
 
 def test_ids_give_what_sentences_give(sum_up: Pipeline) -> None:
@@ -201,7 +201,7 @@ def test_an_encoder_sums_up_if_asked(tiny_tflite: Callable[..., bytes]) -> None:
         load(blob, task="sum")
 
 
-@pytest.mark.parametrize("module", [articles, bullets])
+@pytest.mark.parametrize("module", [sentence_windows, summarization])
 def test_examples(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert (results.failed, results.attempted > 0) == (0, True)

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from albert_edge.bundle import pack, read
+from albert_edge.bundle.bundle import pack, read
 from albert_edge.pipelines import load
 from albert_edge.tokenizer import load_tokenizer, tokenizer_from_files
 

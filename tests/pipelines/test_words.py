@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.pipelines.words import group_words, merge_words, split_label
+from albert_edge.pipelines.words import align_words, bio_to_entities, parse_bio_tag
 from albert_edge.tokenizer import tokenizer_from_files
 
 
@@ -36,23 +36,23 @@ def spans_of(text: str, pieces: list[str]) -> list[tuple[int, int]]:
     ],
 )
 def test_words(text: str, pieces: list[str], words: list[str]) -> None:
-    found = merge_words(text, spans_of(text, pieces))
+    found = align_words(text, spans_of(text, pieces))
     assert [text[word.start : word.end] for word in found] == words
 
 
 def test_a_mark_that_a_word_begins_is_of_that_word() -> None:
-    assert merge_words("a bc", [(0, 0), (0, 1), (2, 2), (2, 4), (4, 4)]) == [
+    assert align_words("a bc", [(0, 0), (0, 1), (2, 2), (2, 4), (4, 4)]) == [
         (0, 1, [0, 1]),
         (2, 4, [2, 3]),
     ]
 
 
 def test_tokens_of_one_character_are_one_word() -> None:
-    assert merge_words("½ x", [(0, 1), (0, 1), (0, 1), (2, 3)]) == [(0, 1, [0, 1, 2]), (2, 3, [3])]
+    assert align_words("½ x", [(0, 1), (0, 1), (0, 1), (2, 3)]) == [(0, 1, [0, 1, 2]), (2, 3, [3])]
 
 
 def check(text: str, spans: list[tuple[int, int]]) -> None:
-    words = merge_words(text, spans)
+    words = align_words(text, spans)
     edges = [edge for word in words for edge in (word.start, word.end)]
     assert edges == sorted(edges)
     assert all(0 <= word.start < word.end <= len(text) for word in words)
@@ -95,10 +95,10 @@ def test_any_text(tokenizer_files: Mapping[str, bytes], text: str) -> None:
     ],
 )
 def test_entities(labels: str, entities: list[tuple[str, int, int]]) -> None:
-    assert group_words(labels.split()) == entities
+    assert bio_to_entities(labels.split()) == entities
 
 
 @given(st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B", "x-y", ""]), max_size=12))
 def test_every_labelled_word_is_in_one_entity(labels: list[str]) -> None:
-    inside = [i for _, first, stop in group_words(labels) for i in range(first, stop)]
-    assert inside == [i for i, label in enumerate(labels) if split_label(label)[1] is not None]
+    inside = [i for _, first, stop in bio_to_entities(labels) for i in range(first, stop)]
+    assert inside == [i for i, label in enumerate(labels) if parse_bio_tag(label)[1] is not None]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from numpy.testing import assert_array_equal
 
-from albert_edge.runtime import open_model, pages
+from albert_edge.runtime import interpreter, open_model
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is resident")
 
@@ -31,7 +31,7 @@ def test_pages_leave_memory_and_come_back_as_they_were(tmp_path: Path) -> None:
     ):
         assert read[:] == content
         assert resident_kb(path) == 8192
-        pages.give_back(path)
+        interpreter.release_pages(path)
         assert resident_kb(path) == 0
         assert read[:] == content
 
@@ -41,7 +41,7 @@ def test_what_was_written_to_a_private_mapping_stays(tmp_path: Path) -> None:
     path.write_bytes(bytes(8 << 20))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as own:
         own[:4] = b"mine"
-        pages.give_back(path)
+        interpreter.release_pages(path)
         assert own[:4] == b"mine"
 
 
@@ -50,16 +50,16 @@ def test_the_file_is_given_back_after_the_first_inference(
 ) -> None:
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny_tflite("classification"))
-    monkeypatch.setattr(pages, "_LEAST_BYTES", 0)
+    monkeypatch.setattr(interpreter, "_LEAST_BYTES", 0)
     seen = []
-    give_back = pages.give_back
+    give_back = interpreter.release_pages
 
     def watch(path: Path) -> None:
         before = resident_kb(path)
         give_back(path)
         seen.append((before, resident_kb(path)))
 
-    monkeypatch.setattr("albert_edge.runtime.model.give_back", watch)
+    monkeypatch.setattr("albert_edge.runtime.model.release_pages", watch)
     model = open_model(path)
     first, second = model.run([2, 7, 3]), model.run([2, 7, 3])
     ((before, after),) = seen
@@ -69,4 +69,4 @@ def test_the_file_is_given_back_after_the_first_inference(
 
 
 def test_a_file_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    pages.give_back(tmp_path / "gone.tflite")
+    interpreter.release_pages(tmp_path / "gone.tflite")

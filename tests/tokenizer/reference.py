@@ -15,14 +15,14 @@ import sentencepiece
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from albert_edge.tokenizer.settings import Settings, WordPieceSettings
+from albert_edge.tokenizer.config import SentencePieceConfig, WordPieceConfig
 
 DATA = Path(__file__).parents[1] / "data"
 ALBERT_GOLDEN = json.loads((DATA / "tokenizer_golden.json").read_text("utf-8"))
 BERT_GOLDEN = json.loads((DATA / "wordpiece_golden.json").read_text("utf-8"))
 
 
-def reference_text(text: str, options: Settings) -> str:
+def reference_text(text: str, options: SentencePieceConfig) -> str:
     """Hugging Face's slow `AlbertTokenizer` from `tokenize` up to SentencePiece, whole strings."""
     if options.do_lower_case:
         text = "".join(char.lower() for char in text)
@@ -35,7 +35,7 @@ def reference_text(text: str, options: Settings) -> str:
     return text.lower() if options.do_lower_case else text
 
 
-def reference_ids(text: str, options: Settings, model: bytes) -> list[int]:
+def reference_ids(text: str, options: SentencePieceConfig, model: bytes) -> list[int]:
     """The rest of it.  Only that a run of unknown characters is never a control piece is ours."""
     processor = _processor(model)
     pieces: list[str] = []
@@ -59,7 +59,7 @@ def _processor(model: bytes) -> Any:
     return sentencepiece.SentencePieceProcessor(model_proto=model)
 
 
-def bert_words(text: str, options: WordPieceSettings) -> list[str]:
+def bert_words(text: str, options: WordPieceConfig) -> list[str]:
     """Hugging Face's slow `BertTokenizer` up to WordPiece, on whole strings."""
     if options.do_lower_case:
         text = "".join(char.lower() for char in text)
@@ -94,7 +94,7 @@ def is_punctuation(char: str) -> bool:
     return ascii_mark or unicodedata.category(char).startswith("P")
 
 
-def bert_ids(text: str, options: WordPieceSettings, vocab: Mapping[str, int]) -> list[int]:
+def bert_ids(text: str, options: WordPieceConfig, vocab: Mapping[str, int]) -> list[int]:
     """The rest of it."""
     ids: list[int] = []
     for word in bert_words(text, options):
@@ -145,11 +145,14 @@ NASTY = [
 _ANY = st.characters(codec="utf-8")
 TEXT = st.lists(st.sampled_from(NASTY) | _ANY, max_size=30).map("".join)
 SETTINGS = st.builds(
-    Settings, do_lower_case=st.booleans(), remove_space=st.booleans(), keep_accents=st.booleans()
+    SentencePieceConfig,
+    do_lower_case=st.booleans(),
+    remove_space=st.booleans(),
+    keep_accents=st.booleans(),
 )
 
 BERT_SETTINGS = st.builds(
-    WordPieceSettings,
+    WordPieceConfig,
     do_lower_case=st.booleans(),
     tokenize_chinese_chars=st.booleans(),
     strip_accents=st.none() | st.booleans(),

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from albert_edge.tokenizer import Tokenizer
-from albert_edge.tokenizer.settings import Settings, WordPieceSettings
-from albert_edge.tokenizer.spiece import SentencePieceTokenizer
+from albert_edge.tokenizer.config import SentencePieceConfig, WordPieceConfig
+from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 from tokenizer.reference import (
     BERT_SETTINGS,
@@ -58,9 +58,9 @@ def assert_like_the_reference(
 
 @settings(max_examples=1000, deadline=None)  # of ten texts each
 @given(texts=TEXTS, albert=SETTINGS, bert=BERT_SETTINGS)
-@example(["ΟΔΟΣ 𝚺𝚨𝚺 İ ''' e\u0301\u0323 pad>\u0338"], Settings(), WordPieceSettings())
+@example(["ΟΔΟΣ 𝚺𝚨𝚺 İ ''' e\u0301\u0323 pad>\u0338"], SentencePieceConfig(), WordPieceConfig())
 def test_ten_thousand_texts(
-    model: bytes, vocab: bytes, texts: list[str], albert: Settings, bert: WordPieceSettings
+    model: bytes, vocab: bytes, texts: list[str], albert: SentencePieceConfig, bert: WordPieceConfig
 ) -> None:
     pieces, words = sentencepiece_tokenizer(model, albert), wordpiece_tokenizer(vocab, bert)
     for text in texts:

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge.tokenizer.basic import Word, find_units, keep_characters, split_words
-from albert_edge.tokenizer.settings import WordPieceSettings
+from albert_edge.tokenizer.config import WordPieceConfig
+from albert_edge.tokenizer.wordpiece import Word, clean_text, split_units, split_words
 from tokenizer.reference import BERT_SETTINGS, IN_SESSION, TEXT, assert_sound, bert_words
 
 
-def words_of(text: str, options: WordPieceSettings) -> list[Word]:
-    kept, _ = keep_characters(text)
+def words_of(text: str, options: WordPieceConfig) -> list[Word]:
+    kept, _ = clean_text(text)
     lower, strip = options.do_lower_case, options.strips_accents
     return [
         word
-        for unit in find_units(kept, tokenize_chinese_chars=options.tokenize_chinese_chars)
+        for unit in split_units(kept, tokenize_chinese_chars=options.tokenize_chinese_chars)
         for word in split_words(unit.group(), do_lower_case=lower, strip_accents=strip)
     ]
 
@@ -26,7 +26,7 @@ def words_of(text: str, options: WordPieceSettings) -> list[Word]:
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("around", ["{}", "a{}b", "{}\u0338 ", "e{}\u0301", "{0}{0}"])
 def test_every_character(around: str, lower: bool) -> None:
-    options = WordPieceSettings(do_lower_case=lower)
+    options = WordPieceConfig(do_lower_case=lower)
     # Beyond the third plane are only tags and nothing.
     chars = [chr(n) for n in (*range(0xD800), *range(0xE000, 0x30000))]
     wanted = range(0, len(chars), 1 if around == "{}" else 23)
@@ -37,7 +37,7 @@ def test_every_character(around: str, lower: bool) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(text=TEXT, options=BERT_SETTINGS)
-def test_places(text: str, options: WordPieceSettings) -> None:
+def test_places(text: str, options: WordPieceConfig) -> None:
     for word in words_of(text, options):
         assert len(word.text) == len(word.starts) == len(word.ends) > 0
         assert all(start < end for start, end in zip(word.starts, word.ends, strict=True))
@@ -77,5 +77,5 @@ def test_nothing_is_lost_where_characters_meet(text: str) -> None:
 
 
 def test_kept_characters() -> None:
-    assert keep_characters("a b\tc\n\u3000é漢😀") == ("a b\tc\n\u3000é漢😀", None)
-    assert keep_characters("\0a\u200bb\ufffd \x85c\ue000") == ("ab c", [1, 3, 5, 7])
+    assert clean_text("a b\tc\n\u3000é漢😀") == ("a b\tc\n\u3000é漢😀", None)
+    assert clean_text("\0a\u200bb\ufffd \x85c\ue000") == ("ab c", [1, 3, 5, 7])

@@ -11,8 +11,8 @@ import pytest
 
 from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer import load_tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.settings import Settings, WordPieceSettings
-from albert_edge.tokenizer.spiece import SentencePieceTokenizer
+from albert_edge.tokenizer.config import SentencePieceConfig, WordPieceConfig
+from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 from tokenizer.conftest import SENTENCES
 from tokenizer.files import fast_file, fast_wordpiece_file
@@ -20,7 +20,7 @@ from tokenizer.reference import BERT_GOLDEN, reference_ids
 
 
 def test_files_make_the_same_tokenizer_again(model: bytes) -> None:
-    options = Settings(do_lower_case=False, keep_accents=True)
+    options = SentencePieceConfig(do_lower_case=False, keep_accents=True)
     files = SentencePieceTokenizer(model, options).files()
     again = tokenizer_from_files({**files, "labels.txt": b"other"})
     assert again.files() == files
@@ -31,7 +31,7 @@ def test_files_make_the_same_tokenizer_again(model: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["spiece.model", "other.bin", "tokenizer.json", "", "m.tflite"])
 def test_load_from_every_source(model: bytes, tmp_path: Path, name: str) -> None:
-    options = Settings(do_lower_case=False)
+    options = SentencePieceConfig(do_lower_case=False)
     files = SentencePieceTokenizer(model, options).files()
     if name == "m.tflite":
         path = tmp_path / name
@@ -89,7 +89,7 @@ def test_a_source_without_a_tokenizer(
 
 @pytest.mark.parametrize("name", ["vocab.txt", "other.txt", "tokenizer.json", "", "m.tflite"])
 def test_load_wordpiece_from_every_source(vocab: bytes, tmp_path: Path, name: str) -> None:
-    options = WordPieceSettings(do_lower_case=False, tokenize_chinese_chars=False)
+    options = WordPieceConfig(do_lower_case=False, tokenize_chinese_chars=False)
     expected = WordPieceTokenizer(vocab, options)
     files = expected.files()
     if name == "m.tflite":

@@ -8,7 +8,7 @@ import pytest
 
 from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer import tokenizer_from_files
-from albert_edge.tokenizer.settings import Settings
+from albert_edge.tokenizer.config import SentencePieceConfig
 from tokenizer.reference import BERT_GOLDEN, reference_ids
 
 
@@ -43,7 +43,9 @@ def test_a_config_as_hugging_face_writes_it(model: bytes) -> None:
     tokenizer = tokenizer_from_files(files)
     assert (tokenizer.mask_id, tokenizer.pad_id) == (tokenizer.sep_id, 0)
     text = "a café"
-    assert tokenizer.tokenize(text).ids == reference_ids(text, Settings(keep_accents=True), model)
+    assert tokenizer.tokenize(text).ids == reference_ids(
+        text, SentencePieceConfig(keep_accents=True), model
+    )
 
 
 @pytest.mark.parametrize(

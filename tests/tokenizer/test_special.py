@@ -8,16 +8,16 @@ import pytest
 
 from albert_edge.errors import InputError
 from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.settings import Settings, WordPieceSettings
-from albert_edge.tokenizer.special import find_special
-from albert_edge.tokenizer.spiece import SentencePieceTokenizer
+from albert_edge.tokenizer.base import find_special
+from albert_edge.tokenizer.config import SentencePieceConfig, WordPieceConfig
+from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 from tokenizer.reference import ALBERT_GOLDEN, BERT_GOLDEN, assert_sound
 
 
 @pytest.mark.parametrize("kind", BERT_GOLDEN["settings"])
 def test_golden_ids_of_wordpiece(vocab: bytes, kind: str) -> None:
-    tokenizer = WordPieceTokenizer(vocab, WordPieceSettings(**BERT_GOLDEN["settings"][kind]))
+    tokenizer = WordPieceTokenizer(vocab, WordPieceConfig(**BERT_GOLDEN["settings"][kind]))
     for case in BERT_GOLDEN["special"]:
         encoding = tokenizer.encode(case["text"], allow_special=True)
         assert encoding.input_ids[1:-1] == case[kind], case["text"]
@@ -26,7 +26,7 @@ def test_golden_ids_of_wordpiece(vocab: bytes, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ALBERT_GOLDEN["settings"])
 def test_golden_ids_of_sentencepiece(albert: Path, kind: str) -> None:
-    options = Settings(**ALBERT_GOLDEN["settings"][kind])
+    options = SentencePieceConfig(**ALBERT_GOLDEN["settings"][kind])
     tokenizer = SentencePieceTokenizer(albert.read_bytes(), options)
     for case in ALBERT_GOLDEN["special"]:
         encoding = tokenizer.encode(case["text"], allow_special=True)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from albert_edge.errors import InputError, TokenizerError
 from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.settings import Settings
-from albert_edge.tokenizer.spiece import SentencePieceTokenizer
+from albert_edge.tokenizer.config import SentencePieceConfig
+from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
 from tokenizer.conftest import SENTENCES
 from tokenizer.files import end_of_pieces
 from tokenizer.reference import ALBERT_GOLDEN, assert_sound, reference_ids
@@ -22,7 +22,7 @@ from tokenizer.reference import ALBERT_GOLDEN, assert_sound, reference_ids
 
 @pytest.mark.parametrize("kind", ALBERT_GOLDEN["settings"])
 def test_golden_ids(albert: Path, kind: str) -> None:
-    options = Settings(**ALBERT_GOLDEN["settings"][kind])
+    options = SentencePieceConfig(**ALBERT_GOLDEN["settings"][kind])
     tokenizer = SentencePieceTokenizer(albert.read_bytes(), options)
     for case in ALBERT_GOLDEN["texts"]:
         tokens = tokenizer.tokenize(case["text"])
@@ -39,7 +39,7 @@ def test_published_ids(albert: Path, data_folder: Path) -> None:
         assert encoding.input_ids == [n for n in ids if n != tokenizer.pad_id]
         assert_sound(encoding.offsets[1:-1], text)
     for case in golden["simple"]:
-        options = Settings(keep_accents=case.get("keep_accents", False))
+        options = SentencePieceConfig(keep_accents=case.get("keep_accents", False))
         tokenizer = SentencePieceTokenizer(albert.read_bytes(), options)
         assert tokenizer.tokenize(case["text"]).ids == case["ids"]
 
@@ -54,13 +54,13 @@ def test_the_number_rule_is_at_work(model: bytes, tokenizer: Tokenizer) -> None:
     comma = processor.piece_to_id(",")
     places = [span for n, span in zip(tokens.ids, tokens.offsets, strict=True) if n == comma]
     assert places == [(7, 8), (13, 14), (20, 21), (29, 30)]
-    assert tokens.ids == reference_ids(text, Settings(), model)
+    assert tokens.ids == reference_ids(text, SentencePieceConfig(), model)
 
 
 def test_special_tokens_in_text_are_text(tokenizer: Tokenizer) -> None:
     special = {tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id, tokenizer.mask_id}
     assert special == {0, 2, 3, 4}
-    for options in (Settings(), Settings(do_lower_case=False)):
+    for options in (SentencePieceConfig(), SentencePieceConfig(do_lower_case=False)):
         cased = SentencePieceTokenizer(tokenizer.files()["spiece.model"], options)
         assert not special & set(cased.tokenize("[CLS] a [SEP]<pad> [MASK]b <unk>").ids)
 
@@ -71,7 +71,7 @@ def test_special_pieces_that_would_match_text_are_text(model: bytes) -> None:
     assert symbol != model
     processor = sentencepiece.SentencePieceProcessor(model_proto=symbol)
     assert 4 in processor.encode("a [MASK]")
-    tokenizer = SentencePieceTokenizer(symbol, Settings(do_lower_case=False))
+    tokenizer = SentencePieceTokenizer(symbol, SentencePieceConfig(do_lower_case=False))
     assert tokenizer.mask_id == 4
     assert 4 not in tokenizer.tokenize("a [MASK]").ids
 

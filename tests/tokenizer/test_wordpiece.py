@@ -13,7 +13,7 @@ import pytest
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.errors import InputError, TokenizerError
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.settings import WordPieceSettings
+from albert_edge.tokenizer.config import WordPieceConfig
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 from tokenizer.reference import BERT_GOLDEN, DATA, assert_sound
 
@@ -22,7 +22,7 @@ SPECIAL = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
 
 @pytest.mark.parametrize("kind", BERT_GOLDEN["settings"])
 def test_golden_ids(vocab: bytes, kind: str) -> None:
-    tokenizer = WordPieceTokenizer(vocab, WordPieceSettings(**BERT_GOLDEN["settings"][kind]))
+    tokenizer = WordPieceTokenizer(vocab, WordPieceConfig(**BERT_GOLDEN["settings"][kind]))
     for case in BERT_GOLDEN["texts"]:
         tokens = tokenizer.tokenize(case["text"])
         assert tokens.ids == case[kind], case["text"]
@@ -57,7 +57,7 @@ def test_a_word_is_unknown_as_a_whole(wordpiece: Tokenizer) -> None:
 
 def test_special_tokens_in_text_are_text() -> None:
     # Even where a name is a plain word, which the original would take for the token.
-    settings = WordPieceSettings(mask_token="mask", do_lower_case=False)  # noqa: S106
+    settings = WordPieceConfig(mask_token="mask", do_lower_case=False)  # noqa: S106
     blob = (SPECIAL.replace("[MASK]", "mask") + "ma\n##sk\n[\n]\nCLS\n").encode()
     tokenizer = WordPieceTokenizer(blob, settings)
     assert tokenizer.tokenize("mask [CLS]").ids == [5, 6, 7, 9, 8]
@@ -132,7 +132,7 @@ def test_a_million_bytes_a_second(language: str) -> None:
     han = [chr(n) for n in range(0x4E00, 0x5E00)]
     inner = [f"##{char}" for char in letters]
     blob = SPECIAL + "\n".join([*letters, *inner, ",", ".", "，", "。", *words[::2], *han])
-    tokenizer = WordPieceTokenizer(blob.encode(), WordPieceSettings())
+    tokenizer = WordPieceTokenizer(blob.encode(), WordPieceConfig())
     if language == "english":
         chosen = (words[min(int(draw.paretovariate(0.7)), 19_999)] for _ in range(200_000))
         text = "".join(

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from albert_edge.tokenizer import Tokenizer
-from albert_edge.training.batches import (
+from albert_edge.tokenizer.train import train_vocabulary
+from albert_edge.training.batching import (
+    concat_mixup,
     encode_texts,
-    hide_words,
-    join_texts,
     make_batches,
-    sample_texts,
+    subword_regularization,
+    token_dropout,
 )
-from albert_edge.training.vocabulary import train_vocabulary
 
 TEXTS = [
     f"{word} " * count + "end" for word in ("alpha", "beta", "gamma") for count in range(1, 20)
@@ -54,27 +54,27 @@ def test_a_text_longer_than_a_batch_is_a_batch(tokenizer: Tokenizer) -> None:
 
 def test_sampling_changes_the_pieces_but_not_the_text(tokenizer: Tokenizer) -> None:
     best = encode_texts(TEXTS, tokenizer, max_length=128)
-    drawn = sample_texts(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=1)
+    drawn = subword_regularization(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=1)
     assert drawn != best
-    assert drawn == sample_texts(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=1)
-    assert drawn != sample_texts(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=2)
+    assert drawn == subword_regularization(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=1)
+    assert drawn != subword_regularization(TEXTS, tokenizer, max_length=128, alpha=0.1, seed=2)
     assert [tokenizer.decode(ids) for ids in drawn] == [tokenizer.decode(ids) for ids in best]
-    cut = sample_texts(TEXTS, tokenizer, max_length=5, alpha=0.1, seed=1)
+    cut = subword_regularization(TEXTS, tokenizer, max_length=5, alpha=0.1, seed=1)
     assert {len(ids) for ids in cut} <= {3, 4, 5}
     assert all(ids[0] == tokenizer.cls_id and ids[-1] == tokenizer.sep_id for ids in cut)
 
 
 def test_hiding_spares_the_special_tokens(tokenizer: Tokenizer) -> None:
     random = np.random.default_rng(0)
-    hidden = hide_words([2, *range(5, 25), 3], tokenizer, share=0.999, random=random)
+    hidden = token_dropout([2, *range(5, 25), 3], tokenizer, share=0.999, random=random)
     assert hidden == [2, *[4] * 20, 3]
-    assert hide_words([2, 7, 3], tokenizer, share=0.0, random=random) == [2, 7, 3]
+    assert token_dropout([2, 7, 3], tokenizer, share=0.0, random=random) == [2, 7, 3]
 
 
 def test_joined_texts_keep_their_words_and_mix_their_targets() -> None:
     sequences = [[2, 10, 3], [2, 20, 21, 22, 3], [2, 30, 3], [2, *range(40, 49), 3]]
     targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
-    joined, mixed = join_texts(
+    joined, mixed = concat_mixup(
         sequences, targets, share=0.999, max_length=9, random=np.random.default_rng(4)
     )
     words = sorted(word for ids in joined for word in ids[1:-1])
@@ -91,7 +91,7 @@ def test_joined_texts_keep_their_words_and_mix_their_targets() -> None:
 def test_nothing_is_joined_with_a_share_of_zero() -> None:
     sequences = [[2, word, 3] for word in range(10, 20)]
     targets = np.eye(2, dtype=np.float32)[[0, 1] * 5]
-    joined, mixed = join_texts(
+    joined, mixed = concat_mixup(
         sequences, targets, share=0.0, max_length=9, random=np.random.default_rng(4)
     )
     assert sorted(joined) == sequences

@@ -7,7 +7,7 @@ import numpy as np
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.modeling import load_keras
 from albert_edge.tokenizer import load_tokenizer
-from albert_edge.training import read_labelled
+from albert_edge.training.data import read_labelled
 from albert_edge.training.distill import distill
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from albert_edge.training.embeddings import cooccurrence_embeddings
+from albert_edge.training.init import cooccurrence_embeddings
 
 
 def _sequences() -> list[list[int]]:

@@ -19,7 +19,8 @@ from albert_edge.checkpoints import read_checkpoint
 from albert_edge.errors import InputError, OutputError, TrainingError
 from albert_edge.evaluation import EvaluateOptions
 from albert_edge.tokenizer import tokenizer_from_files
-from albert_edge.training import FinetuneOptions, Selection, finetune_files
+from albert_edge.training.finetune_files import BestCheckpoint, finetune_files
+from albert_edge.training.options import FinetuneOptions
 
 _WORDS = ("mill", "river", "storm", "road", "widow", "wheel", "oak", "roof", "crow", "plan")
 _OPTIONS = FinetuneOptions(
@@ -207,14 +208,14 @@ def test_the_best_epoch_is_kept(toy_table: Path, toy_shape: Path, tmp_path: Path
         config=toy_shape,
         dev=toy_table,
         options=_OPTIONS,
-        selection=Selection(keep="best", patience_epochs=3),
+        selection=BestCheckpoint(keep="best", patience_epochs=3),
     )
     scores = [epoch["dev_score"] for epoch in report["epochs"]]
     assert report["kept_epoch"] == 1 + scores.index(max(scores))
     assert len(scores) == report["kept_epoch"] + 3 < _OPTIONS.epochs
     with pytest.raises(TrainingError, match="needs --dev"):
         finetune_files(
-            toy_table, tmp_path / "other", config=toy_shape, selection=Selection(keep="best")
+            toy_table, tmp_path / "other", config=toy_shape, selection=BestCheckpoint(keep="best")
         )
 
 

@@ -10,9 +10,11 @@ import pytest
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import OutputError, TrainingError
-from albert_edge.training import FinetuneOptions, finetune, finetune_files, read_labelled
-from albert_edge.training.data import LabelledTexts
-from albert_edge.training.start import fresh_checkpoint, with_new_head
+from albert_edge.training.data import LabelledTexts, read_labelled
+from albert_edge.training.finetune import finetune
+from albert_edge.training.finetune_files import finetune_files
+from albert_edge.training.init import init_from_scratch, with_new_head
+from albert_edge.training.options import FinetuneOptions
 
 FAST = FinetuneOptions(
     epochs=30, batch_tokens=256, learning_rate=0.01, max_length=32, averaging=0.9, sampling=1.0
@@ -28,7 +30,7 @@ def data(toy_table: Path) -> LabelledTexts:
 @pytest.fixture(scope="module")
 def start(data: LabelledTexts, toy_shape: Path) -> Checkpoint:
     config = AlbertConfig.read(toy_shape)
-    return fresh_checkpoint(config, data.texts, data.labels, seed=1)
+    return init_from_scratch(config, data.texts, data.labels, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +84,13 @@ def test_same_seed_same_weights(start: Checkpoint, data: LabelledTexts) -> None:
 def test_an_interrupted_run_leaves_its_last_epoch_to_go_on_from(
     toy_table: Path, toy_shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from albert_edge.training import job
+    from albert_edge.training import finetune_files as module
 
     def pulled(*args: object, **kwargs: object) -> object:
         yield from islice(finetune(*args, **kwargs), 25)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job, "finetune", pulled)
+    monkeypatch.setattr(module, "finetune", pulled)
     with pytest.raises(KeyboardInterrupt):
         finetune_files(toy_table, tmp_path / "cut", config=toy_shape, options=FAST)
     monkeypatch.undo()

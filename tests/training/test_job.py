@@ -11,9 +11,10 @@ import pytest
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError
-from albert_edge.training import FinetuneOptions, finetune_files
 from albert_edge.training.data import read_labelled
-from albert_edge.training.start import fresh_checkpoint
+from albert_edge.training.finetune_files import finetune_files
+from albert_edge.training.init import init_from_scratch
+from albert_edge.training.options import FinetuneOptions
 
 SHORT = FinetuneOptions(epochs=1, batch_tokens=256, max_length=32)
 
@@ -22,7 +23,7 @@ SHORT = FinetuneOptions(epochs=1, batch_tokens=256, max_length=32)
 def source(toy_table: Path, toy_shape: Path, tmp_path: Path) -> str:
     """A checkpoint with the labels a and b."""
     texts = read_labelled(toy_table).texts
-    checkpoint = fresh_checkpoint(AlbertConfig.read(toy_shape), texts, ("a", "b"), seed=1)
+    checkpoint = init_from_scratch(AlbertConfig.read(toy_shape), texts, ("a", "b"), seed=1)
     write_checkpoint(tmp_path / "ab", checkpoint)
     return str(tmp_path / "ab")
 

@@ -4,7 +4,7 @@ import pytest
 
 from albert_edge.errors import TrainingError
 from albert_edge.tokenizer import tokenizer_from_files
-from albert_edge.training.vocabulary import train_vocabulary
+from albert_edge.tokenizer.train import train_vocabulary
 
 TEXTS = [
     f"The {thing} was {how}, and ``{who}'' did not mind the caf\u00e9."

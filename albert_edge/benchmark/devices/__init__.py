@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from albert_edge.benchmark.devices.device import Device, open_device, read_answer
-from albert_edge.benchmark.devices.local import Local
+from albert_edge.benchmark.devices.device import Device, Local, open_device, read_answer
 
 __all__ = ["Device", "Local", "open_device", "read_answer"]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from albert_edge.benchmark.devices.address import parse_address
+import albert_edge
 from albert_edge.benchmark.devices.device import describe_ending, read_answer
-from albert_edge.benchmark.devices.parcel import pack_package
+from albert_edge.benchmark.devices.ssh_address import parse_address
 from albert_edge.errors import DeviceError, MissingExtraError
 
 if TYPE_CHECKING:
-    from albert_edge.benchmark.devices.link import Link
+    from albert_edge.benchmark.devices.ssh_connection import SshConnection
 
-__all__ = ["Ssh", "connect"]
+__all__ = ["Ssh", "connect", "pack_package"]
 
 _NAME_CHARACTERS = 100
 _ODD = re.compile(r"[^\w.-]", re.ASCII)  # what a file system there might not take
@@ -30,7 +32,7 @@ class Ssh:
     when we hang up, and also when the connection breaks: a process there sees to it.
     """
 
-    def __init__(self, name: str, link: Link) -> None:
+    def __init__(self, name: str, link: SshConnection) -> None:
         """Bring this package there.
 
         Raises:
@@ -109,14 +111,32 @@ def connect(address: str) -> Ssh:
     """
     parsed = parse_address(address)
     try:
-        from albert_edge.benchmark.devices.link import Link
+        from albert_edge.benchmark.devices.ssh_connection import SshConnection
     except ModuleNotFoundError as error:
         if error.name != "asyncssh":
             raise
         raise MissingExtraError("asyncssh", "ssh") from error
-    link = Link(parsed)
+    link = SshConnection(parsed)
     try:
         return Ssh(address, link)
     except BaseException:
         link.close()
         raise
+
+
+# This package, made ready to be sent to a device.
+
+
+def pack_package() -> bytes:
+    """Return the modules of this package as a zip file: those that are running, without models.
+
+    The package's name and version are in it, as in a wheel, so that the worker tells them.
+    """
+    root = Path(albert_edge.__file__).parent
+    about = f"Metadata-Version: 2.1\nName: albert_edge\nVersion: {albert_edge.__version__}\n"
+    blob = io.BytesIO()
+    with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as parcel:
+        parcel.writestr(f"albert_edge-{albert_edge.__version__}.dist-info/METADATA", about)
+        for path in sorted(root.rglob("*.py")):
+            parcel.write(path, path.relative_to(root.parent))
+    return blob.getvalue()

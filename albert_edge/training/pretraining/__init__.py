@@ -2,10 +2,3 @@
 
 Lan et al. 2020, arXiv:1909.11942, sec. 3.1 and 4.1.
 """
-
-from __future__ import annotations
-
-from albert_edge.training.pretraining.job import pretrain_files
-from albert_edge.training.pretraining.options import PretrainOptions
-
-__all__ = ["PretrainOptions", "pretrain_files"]

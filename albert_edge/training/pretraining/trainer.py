@@ -10,20 +10,21 @@ import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.modeling import from_checkpoint
-from albert_edge.modeling.encoder import MASKED
-from albert_edge.modeling.variables import tensors
-from albert_edge.training.precision import computing_in
-from albert_edge.training.pretraining.optimizer import Lamb
+from albert_edge.modeling.albert import MASKED
+from albert_edge.modeling.layers import tensors
+from albert_edge.training.mixed_precision import mixed_precision
 from albert_edge.training.pretraining.options import PretrainOptions
 
-__all__ = ["FIGURES", "Trainer", "figures"]
+__all__ = ["METRICS", "Lamb", "PretrainTrainer", "mean_metrics"]
 
 _CLIP = 1.0  # the norm that gradients are cut to
 # What a step and an examination tell, in this order.
-FIGURES = ("loss", "mlm_loss", "mlm_accuracy", "sop_loss", "sop_accuracy")
+METRICS = ("loss", "mlm_loss", "mlm_accuracy", "sop_loss", "sop_accuracy")
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-6  # Lan et al. 2020's, as Google's code has them
+_UNDECAYED = ("bias", "beta", "gamma")
 
 
-class Trainer:
+class PretrainTrainer:
     """A model that learns masked words and the order of sentences.
 
     Nothing is dropped out: Lan et al. 2020, arXiv:1909.11942, sec. 4.8, find it does harm here, and
@@ -39,7 +40,7 @@ class Trainer:
         self, start: Checkpoint, options: PretrainOptions, *, strategy: Any = None
     ) -> None:
         self._strategy = strategy or tf.distribute.get_strategy()
-        with self._strategy.scope(), computing_in(options.mixed_precision):
+        with self._strategy.scope(), mixed_precision(options.mixed_precision):
             self._model = from_checkpoint(start)
             self._trained = self._model.trainable_variables
             self._optimizer = Lamb(
@@ -61,7 +62,7 @@ class Trainer:
         """Learn from this replica's rows of a batch; return the whole batch's sums.
 
         Args:
-            batch: The arrays of `Batches`, or as many rows of them as every replica has.
+            batch: The arrays of `PretrainBatches`, or as many rows of them as every replica has.
             rate: The learning rate.
 
         Returns:
@@ -71,9 +72,9 @@ class Trainer:
         return sums.astype(np.float64)
 
     def examine(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Return the `FIGURES` of batches that are not learned from."""
+        """Return the `METRICS` of batches that are not learned from."""
         sums = np.stack([self._look(batch).numpy() for batch in batches])  # [batches, 6]
-        return figures(np.asarray(sums.sum(axis=0, dtype=np.float64)))
+        return mean_metrics(np.asarray(sums.sum(axis=0, dtype=np.float64)))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the weights by canonical name."""
@@ -120,8 +121,8 @@ class Trainer:
         order = tf.reduce_sum(
             tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch["order"], logits=ordered)
         )
-        right = tf.reduce_sum(_right(predicted, targets) * weights)
-        right_order = tf.reduce_sum(_right(ordered, batch["order"]))
+        right = tf.reduce_sum(_count_correct(predicted, targets) * weights)
+        right_order = tf.reduce_sum(_count_correct(ordered, batch["order"]))
         pairs = tf.cast(tf.shape(ordered)[0], tf.float32)
         sums = [tf.reduce_sum(weights), mlm, right, pairs, order, right_order]
         return (mlm, order), tf.stack(sums)
@@ -140,14 +141,84 @@ class Trainer:
         return tf.cast(predicted, tf.float32), tf.cast(ordered, tf.float32)
 
 
-def _right(logits: Any, targets: Any) -> Any:
+def _count_correct(logits: Any, targets: Any) -> Any:
     found = tf.argmax(logits, axis=-1, output_type=tf.int32)
     return tf.cast(tf.equal(found, targets), tf.float32)
 
 
-def figures(sums: np.ndarray) -> dict[str, float]:
-    """Turn sums, float64 [6], into the figures of what was added up, by the names of `FIGURES`."""
+def mean_metrics(sums: np.ndarray) -> dict[str, float]:
+    """Turn sums, float64 [6], into the figures of what was added up, by the names of `METRICS`."""
     words, mlm, right, pairs, order, right_order = sums.tolist()
     words = max(words, 1.0)  # none may be hidden where segments are very short
     values = (mlm / words + order / pairs, mlm / words, right / words, order / pairs)
-    return dict(zip(FIGURES, (*values, right_order / pairs), strict=True))
+    return dict(zip(METRICS, (*values, right_order / pairs), strict=True))
+
+
+# LAMB, and AdamW as its special case.
+
+
+class Lamb:
+    """Steps as large as each variable allows.
+
+    You et al. 2020, arXiv:1904.00962, algorithm 2: Adam's update with decoupled weight decay, times
+    the ratio of the variable's norm to the update's.  As in ALBERT's own code, biases and
+    normalizations have neither decay nor ratio.
+
+    Args:
+        variables: What is trained.
+        weight_decay: The share of a weight that is taken off, times the learning rate.
+        adapt: Whether to scale updates by the ratio; without it this is AdamW (Loshchilov and
+            Hutter 2019, arXiv:1711.05101).
+
+    Attributes:
+        step: int64 [], how many updates were made.
+        variables: All that has to be kept to go on later.
+    """
+
+    def __init__(self, variables: Sequence[Any], *, weight_decay: float, adapt: bool) -> None:
+        self._trained = list(variables)
+        self._decay, self._adapt = weight_decay, adapt
+        self._means = [tf.Variable(tf.zeros_like(one), trainable=False) for one in variables]
+        self._squares = [tf.Variable(tf.zeros_like(one), trainable=False) for one in variables]
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def variables(self) -> list[Any]:
+        return [self.step, *self._means, *self._squares]
+
+    def apply(self, gradients: Sequence[Any], rate: Any) -> None:
+        """Update every variable by its gradient, the same on all replicas.
+
+        Args:
+            gradients: float32, a tensor for every variable.
+            rate: float32 [], the learning rate.
+        """
+        replica = tf.distribute.get_replica_context()
+        replica.merge_call(self._update_all, args=(list(gradients), rate))
+
+    def _update_all(self, strategy: Any, gradients: Sequence[Any], rate: Any) -> None:
+        self.step.assign_add(1)
+        update = strategy.extended.update
+        for variable, *others in zip(
+            self._trained, self._means, self._squares, gradients, strict=True
+        ):
+            update(variable, self._update, args=(*others, rate, self.step), group=False)
+
+    def _update(
+        self, variable: Any, mean: Any, square: Any, gradient: Any, rate: Any, step: Any
+    ) -> None:
+        done = tf.cast(step, tf.float32)
+        mean.assign(_BETA_1 * mean + (1.0 - _BETA_1) * gradient)
+        square.assign(_BETA_2 * square + (1.0 - _BETA_2) * gradient * gradient)
+        size = tf.sqrt(square / (1.0 - _BETA_2**done)) + _EPSILON
+        change = mean / (1.0 - _BETA_1**done) / size
+        if variable.name.removesuffix(":0").rsplit("/", 1)[-1] not in _UNDECAYED:
+            change += self._decay * variable
+            change *= _ratio(variable, change) if self._adapt else 1.0
+        variable.assign_sub(rate * change)
+
+
+def _ratio(variable: Any, update: Any) -> Any:
+    own, other = tf.norm(variable), tf.norm(update)
+    known = tf.logical_and(own > 0, other > 0)
+    return tf.where(known, own / tf.where(known, other, 1.0), 1.0)

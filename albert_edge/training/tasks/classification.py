@@ -8,32 +8,29 @@ from typing import Any, final
 import numpy as np
 import tensorflow as tf
 
+from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError
-from albert_edge.evaluation.examples import Examples
+from albert_edge.tasks import PROBLEM_TYPES
 from albert_edge.tokenizer import Tokenizer
-from albert_edge.training.batches import hide_words, join_texts
+from albert_edge.training.batching import concat_mixup, encode_pairs, sample_pairs, token_dropout
 from albert_edge.training.data import LabelledTexts
-from albert_edge.training.encode import encode_pairs, sample_pairs
-from albert_edge.training.lesson import Drawn, Lesson
+from albert_edge.training.objective import (
+    EncodedEpoch,
+    TaskObjective,
+    class_weights,
+    reject_class_weights,
+)
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.weights import class_weights, refuse_weights
 
-__all__ = ["PROBLEMS", "Classification", "lesson_of"]
-
-# What a head answers, by the kind of the examples.
-PROBLEMS = {
-    "classification": "single_label_classification",
-    "multi-label": "multi_label_classification",
-    "regression": "regression",
-}
+__all__ = ["ClassificationObjective", "objective_of"]
 
 
 @final
-class Classification(Lesson):
+class ClassificationObjective(TaskObjective):
     """Texts, or pairs of texts, and what a model is to say of each.
 
     Args:
-        examples: Of a kind in `PROBLEMS`.
+        examples: Of a kind in `PROBLEM_TYPES`.
         targets: float32 [n, num_labels], what a model is to say where that is less sure than the
             labels: probabilities, of one label a text with a sum of 1.  None for the labels alone.
     """
@@ -42,14 +39,14 @@ class Classification(Lesson):
 
     def __init__(self, examples: Examples, targets: np.ndarray | None = None) -> None:
         self.examples = examples
-        self.problem = PROBLEMS[examples.kind]
+        self.problem = PROBLEM_TYPES[examples.kind]
         self._hard = _targets(examples)  # [n, num_labels]
         self.targets = self._hard if targets is None else targets
 
     def check(self, options: FinetuneOptions) -> None:
         labels = self.examples.labels
         if self.examples.kind == "regression":
-            refuse_weights(options.class_weights, "regression")
+            reject_class_weights(options.class_weights, "regression")
             same = np.ptp(self._hard, axis=0) == 0
             if same.any():
                 raise TrainingError("all examples have the same number; there is nothing to learn.")
@@ -65,20 +62,22 @@ class Classification(Lesson):
 
     def draw(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
-    ) -> Drawn:
+    ) -> EncodedEpoch:
         texts = [inputs["text"] for inputs in self.examples.inputs]
         pairs = [i["pair"] for i in self.examples.inputs] if self._paired() else None
         if options.sampling < 1:
             ids, types, cut = sample_pairs(texts, pairs, tokenizer, options=options, random=random)
         else:
             ids, types, cut = encode_pairs(texts, pairs, tokenizer, max_length=options.max_length)
-        ids = [hide_words(one, tokenizer, share=options.word_dropout, random=random) for one in ids]
+        ids = [
+            token_dropout(one, tokenizer, share=options.word_dropout, random=random) for one in ids
+        ]
         targets = self.targets
         if self._joinable():
-            ids, targets = join_texts(
+            ids, targets = concat_mixup(
                 ids, targets, share=options.joining, max_length=options.max_length, random=random
             )
-        return Drawn(input_ids=ids, token_type_ids=types, targets=targets, truncated=cut)
+        return EncodedEpoch(input_ids=ids, token_type_ids=types, targets=targets, truncated=cut)
 
     def loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
@@ -133,9 +132,9 @@ class Classification(Lesson):
         return self.examples.kind == "classification" and not self._paired()
 
 
-def lesson_of(data: LabelledTexts) -> Classification:
+def objective_of(data: LabelledTexts) -> ClassificationObjective:
     """Make a lesson of labelled texts."""
-    return Classification(examples_of(data), data.targets)
+    return ClassificationObjective(examples_of(data), data.targets)
 
 
 def examples_of(data: LabelledTexts) -> Examples:

@@ -8,24 +8,23 @@ from typing import Any, final
 import numpy as np
 import tensorflow as tf
 
+from albert_edge.datasets.examples import Examples
 from albert_edge.errors import InputError, TrainingError
-from albert_edge.evaluation.examples import Examples
 from albert_edge.pipelines.question_answering import plan_windows
 from albert_edge.tokenizer import Encoding, Tokenizer
 from albert_edge.tokenizer.base import Span
-from albert_edge.training.batches import hide_words
-from albert_edge.training.lesson import Drawn, Lesson
+from albert_edge.training.batching import token_dropout
+from albert_edge.training.objective import EncodedEpoch, TaskObjective, reject_class_weights
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.weights import refuse_weights
 
-__all__ = ["QuestionAnswering"]
+__all__ = ["QuestionAnsweringObjective"]
 
 _STRIDE, _LONGEST = 128, 30  # as answers are looked for on the device
 _MASKED = -1e4  # what is added to the logits of padding
 
 
 @final
-class QuestionAnswering(Lesson):
+class QuestionAnsweringObjective(TaskObjective):
     """Questions, contexts, and where in them the answers are.
 
     A long context is read in the windows in which a device reads it.  In a window without the
@@ -50,13 +49,13 @@ class QuestionAnswering(Lesson):
         ]
 
     def check(self, options: FinetuneOptions) -> None:
-        refuse_weights(options.class_weights, self.task)
+        reject_class_weights(options.class_weights, self.task)
         if not any(self._spans):
             raise TrainingError("no question has an answer; there is nothing to learn.")
 
     def draw(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
-    ) -> Drawn:
+    ) -> EncodedEpoch:
         sequences: list[list[int]] = []
         types: list[list[int]] = []
         targets: list[tuple[int, int]] = []
@@ -67,11 +66,11 @@ class QuestionAnswering(Lesson):
             targets += _targets(windows, span, place)
             types += [window.token_type_ids for window in windows]
             sequences += [
-                hide_words(w.input_ids, tokenizer, share=options.word_dropout, random=random)
+                token_dropout(w.input_ids, tokenizer, share=options.word_dropout, random=random)
                 for w in windows
             ]
         rows = np.array(targets, np.float32)  # [m, 2]
-        return Drawn(input_ids=sequences, token_type_ids=types, targets=rows)
+        return EncodedEpoch(input_ids=sequences, token_type_ids=types, targets=rows)
 
     def loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions

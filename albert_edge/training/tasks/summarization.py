@@ -8,18 +8,27 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import tensorflow as tf
 
+from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError
-from albert_edge.evaluation.examples import Examples
 from albert_edge.evaluation.rouge import rouge
-from albert_edge.pipelines.articles import article_spans, cut_sentences, join_sentences, windows
+from albert_edge.pipelines.sentence_windows import (
+    article_spans,
+    cut_sentences,
+    join_sentences,
+    windows,
+)
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.tokenizer.base import Span
-from albert_edge.training.batches import hide_words
-from albert_edge.training.lesson import IGNORED, Drawn, Lesson
+from albert_edge.training.batching import token_dropout
+from albert_edge.training.objective import (
+    IGNORE_INDEX,
+    EncodedEpoch,
+    TaskObjective,
+    reject_class_weights,
+)
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.weights import refuse_weights
 
-__all__ = ["Summarization"]
+__all__ = ["SummarizationObjective"]
 
 _MASKED = 1e9  # what is taken from what is no sentence
 
@@ -31,7 +40,7 @@ class _Article(NamedTuple):
 
 
 @final
-class Summarization(Lesson):
+class SummarizationObjective(TaskObjective):
     """Articles, and how much each sentence has in common with the summaries that people wrote.
 
     A sentence's target is the mean of its ROUGE-1, -2 and -L.  BERTSUM's targets are 1 for the few
@@ -54,7 +63,7 @@ class Summarization(Lesson):
         ]
 
     def check(self, options: FinetuneOptions) -> None:
-        refuse_weights(options.class_weights, "summarization")
+        reject_class_weights(options.class_weights, "summarization")
         if not any(score for article in self._articles for score in article.scores.values()):
             raise TrainingError(
                 "no sentence has a word in common with its summary; there is nothing to learn."
@@ -62,7 +71,7 @@ class Summarization(Lesson):
 
     def draw(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
-    ) -> Drawn:
+    ) -> EncodedEpoch:
         sequences, types, targets, truncated = [], [], [], 0
         for text, scores in self._articles:
             sentences = cut_sentences(text, list(scores), tokenizer)
@@ -71,14 +80,14 @@ class Summarization(Lesson):
             for window in windows(read, options.window):
                 part = slice(window.begin, window.stop)
                 ids, kinds, starts = join_sentences(read[part], tokenizer.cls_id, tokenizer.sep_id)
-                row = np.full(len(ids), IGNORED, np.float32)
+                row = np.full(len(ids), IGNORE_INDEX, np.float32)
                 ends = np.array([*starts[1:], len(ids)])
                 row[ends - 1] = [scores[s.start, s.end] for s in sentences[part]]
                 share = options.word_dropout
-                sequences.append(hide_words(ids, tokenizer, share=share, random=random))
+                sequences.append(token_dropout(ids, tokenizer, share=share, random=random))
                 types.append(kinds)
                 targets.append(row)
-        return Drawn(
+        return EncodedEpoch(
             input_ids=sequences,
             token_type_ids=types,
             targets=targets,
@@ -123,7 +132,7 @@ def _sentences(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
         where there is a sentence, 0 where there is none.
     """
     logits, targets = logits[:, 1:], targets[:, 1:]  # without [CLS]
-    ends = tf.cast(targets > IGNORED, tf.float32)
+    ends = tf.cast(targets > IGNORE_INDEX, tf.float32)
     count = tf.cast(tf.reduce_max(tf.reduce_sum(ends, axis=1)), tf.int32)
     number = tf.cast(tf.cumsum(ends, axis=1, exclusive=True), tf.int32)
     inside = tf.one_hot(number, count)  # [B, T, S]; padding is of a sentence that has no end

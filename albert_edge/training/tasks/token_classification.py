@@ -9,20 +9,19 @@ from typing import Any, final
 import numpy as np
 import tensorflow as tf
 
+from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError
-from albert_edge.evaluation.examples import Examples
 from albert_edge.pipelines.words import first_tokens
 from albert_edge.tokenizer import Tokenizer
-from albert_edge.training.batches import hide_words
-from albert_edge.training.lesson import IGNORED, Drawn, Lesson
+from albert_edge.training.batching import token_dropout
+from albert_edge.training.objective import IGNORE_INDEX, EncodedEpoch, TaskObjective, class_weights
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.weights import class_weights
 
-__all__ = ["TokenClassification"]
+__all__ = ["TokenClassificationObjective"]
 
 
 @final
-class TokenClassification(Lesson):
+class TokenClassificationObjective(TaskObjective):
     """Sentences whose words have labels.
 
     The first token of a word is what says its label, in training as on the device.
@@ -45,23 +44,27 @@ class TokenClassification(Lesson):
 
     def draw(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
-    ) -> Drawn:
+    ) -> EncodedEpoch:
         numbers = {label: index for index, label in enumerate(self.examples.labels)}
         sequences, targets, truncated = [], [], 0
         for inputs, labels in zip(self.examples.inputs, self.examples.targets, strict=True):
             words = inputs["words"]
             text = " ".join(words)
             encoding = tokenizer.encode(text, max_length=options.max_length)
-            row = np.full(len(encoding.input_ids), IGNORED, np.float32)
+            row = np.full(len(encoding.input_ids), IGNORE_INDEX, np.float32)
             places = first_tokens(words, encoding.offsets)
             for place, label in zip(places, labels, strict=True):
                 if place is not None:
                     row[place] = numbers[label]
             ids = encoding.input_ids
-            sequences.append(hide_words(ids, tokenizer, share=options.word_dropout, random=random))
+            sequences.append(
+                token_dropout(ids, tokenizer, share=options.word_dropout, random=random)
+            )
             targets.append(row)
             truncated += places[-1] is None
-        return Drawn(input_ids=sequences, targets=targets, per_token=True, truncated=truncated)
+        return EncodedEpoch(
+            input_ids=sequences, targets=targets, per_token=True, truncated=truncated
+        )
 
     def loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
@@ -84,5 +87,5 @@ class TokenClassification(Lesson):
 
 def _mean(values: Any, targets: Any) -> Any:
     """Return the mean of `values` [B, T] where there is a target."""
-    known = tf.cast(targets > IGNORED, tf.float32)
+    known = tf.cast(targets > IGNORE_INDEX, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(values * known), tf.reduce_sum(known))

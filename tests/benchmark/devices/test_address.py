@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.devices.address`: what names a device, and what does not."""
+"""`albert_edge.benchmark.devices.ssh_address`: what names a device, and what does not."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import doctest
 
 import pytest
 
-from albert_edge.benchmark.devices import address, device
-from albert_edge.benchmark.devices.address import parse_address
+from albert_edge.benchmark.devices import device, ssh_address
+from albert_edge.benchmark.devices.ssh_address import parse_address
 from albert_edge.errors import ConfigError
 
 
@@ -67,7 +67,7 @@ def test_a_password_is_refused_and_not_repeated(rest: str) -> None:
     assert "raspberry" not in str(caught.value)
 
 
-@pytest.mark.parametrize("module", [address, device])
+@pytest.mark.parametrize("module", [ssh_address, device])
 def test_examples(module: object) -> None:
     done = doctest.testmod(module)
     assert done.attempted > 0

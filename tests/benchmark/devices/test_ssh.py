@@ -21,11 +21,12 @@ import pytest
 from rich.progress import Progress
 
 import albert_edge
-from albert_edge.benchmark import harness
-from albert_edge.benchmark.devices import link, open_device, ssh
+from albert_edge.benchmark import run
+from albert_edge.benchmark.config import BenchmarkConfig
+from albert_edge.benchmark.devices import ssh, ssh_connection
+from albert_edge.benchmark.devices.device import open_device
 from albert_edge.benchmark.devices.ssh import Ssh
 from albert_edge.benchmark.measure import measure
-from albert_edge.benchmark.plan import Settings
 from albert_edge.errors import BundleError, DeviceError, MissingExtraError
 from benchmark.devices.servers import HOST, Server
 
@@ -60,9 +61,9 @@ def device(friends: Server, make_address: Addresses) -> Iterator[Ssh]:
 def test_models_are_measured_there_by_the_package_that_runs_here(
     friends: Server, make_address: Addresses, tiny_file: Path, folder_there: Path
 ) -> None:
-    report = harness.benchmark(
+    report = run.benchmark(
         [tiny_file],
-        settings=Settings(rounds=2, seq_lens=(8, 16), **BRIEF),
+        settings=BenchmarkConfig(rounds=2, seq_lens=(8, 16), **BRIEF),
         device=make_address(),
         progress=Progress(disable=True),
     )
@@ -128,9 +129,9 @@ def test_what_was_measured_before_the_connection_broke_is_kept_and_goes_on(
     kept = tmp_path / "report.json"
 
     def benchmark() -> dict[str, Any]:
-        return harness.benchmark(
+        return run.benchmark(
             [tiny_file],
-            settings=Settings(rounds=3, seq_lens=(8, 16), **BRIEF),
+            settings=BenchmarkConfig(rounds=3, seq_lens=(8, 16), **BRIEF),
             device=make_address(),
             json_path=kept,
             resume=True,
@@ -200,7 +201,7 @@ def test_a_device_that_hangs_is_given_up(
 def test_a_device_that_is_switched_off_is_given_up(
     friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "_ALIVE_S", 0.5)
+    monkeypatch.setattr(ssh_connection, "_ALIVE_S", 0.5)
     device = open_device(make_address())
     friends.process.send_signal(signal.SIGSTOP)
     try:
@@ -287,7 +288,7 @@ def test_no_python_there(
 def test_something_there_that_never_stops_talking(
     friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "_HELLO_S", 1)
+    monkeypatch.setattr(ssh_connection, "_HELLO_S", 1)
     with pytest.raises(DeviceError, match="says nothing of ours within 1 s"):
         open_device(make_address("while sleep 0.05; do echo no; done"))
 
@@ -391,7 +392,7 @@ def test_nobody_listens(home: Path) -> None:
     [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 99, b"SSH-1.5-old\r\n", b"\0\xff" * 9999],
 )
 def test_something_else_listens(said: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_CONNECT_S", 1)
+    monkeypatch.setattr(ssh_connection, "_CONNECT_S", 1)
     with socket.create_server((HOST, 0)) as listener:
 
         def answer() -> None:
@@ -425,6 +426,6 @@ def test_what_we_have_is_damaged(name: str, content: str, message: str, home: Pa
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncssh", None)
-    monkeypatch.delitem(sys.modules, "albert_edge.benchmark.devices.link")
+    monkeypatch.delitem(sys.modules, "albert_edge.benchmark.devices.ssh_connection")
     with pytest.raises(MissingExtraError, match=r"pip install 'albert_edge\[ssh\]'"):
         open_device(f"ssh://{HOST}")

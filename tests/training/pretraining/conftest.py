@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from albert_edge.training.pretraining import PretrainOptions, pretrain_files
+from albert_edge.training.pretraining.options import PretrainOptions
+from albert_edge.training.pretraining.pretrain_files import pretrain_files
 from language import SHAPE, language, words
 
 OPTIONS = PretrainOptions(

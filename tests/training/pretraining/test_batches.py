@@ -7,17 +7,17 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from albert_edge.training.pretraining.batches import Batches, Position, as_dataset
+from albert_edge.training.pretraining.masking import Cursor, PretrainBatches, as_dataset
 from language import documents, words
 
 LENGTH, SIZE = 24, 8
 
 
-def _batches(*, seed: int = 0, length: int = LENGTH, count: int = 20) -> Batches:
-    return Batches(documents(count), words(), batch_size=SIZE, max_length=length, seed=seed)
+def _batches(*, seed: int = 0, length: int = LENGTH, count: int = 20) -> PretrainBatches:
+    return PretrainBatches(documents(count), words(), batch_size=SIZE, max_length=length, seed=seed)
 
 
-def _drawn(batches: Batches, position: Position, count: int) -> list[tuple[Position, bytes]]:
+def _drawn(batches: PretrainBatches, position: Cursor, count: int) -> list[tuple[Cursor, bytes]]:
     found = islice(batches.after(position), count)
     return [(at, b"".join(one[name].tobytes() for name in sorted(one))) for at, one in found]
 
@@ -26,19 +26,19 @@ def test_a_batch_is_known_by_its_position_and_the_seed() -> None:
     batches = _batches()
     count = batches.count()
     assert 1 < count < 10
-    whole = _drawn(batches, Position(), 3 * count)
+    whole = _drawn(batches, Cursor(), 3 * count)
     assert len({content for _, content in whole}) == len(whole)  # also between passes
     assert {at.epoch for at, _ in whole} >= {0, 1, 2}
     for index, (position, _) in enumerate(whole[:-1]):  # also from the end of a pass
         assert _drawn(_batches(), position, 1) == whole[index + 1 : index + 2]
-    assert _drawn(_batches(seed=1), Position(), 1) != whole[:1]
+    assert _drawn(_batches(seed=1), Cursor(), 1) != whole[:1]
 
 
 def test_the_background_gives_the_same() -> None:
     batches = _batches()
-    _, like = next(batches.after(Position()))
+    _, like = next(batches.after(Cursor()))
     for (place, batch), (position, expected) in zip(
-        as_dataset(batches.after(Position()), like).take(6), batches.after(Position()), strict=False
+        as_dataset(batches.after(Cursor()), like).take(6), batches.after(Cursor()), strict=False
     ):
         assert place.numpy().tolist() == [position.epoch, position.index]
         assert sorted(batch) == sorted(expected)
@@ -51,7 +51,7 @@ def test_the_background_gives_the_same() -> None:
 def test_rows_are_a_pair_of_segments_with_words_hidden(length: int) -> None:
     tokenizer = words()
     known = {tuple(np.concatenate(document)) for document in documents(20)}
-    for _, batch in islice(_batches(length=length).after(Position()), 10):
+    for _, batch in islice(_batches(length=length).after(Cursor()), 10):
         assert {name: array.shape[0] for name, array in batch.items()} == dict.fromkeys(batch, SIZE)
         assert batch["input_ids"].shape == (SIZE, length)
         assert batch["places"].shape == (SIZE, np.ceil(0.15 * length))

@@ -15,8 +15,8 @@ import pytest
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.errors import AlbertEdgeError
 from albert_edge.modeling import from_checkpoint
-from albert_edge.training.pretraining.batches import Batches, Position
-from albert_edge.training.pretraining.job import pretrain_files
+from albert_edge.training.pretraining.masking import Cursor, PretrainBatches
+from albert_edge.training.pretraining.pretrain_files import pretrain_files
 from language import SHAPE, documents, fresh, words
 from training.pretraining.conftest import OPTIONS, Project
 
@@ -44,9 +44,9 @@ def test_the_report(project: Project, whole: tuple[Path, dict[str, Any]]) -> Non
 def test_what_is_written_is_what_was_examined(whole: tuple[Path, dict[str, Any]]) -> None:
     output, report = whole
     model = from_checkpoint(read_checkpoint(output))
-    held_out = Batches(documents(20, seed=1), words(), batch_size=8, max_length=24, seed=1)
+    held_out = PretrainBatches(documents(20, seed=1), words(), batch_size=8, max_length=24, seed=1)
     right = []
-    for _, (_, batch) in zip(range(held_out.count()), held_out.after(Position()), strict=False):
+    for _, (_, batch) in zip(range(held_out.count()), held_out.after(Cursor()), strict=False):
         said = model(
             {name: batch[name] for name in ("input_ids", "token_type_ids", "attention_mask")}
         )

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from albert_edge.tokenizer import tokenizer_from_files
+from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.pretraining.masking import Masking, mask_words
-from albert_edge.training.vocabulary import train_vocabulary
 
 MASK, VOCABULARY = 4, 1000
 # Pieces whose id is even begin a word.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_edge.training.pretraining.optimizer import Lamb
+from albert_edge.training.pretraining.trainer import Lamb
 
 SHAPES = {
     "layer/kernel": (5, 3),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from albert_edge.errors import TrainingError
-from albert_edge.training.pretraining import PretrainOptions
+from albert_edge.training.pretraining.options import PretrainOptions
 
 
 @pytest.mark.parametrize(

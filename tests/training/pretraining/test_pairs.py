@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from albert_edge.training.pretraining.pairs import SPECIAL, Pair, make_pairs
-from albert_edge.training.pretraining.texts import Document
+from albert_edge.training.pretraining.corpus import SPECIAL, Document, SegmentPair, make_pairs
 
 
 def _documents(count: int, *, sentences: int, longest: int, seed: int = 0) -> list[Document]:
@@ -20,7 +19,7 @@ def _documents(count: int, *, sentences: int, longest: int, seed: int = 0) -> li
     return made
 
 
-def _in_order(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+def _in_order(pair: SegmentPair) -> tuple[np.ndarray, np.ndarray]:
     return (pair.second, pair.first) if pair.swapped else (pair.first, pair.second)
 
 

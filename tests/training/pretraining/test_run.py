@@ -12,8 +12,8 @@ import pytest
 
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.errors import TrainingError
-from albert_edge.training.pretraining.run import STATE, pretrain
-from albert_edge.training.pretraining.trainer import FIGURES
+from albert_edge.training.pretraining.loop import STATE_FILE, pretrain
+from albert_edge.training.pretraining.trainer import METRICS
 from language import SHAPE, documents, fresh
 from training.pretraining.conftest import OPTIONS, Project
 
@@ -46,7 +46,7 @@ def test_a_killed_training_goes_on_exactly(
     assert report["curve"] == expected["curve"]
     for name in ("curve.jsonl", "model.safetensors", "config.json"):
         assert (interrupted / name).read_bytes() == (output / name).read_bytes(), name
-    assert not (interrupted / STATE).exists()
+    assert not (interrupted / STATE_FILE).exists()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_another_text_or_shape_is_refused(
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "flipped"])
 def test_a_damaged_state_is_refused(damage: str, project: Project, interrupted: Path) -> None:
-    state = interrupted / STATE
+    state = interrupted / STATE_FILE
     blob = bytearray(state.read_bytes())
     blob[len(blob) // 2] ^= 1
     state.write_bytes(
@@ -115,7 +115,7 @@ def test_a_training_that_was_interrupted_is_not_forgotten_by_accident(
         interrupted, force=True, options=dataclasses.replace(OPTIONS, steps=1), dev=[]
     )
     assert [point["step"] for point in report["curve"]] == [1]
-    assert not (interrupted / STATE).exists()
+    assert not (interrupted / STATE_FILE).exists()
 
 
 def test_a_last_step_that_diverges_is_not_kept(tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_a_last_step_that_diverges_is_not_kept(tmp_path: Path) -> None:
             options=absurd,
             progress=lambda step, found: told.append((step, sorted(found))),
         )
-    assert told == [(1, sorted(FIGURES))]
+    assert told == [(1, sorted(METRICS))]
     assert not (tmp_path / "model" / "model.safetensors").exists()
-    assert not (tmp_path / "model" / STATE).exists()
+    assert not (tmp_path / "model" / STATE_FILE).exists()
 
 
 def _content(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from albert_edge.errors import TrainingError
-from albert_edge.training.pretraining.texts import encode_documents, read_documents
+from albert_edge.training.pretraining.corpus import encode_documents, read_documents
 from language import words
 
 

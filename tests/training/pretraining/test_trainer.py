@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from albert_edge.modeling import from_checkpoint
-from albert_edge.training.pretraining import PretrainOptions
-from albert_edge.training.pretraining.batches import Batches, Position
-from albert_edge.training.pretraining.trainer import Trainer, figures
+from albert_edge.training.pretraining.masking import Cursor, PretrainBatches
+from albert_edge.training.pretraining.options import PretrainOptions
+from albert_edge.training.pretraining.trainer import PretrainTrainer, mean_metrics
 from language import NUMBERS, TOPICS, documents, fresh, words
 
 LENGTH = 24
@@ -23,19 +23,19 @@ RATE = 0.01
 
 
 def _batches(count: int, *, seed: int = 0, of: int = 200) -> list[dict[str, np.ndarray]]:
-    batches = Batches(
+    batches = PretrainBatches(
         documents(of, seed=seed), words(), batch_size=SIZE, max_length=LENGTH, seed=seed
     )
-    return [batch for _, batch in islice(batches.after(Position()), count)]
+    return [batch for _, batch in islice(batches.after(Cursor()), count)]
 
 
 class _FirstStep:
     """A trainer that made one step; the figures and the gradient of that step."""
 
     def __init__(self, **changes: Any) -> None:
-        self.trainer = Trainer(fresh(), dataclasses.replace(OPTIONS, **changes))
+        self.trainer = PretrainTrainer(fresh(), dataclasses.replace(OPTIONS, **changes))
         (batch,) = _batches(1)
-        self.figures = figures(self.trainer.step(batch, rate=RATE))
+        self.figures = mean_metrics(self.trainer.step(batch, rate=RATE))
         weights = self.trainer.tensors()
         # Behind the weights and the number of steps; the first mean is a tenth of the gradient.
         means = self.trainer.snapshot()[len(weights) + 1 :][: len(weights)]
@@ -62,7 +62,7 @@ def test_who_knows_nothing_guesses(plain: _FirstStep) -> None:
 
 def test_the_figures_are_those_of_the_model_at_the_hidden_places() -> None:
     """What a plain run of the whole model says, with the figures worked out in NumPy."""
-    trainer = Trainer(fresh(), OPTIONS)
+    trainer = PretrainTrainer(fresh(), OPTIONS)
     batches = _batches(2)
     found = trainer.examine(batches)
     model = from_checkpoint(fresh())
@@ -125,22 +125,22 @@ def _assert_close(
 def test_a_batch_without_hidden_words_teaches_the_order(plain: _FirstStep) -> None:
     (batch,) = _batches(1)
     sums = plain.trainer.step({**batch, "weights": 0 * batch["weights"]}, rate=RATE)
-    found = figures(sums)
+    found = mean_metrics(sums)
     assert found["mlm_loss"] == found["mlm_accuracy"] == 0
     assert found["loss"] == found["sop_loss"] > 0
     assert all(np.isfinite(tensor).all() for tensor in plain.trainer.tensors().values())
 
 
 @pytest.fixture(scope="module")
-def learned() -> tuple[Trainer, dict[str, float]]:
+def learned() -> tuple[PretrainTrainer, dict[str, float]]:
     """A model that was taught the made-up language, and how it does on text held out."""
-    trainer = Trainer(fresh(), OPTIONS)
+    trainer = PretrainTrainer(fresh(), OPTIONS)
     for index, batch in enumerate(_batches(300, of=400)):
         trainer.step(batch, rate=0.02 * min(1.0, (index + 1) / 20, (300 - index) / 280))
     return trainer, trainer.examine(_batches(4, seed=1))
 
 
-def test_a_tiny_model_learns_a_language(learned: tuple[Trainer, dict[str, float]]) -> None:
+def test_a_tiny_model_learns_a_language(learned: tuple[PretrainTrainer, dict[str, float]]) -> None:
     _, found = learned
     # Two words of three are the document's topic, which the rest of it tells; whoever knows nothing
     # but how frequent words are gets one of twelve right.
@@ -151,7 +151,7 @@ def test_a_tiny_model_learns_a_language(learned: tuple[Trainer, dict[str, float]
 
 
 def test_a_snapshot_is_all_there_is(
-    learned: tuple[Trainer, dict[str, float]], plain: _FirstStep
+    learned: tuple[PretrainTrainer, dict[str, float]], plain: _FirstStep
 ) -> None:
     trainer, found = learned
     again = plain.trainer  # made in the same way, and gone another

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from albert_edge.errors import TrainingError
-from albert_edge.training.pretraining import PretrainOptions
-from albert_edge.training.pretraining.workers import Workers
+from albert_edge.training.pretraining.distributed import DistributedContext
+from albert_edge.training.pretraining.options import PretrainOptions
 from training.pretraining.conftest import Project, kill_once
 
 
@@ -95,7 +95,7 @@ def test_who_loses_a_worker_says_so_and_one_alone_can_go_on(
 def test_a_bad_tf_config_is_shown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(TrainingError, match=r'TF_CONFIG must be like \{"cluster": .*, not .*: '):
-        Workers.from_environment()
+        DistributedContext.from_environment()
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,17 @@ def test_a_bad_tf_config_is_shown(text: str, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_one_worker_is_alone(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
-    assert Workers.from_environment() == Workers.alone() == Workers(1, 0, None)
-    assert Workers.alone().first
+    assert (
+        DistributedContext.from_environment()
+        == DistributedContext.alone()
+        == DistributedContext(1, 0, None)
+    )
+    assert DistributedContext.alone().first
 
 
 def test_every_worker_has_rows_of_its_own() -> None:
     batch = {"order": np.arange(12), "input_ids": np.arange(24).reshape(12, 2)}
-    parts = [Workers(3, index, None).part(batch) for index in range(3)]
+    parts = [DistributedContext(3, index, None).part(batch) for index in range(3)]
     for name, array in batch.items():
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), array)
         assert {len(part[name]) for part in parts} == {4}
@@ -117,6 +121,6 @@ def test_every_worker_has_rows_of_its_own() -> None:
 
 def test_a_batch_must_be_shared_out_whole() -> None:
     options = PretrainOptions(batch_size=12, accumulate=2)
-    Workers(3, 0, None).check(options)
+    DistributedContext(3, 0, None).check(options)
     with pytest.raises(TrainingError, match="batch_size 12 must be a multiple of 4 workers times"):
-        Workers(4, 0, None).check(options)
+        DistributedContext(4, 0, None).check(options)

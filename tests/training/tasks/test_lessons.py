@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from albert_edge.datasets.examples import Examples
 from albert_edge.errors import InputError, TrainingError
 from albert_edge.evaluation import EvaluateOptions
-from albert_edge.evaluation.examples import Examples
 from albert_edge.tokenizer import Tokenizer
-from albert_edge.training import FinetuneOptions, train_vocabulary
-from albert_edge.training.lesson import IGNORED, Drawn, Lesson
-from albert_edge.training.tasks import read_lesson
-from albert_edge.training.tasks.classification import Classification
+from albert_edge.tokenizer.train import train_vocabulary
+from albert_edge.training.objective import IGNORE_INDEX, EncodedEpoch, TaskObjective
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.tasks import read_objective
+from albert_edge.training.tasks.classification import ClassificationObjective
 
 PLAIN = FinetuneOptions(
     word_dropout=0.0, sampling=1.0, label_smoothing=0.0, max_length=12, window=24
@@ -31,12 +32,12 @@ def tokenizer() -> Tokenizer:
     return train_vocabulary([TEXT] * 3, size=60)
 
 
-def read(folder: Path, name: str, content: str, kind: str, *labels: str) -> Lesson:
+def read(folder: Path, name: str, content: str, kind: str, *labels: str) -> TaskObjective:
     (folder / name).write_text(content)
-    return read_lesson(folder / name, kind, labels, EvaluateOptions())
+    return read_objective(folder / name, kind, labels, EvaluateOptions())
 
 
-def draw(lesson: Lesson, tokenizer: Tokenizer, **options: Any) -> Drawn:
+def draw(lesson: TaskObjective, tokenizer: Tokenizer, **options: Any) -> EncodedEpoch:
     return lesson.draw(tokenizer, dataclasses.replace(PLAIN, **options), np.random.default_rng(1))
 
 
@@ -79,7 +80,7 @@ def test_the_first_token_of_a_word_says_its_label(tokenizer: Tokenizer, tmp_path
     assert (drawn.per_token, drawn.truncated, len(row)) == (True, 0, len(encoding.input_ids))
     starts = {0: 0.0, 4: 0.0, 8: 1.0, 12: 2.0, 21: 0.0, 25: 3.0}
     for offset, target in zip(encoding.offsets, row, strict=True):
-        assert target == (IGNORED if offset is None else starts.pop(offset[0], IGNORED))
+        assert target == (IGNORE_INDEX if offset is None else starts.pop(offset[0], IGNORE_INDEX))
     assert not starts
     cut = draw(lesson, tokenizer, max_length=8)
     assert (cut.truncated, len(cut.targets[0])) == (1, 8)
@@ -170,17 +171,17 @@ def test_a_table_in_parquet_is_read_as_one_of_lines(tmp_path: Path) -> None:
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     expected = read(tmp_path, "a.jsonl", lines, "classification", "0", "1").examples
     path = tmp_path / "a.parquet"
-    found = read_lesson(path, "classification", ("0", "1"), EvaluateOptions()).examples
+    found = read_objective(path, "classification", ("0", "1"), EvaluateOptions()).examples
     assert (found.inputs, found.targets) == (expected.inputs, expected.targets)
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match=r"cannot read .*a\.parquet"):
-        read_lesson(path, "classification", ("0", "1"), EvaluateOptions())
+        read_objective(path, "classification", ("0", "1"), EvaluateOptions())
 
 
-def lesson_in(kind: str, *targets: Any) -> Classification:
+def lesson_in(kind: str, *targets: Any) -> ClassificationObjective:
     names = [str(at) for at in range(len(targets))]
     texts = [{"text": "a"}] * len(targets)
-    return Classification(
+    return ClassificationObjective(
         Examples(
             kind=kind, ids=names, places=names, inputs=texts, targets=targets, labels=("a", "b")
         )
@@ -246,7 +247,7 @@ def test_padding_and_ignored_tokens_cost_nothing(tmp_path: Path) -> None:
     words = read(tmp_path, "a.conll", "a O\nb B\n", "token-classification", "O", "B")
     mask, quiet = tf.constant([[1, 1, 1, 0]]), tf.constant([[0.1, 0.4, -0.2, 0.0]])
     loud = quiet + tf.constant([[0.0, 0.0, 0.0, 9.0]])  # said at the padding
-    span, targets = tf.constant([[1.0, 2.0]]), tf.constant([[IGNORED, 0.0, 1.0, IGNORED]])
+    span, targets = tf.constant([[1.0, 2.0]]), tf.constant([[IGNORE_INDEX, 0.0, 1.0, IGNORE_INDEX]])
     for lesson, true, outputs in (
         (questions, span, lambda x: {"start_logits": x, "end_logits": x}),
         (words, targets, lambda x: {"logits": tf.stack([x, -x], axis=-1)}),

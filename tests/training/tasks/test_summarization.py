@@ -12,19 +12,19 @@ import pytest
 import tensorflow as tf
 
 from albert_edge.config import AlbertConfig
+from albert_edge.conversion import convert
+from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.errors import TrainingError
 from albert_edge.evaluation import EvaluateOptions
-from albert_edge.evaluation.examples import Examples, read_examples
 from albert_edge.evaluation.rouge import rouge
-from albert_edge.lite.convert import convert
 from albert_edge.modeling import from_checkpoint
 from albert_edge.pipelines import load
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.finetune import finetune
-from albert_edge.training.lesson import IGNORED
+from albert_edge.training.init import init_from_scratch
+from albert_edge.training.objective import IGNORE_INDEX
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.start import fresh_checkpoint
-from albert_edge.training.tasks.summarization import Summarization
+from albert_edge.training.tasks.summarization import SummarizationObjective
 
 _WORDS = ("mill", "river", "storm", "road", "widow", "wheel", "oak", "roof", "crow", "plan")
 _OPTIONS = FinetuneOptions(
@@ -69,13 +69,13 @@ def _start(examples: Examples) -> object:
         initializer_range=0.1,
         classifier_dropout_prob=0.0,
     )
-    return fresh_checkpoint(shape, texts, (), seed=0, task="summarization")
+    return init_from_scratch(shape, texts, (), seed=0, task="summarization")
 
 
 def test_a_rule_is_learned_and_the_file_knows_it(read: Read) -> None:
     train, dev = read(_articles(150, seed=0)), read(_articles(40, seed=1))
     start = _start(train)
-    *_, last = finetune(start, Summarization(train), dev=dev, options=_OPTIONS)
+    *_, last = finetune(start, SummarizationObjective(train), dev=dev, options=_OPTIONS)
     lead = np.mean(
         [rouge(i["text"][0], t) for i, t in zip(dev.inputs, dev.targets, strict=True)], 0
     )
@@ -95,23 +95,23 @@ def test_every_sentence_has_its_score_at_its_end(read: Read) -> None:
     articles[0]["source"] = [*articles[0]["source"] * 16, "oak " * 200]  # windows, and a cut
     examples = read(articles)
     tokenizer = tokenizer_from_files(_start(examples).tokenizer_files)
-    drawn = Summarization(examples).draw(tokenizer, _OPTIONS, np.random.default_rng(0))
+    drawn = SummarizationObjective(examples).draw(tokenizer, _OPTIONS, np.random.default_rng(0))
     assert (drawn.truncated, drawn.per_token) == (1, True)
     assert len(drawn.input_ids) > 5
     assert max(map(len, drawn.input_ids)) <= _OPTIONS.window
     for ids, types, row in zip(drawn.input_ids, drawn.token_type_ids, drawn.targets, strict=True):
         ends = [at for at, token in enumerate(ids) if token == tokenizer.sep_id]
-        assert [at for at, score in enumerate(row) if score > IGNORED] == ends
+        assert [at for at, score in enumerate(row) if score > IGNORE_INDEX] == ends
         assert len(types) == len(ids)
     last, source = drawn.targets[-1], articles[-1]["source"]
     want = [np.mean(rouge(sentence, articles[-1]["target"])) for sentence in source]
-    assert last[last > IGNORED] == pytest.approx(want)
+    assert last[last > IGNORE_INDEX] == pytest.approx(want)
 
 
 def test_the_loss_is_of_means_over_sentences(read: Read) -> None:
-    lesson = Summarization(read(_articles(2, seed=3)))
+    lesson = SummarizationObjective(read(_articles(2, seed=3)))
     logits = np.random.default_rng(0).standard_normal((2, 7)).astype(np.float32)
-    targets = np.full((2, 7), IGNORED, np.float32)
+    targets = np.full((2, 7), IGNORE_INDEX, np.float32)
     targets[0, [2, 4]], targets[1, 5] = (0.5, 0.0), 1.0  # [CLS] a a b b - -, [CLS] c c c c c -
     means = np.array([logits[0, 1:3].mean(), logits[0, 3:5].mean(), logits[1, 1:6].mean()])
     scores = np.array([0.5, 0.0, 1.0])
@@ -125,9 +125,9 @@ def test_the_loss_is_of_means_over_sentences(read: Read) -> None:
 
 def test_there_has_to_be_something_to_learn(read: Read) -> None:
     with pytest.raises(TrainingError, match="no sentence has a word in common"):
-        Summarization(read([{"source": ["a mill"], "target": "the end"}])).check(_OPTIONS)
+        SummarizationObjective(read([{"source": ["a mill"], "target": "the end"}])).check(_OPTIONS)
     with pytest.raises(TrainingError, match="line 1: there is no article"):
-        Summarization(read([{"summary": "the end"}]))
+        SummarizationObjective(read([{"summary": "the end"}]))
     options = FinetuneOptions(class_weights="balanced")
     with pytest.raises(TrainingError, match="class_weights are for labels"):
-        Summarization(read(_articles(2, seed=3))).check(options)
+        SummarizationObjective(read(_articles(2, seed=3))).check(options)

@@ -1,0 +1,180 @@
+"""How much memory this process holds, as the Linux kernel counts it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from albert_edge.benchmark.system import ROOT, read_text, vcgencmd
+
+__all__ = [
+    "Memory",
+    "measure_energy",
+    "parse_pmic_watts",
+    "rapl_joules",
+    "read_memory",
+    "read_peak_bytes",
+    "read_rapl",
+    "reset_peak",
+]
+
+_PROC = Path("/proc/self")
+_PMIC_INTERVAL_S = 0.1  # one question takes the firmware some 10 ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The resident memory of this process at one moment.
+
+    Attributes:
+        rss_bytes: Everything resident.
+        anonymous_bytes: The part that only swap could free: heaps, packed weights, activations.
+        file_bytes: The rest: pages of mapped files, which the kernel can drop and read again.
+        pss_bytes: The proportional set size: of a page that several processes share, its share.
+    """
+
+    rss_bytes: int
+    anonymous_bytes: int
+    file_bytes: int
+    pss_bytes: int
+
+
+def read_memory() -> Memory | None:
+    """Read the memory of this process, or None where the kernel does not tell (not Linux)."""
+    try:
+        text = (_PROC / "smaps_rollup").read_text()
+    except OSError:
+        return None
+    rss, anonymous, pss = (_kilobytes(text, name) for name in ("Rss", "Anonymous", "Pss"))
+    return Memory(
+        rss_bytes=rss, anonymous_bytes=anonymous, file_bytes=rss - anonymous, pss_bytes=pss
+    )
+
+
+def reset_peak() -> bool:
+    """Make the peak start again from now; tell whether the kernel allows it."""
+    try:
+        (_PROC / "clear_refs").write_text("5")  # proc(5): 5 resets the peak resident set size
+    except OSError:
+        return False
+    return True
+
+
+def read_peak_bytes() -> int:
+    """Read the most memory that was ever resident since `reset_peak` (which must have worked)."""
+    return _kilobytes((_PROC / "status").read_text(), "VmHWM")
+
+
+def _kilobytes(text: str, name: str) -> int:
+    match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError(f"/proc has no line {name!r}; this kernel writes another format.")
+    return 1024 * int(match[1])
+
+
+# How much energy one inference takes, where the machine tells.
+#
+# Energy is measured in a pass of its own, after the timed one: asking for it takes time. It is
+# that of everything on the package or the board, not of the model alone.
+
+
+def measure_energy(
+    infer: Callable[[], object], *, least_s: float, root: Path = ROOT
+) -> dict[str, Any]:
+    """Infer for at least `least_s` seconds and tell the energy of one inference.
+
+    Returns:
+        `joules`, per inference; `source`, "rapl" or "pmic"; `n`, the inferences; or None for each
+        of them, and `reason`, why not.
+    """
+    unknown = {"joules": None, "source": None, "n": None}
+    zones = list((root / "sys/class/powercap").glob("intel-rapl:*"))
+    if before := read_rapl(root):
+        count, _ = _infer_for(infer, least_s)
+        joules = rapl_joules(before, read_rapl(root))
+        return {"joules": joules / count, "source": "rapl", "n": count, "reason": None}
+    if parse_pmic_watts(vcgencmd("pmic_read_adc") or ""):
+        with _Sampler() as watts:
+            count, seconds = _infer_for(infer, max(least_s, 3 * _PMIC_INTERVAL_S))
+        if watts:
+            joules = seconds * sum(watts) / len(watts)
+            return {"joules": joules / count, "source": "pmic", "n": count, "reason": None}
+    if zones:
+        return {**unknown, "reason": "the RAPL counters may be read by root only"}
+    return {**unknown, "reason": "no RAPL counters and no vcgencmd pmic_read_adc"}
+
+
+def read_rapl(root: Path = ROOT) -> dict[str, tuple[int, int]]:
+    """Read the RAPL counter of every processor package: microjoules, and where it wraps."""
+    counters = {}
+    for zone in (root / "sys/class/powercap").glob("intel-rapl:*"):
+        if (read_text(zone / "name") or "").startswith("package"):  # its parts are counted in it
+            energy, most = (read_text(zone / f) for f in ("energy_uj", "max_energy_range_uj"))
+            if energy and most:
+                counters[zone.name] = int(energy), int(most)
+    return counters
+
+
+def rapl_joules(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> float:
+    """Return the energy between two readings of `read_rapl`.
+
+    Example:
+        >>> rapl_joules({"a": (9_000_000, 10_000_000)}, {"a": (1_000_000, 10_000_000)})
+        2.0
+    """
+    return sum((after[name][0] - start) % most for name, (start, most) in before.items()) / 1e6
+
+
+def parse_pmic_watts(text: str) -> float:
+    """Return the power that the answer of `vcgencmd pmic_read_adc` tells; 0 if it tells none.
+
+    A Raspberry Pi 5 lists the current and the voltage of each rail behind its power chip.  The 5 V
+    input has no current there, so what USB devices and the chip itself take is not counted.
+
+    Example:
+        >>> parse_pmic_watts("VDD_CORE_A current(7)=2.0A\\n VDD_CORE_V volt(15)=0.75V")
+        1.5
+    """
+    amperes, volts = (
+        {name: float(value) for name, value in re.findall(pattern, text)}
+        for pattern in (
+            r"(\w+)_A current\(\d+\)=([\d.]+)A",
+            r"(\w+)_V volt\(\d+\)=([\d.]+)V",
+        )
+    )
+    return sum(current * volts[name] for name, current in amperes.items() if name in volts)
+
+
+def _infer_for(infer: Callable[[], object], least_s: float) -> tuple[int, float]:
+    count, start = 0, perf_counter()
+    while (seconds := perf_counter() - start) < least_s or not count:
+        infer()
+        count += 1
+    return count, seconds
+
+
+class _Sampler:
+    """Asks the power chip again and again; gives the list of watts that grows meanwhile."""
+
+    def __enter__(self) -> list[float]:
+        self._stop = threading.Event()
+        self._watts: list[float] = []
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+        return self._watts
+
+    def _sample(self) -> None:
+        while True:
+            if watts := parse_pmic_watts(vcgencmd("pmic_read_adc") or ""):
+                self._watts.append(watts)
+            if self._stop.wait(_PMIC_INTERVAL_S):
+                return
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,317 @@
+"""What a measurement was taken on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "THROTTLE_BITS",
+    "core_kinds",
+    "cpu_busy_s",
+    "describe_machine",
+    "instructions",
+    "processor_name",
+    "read_conditions",
+    "read_text",
+    "slug",
+    "vcgencmd",
+]
+
+# Whatever may have taken part, if it is installed.
+_PACKAGES = ("albert_edge", "ai-edge-litert", "tflite-runtime", "numpy", "tensorflow", "tf_keras")
+# Arm's part numbers (MIDR_EL1, implementer 0x41) of cores that boards and phones have.
+_ARM_PARTS = {
+    0xC07: "Cortex-A7",
+    0xC0F: "Cortex-A15",
+    0xD03: "Cortex-A53",
+    0xD04: "Cortex-A35",
+    0xD05: "Cortex-A55",
+    0xD07: "Cortex-A57",
+    0xD08: "Cortex-A72",
+    0xD09: "Cortex-A73",
+    0xD0A: "Cortex-A75",
+    0xD0B: "Cortex-A76",
+    0xD0C: "Neoverse-N1",
+    0xD0D: "Cortex-A77",
+    0xD40: "Neoverse-V1",
+    0xD41: "Cortex-A78",
+    0xD44: "Cortex-X1",
+    0xD46: "Cortex-A510",
+    0xD47: "Cortex-A710",
+    0xD48: "Cortex-X2",
+    0xD49: "Neoverse-N2",
+    0xD4D: "Cortex-A715",
+    0xD4E: "Cortex-X3",
+    0xD4F: "Neoverse-V2",
+    0xD80: "Cortex-A520",
+    0xD81: "Cortex-A720",
+    0xD82: "Cortex-X4",
+}
+# What decides how fast quantized products are, as /proc/cpuinfo calls it.
+_INSTRUCTIONS = (
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "i8mm",
+    "sve",
+    "sme",
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_int8",
+    "amx_bf16",
+    "amx_tile",
+)
+ROOT = Path("/")
+# `vcgencmd get_throttled` on a Raspberry Pi: now, and 16 bits higher whether it was since booting.
+THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "temperature limit"}
+# Zones of these kinds are the processor; others are batteries, radios, disks.
+_PROCESSOR_ZONE = re.compile(r"cpu|soc|pkg|core|big|little", re.IGNORECASE)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Describe this machine, ready for JSON.
+
+    Returns:
+        `model` (the board's or the processor's name), `processor` (the chip), `cores` that this
+        process may use, `core_kinds` and `instructions` of all, `ram_bytes`, `architecture`,
+        `system`, `kernel`, `python`, `versions` of the packages by name, and `conditions` now.
+
+    Example:
+        >>> describe_machine()["cores"] >= 1
+        True
+    """
+    return {
+        "model": _model(),
+        "processor": processor_name(),
+        "cores": _cores(),
+        "core_kinds": core_kinds(),
+        "instructions": instructions(),
+        "ram_bytes": _ram_bytes(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": dict(_versions()),
+        "conditions": read_conditions(),
+    }
+
+
+def slug(machine: dict[str, Any]) -> str:
+    """Make a part of a file name that tells machines apart.
+
+    Example:
+        >>> slug({"model": "Raspberry Pi 4 Model B Rev 1.4", "cores": 4})
+        'raspberry-pi-4-model-b-rev-1-4-4c'
+    """
+    words = re.findall(r"[a-z0-9]+", machine["model"].lower())
+    return "-".join([*words, f"{machine['cores']}c"])
+
+
+def _model() -> str:
+    board = Path("/proc/device-tree/model")  # a Raspberry Pi and most boards
+    if board.exists():
+        return board.read_text(encoding="utf-8").strip("\0\n")
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        text = cpuinfo.read_text(encoding="utf-8")
+        if match := re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE):
+            return match[1]
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: a container may have fewer than the machine
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _ram_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not a Unix, or one that does not tell
+        return None
+
+
+def _versions() -> list[tuple[str, str]]:
+    installed = {name: _version(name) for name in _PACKAGES}
+    return [(name, version) for name, version in installed.items() if version is not None]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+# The processor: its cores and their kinds, and what instructions it has for 8-bit numbers.
+
+
+def core_kinds(root: Path = ROOT) -> list[dict[str, Any]]:
+    """Count the cores of each kind, the fastest kind first.
+
+    Returns:
+        Of each kind its `name`, `count` and `max_mhz`, the highest clock, None where untold.
+    """
+    blocks = _blocks(root)
+    kinds = Counter(
+        (_name(block), _max_mhz(root, block)) for block in blocks if "processor" in block
+    )
+    ordered = sorted(kinds.items(), key=lambda item: (-(item[0][1] or 0), item[0][0]))
+    return [{"name": name, "count": count, "max_mhz": mhz} for (name, mhz), count in ordered]
+
+
+def instructions(root: Path = ROOT) -> list[str]:
+    """List which of the instructions that matter for a quantized model every core has."""
+    flags = [
+        set((block.get("flags") or block.get("Features") or "").split())
+        for block in _blocks(root)
+        if "processor" in block
+    ]
+    common = set.intersection(*flags) if flags else set()
+    return [name for name in _INSTRUCTIONS if name in common]
+
+
+def processor_name(root: Path = ROOT) -> str | None:
+    """Name the chip: what the device tree calls it, such as `brcm,bcm2712`, or `model name`."""
+    tree = read_text(root / "proc/device-tree/compatible")
+    if tree:  # the board first, its chip last
+        return tree.split("\0")[-1]
+    for block in _blocks(root):
+        if name := block.get("Hardware") or block.get("model name"):
+            return name
+    return None
+
+
+def _blocks(root: Path) -> list[dict[str, str]]:
+    text = read_text(root / "proc/cpuinfo") or ""
+    return [
+        dict(re.findall(r"^(.+?)[ \t]*:[ \t]*(.*)$", block, re.MULTILINE))
+        for block in text.split("\n\n")
+    ]
+
+
+def _name(block: dict[str, str]) -> str:
+    part = block.get("CPU part")
+    if part is None:
+        return block.get("model name", "unknown")
+    if block.get("CPU implementer") == "0x41" and int(part, 16) in _ARM_PARTS:
+        return _ARM_PARTS[int(part, 16)]
+    return f"implementer {block.get('CPU implementer')} part {part}"
+
+
+def _max_mhz(root: Path, block: dict[str, str]) -> int | None:
+    folder = root / f"sys/devices/system/cpu/cpu{block['processor']}/cpufreq"
+    text = read_text(folder / "cpuinfo_max_freq") or ""
+    return int(text) // 1000 if text.isdecimal() else None
+
+
+# The state of the machine at one moment: clock, heat, throttling, and who else computes.
+
+
+def read_conditions(root: Path = ROOT) -> dict[str, Any]:
+    """Read what may change while a model is measured, ready for JSON.
+
+    Args:
+        root: Where `/proc` and `/sys` lie.
+
+    Returns:
+        `governors`, the distinct ones; `frequency_mhz`, of each group of cores that share a clock;
+        `clock_limits_mhz`, the highest that each may have now and the highest it can have;
+        `temperature_c`, the hottest of the processor; `throttled_bits`, as `vcgencmd get_throttled`
+        gives them; `throttle_events`, how often an x86 core was slowed since booting;
+        `load_average` over 1, 5 and 15 minutes.  What the machine does not tell is None, or empty.
+    """
+    policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
+    governors = {read_text(policy / "scaling_governor") for policy in policies}
+    return {
+        "governors": sorted(name for name in governors if name),
+        "frequency_mhz": _frequencies(root, policies),
+        "clock_limits_mhz": [limit for policy in policies if (limit := _limit(policy))],
+        "temperature_c": _temperature(root),
+        "throttled_bits": _throttled_bits(),
+        "throttle_events": _throttle_events(root),
+        "load_average": _load_average(root),
+    }
+
+
+def cpu_busy_s(root: Path = ROOT) -> float | None:
+    """Read how many seconds all cores have worked since booting, for whomever; None if untold.
+
+    What a hypervisor took away (steal) counts: it slows a measurement as another process would.
+    """
+    fields = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
+    if len(fields) < 9 or fields[0] != "cpu":
+        return None
+    user, nice, system, _idle, _wait, irq, soft_irq, steal = map(int, fields[1:9])
+    return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def read_text(path: Path) -> str | None:
+    """Read a file of the kernel's, without its last line end; None if there is none to read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").rstrip("\n\0")
+    except OSError:
+        return None
+
+
+def vcgencmd(*command: str) -> str | None:
+    """Ask a Raspberry Pi's firmware; None where there is none, or it does not know."""
+    import shutil
+    import subprocess
+
+    if (program := shutil.which("vcgencmd")) is None:
+        return None
+    done = subprocess.run([program, *command], capture_output=True, text=True)  # noqa: S603 (the firmware's own tool)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _frequencies(root: Path, policies: list[Path]) -> list[int]:
+    clocks = [read_text(policy / "scaling_cur_freq") for policy in policies]
+    if known := [int(clock) // 1000 for clock in clocks if clock and clock.isdecimal()]:
+        return known
+    text = read_text(root / "proc/cpuinfo") or ""
+    return [round(float(mhz)) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", text, re.M)]
+
+
+def _limit(policy: Path) -> list[int] | None:
+    clocks = [read_text(policy / name) or "" for name in ("scaling_max_freq", "cpuinfo_max_freq")]
+    known = all(clock.isdecimal() for clock in clocks)
+    return [int(clock) // 1000 for clock in clocks] if known else None
+
+
+def _temperature(root: Path) -> float | None:
+    zones = [
+        (read_text(zone / "type") or "", read_text(zone / "temp") or "")
+        for zone in (root / "sys/class/thermal").glob("thermal_zone*")
+    ]
+    of_processor = [zone for zone in zones if _PROCESSOR_ZONE.search(zone[0])] or zones
+    degrees = [int(milli) / 1000 for _, milli in of_processor if re.fullmatch(r"-?\d+", milli)]
+    # A sensor that is switched off reads 0 or an absurd value.
+    return max((one for one in degrees if 0 < one < 150), default=None)
+
+
+def _throttled_bits() -> int | None:
+    match = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", vcgencmd("get_throttled") or "")
+    return int(match[1], 16) if match else None
+
+
+def _throttle_events(root: Path) -> int | None:
+    counters = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
+    counts = [int(text) for path in counters if (text := read_text(path)) and text.isdecimal()]
+    return sum(counts) if counts else None
+
+
+def _load_average(root: Path) -> list[float] | None:
+    text = read_text(root / "proc/loadavg")
+    return [float(word) for word in text.split()[:3]] if text else None

@@ -1,0 +1,255 @@
+"""What is inside the one file: model, tokenizer, labels, configuration and provenance.
+
+The file is a TFLite flatbuffer with an uncompressed zip archive behind it, the form that the TFLite
+Metadata standard defines: runtimes read the front and never see the archive; `unzip -l` lists it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import albert_edge
+from albert_edge.bundle.archive import (
+    ALIGNMENT,
+    MAGIC_BYTES,
+    append_archive,
+    locate,
+    open_archive,
+    read_json,
+    read_member,
+)
+from albert_edge.config import AlbertConfig
+from albert_edge.early_exit import EarlyExit
+from albert_edge.errors import BundleError, ConfigError
+from albert_edge.tasks import TASKS
+from albert_edge.tflite.layouts import LAYOUTS
+
+__all__ = ["FORMAT_VERSION", "Bundle", "model_bytes", "pack", "read"]
+
+FORMAT_VERSION = 2  # which only files that can leave early need: all others are written as 1
+_MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
+_RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Everything in the one file but the weights.
+
+    Attributes:
+        task: What the head answers, one of `tasks.TASKS`.
+        layout: How the layers are laid out, one of `quantization.recipes.LAYOUTS`.
+        quantize: The recipe's name, such as `int8`.
+        seq_len: The number of tokens that every input is padded to, or None for any length.
+        config: The model's shape and labels.
+        tokenizer_files: The tokenizer's files by name; empty if the file carries none.
+        provenance: Where the weights come from and what made the file; ready for JSON.
+        verification: How it compared with its reference, or None if it was not compared.
+        early_exit: When it leaves if its caller does not say; None for a file that makes all
+            passes.
+    """
+
+    task: str
+    layout: str
+    quantize: str
+    seq_len: int | None
+    config: AlbertConfig
+    tokenizer_files: Mapping[str, bytes]
+    provenance: Mapping[str, Any]
+    verification: Mapping[str, Any] | None
+    early_exit: EarlyExit | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise BundleError(f"unknown task {self.task!r}; known are {', '.join(TASKS)}.")
+        if self.layout not in LAYOUTS:
+            raise BundleError(f"unknown layout {self.layout!r}; known are {', '.join(LAYOUTS)}.")
+        if not isinstance(self.quantize, str) or not self.quantize:
+            raise BundleError(f"quantize must be a recipe's name, not {self.quantize!r}.")
+        most = self.config.max_position_embeddings
+        whole = isinstance(self.seq_len, int) and not isinstance(self.seq_len, bool)
+        if self.seq_len is not None and not (whole and 1 <= self.seq_len <= most):
+            raise BundleError(f"seq_len must be None or in [1, {most}], not {self.seq_len!r}.")
+        if not isinstance(self.provenance, Mapping):
+            raise BundleError(f"provenance must map names to values, not be {self.provenance!r}.")
+        if not isinstance(self.verification, Mapping | None):
+            raise BundleError(
+                f"verification must map names to values, not be {self.verification!r}."
+            )
+        if (self.early_exit is not None) != (self.config.early_exit and self.layout != "unrolled"):
+            raise BundleError(
+                f"in layout {self.layout} with early_exit {self.config.early_exit} in the "
+                f"configuration, early_exit cannot be {self.early_exit}."
+            )
+        for name in self.tokenizer_files:
+            if name in _RESERVED or not name or name != Path(name).name or "\\" in name:
+                raise BundleError(f"a tokenizer file cannot be called {name!r}.")
+        for label in self.config.labels:
+            if label.splitlines() != [label]:
+                raise BundleError(f"the label {label!r} must be one line of text.")
+
+
+def pack(model: bytes, bundle: Bundle) -> bytes:
+    """Make the one file.
+
+    The same arguments give the same bytes.  A `model` that was packed before is unpacked first.
+
+    Args:
+        model: A TFLite flatbuffer.
+        bundle: What to put in with it.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        BundleError: `model` is no TFLite flatbuffer or has no signature.
+    """
+    from albert_edge.bundle.metadata import attach_metadata, build_metadata
+
+    model = model_bytes(model)
+    labels = _LABELS if TASKS[bundle.task].has_labels else None
+    described = {
+        _MANIFEST: "How this file was made: task, layout, recipe, provenance, verification.",
+        _CONFIG: "The model's configuration, in Hugging Face's form.",
+        **({labels: "The label of each class, one a line."} if labels else {}),
+        **dict.fromkeys(sorted(bundle.tokenizer_files), "A file of the tokenizer."),
+    }
+    title = f"ALBERT for {bundle.task}"
+    description = f"{title}, {bundle.quantize}, made by albert_edge {albert_edge.__version__}."
+    metadata = build_metadata(
+        model, name=title, description=description, files=described, labels=labels
+    )
+    front, offset = attach_metadata(model, metadata)
+    members = dict(bundle.tokenizer_files)
+    members[_MANIFEST] = _manifest(bundle, offset, len(model))
+    members[_CONFIG] = bundle.config.to_json().encode()
+    if labels:
+        members[labels] = "".join(f"{label}\n" for label in bundle.config.labels).encode()
+    return append_archive(front, members)
+
+
+def read(source: str | os.PathLike[str] | bytes) -> Bundle:
+    """Read what is in the one file, without its weights.
+
+    Args:
+        source: A path, a file's content, or "default" for the embedded model.
+
+    Raises:
+        BundleError: The file is missing, damaged, foreign, incomplete, contradictory, or written in
+            a newer format than this version reads.
+    """
+    with open_archive(source) as (where, archive):
+        return _read_bundle(where, archive)
+
+
+def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """Return the flatbuffer that `pack` was given; of an unpacked model, the model itself.
+
+    Raises:
+        BundleError: The file is missing or damaged.
+    """
+    located = locate(source)
+    try:
+        blob = located if isinstance(located, bytes) else located.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read {located!s}: {error.strerror}.") from error
+    if blob[4:8] == b"TFL3" and b"TFLITE_METADATA" not in blob[:MAGIC_BYTES]:
+        return blob
+    with open_archive(blob) as (where, archive):
+        offset, size = _extent(where, read_json(where, archive, _MANIFEST))
+    return blob[offset : offset + size]
+
+
+def _manifest(bundle: Bundle, offset: int, size: int) -> bytes:
+    values = {
+        "format_version": 1 if bundle.early_exit is None else FORMAT_VERSION,
+        "written_by": albert_edge.__version__,
+        "task": bundle.task,
+        "layout": bundle.layout,
+        "quantize": bundle.quantize,
+        "seq_len": bundle.seq_len,
+        "tokenizer_files": sorted(bundle.tokenizer_files),
+        "model": {"offset": offset, "size_bytes": size},
+        "provenance": dict(bundle.provenance),
+        "verification": None if bundle.verification is None else dict(bundle.verification),
+    }
+    if bundle.early_exit is not None:
+        values["early_exit"] = asdict(bundle.early_exit)
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
+    manifest = read_json(where, archive, _MANIFEST)
+    _check_version(where, manifest)
+    offset, size = _extent(where, manifest)
+    if min(info.header_offset for info in archive.infolist()) != offset + size + -size % ALIGNMENT:
+        raise BundleError(
+            f"{where} is damaged: its model has not the size that it was written with."
+        )
+    config = read_json(where, archive, _CONFIG)
+    names = manifest.get("tokenizer_files")
+    if not isinstance(names, list):
+        raise BundleError(f"{where} is damaged: {_MANIFEST} does not list the tokenizer's files.")
+    tokenizer_files = {str(name): read_member(where, archive, str(name)) for name in names}
+    try:
+        bundle = Bundle(
+            task=manifest["task"],
+            layout=manifest["layout"],
+            quantize=manifest["quantize"],
+            seq_len=manifest["seq_len"],
+            config=AlbertConfig.from_huggingface(config),
+            tokenizer_files=tokenizer_files,
+            provenance=manifest["provenance"],
+            verification=manifest["verification"],
+            early_exit=_early_exit(manifest.get("early_exit")),
+        )
+    except KeyError as error:
+        raise BundleError(f"{where} is incomplete: {_MANIFEST} has no {error}.") from error
+    except (BundleError, ConfigError) as error:
+        raise BundleError(f"{where}: {error}") from error
+    if TASKS[bundle.task].has_labels:
+        _check_labels(where, archive, bundle.config)
+    return bundle
+
+
+def _early_exit(values: Any) -> EarlyExit | None:
+    try:
+        return None if values is None else EarlyExit(**values)
+    except TypeError as error:
+        raise BundleError(f"early_exit cannot be {values!r}.") from error
+
+
+def _check_labels(where: str, archive: zipfile.ZipFile, config: AlbertConfig) -> None:
+    labels = read_member(where, archive, _LABELS).decode().splitlines()
+    if tuple(labels) != config.labels:
+        raise BundleError(
+            f"{where} contradicts itself: {_LABELS} says {labels}, "
+            f"{_CONFIG} says {list(config.labels)}."
+        )
+
+
+def _check_version(where: str, manifest: Mapping[str, Any]) -> None:
+    version = manifest.get("format_version")
+    if not isinstance(version, int):
+        raise BundleError(f"{where} is damaged: its format version is {version!r}.")
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"{where} was written by albert_edge {manifest.get('written_by')}, "
+            f"format {version}; this version ({albert_edge.__version__}) reads formats up to "
+            f"{FORMAT_VERSION}: upgrade with pip install --upgrade albert_edge."
+        )
+
+
+def _extent(where: str, manifest: Mapping[str, Any]) -> tuple[int, int]:
+    extent = manifest.get("model")
+    if isinstance(extent, dict):
+        offset, size = extent.get("offset"), extent.get("size_bytes")
+        if isinstance(offset, int) and isinstance(size, int) and offset > 0 and size > 0:
+            return offset, size
+    raise BundleError(f"{where} is damaged: {_MANIFEST} does not say where the model lies.")

@@ -1,0 +1,98 @@
+"""The weights of an ALBERT that has learned nothing yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from albert_edge.checkpoints.tensor_names import TensorName, tensor_names
+from albert_edge.config import AlbertConfig
+
+__all__ = ["count_parameters", "count_unshared", "init_model", "init_tensors"]
+
+
+def init_model(config: AlbertConfig, task: str, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draw the weights that training starts from; see `init_tensors`.
+
+    Args:
+        config: The shape.
+        task: One of `tasks.TASKS`.
+        seed: The same seed gives the same weights.
+
+    Returns:
+        float32 arrays by canonical name.
+    """
+    return init_tensors(tensor_names(config, task), config, seed=seed)
+
+
+def init_tensors(
+    names: Iterable[TensorName], config: AlbertConfig, *, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Draw the first values of some tensors.
+
+    Kernels and tables come from a normal distribution of standard deviation `initializer_range`,
+    cut at two deviations, as Google's ALBERT draws them; normalizations are the identity.
+
+    Args:
+        names: The tensors.
+        config: The shape.
+        seed: The same seed gives the same weights for the same tensors.
+
+    Returns:
+        float32 arrays by canonical name.
+    """
+    random = np.random.default_rng(seed)
+    tensors = {}
+    for tensor in names:
+        kind = tensor.name.rsplit("/", 1)[-1]
+        if kind in ("bias", "beta", "gamma"):
+            tensors[tensor.name] = np.full(tensor.shape, kind == "gamma", np.float32)
+        else:
+            tensors[tensor.name] = _truncated_normal(random, tensor.shape, config.initializer_range)
+    return tensors
+
+
+def _truncated_normal(
+    random: np.random.Generator, shape: tuple[int, ...], deviation: float
+) -> np.ndarray:
+    values = random.standard_normal(shape, dtype=np.float32)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = random.standard_normal(int(outside.sum()), dtype=np.float32)
+    values *= np.float32(deviation)
+    return values
+
+
+# How many parameters an ALBERT has, and how many it would have without sharing.
+
+
+def count_parameters(config: AlbertConfig, task: str = "feature-extraction") -> int:
+    """Count the weights of an ALBERT of this shape with the head of `task`, each once.
+
+    Example:
+        >>> count_parameters(AlbertConfig())
+        11683584
+    """
+    return sum(math.prod(tensor.shape) for tensor in tensor_names(config, task))
+
+
+def count_unshared(config: AlbertConfig, task: str = "feature-extraction") -> int:
+    """Count the weights of the same encoder without ALBERT's two savings, which is a BERT.
+
+    Every pass has layers of its own, and the embeddings are as wide as the encoder, which then
+    needs no projection.
+
+    Example:
+        >>> count_unshared(AlbertConfig())
+        109081344
+    """
+    bert = dataclasses.replace(
+        config, num_hidden_groups=config.num_hidden_layers, embedding_size=config.hidden_size
+    )
+    return sum(
+        math.prod(tensor.shape)
+        for tensor in tensor_names(bert, task)
+        if not tensor.name.startswith("embeddings/projection/")
+    )

@@ -1,0 +1,90 @@
+"""`albert-edge presets`: the published shapes and their parameters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from albert_edge.checkpoints.init import count_parameters, count_unshared
+from albert_edge.cli.options import json_option
+from albert_edge.config import PRESETS
+from albert_edge.quantization.recipes import PARTS, RECIPES, recipe_figures
+from albert_edge.tflite.layouts import LAYOUTS
+
+__all__ = ["presets", "recipes"]
+
+
+@click.command("presets")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def presets(as_json: bool) -> None:
+    """List the published shapes and their parameters.
+
+    Parameters are those of the encoder and its pooler.  Unshared is the same encoder with a layer
+    of its own for every pass and embeddings as wide as the encoder: BERT's.
+
+    \b
+    albert-edge presets
+    albert-edge presets --json
+    """
+    rows = [_describe(name) for name in PRESETS]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        Console().print(_table(rows))
+
+
+def _describe(name: str) -> dict[str, Any]:
+    config = PRESETS[name]
+    parameters, unshared = count_parameters(config), count_unshared(config)
+    return {
+        "name": name,
+        "num_hidden_layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "num_attention_heads": config.num_attention_heads,
+        "parameters": parameters,
+        "unshared_parameters": unshared,
+        "ratio": round(unshared / parameters, 1),
+        "float32_bytes": 4 * parameters,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("name", no_wrap=True)
+    for title in ("layers", "hidden", "heads", "parameters", "unshared", "ratio", "float32 MB"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        *numbers, ratio, size = list(row.values())[1:]
+        table.add_row(
+            row["name"], *(f"{number:,}" for number in numbers), f"{ratio}×", f"{size / 1e6:.1f}"
+        )
+    return table
+
+
+# `albert-edge recipes`: what there is to choose from.
+
+
+@click.command("recipes", short_help="List the quantization recipes and the layouts.")
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the values of --quantize and --layout, and the parts that --keep knows.
+
+    \b
+    albert-edge recipes
+    albert-edge recipes --json
+    """
+    from albert_edge.cli.console import print_recipes
+
+    rows = [
+        {"name": name, **entry.describe(), "summary": entry.summary, **recipe_figures(name)}
+        for name, entry in RECIPES.items()
+    ]
+    if as_json:
+        found = {"recipes": rows, "layouts": LAYOUTS, "parts": PARTS}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        print_recipes(rows, LAYOUTS)

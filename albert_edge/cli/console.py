@@ -1,0 +1,261 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from albert_edge.errors import AlbertEdgeError, InputError
+from albert_edge.quantization.recipes import PARTS
+
+__all__ = [
+    "bars",
+    "print_conversion",
+    "print_inspection",
+    "print_recipes",
+    "print_rewritten",
+    "print_verification",
+    "quiet",
+    "read_lines",
+    "step",
+]
+
+
+def read_lines(path: str) -> list[str]:
+    """Read the lines of a UTF-8 file that are not blank.
+
+    Raises:
+        InputError: It cannot be read, is no UTF-8, or has none.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error}.") from error
+    if not any(map(str.strip, lines)):
+        raise InputError(f"{path} holds no text; give one text a line.")
+    return [line for line in lines if line.strip()]
+
+
+def print_conversion(report: Mapping[str, Any]) -> None:
+    """Print what `convert` made."""
+    length = report["seq_len"] or "any"
+    print_ = Console(highlight=False).print
+    print_(
+        f"[bold]{report['output']}[/]  {_megabytes(report['size_bytes'])}  "
+        f"{report['task']}, {report['quantize']}, {report['layout']}, length {length}"
+    )
+    if "early_exit" in report:
+        print_(f"  {_rule(report['early_exit'])}")
+    print_(
+        f"  every weight stored {report['duplication']:.2f} times, used "
+        f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
+    )
+    if report["provenance"].get("drawn"):
+        print_("  [red]the head is random[/]: its answers mean nothing before it is trained")
+    _print_changes(report["provenance"].get("changes", {}))
+    if report["provenance"].get("ranges"):
+        print_("  8-bit values reach as far as they were trained to")
+    if not report["tokenizer"]:
+        print_("  no tokenizer in the checkpoint: albert-edge run will take --ids, not text")
+    if report["verification"] is None:
+        print_("  not verified")
+    else:
+        print_verification(report["verification"])
+
+
+def print_rewritten(report: Mapping[str, Any]) -> None:
+    """Print what became of a checkpoint that was written in another format."""
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{report['output']}[/]  {report['task']}, {report['format']}, "
+        f"{report['tensors']} tensors from {report['source']}"
+    )
+    for note in report["notes"]:
+        console.print(f"  {note}", markup=False)
+    if report["left_out"]:
+        console.print(f"  left out: {', '.join(report['left_out'])}", markup=False)
+    _print_changes(report["changes"])
+
+
+def _print_changes(changes: Mapping[str, Any]) -> None:
+    if not (trimmed := changes.get("vocabulary")):
+        return
+    saved = trimmed["float32_bytes_saved"], trimmed["tokenizer_bytes_saved"]
+    share = trimmed["tokens_changed"] / trimmed["tokens_before"]
+    Console(highlight=False).print(
+        f"  vocabulary of {trimmed['pieces_after']:,} pieces, of {trimmed['pieces_before']:,}: "
+        f"{f'{share:.2%} of the corpus changes' if share else 'the corpus is cut as before'}\n"
+        f"  saves {_megabytes(saved[0])} of float32 and {_megabytes(saved[1])} of tokenizer"
+    )
+
+
+def print_verification(figures: Mapping[str, Any]) -> None:
+    """Print how a file compares with its reference."""
+    verdict = "[green]passed[/]" if figures["passed"] else "[red]FAILED[/]"
+    table = Table(title=f"against {figures['reference']}, {figures['inputs']}: {verdict}")
+    table.add_column("output")
+    for name in ("max difference", "error", "cosine"):
+        table.add_column(name, justify="right")
+    for name, row in figures["outputs"].items():
+        values = f"{row['max_difference']:.2e}", f"{row['error']:.2e}", f"{row['cosine']:.6f}"
+        table.add_row(name, *values)
+    console = Console(highlight=False)
+    console.print(table)
+    if figures["agreement"] is not None:
+        console.print(f"  same answer on {figures['agreement']:.0%} of the inputs")
+
+
+def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
+    """Print what is in a file."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{path}[/]")
+    _print_bundle(console, figures["bundle"])
+    for name, signature in figures["signatures"].items():
+        console.print(f"  signature [bold]{name}[/]")
+        for side in ("inputs", "outputs"):
+            for tensor, kind in signature[side].items():
+                shape = "×".join("any" if size < 0 else str(size) for size in kind["shape"])
+                console.print(f"    {side[:-1]:>6} {tensor}: {kind['dtype']} {shape}")
+    table = Table(title="pieces")
+    for column, justify in (("piece", "left"), ("passes", "right"), ("weights", "right")):
+        table.add_column(column, justify="right" if justify == "right" else "left")
+    table.add_column("operators")
+    for name, piece in figures["pieces"].items():
+        operators = ", ".join(f"{count} {kind}" for kind, count in piece["operators"].items())
+        table.add_row(name, str(piece["passes"]), _megabytes(piece["weight_bytes"]), operators)
+    console.print(table)
+    floats = [f"{name} {', '.join(p['float_operators'])}" for name, p in figures["pieces"].items()
+              if p["float_operators"]]  # fmt: skip
+    console.print(f"  on floats: {'; '.join(floats) or 'nothing'}")
+    weights = figures["weights"]
+    types = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in weights["by_type"].items())
+    console.print(
+        f"  weights {_megabytes(weights['stored_bytes'])} ({types}), stored "
+        f"{weights['duplication']:.2f} times; unshared they would be "
+        f"{_megabytes(weights['logical_bytes'])}, {weights['sharing']:.1f} times as much"
+    )
+
+
+def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
+    if bundle is None:
+        console.print("  no albert_edge metadata: another tool's file")
+        return
+    source, compat = (bundle["provenance"].get(key) for key in ("source", "compat"))
+    console.print(
+        f"  {bundle['task']}, {bundle['quantize']}, {bundle['layout']}, "
+        f"length {bundle['seq_len'] or 'any'}; from {source or 'unknown'}"
+        + (f"; for {compat}" if compat else "")
+    )
+    if "early_exit" in bundle:
+        console.print(f"  {_rule(bundle['early_exit'])}; this is decided on a few floats")
+    if bundle["labels"]:
+        console.print(f"  labels {', '.join(bundle['labels'])}", markup=False)
+    files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
+    console.print(f"  tokenizer {files or 'none: takes ids'}")
+    if bundle["verification"] is None:
+        console.print("  not verified")
+    else:
+        print_verification(bundle["verification"])
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    when = [f"{rule['patience']} layers in a row confirm the answer"]
+    when += [f"a label has {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
+    when += [f"{rule['max_layers']} layers are done"] if rule["max_layers"] else []
+    return f"leaves early when {' or '.join(when)}, if its caller says nothing else"
+
+
+def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, str]) -> None:
+    """Print what there is to choose from."""
+    console = Console(highlight=False)
+    table = Table("recipe", "what it is for", title="--quantize", show_lines=True)
+    for row in recipes:
+        stored = f"[dim]weights {row['weights']}; computes with {row['activations']}[/]"
+        table.add_row(row["name"], f"{row['summary']}\n{stored}")
+    console.print(table)
+    table = Table(title="what they measure")
+    for column in ("recipe", "MB", "RAM MB", "ms", "cosine", "accuracy"):
+        table.add_column(column, justify="left" if column == "recipe" else "right")
+    for row in recipes:
+        table.add_row(row["name"], *_measured(row))
+    console.print(table)
+    console.print(
+        "  MB, RAM, ms: ALBERT-base's shape, 128 tokens, one thread\n"
+        "  cosine: a trained encoder's hidden states with float32's\n"
+        "  accuracy: the embedded model on sentences held out\n"
+    )
+    table = Table("layout", "what it is for", title="--layout")
+    for name, summary in layouts.items():
+        table.add_row(name, summary)
+    console.print(table)
+    console.print(f"--keep PART=TYPE knows {', '.join(PARTS)}, and what several begin with")
+
+
+def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if "albert_base_bytes" not in row:
+        return ("-",) * 5
+    return (
+        f"{row['albert_base_bytes'] / 1e6:.1f}",
+        f"{row['albert_base_rss_bytes'] / 1e6:.0f}",
+        f"{row['albert_base_latency_ms']:.0f}",
+        f"{row['trained_encoder_cosine']:.4f}",
+        f"{row['default_accuracy']:.1%}",
+    )
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.2f} MB"
+
+
+# Progress on the terminal, and nothing else on it.
+
+
+@contextmanager
+def quiet() -> Iterator[Console]:
+    """Keep standard error for ourselves.
+
+    TensorFlow and LiteRT write to file descriptor 2 from C++, whatever they are told.  Meanwhile it
+    goes to a file, which is shown if the work ends in an error that is not ours.
+
+    Yields:
+        A console on the real standard error, for progress.
+    """
+    with os.fdopen(os.dup(2), "w") as terminal, tempfile.TemporaryFile("w+") as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield Console(file=terminal)
+        except AlbertEdgeError:
+            raise
+        except Exception:
+            chatter.seek(0)
+            shutil.copyfileobj(chatter, terminal)
+            raise
+        finally:
+            os.dup2(terminal.fileno(), 2)
+
+
+@contextmanager
+def step(what: str) -> Iterator[Console]:
+    """Show on standard error that work is going on; silent when that is no terminal."""
+    with quiet() as console, console.status(f"{what} ..."):
+        yield console
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Show on standard error how far work has come; silent when that is no terminal."""
+    with quiet() as console:
+        disable = not console.is_terminal
+        with Progress(console=console, transient=True, disable=disable) as shown:
+            yield shown

@@ -1,1 +1,0 @@
-"""Make a model smaller, and say what that costs."""

@@ -1,0 +1,162 @@
+"""Turn a Keras ALBERT into the one file: pieces, linked, bundled and verified."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from albert_edge import __version__
+from albert_edge.bundle.bundle import Bundle, pack
+from albert_edge.early_exit import EarlyExit, default_exit
+from albert_edge.errors import ConversionError
+from albert_edge.files import write_file
+from albert_edge.inspection import inspect
+from albert_edge.modeling import Albert
+from albert_edge.quantization.model import quantize_stages
+from albert_edge.quantization.recipes import get_recipe, override_precision
+from albert_edge.tflite.layouts import check_layout
+from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
+from albert_edge.tflite.legalize import legalize
+from albert_edge.tflite.link import link
+from albert_edge.verification import check_fidelity, verify
+
+__all__ = ["Conversion", "convert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A finished file and what was measured while it was made.
+
+    Attributes:
+        blob: The `.tflite` file's content.
+        report: Figures ready for JSON: `task`, `quantize`, `layout`, `seq_len`, `size_bytes`,
+            `model_bytes` (without tokenizer and metadata), `duplication`, `sharing`,
+            `conversion_s`, `provenance` and `verification` (None when it was not asked for).
+    """
+
+    blob: bytes
+    report: dict[str, Any]
+
+    def __bytes__(self) -> bytes:
+        return self.blob
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the file, whole or not at all.
+
+        Raises:
+            OutputError: It exists and `force` is false, or it cannot be written.
+        """
+        return write_file(path, self.blob, force=force)
+
+
+def convert(
+    model: Albert,
+    *,
+    quantize: str = "int8",
+    layout: str = "loop",
+    seq_len: int | None = None,
+    calibration: Iterable[str] | None = None,
+    kept: Sequence[str] = (),
+    compat: str | None = None,
+    verified: bool = True,
+    early_exit: EarlyExit | None = None,
+) -> Conversion:
+    """Convert a Keras ALBERT to one self-contained `.tflite` file.
+
+    Args:
+        model: What `load_keras` returns; its tokenizer and provenance go into the file.
+        quantize: A recipe of `quantization.recipes.RECIPES`.
+        layout: A layout of `quantization.recipes.LAYOUTS`.
+        seq_len: Pad every input to this many tokens, or None to take any length.
+        calibration: Texts like those that the file will read, for a recipe that is calibrated;
+            a dozen built-in sentences if left out.
+        kept: Parts in another precision than the recipe's, as `override_precision` reads
+            them.
+        compat: A runtime of `RUNTIMES` that the file must run in, or None for today's.
+        verified: Whether to compare the file with `model`, and refuse one that fails.
+        early_exit: When the file leaves if its caller does not say, of a model with `early_exit`;
+            `default_exit` if left out.
+
+    Raises:
+        ConversionError: The recipe, layout or length is not possible, or not in `compat`.
+        FidelityError: The file does not say what `model` says.
+
+    Example:
+        >>> from albert_edge import convert, load_keras
+        >>> convert(load_keras("default"), quantize="int8").report["verification"]["passed"]
+        True
+    """
+    chosen = override_precision(get_recipe(quantize), kept)
+    check_layout(layout)
+    if compat is not None:
+        check_recipe(compat, quantize)
+    most = model.config.max_position_embeddings
+    if seq_len is not None and not 1 <= seq_len <= most:
+        raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
+    can_leave = model.config.early_exit and layout != "unrolled"
+    if early_exit is not None and not can_leave:
+        raise ConversionError(
+            "only a loop, or a host with the layout split, can leave early, and only a model that "
+            "was trained with early_exit; leave the patience and the threshold out."
+        )
+    if can_leave and early_exit is None:
+        early_exit = default_exit(model.config.num_hidden_layers)
+    start = time.monotonic()
+    stages = quantize_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=calibration)
+    linked = link(stages, model.config, layout=layout)
+    if compat is not None:
+        linked = legalize(linked, get_runtime(compat))
+    bundle = Bundle(
+        task=model.task,
+        layout=layout,
+        quantize=quantize,
+        seq_len=seq_len,
+        config=model.config,
+        tokenizer_files=model.tokenizer_files,
+        provenance={
+            **model.provenance,
+            **({"compat": compat} if compat is not None else {}),
+            "recipe": chosen.describe(),
+            **({"ranges": "trained"} if chosen.calibrated and model.ranges else {}),
+            "tools": _tools(),
+        },
+        verification=None,
+        early_exit=early_exit,
+    )
+    blob = pack(linked, bundle)
+    seconds = time.monotonic() - start
+    if verified:
+        figures = verify(blob, model)
+        check_fidelity(figures, where=f"the {quantize} file in layout {layout}")
+        bundle = replace(bundle, verification=figures)
+        blob = pack(linked, bundle)
+    return Conversion(blob, _report(blob, len(linked), bundle, seconds))
+
+
+def _report(blob: bytes, model_bytes: int, bundle: Bundle, seconds: float) -> dict[str, Any]:
+    weights = inspect(blob)["weights"]
+    return {
+        "task": bundle.task,
+        "quantize": bundle.quantize,
+        "layout": bundle.layout,
+        "seq_len": bundle.seq_len,
+        **({"early_exit": asdict(bundle.early_exit)} if bundle.early_exit else {}),
+        "tokenizer": sorted(bundle.tokenizer_files),
+        "size_bytes": len(blob),
+        "model_bytes": model_bytes,
+        "duplication": weights["duplication"],
+        "sharing": weights["sharing"],
+        "conversion_s": round(seconds, 3),
+        "provenance": dict(bundle.provenance),
+        "verification": bundle.verification,
+    }
+
+
+def _tools() -> dict[str, str]:
+    packages = ("tensorflow", "ai-edge-litert", "flatbuffers")
+    return {"albert_edge": __version__, **{name: metadata.version(name) for name in packages}}

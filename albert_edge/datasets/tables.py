@@ -1,0 +1,231 @@
+"""Rows of text from a file with named columns: tabs, commas, JSON a line, or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from albert_edge.errors import InputError, MissingExtraError
+
+__all__ = ["TableRow", "TextLines", "read_json", "read_table", "read_text"]
+
+
+class _Tabs(csv.excel_tab):
+    quoting = csv.QUOTE_NONE
+
+
+_DIALECTS: dict[str, type[csv.Dialect]] = {".tsv": _Tabs, ".csv": csv.excel}
+
+
+class TableRow(NamedTuple):
+    """One row of a table.
+
+    Attributes:
+        line: Where it ends in the file, from 1; of Parquet, its number.
+        values: What it holds, by the name that was asked for: text, or any JSON value.
+    """
+
+    line: int
+    values: Mapping[str, Any]
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    columns: Mapping[str, Sequence[str]],
+    *,
+    optional: Sequence[str] = (),
+) -> list[TableRow]:
+    """Read some columns of a table.
+
+    A `.tsv` has tabs between its columns and knows no quoting (as GLUE's files); a `.csv` has
+    commas and may quote; the first row names the columns.  A `.jsonl` has a JSON object a line.  A
+    `.parquet` needs the parquet extra.
+
+    Args:
+        path: The file, UTF-8.
+        columns: For each name that a row's values are to have, what the column may be called.
+        optional: The names that may be missing; then rows have no such value.
+
+    Returns:
+        The rows, at least one.
+
+    Raises:
+        InputError: The file cannot be read, has no rows, lacks a column, or has a row that does
+            not fit.
+        MissingExtraError: What reads Parquet is not installed.
+    """
+    path = Path(path)
+    if path.suffix == ".jsonl":
+        rows = _json_rows(path, columns, optional)
+    elif path.suffix == ".parquet":
+        rows = _parquet_rows(path, columns, optional)
+    elif path.suffix in _DIALECTS:
+        rows = _separated_rows(path, columns, optional)
+    else:
+        raise InputError(f"{path}: expected a file that ends in .tsv, .csv or .jsonl, or .parquet.")
+    if not (found := list(rows)):
+        raise InputError(f"{path} has no examples; below the column names it needs rows.")
+    return found
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a file of UTF-8, without the mark that it may begin with; line ends stay as they are.
+
+    Raises:
+        InputError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
+
+
+def read_json(text: str, *, where: str) -> dict[str, Any]:
+    """Read a JSON object, in which no key may be there twice.
+
+    Args:
+        text: The document.
+        where: What to call it in a message.
+
+    Raises:
+        InputError: It is not JSON, not an object, or says a key twice.
+    """
+    try:
+        values = json.loads(text, object_pairs_hook=_distinct)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected a JSON object, got {type(values).__name__}.")
+    return values
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise InputError(f"{key!r} is there twice.")
+        values[key] = value
+    return values
+
+
+def _separated_rows(
+    path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+) -> Iterator[TableRow]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), _DIALECTS[path.suffix])
+    try:
+        header = next(reader, [])
+        places = _places(header, columns, optional, where=f"{path}: the first row")
+        for row in reader:
+            if len(row) != len(header):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: expected {len(header)} columns "
+                    f"({', '.join(header)}), got {len(row)}."
+                )
+            yield TableRow(reader.line_num, {name: row[place] for name, place in places.items()})
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}.") from error
+
+
+def _json_rows(
+    path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+) -> Iterator[TableRow]:
+    # Only line feeds end a line: JSON text may hold the other marks that `splitlines` cuts at.
+    for line, text in enumerate(read_text(path).split("\n"), 1):
+        if text.strip():
+            where = f"{path}, line {line}"
+            values = read_json(text, where=where)
+            keys = list(values)
+            places = _places(keys, columns, optional, where=where)
+            yield TableRow(line, {name: values[keys[place]] for name, place in places.items()})
+
+
+def _parquet_rows(
+    path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+) -> Iterator[TableRow]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyarrow", "parquet") from error
+    try:
+        header = parquet.read_schema(path).names
+        places = _places(header, columns, optional, where=str(path))
+        table = parquet.read_table(path, columns=[header[place] for place in places.values()])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"cannot read {path}: {error}.") from error
+    found = [table.column(header[place]).to_pylist() for place in places.values()]
+    for number, values in enumerate(zip(*found, strict=True), 1):
+        yield TableRow(number, dict(zip(places, values, strict=True)))
+
+
+def _places(
+    header: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+    optional: Sequence[str],
+    *,
+    where: str,
+) -> dict[str, int]:
+    places = {}
+    for name, accepted in columns.items():
+        found = [index for index, column in enumerate(header) if column in accepted]
+        if len(found) == 1:
+            places[name] = found[0]
+        elif found or name not in optional:
+            raise InputError(
+                f"{where} must name one column {' or '.join(accepted)}; "
+                f"it has: {', '.join(header) or 'nothing'}."
+            )
+    return places
+
+
+# A plain text file, one text a line, that may be larger than memory.
+
+
+def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
+    return path.open("rb")
+
+
+@dataclass(frozen=True, slots=True)
+class TextLines:
+    """The texts of a UTF-8 file, read anew each time that it is iterated; blank lines are none.
+
+    Attributes:
+        path: The file.
+        opener: What opens it; one that shows progress, say.
+
+    Raises:
+        InputError: On iteration: it cannot be read, or is no UTF-8.
+    """
+
+    path: Path
+    opener: Callable[[Path], AbstractContextManager[Any]] = _open
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            with self.opener(self.path) as file:
+                for line, content in enumerate(file, 1):
+                    text = self._decode(line, content).rstrip("\r\n")
+                    if text and not text.isspace():
+                        yield text
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}.") from error
+
+    def _decode(self, line: int, content: bytes) -> str:
+        try:
+            return content.decode("utf-8-sig" if line == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self.path}, line {line}: not UTF-8; save the file as UTF-8."
+            ) from error

@@ -1,0 +1,23 @@
+"""The layouts: how a file arranges the passes through the shared layer."""
+
+from __future__ import annotations
+
+from albert_edge.errors import ConversionError
+
+__all__ = ["LAYOUTS", "check_layout"]
+
+LAYOUTS: dict[str, str] = {
+    "loop": "A loop over one layer: the smallest in RAM; for CPUs.",
+    "unrolled": "One copy of the operators a pass, over the same weights; for GPUs and NPUs.",
+    "split": "Signatures embed, layer and head; the host makes the passes; for Edge TPU.",
+}
+
+
+def check_layout(name: str) -> None:
+    """Check that there is a layout called `name`.
+
+    Raises:
+        ConversionError: There is none.
+    """
+    if name not in LAYOUTS:
+        raise ConversionError(f"unknown layout {name!r}; choose from {', '.join(LAYOUTS)}.")

@@ -1,0 +1,92 @@
+"""Runtimes of years ago that a file can be written for, and what each of them knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from albert_edge.errors import ConversionError
+
+__all__ = ["RUNTIMES", "Runtime", "check_recipe", "get_runtime"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """A runtime that is no longer developed.
+
+    Attributes:
+        name: The value of `--compat`.
+        recipes: The recipes whose files it runs, in every layout.
+        versions: The newest version that it knows of every operator, by the operator's name; one
+            that is not listed is one that no file of ours needs.
+        lacks: For a type of tensors, the operators that it does not compute in it, though the
+            version that it knows might.
+    """
+
+    name: str
+    recipes: tuple[str, ...]
+    versions: Mapping[str, int]
+    lacks: Mapping[str, frozenset[str]]
+
+
+# What the package tflite-runtime 2.14.0 says when it is given a model of one operator at each
+# version from 1 on; `register.cc` of TensorFlow 2.14 lists the same.
+_TFLITE_RUNTIME_2_14 = {
+    10: "FULLY_CONNECTED",
+    8: "STRIDED_SLICE",
+    7: "MUL",
+    6: "GATHER SLICE TRANSPOSE",
+    5: "ABS ADD CAST DEQUANTIZE SUB",
+    4: "BATCH_MATMUL CONCATENATION EQUAL FILL GATHER_ND MAXIMUM MINIMUM PACK PAD SELECT SPLIT "
+    "UNPACK",
+    3: "ARG_MAX BROADCAST_TO LESS LOGISTIC MEAN QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 SOFTMAX "
+    "TANH",
+    2: "DIV EXP GELU RANGE RSQRT SELECT_V2 SPLIT_V SQUARED_DIFFERENCE SQUEEZE SUM",
+    1: "EXPAND_DIMS LOG LOGICAL_AND NEG POW RANK RESHAPE SHAPE SQRT SQUARE WHILE",
+}
+_KNOWN = {
+    name: version for version, names in _TFLITE_RUNTIME_2_14.items() for name in names.split()
+}
+# What it says when such an operator alone is run; the others gave what LiteRT 2.3 gives, to a step.
+_LACKS = {
+    "INT16": "DIV GELU LOG NEG POW RSQRT SQRT SQUARE SQUARED_DIFFERENCE SUM",
+    "INT8": "DIV LOG NEG POW SQRT SQUARE",
+    "INT4": " ".join(_KNOWN.keys() - {"FULLY_CONNECTED"}),
+}
+
+RUNTIMES: dict[str, Runtime] = {
+    entry.name: entry
+    for entry in (
+        Runtime(
+            name="tflite-runtime-2.14",
+            recipes=("float32", "float16", "int8"),
+            versions=_KNOWN,
+            lacks={kind: frozenset(names.split()) for kind, names in _LACKS.items()},
+        ),
+    )
+}
+
+
+def get_runtime(name: str) -> Runtime:
+    """Return the runtime called `name`.
+
+    Raises:
+        ConversionError: There is none of that name.
+    """
+    if name not in RUNTIMES:
+        raise ConversionError(f"unknown runtime {name!r}; choose from {', '.join(RUNTIMES)}.")
+    return RUNTIMES[name]
+
+
+def check_recipe(name: str, recipe: str) -> None:
+    """Check that the runtime called `name` runs the files of a recipe.
+
+    Raises:
+        ConversionError: It does not, or there is no such runtime.
+    """
+    known = get_runtime(name).recipes
+    if recipe not in known:
+        raise ConversionError(
+            f"{name} has not the operators of {recipe!r}; choose --quantize {', '.join(known)}, or "
+            "leave --compat out and run the file with ai-edge-litert."
+        )

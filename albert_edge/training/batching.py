@@ -1,0 +1,257 @@
+"""Encoded texts in batches of like lengths, so that little is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import sentencepiece
+
+from albert_edge.errors import TrainingError
+from albert_edge.tokenizer import Tokenizer
+from albert_edge.tokenizer.config import SentencePieceConfig
+from albert_edge.tokenizer.sentencepiece import preprocess
+from albert_edge.training.options import FinetuneOptions
+
+__all__ = [
+    "BUCKETS",
+    "Batch",
+    "Encoded",
+    "concat_mixup",
+    "encode_pairs",
+    "encode_texts",
+    "make_batches",
+    "pad_rows",
+    "sample_pairs",
+    "subword_regularization",
+    "token_dropout",
+]
+
+# A text is padded to the next of these lengths; the factor between them bounds the waste.
+BUCKETS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """One step's examples.
+
+    Attributes:
+        rows: int64 [B], which examples these are.
+        input_ids: int32 [B, T], in [0, V), padded at the end.
+        token_type_ids: int32 [B, T], 0 or 1.
+        attention_mask: int32 [B, T], 1 for tokens, 0 for padding.
+    """
+
+    rows: np.ndarray
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    attention_mask: np.ndarray
+
+
+def encode_texts(
+    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None
+) -> list[list[int]]:
+    """Encode texts as they will be encoded on the device, cut to `max_length` tokens, if any."""
+    return [tokenizer.encode(text, max_length=max_length).input_ids for text in texts]
+
+
+def subword_regularization(
+    texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None, alpha: float, seed: int
+) -> list[list[int]]:
+    """Encode texts in randomly drawn segmentations, the same ones for the same seed.
+
+    Subword regularization (Kudo 2018, arXiv:1804.10959, sec. 3): a segmentation is drawn with a
+    probability proportional to its own to the power of `alpha`.
+
+    Raises:
+        TrainingError: The tokenizer is not SentencePiece.
+    """
+    files = tokenizer.files()
+    if "spiece.model" not in files:
+        raise TrainingError("sampling segmentations needs a spiece.model; give --sampling 1.")
+    settings = SentencePieceConfig().updated(
+        files["tokenizer_config.json"], where="tokenizer_config.json"
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=files["spiece.model"])
+    sentencepiece.set_random_generator_seed(seed)
+    drawn = processor.encode(
+        [preprocess(text, settings).text for text in texts],
+        out_type=int,
+        enable_sampling=True,
+        alpha=alpha,
+        nbest_size=-1,  # from all segmentations
+        num_threads=1,  # every thread draws for itself, and texts go to threads by chance
+    )
+    room = None if max_length is None else max_length - 2
+    return [[tokenizer.cls_id, *ids[:room], tokenizer.sep_id] for ids in drawn]
+
+
+def make_batches(
+    sequences: Sequence[Sequence[int]],
+    *,
+    tokens: int,
+    pad_id: int,
+    types: Sequence[Sequence[int]] | None = None,
+    random: np.random.Generator | None = None,
+) -> list[Batch]:
+    """Divide sequences of ids into batches of about equal work.
+
+    Args:
+        sequences: Token ids of each example, none longer than the last of `BUCKETS`.
+        tokens: B times T of every batch.  Since a batch of long texts has fewer of them, and every
+            batch is one step, a long text weighs more than a short one.
+        pad_id: The id of padding.
+        types: As many numbers for each example, 0 or 1; None if all are 0.
+        random: Shuffles the examples and the batches; None keeps their order.
+
+    Returns:
+        Batches; every example is in one.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences])
+    buckets = np.searchsorted(BUCKETS, lengths)
+    parts = []
+    for bucket, length in enumerate(BUCKETS):
+        rows = np.flatnonzero(buckets == bucket)
+        if random is not None:
+            random.shuffle(rows)
+        size = max(tokens // length, 1)
+        parts += [(length, rows[at : at + size]) for at in range(0, len(rows), size)]
+    if random is not None:
+        random.shuffle(parts)
+    return [
+        Batch(
+            rows=rows,
+            input_ids=pad_rows([sequences[row] for row in rows], length, pad_id),
+            token_type_ids=pad_rows([types[row] if types else () for row in rows], length, 0),
+            attention_mask=(np.arange(length) < lengths[rows, None]).astype(np.int32),
+        )
+        for length, rows in parts
+    ]
+
+
+def pad_rows(rows: Sequence[Any], length: int, value: float) -> np.ndarray:
+    """Fill rows up with a value: [B, length], int32 for a whole number, float32 otherwise."""
+    kind = np.int32 if isinstance(value, int) else np.float32
+    filled = np.full((len(rows), length), value, kind)
+    for index, row in enumerate(rows):
+        filled[index, : len(row)] = row
+    return filled
+
+
+def token_dropout(
+    ids: Sequence[int], tokenizer: Tokenizer, *, share: float, random: np.random.Generator
+) -> list[int]:
+    """Replace a random share of the words of one text with `[MASK]`."""
+    special = (tokenizer.cls_id, tokenizer.sep_id)
+    drawn = random.random(len(ids)) < share
+    return [
+        tokenizer.mask_id if hide and token not in special else token
+        for token, hide in zip(ids, drawn.tolist(), strict=True)
+    ]
+
+
+def concat_mixup(
+    sequences: Sequence[Sequence[int]],
+    targets: np.ndarray,
+    *,
+    share: float,
+    max_length: int,
+    random: np.random.Generator,
+) -> tuple[list[list[int]], np.ndarray]:
+    """Join texts at random, and mix their targets by their lengths.
+
+    Mixup (Zhang et al. 2018, arXiv:1710.09412) for text: a model that has to weigh one part of a
+    text against another cannot learn the texts by heart, and meets longer ones than there are.
+
+    Args:
+        sequences: Token ids `[CLS] ... [SEP]` of n examples.
+        targets: float32 [n, num_labels]; rows sum to 1.
+        share: How many of the examples are appended to the one before them, in [0, 1).
+        max_length: A text that would make more tokens stays apart.
+        random: Draws what is joined with what.
+
+    Returns:
+        The new token ids of m examples, m at most n, and their targets, float32 [m, num_labels].
+    """
+    joined: list[list[int]] = []
+    mixed: list[np.ndarray] = []  # targets, as yet times the number of words
+    for row in random.permutation(len(sequences)).tolist():
+        ids = sequences[row]
+        words = max(len(ids) - 2, 1)
+        if joined and random.random() < share and len(joined[-1]) + len(ids) - 2 <= max_length:
+            joined[-1] = [*joined[-1][:-1], *ids[1:]]
+            mixed[-1] = mixed[-1] + words * targets[row]
+        else:
+            joined.append(list(ids))
+            mixed.append(words * targets[row])
+    sums = np.stack(mixed)
+    return joined, sums / sums.sum(axis=1, keepdims=True)
+
+
+# Texts and pairs of texts become ids, cut to a length, and the cut ones are counted.
+
+
+class Encoded(NamedTuple):
+    """n encoded texts, or pairs.
+
+    Attributes:
+        input_ids: n sequences of token ids.
+        token_type_ids: As many numbers for each; None of single texts, where all are 0.
+        truncated: How many were too long, and so cut.
+    """
+
+    input_ids: list[list[int]]
+    token_type_ids: list[list[int]] | None
+    truncated: int
+
+
+def encode_pairs(
+    texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Tokenizer, *, max_length: int
+) -> Encoded:
+    """Encode texts, or pairs of texts, as they will be encoded on the device."""
+    if pairs is None:
+        return _cut(encode_texts(texts, tokenizer, max_length=None), None, max_length)
+    seconds = encode_texts(pairs, tokenizer, max_length=None)
+    return _cut(encode_texts(texts, tokenizer, max_length=None), seconds, max_length)
+
+
+def sample_pairs(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    tokenizer: Tokenizer,
+    *,
+    options: FinetuneOptions,
+    random: np.random.Generator,
+) -> Encoded:
+    """Encode texts, or pairs of texts, in randomly drawn segmentations."""
+    firsts, seconds = (
+        None
+        if side is None
+        else subword_regularization(
+            side,
+            tokenizer,
+            max_length=None,
+            alpha=options.sampling,
+            seed=int(random.integers(1 << 31)),
+        )
+        for side in (texts, pairs)
+    )
+    return _cut(firsts or [], seconds, options.max_length)
+
+
+def _cut(firsts: list[list[int]], seconds: list[list[int]] | None, most: int) -> Encoded:
+    """Join `[CLS] a [SEP]` with the b of `[CLS] b [SEP]`, and cut the longer one at its end."""
+    if seconds is None:
+        ids = [one if len(one) <= most else [*one[: most - 1], one[-1]] for one in firsts]
+        return Encoded(ids, None, sum(len(one) > most for one in firsts))
+    joined, types, truncated = [], [], 0
+    for first, second in zip(firsts, seconds, strict=True):
+        a, b = first[:-1], second[1:-1]
+        truncated += len(a) + len(b) + 2 > most
+        while len(a) + len(b) + 2 > most:  # [CLS] is a's first
+            (a if len(a) - 1 > len(b) else b).pop()
+        joined.append([*a, first[-1], *b, first[-1]])
+        types.append([0] * (len(a) + 1) + [1] * (len(b) + 1))
+    return Encoded(joined, types, truncated)

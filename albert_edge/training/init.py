@@ -1,0 +1,200 @@
+"""What training starts from: an ALBERT that has learned nothing, or one that has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from albert_edge.checkpoints import Checkpoint
+from albert_edge.checkpoints.init import init_model
+from albert_edge.config import AlbertConfig
+from albert_edge.errors import TrainingError
+from albert_edge.tokenizer.train import train_vocabulary
+from albert_edge.training.batching import encode_texts
+
+__all__ = ["DEFAULT_CONFIG", "cooccurrence_embeddings", "init_from_scratch", "with_new_head"]
+
+_WORDS = "embeddings/word_embeddings"
+# The root mean square of a first embedding's numbers.  The normalization after the embeddings takes
+# any scale; a large one lets training move words slowly, so that rare ones stay beside their like.
+_WORD_SCALE = 0.2
+# 1.3 M parameters, of which four fifths are the vocabulary's.  Widths are multiples of 16, as int8
+# kernels like them.  Dropout is high because data to train a model from nothing is always little.
+DEFAULT_CONFIG = AlbertConfig(
+    vocab_size=8000,
+    embedding_size=128,
+    hidden_size=128,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=512,
+    hidden_dropout_prob=0.2,
+    attention_probs_dropout_prob=0.1,
+    classifier_dropout_prob=0.3,
+    # A narrow model needs larger first weights: 0.02 is for a width of 768.
+    initializer_range=0.05,
+)
+_WINDOW = 5  # how far apart words still are company
+_CONTEXTS = 4000  # the most frequent words, which describe the others
+
+
+def init_from_scratch(
+    config: AlbertConfig,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    seed: int,
+    task: str = "classification",
+) -> Checkpoint:
+    """Train a vocabulary and word embeddings on `texts`; draw all other weights at random.
+
+    Args:
+        config: The shape; its `vocab_size` is the most pieces there may be.
+        texts: What to train on; labels are not needed.
+        labels: The names of the classes; none keeps those of `config`.
+        seed: The same seed gives the same weights.
+        task: The head, one of `tasks.TASKS`.
+
+    Raises:
+        TrainingError: No vocabulary can be trained on so little text.
+    """
+    tokenizer = train_vocabulary(texts, size=config.vocab_size)
+    config = dataclasses.replace(
+        config, vocab_size=tokenizer.vocab_size, labels=tuple(labels) or config.labels
+    )
+    tensors = init_model(config, task, seed=seed)
+    sequences = encode_texts(texts, tokenizer, max_length=None)
+    vectors = cooccurrence_embeddings(
+        sequences, rows=config.vocab_size, size=config.embedding_size, seed=seed
+    )
+    known = vectors.any(axis=1)
+    tensors[_WORDS][known] = _WORD_SCALE * config.embedding_size**0.5 * vectors[known]
+    return Checkpoint(
+        config=config,
+        task=task,
+        tensors=tensors,
+        tokenizer_files=tokenizer.files(),
+        source="random weights",
+    )
+
+
+def with_new_head(
+    checkpoint: Checkpoint,
+    labels: Sequence[str],
+    *,
+    seed: int,
+    task: str = "classification",
+    changes: Mapping[str, Any] = MappingProxyType({}),
+) -> Checkpoint:
+    """Give a trained encoder a head for `labels`, unless it has that head already.
+
+    Args:
+        checkpoint: The encoder.
+        labels: The names of the classes; none for a task without.
+        seed: The same seed gives the same head.
+        task: What the head is for.
+        changes: Further fields of its configuration that the head needs.
+
+    Raises:
+        TrainingError: The checkpoint has no tokenizer.
+    """
+    if not checkpoint.tokenizer_files:
+        raise TrainingError(
+            f"{checkpoint.source} has no tokenizer, so text cannot be turned into its ids; put its "
+            "spiece.model or tokenizer.json into the directory."
+        )
+    names = tuple(labels) or checkpoint.config.labels
+    config = dataclasses.replace(checkpoint.config, labels=names, **changes)
+    same = checkpoint.task == task and checkpoint.config.labels == names
+    if same and config == checkpoint.config:
+        return checkpoint
+    tensors = init_model(config, task, seed=seed)
+    kept = tuple(tensors) if same else ("embeddings/", "encoder/", "pooler/")
+    tensors |= {
+        name: values
+        for name, values in checkpoint.tensors.items()
+        if name in tensors and name.startswith(kept)
+    }
+    return dataclasses.replace(checkpoint, config=config, task=task, tensors=tensors)
+
+
+# First word embeddings: words that keep the same company start close together.
+
+
+def cooccurrence_embeddings(
+    sequences: Sequence[Sequence[int]], *, rows: int, size: int, seed: int = 0
+) -> np.ndarray:
+    """Factorize how much more often than by chance words occur near each other.
+
+    Levy, Goldberg and Dagan 2015, doi:10.1162/tacl_a_00134: positive pointwise mutual information,
+    nearer words counting more, context frequencies to the power of 0.75, and a truncated singular
+    value decomposition weighted by the roots of the singular values.  It costs seconds, and a
+    network that starts from it has less to learn.
+
+    Args:
+        sequences: Token ids of texts, each in [0, rows).
+        rows: V, the number of tokens.
+        size: E, the width of an embedding.
+        seed: Of the random projection that finds the decomposition.
+
+    Returns:
+        float32 [V, E], every row of length 1, or of 0 for a token without company.
+    """
+    contexts = _frequent(sequences, rows)
+    counts = np.zeros(rows * len(contexts), np.float32)
+    place = np.full(rows, -1, np.int64)
+    place[contexts] = np.arange(len(contexts))
+    for words, neighbours, weight in _pairs(sequences):
+        known = place[neighbours] >= 0
+        keys = words[known] * len(contexts) + place[neighbours[known]]
+        counts += weight * np.bincount(keys, minlength=len(counts)).astype(np.float32)
+    vectors = _factorize(_information(counts.reshape(rows, -1)), size, seed)  # [V, E]
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: np.ndarray = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-6)
+    return unit
+
+
+def _frequent(sequences: Sequence[Sequence[int]], rows: int) -> np.ndarray:
+    counts = np.bincount(np.concatenate([np.asarray(s, np.int64) for s in sequences]), None, rows)
+    order: np.ndarray = np.argsort(-counts, kind="stable")[:_CONTEXTS]
+    return order[: np.count_nonzero(counts)]
+
+
+def _pairs(sequences: Sequence[Sequence[int]]) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """Yield words, their neighbours at one distance on one side, and that distance's weight."""
+    ids = np.concatenate([np.asarray(sequence, np.int64) for sequence in sequences])
+    text = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
+    for distance in range(1, min(_WINDOW, len(ids) - 1) + 1):
+        same = text[distance:] == text[:-distance]
+        left, right = ids[:-distance][same], ids[distance:][same]
+        yield left, right, 1 / distance
+        yield right, left, 1 / distance
+
+
+def _information(counts: np.ndarray) -> np.ndarray:
+    """Turn counts [V, C] into positive pointwise mutual information."""
+    words = counts.sum(axis=1, keepdims=True)  # [V, 1]
+    contexts = counts.sum(axis=0, keepdims=True) ** 0.75  # [1, C]
+    expected = words * (contexts / max(contexts.sum(), 1.0))  # [V, C]
+    ratio = np.divide(counts, expected, out=np.ones_like(counts), where=counts > 0)
+    positive: np.ndarray = np.maximum(np.log(ratio, out=ratio), 0, out=ratio)
+    return positive
+
+
+def _factorize(matrix: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Return the left singular vectors of [V, C] times the roots of their values: [V, size].
+
+    Halko, Martinsson and Tropp 2011, doi:10.1137/090771806: a random projection, refined.
+    """
+    random = np.random.default_rng(seed)
+    basis = random.standard_normal((matrix.shape[1], size + 16), np.float32)
+    for _ in range(4):
+        basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
+    left, values, _ = np.linalg.svd(matrix @ basis, full_matrices=False)
+    vectors = np.zeros((len(matrix), size), np.float32)
+    found = min(size, len(values))
+    vectors[:, :found] = left[:, :found] * np.sqrt(values[:found])
+    return vectors

@@ -1,0 +1,40 @@
+"""Which numbers a training computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras
+
+__all__ = ["mixed_precision"]
+
+
+@contextmanager
+def mixed_precision(mixed: str) -> Iterator[None]:
+    """Build layers that compute in bfloat16 over float32 weights, where that is asked for.
+
+    Args:
+        mixed: One of `options.PRECISIONS`; `auto` takes bfloat16 where the machine is made for it.
+    """
+    before = tf_keras.mixed_precision.global_policy()
+    wanted = {"off": "float32", "bfloat16": "mixed_bfloat16"}
+    name = wanted[mixed] if mixed in wanted else wanted["bfloat16" if _has_bfloat16() else "off"]
+    tf_keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)
+
+
+def _has_bfloat16() -> bool:
+    """Tell whether this machine multiplies bfloat16 faster than float32."""
+    if tf.config.list_physical_devices("GPU"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return " amx_bf16" in flags

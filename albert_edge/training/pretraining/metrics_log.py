@@ -1,0 +1,77 @@
+"""What a training came to, step by step: `curve.jsonl`, and logs that TensorBoard shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from albert_edge.errors import OutputError
+from albert_edge.files import write_file
+
+__all__ = ["METRICS_FILE", "MetricsLog"]
+
+METRICS_FILE, _LOGS = "curve.jsonl", "logs"
+# What `tf.summary.scalar` would say; that function needs TensorBoard itself.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+)
+
+
+class MetricsLog:
+    """The figures of a training in a folder, which exists.
+
+    Args:
+        folder: Where `curve.jsonl` and `logs/` are.
+        after: How many steps count; what was noted of later ones is forgotten, as they are made
+            again.
+        keep: Whether to write; one of several workers does.
+    """
+
+    def __init__(self, folder: Path, *, after: int, keep: bool = True) -> None:
+        self._path, self._keep = folder / METRICS_FILE, keep
+        self.points = _read(self._path, after) if after else []
+        if keep:
+            self._write()
+            self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
+
+    def add(self, step: int, **figures: Mapping[str, float] | float | None) -> None:
+        """Note figures, by groups such as `train` and `held_out`, or single ones, of a step."""
+        known = {name: value for name, value in figures.items() if value is not None}
+        self.points.append({"step": step, **_rounded(known)})
+        if self._keep:
+            self._write()
+            self._log(step, known)
+
+    def _log(self, step: int, known: Mapping[str, Mapping[str, float] | float]) -> None:
+        with self._writer.as_default(step):
+            for group, values in known.items():
+                named = values.items() if isinstance(values, Mapping) else [("", values)]
+                for name, value in named:
+                    tag, scalar = f"{group}/{name}".rstrip("/"), tf.constant(value, tf.float32)
+                    tf.summary.write(tag, scalar, metadata=_SCALAR)
+            self._writer.flush()
+
+    def _write(self) -> None:
+        text = "".join(json.dumps(point) + "\n" for point in self.points)
+        write_file(self._path, text.encode(), force=True)
+
+
+def _read(path: Path, after: int) -> list[dict[str, Any]]:
+    try:
+        points = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [point for point in points if point["step"] <= after]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"cannot go on with {path}: {error}; begin anew with --force.") from error
+
+
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _rounded(value) if isinstance(value, Mapping) else float(f"{value:.6g}")
+        for name, value in values.items()
+    }

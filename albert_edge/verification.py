@@ -1,0 +1,173 @@
+"""Compare a `.tflite` file with the Keras model that it was made from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from albert_edge.bundle.bundle import Bundle
+from albert_edge.early_exit import NEVER
+from albert_edge.errors import FidelityError, InputError
+from albert_edge.modeling import Albert
+from albert_edge.quantization.recipes import get_recipe
+from albert_edge.runtime import Model, open_model
+from albert_edge.tokenizer import tokenizer_from_files
+
+__all__ = ["check_fidelity", "verify"]
+
+# What a file is compared on when the caller names no texts: short and long, plain and odd.
+_TEXTS = (
+    "A quiet, moving film.",
+    "No!",
+    "The battery lasts two days, the screen does not: after a week it had 3 dead pixels.",
+    "Naïve café owners in Zürich pay 9,50 francs for what costs 4.20 elsewhere 🙂.",
+    "It isn't that the plot was bad; there was none, and nobody in the cast seemed to mind.",
+    (
+        "Ada Lovelace wrote the first published program in 1843. It computed Bernoulli numbers on "
+        "a machine that was never built, and she saw further than its inventor: a machine that "
+        "shuffles symbols by rule, she wrote, might one day compose music as well as do sums."
+    ),
+)
+_RANDOM_LENGTHS = (3, 16, 64)
+_LONGEST = 64  # tokens: enough to show an error, few enough to take seconds on a large model
+
+
+def verify(
+    source: str | os.PathLike[str] | bytes, model: Albert, *, texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Run a `.tflite` file and its Keras model on the same inputs and compare what they say.
+
+    Args:
+        source: The file's path or content.
+        model: The float32 reference.
+        texts: What to compare on; a few sentences of several lengths if left out.  A file without a
+            tokenizer is compared on random ids.
+
+    Returns:
+        Figures ready for JSON: for every output `max_difference` (absolute), `error` (the root mean
+        square of the difference over that of the reference) and `cosine`, with all layers run and,
+        as `exit_logits`, where a file that can leave early is made to; the share of answers
+        that are the same as `agreement` (None for features and numbers), of which tasks of tokens
+        give one for every token; the `inputs` and the `limit` on `error`, and whether it `passed`.
+
+    Raises:
+        BundleError: The file cannot be read.
+        FidelityError: The file and the model are not of the same task or shape.
+    """
+    edge = open_model(source)
+    bundle = edge.bundle
+    if bundle.task != model.task or bundle.config != model.config:
+        raise FidelityError(
+            f"the file is a {bundle.task} of another shape than the checkpoint's {model.task}: "
+            "verify it against the checkpoint that it was made from."
+        )
+    inputs = _inputs(bundle, texts)
+    pairs = [(edge.run_whole(**row), _reference(model, row)) for row in inputs]
+    limit = get_recipe(bundle.quantize).max_error
+    outputs = {
+        name: _compare([got[name] for got, _ in pairs], [want[name] for _, want in pairs])
+        for name in pairs[0][1]
+    }
+    if bundle.early_exit:
+        outputs["exit_logits"] = _compare(*_exits(edge, model, inputs))
+    return {
+        "reference": "Keras, float32",
+        "inputs": f"{len(inputs)} {'texts' if bundle.tokenizer_files else 'rows of random ids'}",
+        "outputs": outputs,
+        "agreement": _agreement(bundle, pairs),
+        "limit": limit,
+        # A comparison with NaN is false, so NaN fails.
+        "passed": all(figures["error"] <= limit for figures in outputs.values()),
+    }
+
+
+def check_fidelity(verification: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a file whose verification failed.
+
+    Raises:
+        FidelityError: An output is off by more than the recipe's limit.
+    """
+    if not verification["passed"]:
+        worst = max(verification["outputs"].items(), key=lambda item: item[1]["error"])
+        raise FidelityError(
+            f"{where}: {worst[0]} is off by {worst[1]['error']:.3g} of its size, and at most "
+            f"{verification['limit']:g} is allowed (cosine {worst[1]['cosine']:.4f}). "
+            "Choose a recipe that keeps more, such as float16."
+        )
+
+
+def _inputs(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Any]]:
+    config = bundle.config
+    longest = min(bundle.seq_len or config.max_position_embeddings, _LONGEST)
+    if not bundle.tokenizer_files:
+        if texts:
+            raise InputError("the file carries no tokenizer, so it cannot be compared on texts.")
+        random = np.random.default_rng(0)
+        lengths = sorted({min(length, longest) for length in _RANDOM_LENGTHS})
+        return [{"input_ids": random.integers(0, config.vocab_size, n)} for n in lengths]
+    tokenizer = tokenizer_from_files(bundle.tokenizer_files)
+    pair = "Where was it?" if bundle.task == "question-answering" else None
+    rows = []
+    for text in texts or _TEXTS:
+        first, second = (text, None) if pair is None else (pair, text)
+        encoding = tokenizer.encode(first, second, max_length=longest)
+        rows.append({"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids})
+    return rows
+
+
+def _reference(model: Albert, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: values.numpy() for name, values in model(_batch(row)).items()}
+
+
+def _batch(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray([values], np.int32) for name, values in row.items()}
+
+
+def _exits(
+    edge: Model, model: Albert, inputs: Sequence[Mapping[str, Any]]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Leave once at every exit, each with another one of the inputs; return what both say there."""
+    got, want = [], []
+    for index in range(model.config.num_hidden_layers - 1):
+        row = inputs[index % len(inputs)]
+        rule = replace(NEVER, max_layers=index + 1)
+        got.append(edge.run(**row, early_exit=rule)["logits"])
+        want.append(model.exits(_batch(row))[:, index].numpy())
+    return got, want
+
+
+def _compare(got: list[np.ndarray], want: list[np.ndarray]) -> dict[str, float]:
+    a = np.concatenate([values.ravel() for values in got]).astype(np.float64)
+    b = np.concatenate([values.ravel() for values in want]).astype(np.float64)
+    norms = np.linalg.norm(a), np.linalg.norm(b)
+    return {
+        "max_difference": float(np.abs(a - b).max()),
+        "error": float(np.linalg.norm(a - b) / max(norms[1], np.finfo(np.float64).tiny)),
+        "cosine": float(a @ b / max(norms[0] * norms[1], np.finfo(np.float64).tiny)),
+    }
+
+
+def _agreement(
+    bundle: Bundle, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> float | None:
+    problem = bundle.config.problem if bundle.task == "classification" else ""
+    if bundle.task == "feature-extraction" or problem == "regression":
+        return None
+    several = problem == "multi_label_classification"
+    answers = [tuple(_answers(outputs, several) for outputs in pair) for pair in pairs]
+    same = [np.equal(got, want) for got, want in answers]
+    if bundle.task == "question-answering":  # the first and the last token are one answer
+        same = [both.all(keepdims=True) for both in same]
+    return float(np.concatenate(same).mean())
+
+
+def _answers(outputs: Mapping[str, Any], several: bool) -> np.ndarray:
+    """Return what the logits say: the largest one's place, or which ones are above a half."""
+    logits = [outputs[name] for name in sorted(outputs) if name.endswith("logits")]
+    return np.concatenate(
+        [(values > 0 if several else values.argmax(axis=-1)).ravel() for values in logits]
+    )
