@@ -1,5 +1,4 @@
-# Everything happens in .venv, which the first target to need it makes.  Nothing else is needed than
-# Python 3.10 to 3.13 and make.
+# All targets use .venv, which the first of them creates.  Required: make and Python 3.10 to 3.13.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -15,7 +14,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m benchmarks.readme --check
+	$(BIN)/python -m benchmarks.update_readme --check
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo

@@ -1,4 +1,4 @@
-"""Keep a process from AMX, to measure on one machine what processors without it would do."""
+"""Disable AMX in this process, to measure as on a processor without it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from albert_edge.errors import DeviceError
 
 __all__ = ["present", "withhold"]
 
-# arch_prctl(2) of x86-64 Linux, and the bit of the AMX tiles in the mask that it tells.
+# arch_prctl(2) of x86-64 Linux, and the bit of the AMX tiles in the mask that it returns.
 _ARCH_PRCTL, _GET_PERMITTED, _TILES = 158, 0x1022, 1 << 18
-_SMALL = ctypes.create_string_buffer(4096)  # enough for the registers of AVX-512, not for tiles
+_SMALL = ctypes.create_string_buffer(4096)  # holds the registers of AVX-512, not the tiles
 
 
 class _Stack(ctypes.Structure):
@@ -23,26 +23,26 @@ class _Stack(ctypes.Structure):
 
 
 def present() -> bool:
-    """Tell whether this processor multiplies 8-bit numbers with AMX."""
+    """Return whether this processor supports AMX for int8."""
     return "amx_int8" in instructions()
 
 
 def withhold() -> None:
-    """Have Linux refuse AMX to this process; XNNPACK then takes its kernels for AVX-512.
+    """Make Linux refuse AMX to this process; XNNPACK then selects its AVX-512 kernels.
 
-    The kernel grants AMX only while every signal stack has room for the tiles, so it is given one
-    that has not (Documentation/arch/x86/xstate.rst).
+    The kernel grants AMX only if every signal stack has room for the tiles, so this installs one
+    that is too small (Documentation/arch/x86/xstate.rst).
 
     Raises:
-        DeviceError: The stack is refused, or AMX was granted before.
+        DeviceError: The kernel refuses the stack, or has already granted AMX.
     """
     stack = _Stack(ctypes.addressof(_SMALL), 0, len(_SMALL))
     if ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) or _granted():
-        raise DeviceError("AMX cannot be withheld from this process.")
+        raise DeviceError("cannot disable AMX in this process: it was granted before.")
 
 
 def _granted() -> bool:
-    # XNNPACK asks for AMX with the first model.
+    # XNNPACK requests AMX when it opens the first model.
     mask = ctypes.c_uint64()
     failed = ctypes.CDLL(None).syscall(_ARCH_PRCTL, _GET_PERMITTED, ctypes.byref(mask))
     return bool(failed or mask.value & _TILES)

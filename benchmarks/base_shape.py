@@ -1,9 +1,9 @@
-"""ALBERT-base's shape with random weights: files, memory, latency, conversion, free length.
+"""Measure ALBERT-base's shape with random weights: files, memory, latency, conversion time.
 
 \b
 python -m benchmarks.base_shape                  measure, write reference/*.json, check
-python -m benchmarks.base_shape --rounds 1 -o /tmp  the same in brief, to see that it works
-python -m benchmarks.base_shape --check FILE     check what was measured before
+python -m benchmarks.base_shape --rounds 1 -o /tmp  a short trial run
+python -m benchmarks.base_shape --check FILE     check an existing report
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.inspection import inspect
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tflite.layouts import LAYOUTS
-from benchmarks.bars import check
-from benchmarks.litert import ENGINE as BARE
+from benchmarks.litert import ENGINE as LITERT
+from benchmarks.thresholds import check
 
 T = 128
 PEERED, STOCK, FIXED = ("float32", "int8"), "stock", f"loop, {T}"
@@ -41,7 +41,7 @@ LOG = Console(stderr=True)
 
 
 def write_checkpoints(folder: Path) -> dict[int, Path]:
-    """Write a checkpoint of albert-base-v2's shape, and one of twice the depth, by depth."""
+    """Write checkpoints of albert-base-v2's shape with 12 and 24 layers; return them by depth."""
     base = read_checkpoint("albert-base-v2", task="classification")
     paths = {depth: folder / f"layers_{depth}" for depth in (12, 24)}
     for depth, path in paths.items():
@@ -51,7 +51,7 @@ def write_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def run(*command: str | Path) -> tuple[float, float]:
-    """Run a command in a process of its own; return its seconds, and those of the processor."""
+    """Run a command in its own process; return the wall-clock and the CPU seconds."""
     LOG.print(f"$ {' '.join(map(str, command))}", style="dim", highlight=False, soft_wrap=True)
     start, before = time.monotonic(), os.times()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
@@ -63,7 +63,7 @@ def run(*command: str | Path) -> tuple[float, float]:
 
 
 def time_conversions(checkpoints: dict[int, Path], path: Path, rounds: int) -> dict[str, Any]:
-    """Convert 12 and 24 layers in turn; the whole command: start, read, convert, verify, write."""
+    """Time the whole command for 12 and 24 layers, interleaved: start, read, convert, verify."""
     taken: dict[int, list[tuple[float, float]]] = {depth: [] for depth in checkpoints}
     for _ in range(rounds):
         for depth, source in checkpoints.items():
@@ -81,7 +81,7 @@ def time_conversions(checkpoints: dict[int, Path], path: Path, rounds: int) -> d
 
 
 def convert_all(source: Path, folder: Path) -> dict[tuple[str, str], Path]:
-    """Convert every recipe and layout; for two recipes also with a fixed length, and as a peer."""
+    """Convert every recipe and layout; some also at a fixed length and by the stock converter."""
     model = albert_edge.load_keras(source)
     paths = {}
     for name in RECIPES:
@@ -89,7 +89,7 @@ def convert_all(source: Path, folder: Path) -> dict[tuple[str, str], Path]:
             path = paths[name, layout] = folder / f"{name}-{layout}.tflite".replace(", ", "-")
             LOG.print(f"making {path.name}", style="dim")
             if layout == STOCK:
-                stock = (sys.executable, "-m", "benchmarks.stock", source, "-o", path)
+                stock = (sys.executable, "-m", "benchmarks.stock_converter", source, "-o", path)
                 run(*stock, "--quantize", name, "--seq-len", str(T))
             elif layout == FIXED:
                 albert_edge.convert(model, quantize=name, layout="loop", seq_len=T).save(path)
@@ -99,9 +99,9 @@ def convert_all(source: Path, folder: Path) -> dict[tuple[str, str], Path]:
 
 
 def measure_all(paths: dict[tuple[str, str], Path], ids: list[int], rounds: int) -> list[Row]:
-    """Measure every file on the same ids, in fresh processes that take turns."""
+    """Measure every file on the same ids, in fresh processes, interleaved."""
     takes = [
-        partial(measure, path, input_ids=ids, engine=BARE if layout == STOCK else ENGINE)
+        partial(measure, path, input_ids=ids, engine=LITERT if layout == STOCK else ENGINE)
         for (_, layout), path in paths.items()
     ]
     with LOG.status("Measuring"):
@@ -113,7 +113,7 @@ def measure_all(paths: dict[tuple[str, str], Path], ids: list[int], rounds: int)
 
 
 def compare_lengths(free: Path, fixed: Path, ids: list[int], rounds: int) -> dict[str, Any]:
-    """Measure a file of free length against one fixed to T, alternating which goes first."""
+    """Compare a free-length file with one fixed to T tokens, alternating the order."""
     taken: dict[Path, list[Measurement]] = {free: [], fixed: []}
     with LOG.status(f"Alternating {free.name} and {fixed.name}"):
         for index in range(rounds):
@@ -157,11 +157,11 @@ def measure_base_shape(folder: Path, *, rounds: int) -> dict[str, Any]:
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", default=5, type=click.IntRange(1), help="How often all take turns.")
+@click.option("--rounds", default=5, type=click.IntRange(1), help="Rounds of measurement.")
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(rounds: int, output: Path, stored: Path | None) -> None:
-    """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
+    """Measure unless `stored` is given; exit with 1 if a threshold is missed."""
     if stored is None:
         with tempfile.TemporaryDirectory() as folder:
             report = measure_base_shape(Path(folder), rounds=rounds)

@@ -1,13 +1,13 @@
-"""What ALBERT's sharing is worth: ALBERT against BERT and DistilBERT, through the same pipeline.
+"""Compare ALBERT with BERT and DistilBERT through the same pipeline.
 
 \b
 python -m benchmarks.bert                        measure, write reference/*.json
 python -m benchmarks.bert --rounds 1 --steps 1 --small -o /tmp
-                                                 the same in brief, to see that it works
-python -m benchmarks.bert --show FILE            the tables of what was measured before
+                                                 a short trial run
+python -m benchmarks.bert --show FILE            print the tables of an existing report
 
-A BERT here is an ALBERT whose passes all have layers of their own, and whose embeddings are as wide
-as its encoder.  It differs from the real one in a product of H×H behind the embeddings.
+A BERT here is an ALBERT with a separate layer for every pass and with embeddings as wide as the
+encoder.  It differs from the real BERT by an H×H projection after the embeddings.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from albert_edge.benchmark.measure import interleave, measure
 from albert_edge.benchmark.report_file import read_document
 from albert_edge.checkpoints.init import count_parameters
 from albert_edge.config import AlbertConfig, preset
-from benchmarks.cells import Cells, caption, cell
+from benchmarks.markdown_table import MarkdownTable, caption, cell
 from benchmarks.shapes import LOG, TASK, make, run
 
 __all__ = ["make_markdown", "make_tables"]
@@ -40,7 +40,7 @@ T, BATCH = 128, 8
 
 
 def unshared(config: AlbertConfig, passes: int) -> AlbertConfig:
-    """Return the shape of so many layers that share nothing, behind embeddings as wide as they."""
+    """Return the shape with `passes` separate layers and embeddings of the hidden size."""
     return dataclasses.replace(
         config,
         num_hidden_layers=passes,
@@ -50,7 +50,7 @@ def unshared(config: AlbertConfig, passes: int) -> AlbertConfig:
 
 
 _BASE, _LARGE = preset("albert-base-v2"), preset("albert-large-v2")
-# Those of a size train in turns.  A BERT has nothing to loop over: its layers stand in a row.
+# Models of one size train interleaved.  BERT's layers differ, so its layout is `unrolled`.
 SIZES: dict[str, dict[str, tuple[AlbertConfig, str]]] = {
     "base": {
         "ALBERT-base": (_BASE, "loop"),
@@ -63,7 +63,7 @@ SIZES: dict[str, dict[str, tuple[AlbertConfig, str]]] = {
     },
 }
 MODELS = {name: one for models in SIZES.values() for name, one in models.items()}
-# What a paper says, and which figure of which two models it is the ratio of.  Lan et al. 2020,
+# The papers' claims: a figure, the two models whose ratio it is, and the ratio.  Lan et al. 2020,
 # arXiv:1909.11942, table 1 (334M over 18M, 108M over 12M) and table 2; Sanh et al. 2019,
 # arXiv:1910.01108, sec. 3 (66M over 110M; 60% faster on a CPU, one text at a time).
 CLAIMS = (
@@ -87,7 +87,7 @@ _NOTHING: Mapping[str, Any] = {}
 def measure_files(
     names: list[str], folder: Path, rounds: int
 ) -> tuple[list[Row], dict[str, dict[str, Any]]]:
-    """Convert the models, and measure every file on the same ids."""
+    """Convert the models and measure every file on the same ids."""
     paths = {name: folder / f"{name}.tflite" for name in names}
     made = {name: make(*MODELS[name], paths[name]) for name in names}
     ids = np.random.default_rng(20).integers(5, _BASE.vocab_size, T).tolist()
@@ -108,9 +108,9 @@ def measure_files(
 
 
 def time_training(size: str, folder: Path, steps: int) -> dict[str, dict[str, list[int]]]:
-    """Time the training steps of the models of a size, in one process that has them all.
+    """Time the training steps of all models of one size, in one process.
 
-    The large ones take 10 GB at batch 1 and more at 8; where there is less, nothing is returned.
+    The large ones need 10 GB at batch 1 and more at 8; if memory is short, the result is empty.
     """
     shapes = []
     for name, (config, _) in SIZES[size].items():
@@ -159,18 +159,18 @@ def _sum_up(taken: Mapping[str, list[int]]) -> dict[str, Any]:
     }
 
 
-def make_tables(report: Mapping[str, Any]) -> list[Cells]:
-    """Make the tables of a report: the models, and the papers' claims beside what was found."""
+def make_tables(report: Mapping[str, Any]) -> list[MarkdownTable]:
+    """Make the tables of a report: the models, and the papers' claims beside our measurements."""
     return [_models(report), _claims(report)]
 
 
 def make_markdown(report: Mapping[str, Any]) -> str:
-    """Make the Markdown of both tables, and what they stand on."""
+    """Make the Markdown of both tables and their conditions."""
     tables = "\n".join(table.markdown() for table in make_tables(report))
-    return f"{tables}\n{_note(report)} `python -m benchmarks.bert` repeats it.\n"
+    return f"{tables}\n{_note(report)} Reproduce with `python -m benchmarks.bert`.\n"
 
 
-def _models(report: Mapping[str, Any]) -> Cells:
+def _models(report: Mapping[str, Any]) -> MarkdownTable:
     def cells(name: str) -> Iterator[str]:
         found = _figures(report, name)
         yield name
@@ -185,10 +185,10 @@ def _models(report: Mapping[str, Any]) -> Cells:
             yield cell(found[figure] * factor if figure in found else None, form)
 
     headings = ("weights, M", "file MB", "RAM MB", "ms", "training step s", "update in it s")
-    return Cells("model", headings, tuple(tuple(cells(name)) for name in MODELS))
+    return MarkdownTable("model", headings, tuple(tuple(cells(name)) for name in MODELS))
 
 
-def _claims(report: Mapping[str, Any]) -> Cells:
+def _claims(report: Mapping[str, Any]) -> MarkdownTable:
     found = {name: _figures(report, name) for name in MODELS}
 
     def cells(what: str, figure: str, one: str, other: str, said: float | None) -> Iterator[str]:
@@ -197,11 +197,13 @@ def _claims(report: Mapping[str, Any]) -> Cells:
         above, below = (found[name].get(figure) for name in (one, other))
         yield cell(above / below if above and below else None, ".2f")
 
-    return Cells("ratio", ("paper", "here"), tuple(tuple(cells(*claim)) for claim in CLAIMS))
+    return MarkdownTable(
+        "ratio", ("paper", "here"), tuple(tuple(cells(*claim)) for claim in CLAIMS)
+    )
 
 
 def _figures(report: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Collect what was found of a model: of its file, and of its training."""
+    """Collect the figures of a model: of its file and of its training."""
     row, model = (
         next((one for one in report[part] if one["name"] == name), _NOTHING)
         for part in ("rows", "models")
@@ -225,21 +227,20 @@ def _note(report: Mapping[str, Any]) -> str:
         f"`int8`, classification, {T} tokens, one thread; {_BASE.vocab_size:,} words in every "
         "vocabulary, as in the paper. A training step is Keras' on all cores, float32, AdamW, "
         f"{training['batch']} texts of {training['seq_len']} tokens; the paper's are on many TPUs, "
-        "which send each other a gradient for every parameter, and one machine does not. A BERT "
-        "here has a product of H×H behind its embeddings, 0.3 to 0.9% of its parameters, that the "
-        "real one has not."
+        "which exchange a gradient for every parameter; one machine does not. BERT here has an "
+        "additional H×H projection after its embeddings, 0.3 to 0.9% of its parameters."
     )
     return " ".join([caption(report), explained, *failed])
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", default=3, type=click.IntRange(1), help="How often all take turns.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Rounds of measurement.")
 @click.option("--steps", default=3, type=click.IntRange(1), help="Training steps to time.")
-@click.option("--small", is_flag=True, help="Leave out the large models.")
+@click.option("--small", is_flag=True, help="Skip the large models.")
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--show", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(rounds: int, steps: int, small: bool, output: Path, stored: Path | None) -> None:
-    """Measure unless `stored` holds figures; print the tables."""
+    """Measure unless `stored` is given; print the tables."""
     if stored is None:
         with tempfile.TemporaryDirectory() as folder:
             report = measure_all(Path(folder), rounds=rounds, steps=steps, small=small)

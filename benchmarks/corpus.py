@@ -1,11 +1,11 @@
-"""Write the plain texts of a data folder as the files that pre-training reads.
+"""Write the plain texts of a data folder in the form that `albert-edge pretrain` reads.
 
     python -m benchmarks.corpus DATA_FOLDER -o OUTPUT
 
-OUTPUT gets `train.txt` and `held_out.txt`: documents apart by a blank line, one paragraph a line;
-and `short_train.txt` and `short_held_out.txt`, those of them that a model reads whole, whose
-sentences have an order that can be told.  Every twentieth document of each source is held out.  No
-document holds a sentence that the sentiment model is scored on.
+OUTPUT gets `train.txt` and `held_out.txt`, with a blank line between documents and one paragraph a
+line, and `short_train.txt` and `short_held_out.txt`, the documents that fit a model's window whole.
+Every twentieth document of each source is held out.  No document contains a sentence of the
+sentiment model's dev set.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def film_reviews(folder: Path) -> Iterator[str]:
 
 
 def wikipedia(folder: Path) -> Iterator[str]:
-    """Yield the articles of WikiText-2 (Merity et al. 2016), its marks undone."""
+    """Yield the articles of WikiText-2 (Merity et al. 2016), without its markup."""
     for name in ("valid.txt", "test.txt"):
         text = (folder / "wikitext2" / name).read_text(encoding="utf-8")
         text = re.sub(r" @(.)@ ", r"\1", text).replace("<unk>", "")
@@ -51,7 +51,7 @@ def wikipedia(folder: Path) -> Iterator[str]:
 
 
 def books(folder: Path) -> Iterator[str]:
-    """Yield the chapters of three novels, without Project Gutenberg's own words."""
+    """Yield the chapters of three novels, without Project Gutenberg's header and footer."""
     for path in sorted((folder / "gutenberg").glob("*.txt")):
         text = path.read_text(encoding="utf-8-sig")
         text = text.split("*** START OF", 1)[-1].split("*** END OF", 1)[0]
@@ -75,14 +75,14 @@ def plays(folder: Path) -> Iterator[str]:
 
 
 def abstracts(folder: Path) -> Iterator[str]:
-    """Yield the abstracts of papers (Cachola et al. 2020), those of the test set left out."""
+    """Yield the abstracts of papers (Cachola et al. 2020), without the test set."""
     for name in ("train", "dev"):
         for row in read_table(folder / "scitldr" / f"{name}.jsonl", {"source": ("source",)}):
             yield "\n".join(row.values["source"])
 
 
 def passages(folder: Path) -> Iterator[str]:
-    """Yield the paragraphs of Wikipedia that SQuAD 1.1 asks about (Rajpurkar et al. 2016)."""
+    """Yield the Wikipedia paragraphs of SQuAD 1.1 (Rajpurkar et al. 2016)."""
     questions, _ = read_squad(folder / "squad" / "dev-v1.1.from-explorer.json")
     yield from dict.fromkeys(question.context for question in questions)
 
@@ -99,12 +99,12 @@ SOURCES: tuple[Callable[[Path], Iterator[str]], ...] = (
 
 
 def letters(text: str) -> str:
-    """Return what two spellings of a sentence have in common."""
+    """Return the lower-case letters and digits, the same for two spellings of a sentence."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 def read_corpus(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the documents to train on, and those that are held out."""
+    """Return the training documents and the held-out ones."""
     scored = read_table(folder / "sentiment" / "dev.tsv", {"text": ("sentence",)})
     secret = {letters(row.values["text"]) for row in scored}
     train: list[str] = []
@@ -126,7 +126,7 @@ def _tidy(text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, help="the folder with nltk/, wikitext2/ and so on")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a directory to fill")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the directory to write")
     arguments = parser.parse_args()
     arguments.output.mkdir(exist_ok=True)
     train, held_out = read_corpus(arguments.data)

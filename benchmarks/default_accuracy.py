@@ -1,11 +1,11 @@
-"""The embedded model's accuracy in every recipe, as a device would answer.
+"""Measure the embedded model's accuracy in every recipe, with the `.tflite` runtime.
 
 \b
 python -m benchmarks.default_accuracy DEV.tsv            measure, write reference/*.json, check
-python -m benchmarks.default_accuracy DEV.tsv -o /tmp    the same, written elsewhere
+python -m benchmarks.default_accuracy DEV.tsv -o /tmp    write the report elsewhere
 
-DEV.tsv is a table of texts and labels, such as the one the model card names.  What is calibrated is
-calibrated on the built-in sentences, as for who gives none.  Intervals are of 95%.
+DEV.tsv is a table of texts and labels, such as the one in the model card.  Calibrated recipes use
+the built-in sentences, as `convert` does by default.  Intervals are 95% intervals.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from albert_edge.evaluation import evaluate
 from albert_edge.quantization.recipes import RECIPES
 
 REFERENCE = Path(__file__).parent / "reference"
-# How much accuracy a recipe may cost.
+# The largest permitted loss of accuracy.
 LIMITS = {"float16": 0.003, "int8": 0.003, "int16x8": 0.003, "int8-full": 0.01, "int4": 0.01}
 
 
 def measure(dev: Path) -> list[dict[str, Any]]:
-    """Convert the embedded model in every recipe, and compare each file with the first, float32.
+    """Convert the embedded model in every recipe and compare each file with float32.
 
-    One layout will do: all of them give the same answers, bit for bit.
+    One layout is enough: all layouts give the same outputs.
     """
     model = albert_edge.load_keras("default")
     results: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ def measure(dev: Path) -> list[dict[str, Any]]:
 @click.argument("dev", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 def main(dev: Path, output: Path) -> None:
-    """Exit with 1 if a recipe is less accurate than the first one, float32, by over its limit."""
+    """Exit with 1 if a recipe loses more accuracy against float32 than its limit."""
     results = measure(dev)
     passed = True
     for row in results:

@@ -1,14 +1,15 @@
-"""What leaving early saves and costs: accuracy, layers and latency of the actual file, by rule.
+"""Measure early exit: accuracy, layers and latency of the actual file for every exit rule.
 
 \b
 python -m benchmarks.early_exit MODEL_DIR DEV.tsv                 measure, write reference/*.json
-python -m benchmarks.early_exit MODEL_DIR DEV.tsv --limit 50 -o /tmp   the same in brief
-python -m benchmarks.early_exit MODEL_DIR DEV.tsv --check FILE    check what was measured before
+python -m benchmarks.early_exit MODEL_DIR DEV.tsv --limit 50 -o /tmp   a short trial run
+python -m benchmarks.early_exit MODEL_DIR DEV.tsv --check FILE    check an existing report
 
-MODEL_DIR is a checkpoint that was trained with early exit, DEV.tsv texts and labels, such as the
-model card names.  Every text is answered under every rule in turn, and by the ordinary file without
-exits, so that all meet the same noise; it is answered once before, so that no answer pays for a new
-length.  The rule that is best is chosen on the same texts: on others it may save or cost more.
+MODEL_DIR is a checkpoint trained with early exit; DEV.tsv has texts and labels, as in the model
+card. Every text is run under every rule, interleaved, and in the same model without exits, so that
+noise affects all of them alike.  One untimed run comes first, because a new length is allocated
+then.  The best rule is chosen on the same texts; on other texts it may save less or cost more
+accuracy.
 """
 
 from __future__ import annotations
@@ -36,19 +37,19 @@ from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.evaluation import EvaluateOptions
 from albert_edge.modeling import from_checkpoint
 from albert_edge.runtime import Model
-from benchmarks.bars import print_bars
+from benchmarks.thresholds import print_thresholds
 
 REFERENCE = Path(__file__).parent / "reference"
 THRESHOLDS = (0.8, 0.9, 0.95, 0.98, 0.99, NEVER.threshold)
-# On average at most so many of the layers, for a loss of at most so much accuracy; the latency may
-# lag behind by what is not layers: the embeddings, the head, and the exits themselves.
+# Thresholds: the mean share of layers, the loss of accuracy, and the share of latency, which is
+# above that of layers because embeddings, head and exits take time too.
 SHARE, LOSS, LATENCY = 0.6, 0.003, 0.65
-OFF_LIMIT = 1.02  # what exits may cost where all layers are run, of the ordinary file's latency
+OFF_LIMIT = 1.02  # latency with exits, all layers run, over that of the file without exits
 LOG = Console(stderr=True)
 
 
 def open_files(source: Path, quantize: str) -> tuple[Any, Any]:
-    """Convert a checkpoint with its exits and without, and open both as pipelines."""
+    """Convert a checkpoint with and without its exits, and open both as pipelines."""
     checkpoint = read_checkpoint(source)
     plain = dataclasses.replace(
         checkpoint,
@@ -62,7 +63,7 @@ def open_files(source: Path, quantize: str) -> tuple[Any, Any]:
 
 
 def take(model: Model, ids: Sequence[int], rule: EarlyExit | None) -> tuple[int, int, int, int]:
-    """Answer once; return the label, the layers, and the latency and processor time in ns."""
+    """Run once; return the label, the layers, and the latency and CPU time in ns."""
     cpu, start = process_time_ns(), perf_counter_ns()
     outputs = model.run(ids, early_exit=rule)
     spent = perf_counter_ns() - start, process_time_ns() - cpu
@@ -71,7 +72,7 @@ def take(model: Model, ids: Sequence[int], rule: EarlyExit | None) -> tuple[int,
 
 
 def summarize(rule: EarlyExit | None, taken: Any, wanted: Any) -> dict[str, Any]:
-    """Sum up [texts, 4] of `take` under a rule; None for the ordinary file."""
+    """Summarize [texts, 4] results of `take` for a rule; None for the file without exits."""
     labels, layers, latency_ns, cpu_ns = taken.T
     return {
         "patience": rule.patience if rule else None,
@@ -86,9 +87,9 @@ def summarize(rule: EarlyExit | None, taken: Any, wanted: Any) -> dict[str, Any]
 def measure(
     source: Path, dev: Path, *, quantize: str, limit: int | None, rounds: int
 ) -> dict[str, Any]:
-    """Answer every text under every rule; return the JSON document.
+    """Run every text under every rule; return the JSON document.
 
-    Of the times that a text took in several rounds the median counts: the machine may be busy.
+    Each text's time is the median of its rounds.
     """
     pipe, plain = open_files(source, quantize)
     config = pipe.model.bundle.config
@@ -100,18 +101,18 @@ def measure(
         for patience in range(1, depth + 1)
         for threshold in THRESHOLDS
     ]
-    turns = [(plain.model, None), *((pipe.model, rule) for rule in rules)]
-    taken = np.empty((rounds, len(turns), len(examples), 4), np.int64)
-    for index, inputs in enumerate(track(examples.inputs, "Answering", console=LOG)):
+    cases = [(plain.model, None), *((pipe.model, rule) for rule in rules)]
+    taken = np.empty((rounds, len(cases), len(examples), 4), np.int64)
+    for index, inputs in enumerate(track(examples.inputs, "Running", console=LOG)):
         ids = pipe.encode(inputs["text"], inputs.get("pair"), None, None)[0].input_ids
         for model in (plain.model, pipe.model):
             model.run(ids)
         for one in taken:
-            for turn in np.random.default_rng(index).permutation(len(turns)):
-                one[turn, index] = take(turns[turn][0], ids, turns[turn][1])
+            for case in np.random.default_rng(index).permutation(len(cases)):
+                one[case, index] = take(cases[case][0], ids, cases[case][1])
     wanted = np.array([config.labels.index(label) for label in examples.targets])
     middle = np.median(taken, axis=0)
-    found = [summarize(rule, part, wanted) for (_, rule), part in zip(turns, middle, strict=True)]
+    found = [summarize(rule, part, wanted) for (_, rule), part in zip(cases, middle, strict=True)]
     facts = {"quantize": quantize, "num_hidden_layers": depth, "examples": len(examples)}
     facts["rounds"] = rounds
     return document(
@@ -120,7 +121,7 @@ def measure(
 
 
 def choose(report: dict[str, Any]) -> dict[str, Any]:
-    """Choose the rule that uses the fewest layers of those that lose no more than they may."""
+    """Choose the rule with the fewest layers among those within the permitted loss."""
     least = report["off"]["accuracy"] - LOSS
     kept = [rule for rule in report["rules"] if rule["accuracy"] >= least]
     best: dict[str, Any] = min(kept, key=lambda rule: rule["mean_layers"])
@@ -128,7 +129,7 @@ def choose(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_table(report: dict[str, Any]) -> Table:
-    """Make the table: each rule that no other one beats in both accuracy and layers."""
+    """Make the table of the Pareto-optimal rules by accuracy and layers."""
     title = f"{report['quantize']}, {report['examples']} texts of {report['dev']}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("patience", "threshold", "accuracy", "layers", "ms", "of all"):
@@ -151,28 +152,28 @@ def make_table(report: dict[str, Any]) -> Table:
 
 
 def check(report: dict[str, Any]) -> bool:
-    """Print the bars."""
+    """Print the thresholds; return whether all are met."""
     best, off, ordinary = choose(report), report["off"], report["ordinary"]
-    clocks = {"mean_latency_ms": "latency", "mean_cpu_ms": "processor time"}
+    clocks = {"mean_latency_ms": "latency", "mean_cpu_ms": "CPU time"}
     share = best["mean_layers"] / report["num_hidden_layers"]
-    bars = [("layers used, of all", share, "≤", SHARE)]
-    bars += [
+    thresholds = [("layers used, of all", share, "≤", SHARE)]
+    thresholds += [
         (f"{name}, of all layers'", best[key] / off[key], "≤", LATENCY)
         for key, name in clocks.items()
     ]
-    bars += [
+    thresholds += [
         (f"exits that are off over none: {name}", off[key] / ordinary[key], "≤", OFF_LIMIT)
         for key, name in clocks.items()
     ]
-    return print_bars(bars)
+    return print_thresholds(thresholds)
 
 
 @click.command(help=__doc__)
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("dev", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--quantize", default="int8", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="How many texts to take.")
-@click.option("--rounds", default=3, type=click.IntRange(1), help="How often to answer each.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first N texts.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Runs of every text.")
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(
@@ -184,7 +185,7 @@ def main(
     output: Path,
     stored: Path | None,
 ) -> None:
-    """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
+    """Measure unless `stored` is given; exit with 1 if a threshold is missed."""
     if stored is None:
         report = measure(source, dev, quantize=quantize, limit=limit, rounds=rounds)
         LOG.print("Wrote", write_document(report, output))

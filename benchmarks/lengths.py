@@ -1,16 +1,16 @@
-"""What free length saves on real texts: ALBERT-base's shape in int8, against padded files.
+"""Compare free length with padding on real texts: ALBERT-base's shape in int8.
 
 \b
 python -m benchmarks.lengths DATA_FOLDER                 measure, write reference/*.json, check
-python -m benchmarks.lengths DATA_FOLDER --rounds 1 -o /tmp  the same in brief
-python -m benchmarks.lengths DATA_FOLDER --check FILE    check what was measured before
+python -m benchmarks.lengths DATA_FOLDER --rounds 1 -o /tmp  a short trial run
+python -m benchmarks.lengths DATA_FOLDER --check FILE    check an existing report
 
 DATA_FOLDER has sentiment/dev.tsv, squad/dev-v1.1.from-explorer.json and albert_spm/30k-clean.model.
-The lengths are those of all texts in them, in tokens; what is timed is a sample of every n-th of
-the sorted lengths, shuffled, so that the free-length file meets another length each time.
+Lengths are counted in tokens over all texts.  The timed sample takes every n-th of the sorted
+lengths, shuffled, so that the free-length file gets a new length each time.
 
-Where the processor has AMX, the sentences are measured with AMX withheld, too: it halves the padded
-time, but a short text's goes into fetching weights, 7 MB a pass, whatever the length.
+On a processor with AMX, the sentences are also measured with AMX disabled: AMX halves the padded
+time, but a short text's time goes into loading weights, 7 MB a pass at any length.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from albert_edge.datasets.squad import read_squad
 from albert_edge.datasets.tables import read_table
 from albert_edge.tokenizer import load_tokenizer
 from benchmarks import amx
-from benchmarks.bars import print_bars
-from benchmarks.cells import Cells, caption
+from benchmarks.markdown_table import MarkdownTable, caption
 from benchmarks.stream import ENGINE as STREAM
 from benchmarks.stream import ENGINE_WITHOUT_AMX as STREAM_WITHOUT_AMX
+from benchmarks.thresholds import print_thresholds
 
 __all__ = ["make_markdown", "make_table"]
 
@@ -47,16 +47,16 @@ REFERENCE = Path(__file__).parent / "reference"
 SENTIMENT, SENTIMENT_30K, SQUAD = "sentiment", "sentiment, 30,000 pieces", "SQuAD 1.1"
 WITHOUT_AMX = f"{SENTIMENT}, AMX withheld"
 PADDED = {SENTIMENT: 128, WITHOUT_AMX: 128, SENTIMENT_30K: 128, SQUAD: 384}
-LIMIT = 0.25  # of the time that padding to 128 takes
+LIMIT = 0.25  # of the time with padding to 128
 GRID = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384)
 SAMPLE = 32  # texts
 BIN = 16  # tokens, of the histogram
 LOG = Console(stderr=True)
-LOG.width = max(LOG.width, 100)  # the table's
+LOG.width = max(LOG.width, 100)  # the width of the table
 
 
 def read_lengths(data: Path) -> dict[str, npt.NDArray[np.int64]]:
-    """Count the tokens of every text, special ones included, cut at what it would be padded to."""
+    """Count the tokens of every text with its special tokens, at most the padded length."""
     embedded = load_tokenizer("default")
     base = load_tokenizer(data / "albert_spm" / "30k-clean.model")
     rows = read_table(data / "sentiment" / "dev.tsv", {"text": ("sentence",)})
@@ -75,14 +75,14 @@ def read_lengths(data: Path) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def stratify(lengths: npt.NDArray[np.int64], count: int) -> list[int]:
-    """Take the middle of each of `count` equal parts of the sorted lengths, and shuffle them."""
+    """Return the medians of `count` equal parts of the sorted lengths, shuffled."""
     places = (np.arange(count) + 0.5) / count
     middle = np.quantile(lengths, places, method="inverted_cdf")
     return [int(one) for one in np.random.default_rng(20).permutation(middle)]
 
 
 def convert_all(folder: Path) -> dict[int | None, Path]:
-    """Convert the shape for any length, and for each that is padded to."""
+    """Convert the shape for free length and for every padded length."""
     model = albert_edge.load_keras("albert-base-v2", task="classification")
     paths = {length: folder / f"{length or 'free'}.tflite" for length in (None, 128, 384)}
     for length, path in paths.items():
@@ -91,7 +91,7 @@ def convert_all(folder: Path) -> dict[int | None, Path]:
 
 
 def measure_all(paths: dict[int | None, Path], samples: dict[str, list[int]], rounds: int) -> Any:
-    """Measure each set free and padded, and the free file on a grid of lengths, in turns."""
+    """Measure each set free and padded, and the free file on a grid of lengths, interleaved."""
     pairs = [(name, length) for name in samples for length in (None, PADDED[name])]
     takes = [
         partial(
@@ -116,7 +116,7 @@ def summarize(
     free: Measurement,
     padded: Measurement,
 ) -> dict[str, Any]:
-    """Sum up a set: its lengths, what a text takes on average, and the ratios."""
+    """Summarize a set: its lengths, the mean time of a text, and the ratios."""
     counts, edges = np.histogram(lengths, bins=np.arange(0, max(lengths) + BIN + 1, BIN))
     return {
         "texts": len(lengths),
@@ -153,8 +153,8 @@ def measure_lengths(data: Path, *, rounds: int) -> dict[str, Any]:
     return document("lengths", rows, sets=sets, free_length=by_length)
 
 
-def make_table(report: Mapping[str, Any]) -> Cells:
-    """Make the table: one line a set."""
+def make_table(report: Mapping[str, Any]) -> MarkdownTable:
+    """Make the table, one row a set."""
 
     def cells(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         free, padded = f"{one['free_ms']:.1f}", f"{one['padded_ms']:.1f}"
@@ -162,25 +162,27 @@ def make_table(report: Mapping[str, Any]) -> Cells:
         return name, texts, tokens, free, str(one["padded_to"]), padded, f"{one['ratio']:.3f}"
 
     headings = ("texts", "mean tokens", "free ms", "padded to", "padded ms", "ratio")
-    return Cells("texts of", headings, tuple(cells(*item) for item in report["sets"].items()))
+    return MarkdownTable(
+        "texts of", headings, tuple(cells(*item) for item in report["sets"].items())
+    )
 
 
 def make_markdown(report: Mapping[str, Any]) -> str:
-    """Make the Markdown of the table, and what it stands on."""
+    """Make the Markdown of the table and its conditions."""
     return f"{make_table(report).markdown()}\n{_note(report)}\n"
 
 
 def _note(report: Mapping[str, Any]) -> str:
     return (
         f"{caption(report)} `int8` of ALBERT-base's shape on one thread, the mean over real texts. "
-        "`python -m benchmarks.lengths` repeats it."
+        "Reproduce with `python -m benchmarks.lengths`."
     )
 
 
 def check(report: dict[str, Any]) -> bool:
-    """Print the bars: a sentence takes a quarter of the padded time, on both clocks."""
-    names = {"ratio": "latency", "ratio_of_cpu": "processor time"}
-    return print_bars(
+    """Print the thresholds: a quarter of the padded time for sentences, on both clocks."""
+    names = {"ratio": "latency", "ratio_of_cpu": "CPU time"}
+    return print_thresholds(
         (f"{name}, free over padded to 128: {names[key]}", found[key], "≤", LIMIT)
         for name, found in report["sets"].items()
         if name in (SENTIMENT, WITHOUT_AMX)
@@ -190,11 +192,11 @@ def check(report: dict[str, Any]) -> bool:
 
 @click.command(help=__doc__)
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--rounds", default=3, type=click.IntRange(1), help="How often all take turns.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Rounds of measurement.")
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(data: Path, rounds: int, output: Path, stored: Path | None) -> None:
-    """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
+    """Measure unless `stored` is given; exit with 1 if a threshold is missed."""
     if stored is None:
         report = measure_lengths(data, rounds=rounds)
         LOG.print("Wrote", write_document(report, output))

@@ -1,13 +1,13 @@
-"""The same ALBERT-base, random weights, in other people's runtimes: files, memory, latency.
+"""Measure the same ALBERT-base, with random weights, in other runtimes: files, memory, latency.
 
 \b
 python -m benchmarks.peers                    measure, write reference/*.json, check
 python -m benchmarks.peers --only albert_edge --only onnxruntime/int8 --rounds 1 -o /tmp
-python -m benchmarks.peers --make-only        make environments and files, and stop there
-python -m benchmarks.peers --check FILE       check what was measured before
+python -m benchmarks.peers --make-only        make environments and files, then stop
+python -m benchmarks.peers --check FILE       check an existing report
 
-Every peer has an environment of its own, which pip fills on the first run (8 GB, some minutes for
-each); making the files takes half an hour. Both are kept in the folder of --work.
+Every peer has its own environment, which pip fills on the first run (8 GB, some minutes each);
+making the files takes half an hour. The folder of --work keeps both.
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ from albert_edge.benchmark.outputs import Outputs
 from albert_edge.benchmark.report_file import begin_document
 from albert_edge.benchmark.statistics import rank
 from albert_edge.benchmark.system import describe_machine
-from benchmarks.bars import print_bars
-from benchmarks.runtimes.catalogue import ENVIRONMENTS, OURS, Peer, choose
-from benchmarks.runtimes.turns import Turn, bare_rss_bytes, take_turns
-from benchmarks.runtimes.workshop import Workshop
+from benchmarks.runtimes.environments import Workspace
+from benchmarks.runtimes.interleaved_runs import PeerRun, bare_rss_bytes, run_interleaved
+from benchmarks.runtimes.peers import ENVIRONMENTS, OURS, Peer, choose
+from benchmarks.thresholds import print_thresholds
 
 REFERENCE = Path(__file__).parent / "reference"
 WORK = Path("~/.cache/albert_edge/peers").expanduser()
-PROBES = 4  # further inputs that are compared, not timed
+PROBES = 4  # further inputs, compared but not timed
 LOG = Console(stderr=True)
-LOG.width = max(LOG.width, 100)  # the table's
+LOG.width = max(LOG.width, 100)  # the width of the table
 MEANINGS = (
-    "RAM: resident when warm, over the same process before the model was opened, "
-    "its runtime imported. All RAM: the same over CPython with NumPy. Error: the root mean square "
-    "of the difference from the Keras model's logits, over that of the logits."
+    "RAM: resident when warm, less the same process with the runtime imported and no model "
+    "open. All RAM: the same, less CPython with NumPy. Error: the root mean square of the "
+    "difference from the Keras model's logits, over that of the logits."
 )
 
 
-def prepare(turns: list[Turn], workshop: Workshop) -> None:
-    """Make every environment and file; a turn whose own cannot be made notes why."""
+def prepare(runs: list[PeerRun], workspace: Workspace) -> None:
+    """Make every environment and file; a run that fails records its error."""
 
-    def make(turn: Turn) -> None:
-        turn.python = workshop.python(turn.peer.name)
-        turn.path = workshop.file(turn.peer, turn.seq_len)
-        if turn.python not in bare:
-            bare[turn.python] = bare_rss_bytes(turn.python)
-        turn.bare_rss_bytes = bare[turn.python]
+    def make(run: PeerRun) -> None:
+        run.python = workspace.python(run.peer.name)
+        run.path = workspace.file(run.peer, run.seq_len)
+        if run.python not in bare:
+            bare[run.python] = bare_rss_bytes(run.python)
+        run.bare_rss_bytes = bare[run.python]
 
     bare: dict[str, int | None] = {}
-    for turn in turns:
-        LOG.print(f"making {turn.label}", style="dim", highlight=False)
-        turn.try_to(lambda turn=turn: make(turn))
-        if turn.error:
-            LOG.print(Text(turn.error["message"], style="red"))
+    for run in runs:
+        LOG.print(f"making {run.label}", style="dim", highlight=False)
+        run.try_to(lambda run=run: make(run))
+        if run.error:
+            LOG.print(Text(run.error["message"], style="red"))
 
 
-def answer(checkpoint: Path, ids: list[list[int]]) -> list[Outputs]:
-    """Answer rows of ids with the Keras model, in float32."""
+def run_reference(checkpoint: Path, ids: list[list[int]]) -> list[Outputs]:
+    """Run rows of ids in the float32 Keras model."""
     model = albert_edge.load_keras(checkpoint, task="classification")
     rows = [np.array([row], np.int32) for row in ids]
     given = [{"input_ids": row, "token_type_ids": np.zeros_like(row)} for row in rows]
@@ -75,19 +75,19 @@ def answer(checkpoint: Path, ids: list[list[int]]) -> list[Outputs]:
 
 
 def measure_peers(
-    peers: list[Peer], seq_lens: tuple[int, ...], workshop: Workshop, **limits: Any
+    peers: list[Peer], seq_lens: tuple[int, ...], workspace: Workspace, **limits: Any
 ) -> dict[str, Any]:
     """Make and measure everything; return the JSON document."""
-    turns = [Turn(peer, seq_len) for seq_len in seq_lens for peer in peers]
-    prepare(turns, workshop)
+    runs = [PeerRun(peer, seq_len) for seq_len in seq_lens for peer in peers]
+    prepare(runs, workspace)
     rng = np.random.default_rng(20)
     ids = {n: rng.integers(5, 30000, (1 + PROBES, n)).tolist() for n in seq_lens}
-    want = {n: answer(workshop.checkpoint, rows) for n, rows in ids.items()}
+    want = {n: run_reference(workspace.checkpoint, rows) for n, rows in ids.items()}
     with LOG.status("Measuring") as status:
-        minutes = take_turns(
-            turns, ids, want, **limits, on_turn=lambda label: status.update(f"Measuring {label}")
+        minutes = run_interleaved(
+            runs, ids, want, **limits, on_run=lambda label: status.update(f"Measuring {label}")
         )
-    rows = [turn.to_row() for turn in turns]
+    rows = [run.to_row() for run in runs]
     rank(rows)
     names = {peer.name for peer in peers}
     return {
@@ -101,7 +101,7 @@ def measure_peers(
 
 
 def make_table(report: dict[str, Any]) -> Table:
-    """Make the table, the fastest of each length first, then the wrong, then the failed."""
+    """Make the table by length: the fastest first, then the wrong, then the failed."""
     title = f"ALBERT-base shape, random weights, 1 thread, {report['machine']['model']}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.caption, table.caption_justify = MEANINGS, "left"
@@ -138,26 +138,28 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def check(report: dict[str, Any]) -> bool:
-    """Print the bars: `int8` against the best of ONNX Runtime's dynamic int8, for each figure."""
+    """Print the thresholds: our `int8` over the best dynamic int8 of ONNX Runtime."""
     right = [row for row in report["rows"] if row["status"] == "ok" and row["seq_len"] == 128]
     ours = [row for row in right if (row["name"], row["recipe"]) == (OURS, "int8")]
     others = [r for r in right if r["name"] == "onnxruntime" and r["recipe"].startswith("int8")]
-    bars = []
+    thresholds = []
     figures = (("latency_ms", 0.75), ("cpu_ms", 0.75), ("model_rss_bytes", 0.75))
     for figure, limit in (*figures, ("load_and_first_ms", 0.5)):
         best = min((row[figure] for row in others), default=np.nan)
         value = ours[0][figure] / best if ours else np.nan
-        bars.append((f"int8 over ONNX Runtime's best int8: {figure}", value, "≤", limit))
-    return print_bars(bars)
+        thresholds.append((f"int8 over ONNX Runtime's best int8: {figure}", value, "≤", limit))
+    return print_thresholds(thresholds)
 
 
 @click.command(help=__doc__)
 @click.option("--only", multiple=True, help="A peer, or peer/recipe; may be repeated.")
 @click.option("--seq-len", "seq_lens", multiple=True, default=(128, 32), help="T, may be repeated.")
-@click.option("--rounds", default=5, type=click.IntRange(1), help="How often all take turns.")
-@click.option("--minutes", default=16.0, help="Begin no round that would end after so many.")
-@click.option("--work", default=WORK, type=click.Path(path_type=Path), help="What is kept.")
-@click.option("--make-only", is_flag=True, help="Measure nothing.")
+@click.option("--rounds", default=5, type=click.IntRange(1), help="Rounds of measurement.")
+@click.option("--minutes", default=16.0, help="Start no round that would end later.")
+@click.option(
+    "--work", default=WORK, type=click.Path(path_type=Path), help="Environments and files."
+)
+@click.option("--make-only", is_flag=True, help="Make, but do not measure.")
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--check", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(
@@ -170,7 +172,7 @@ def main(
     output: Path,
     stored: Path | None,
 ) -> None:
-    """Measure unless `stored` holds figures; exit with 1 if a bar is missed."""
+    """Measure unless `stored` is given; exit with 1 if a threshold is missed."""
     try:
         peers = choose(only)
     except ValueError as error:
@@ -178,13 +180,13 @@ def main(
     if stored is not None:
         report = json.loads(stored.read_text(encoding="utf-8"))
     else:
-        # Compiled code outlives the process, or each round would compile again.
+        # Keep compiled code, so that only the first process compiles.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(work.resolve() / "inductor")
-        workshop = Workshop(work.resolve())
+        workspace = Workspace(work.resolve())
         if make_only:
-            prepare([Turn(peer, n) for n in seq_lens for peer in peers], workshop)
+            prepare([PeerRun(peer, n) for n in seq_lens for peer in peers], workspace)
             return
-        report = measure_peers(peers, seq_lens, workshop, rounds=rounds, minutes=minutes)
+        report = measure_peers(peers, seq_lens, workspace, rounds=rounds, minutes=minutes)
         LOG.print("Wrote", write_document(report, output))
     LOG.print(make_table(report))
     sys.exit(not check(report))

@@ -1,11 +1,11 @@
-"""The embedded model, trained for its integers: what that gains over rounding it as it is.
+"""Compare quantization-aware training of the embedded model with post-training quantization.
 
 \b
 python -m benchmarks.qat_default TRAIN.tsv DEV.tsv --work FOLDER    some minutes a recipe
 python -m benchmarks.qat_default TRAIN.tsv DEV.tsv --work FOLDER --only int8-full -o /tmp
 
-The tables are such as the model card names.  Checkpoints and interrupted trainings stay in FOLDER,
-and what is done there already is not done again.
+The tables are those of the model card.  FOLDER keeps checkpoints and interrupted trainings;
+finished steps are not repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOSS_LIMITS = {"int8-full": 0.005, "int4": 0.01}  # against the source's accurac
 
 
 def measure(recipe: str, train: Path, dev: Path, work: Path) -> dict[str, Any]:
-    """Train the embedded model, or go on with it, or read what came of it."""
+    """Train the embedded model, resume its training, or read the finished report."""
     output, figures = work / f"qat-{recipe}", work / f"qat-{recipe}.json"
     if not figures.exists():
         report = compress_files(
@@ -44,15 +44,15 @@ def measure(recipe: str, train: Path, dev: Path, work: Path) -> dict[str, Any]:
 
 
 def check(recipe: str, result: dict[str, Any]) -> bool:
-    """Print what was measured; tell whether what was promised is kept."""
+    """Print the figures; return whether the accuracy threshold is met."""
     exact = result["accuracy"]["before"]
     click.echo(f"{recipe}: the source's accuracy in float32 is {exact:.4f}")
     for moment in ("before", "after"):
         file = result[recipe][moment]
         low, high = file["interval"]
         click.echo(
-            f"  {moment:6} accuracy {file['accuracy']:.4f} ({low:.4f} to {high:.4f}), answers as "
-            f"the source {file['source_agreement']:.4f}, probabilities off by "
+            f"  {moment:6} accuracy {file['accuracy']:.4f} ({low:.4f} to {high:.4f}), agreement "
+            f"with the source {file['source_agreement']:.4f}, probabilities off by "
             f"{file['source_difference']:.5f}"
         )
     nearer, change = result["source_difference_change"], result["change"]
@@ -71,7 +71,7 @@ def check(recipe: str, result: dict[str, Any]) -> bool:
 @click.option("--only", multiple=True, type=click.Choice(list(TRAINABLE)))
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 def main(train: Path, dev: Path, work: Path, only: tuple[str, ...], output: Path) -> None:
-    """Exit with 1 if a promised figure is not reached."""
+    """Exit with 1 if a threshold is missed."""
     results = {recipe: measure(recipe, train, dev, work) for recipe in only or TRAINABLE}
     report = document("qat_default", [], train=train.name, dev=dev.name, results=results)
     click.echo(f"Wrote {write_document(report, output)}", err=True)

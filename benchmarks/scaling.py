@@ -1,12 +1,12 @@
-"""How `int8` scales with length, threads, depth and width: files, memory, latency, conversion.
+"""Measure how `int8` scales with length, threads, depth and width: file, memory, latency.
 
 \b
 python -m benchmarks.scaling                        measure, write reference/*.json
-python -m benchmarks.scaling --rounds 1 -o /tmp     the same in brief, to see that it works
+python -m benchmarks.scaling --rounds 1 -o /tmp     a short trial run
 python -m benchmarks.scaling --small -o /tmp        without the widths above large
-python -m benchmarks.scaling --show FILE            the tables of what was measured before
+python -m benchmarks.scaling --show FILE            print the tables of an existing report
 
-The stock TensorFlow converter's graph stands beside 12 and 24 passes at 128 tokens.
+The stock TensorFlow converter's graph is measured at 12 and 24 passes and 128 tokens.
 """
 
 from __future__ import annotations
@@ -26,19 +26,22 @@ from albert_edge.benchmark.measure import ENGINE, interleave, measure
 from albert_edge.benchmark.report_file import read_document
 from albert_edge.checkpoints.init import count_parameters
 from albert_edge.config import AlbertConfig, preset
-from benchmarks.cells import NOT_MEASURED, Cells, caption, cell
-from benchmarks.litert import ENGINE as BARE
+from benchmarks.litert import ENGINE as LITERT
+from benchmarks.markdown_table import NOT_MEASURED, MarkdownTable, caption, cell
 from benchmarks.shapes import LOG, STOCK, TASK, make
 
 __all__ = ["make_markdown", "make_tables"]
 
 REFERENCE = Path(__file__).parent / "reference"
 T, LENGTHS, THREADS = 128, (8, 16, 32, 64, 128, 256, 512), (1, 2)
-BASE = "base, 12"  # a size of the paper's, and how many passes
+BASE = "base, 12"  # a size of the paper and the number of passes
 DEPTHS = ("base, 1", "base, 2", "base, 3", "base, 6", BASE, "base, 24", "base, 48")
 WIDTHS = (BASE, "large, 24", "xlarge, 24", "xxlarge, 12")
 LARGEST = WIDTHS[2:]
-STOCKED = (BASE, "base, 24")  # its time grows with depth, and with the square of the width
+STOCKED = (
+    BASE,
+    "base, 24",
+)  # the stock converter's time grows with depth and with the square of the width
 FIGURES = ("file MB", "RAM MB", "ms", "convert s")
 
 Key = tuple[str, str]  # a model and a layout
@@ -51,7 +54,7 @@ def config_of(model: str) -> AlbertConfig:
 
 
 def plan(*, small: bool) -> list[tuple[Key, int, int]]:
-    """List what is measured: a model and a layout, a length and a number of threads."""
+    """List the configurations: a model and a layout, a length, a number of threads."""
     ours = [((BASE, "loop"), length, n) for length in LENGTHS for n in THREADS]
     ours += [((model, "loop"), T, 1) for model in (*DEPTHS, *WIDTHS)]
     stock = [((model, STOCK), T, 1) for model in STOCKED] + [((BASE, STOCK), T, 2)]
@@ -60,7 +63,7 @@ def plan(*, small: bool) -> list[tuple[Key, int, int]]:
 
 
 def convert_all(keys: list[Key], folder: Path) -> tuple[dict[Key, Path], list[dict[str, Any]]]:
-    """Convert every model; return the files, and what their making took."""
+    """Convert every model; return the files and the figures of the conversions."""
     paths, made = {}, []
     for model, layout in keys:
         path = folder / f"{model}-{layout}.tflite".replace(", ", "-")
@@ -92,10 +95,10 @@ def measure_all(folder: Path, *, rounds: int, small: bool) -> dict[str, Any]:
         partial(
             measure,
             paths[key],
-            engine=BARE if key[1] == STOCK else ENGINE,
+            engine=LITERT if key[1] == STOCK else ENGINE,
             input_ids=ids[:length],
             threads=threads,
-            # The widest takes a second; half a second's samples make up for it where it is fast.
+            # The widest model takes a second a run; `min_time_s` gives fast ones more samples.
             runs=5,
             warmup=2,
         )
@@ -110,18 +113,18 @@ def measure_all(folder: Path, *, rounds: int, small: bool) -> dict[str, Any]:
     return document("scaling", rows, rounds=rounds, conversions=made)
 
 
-def make_tables(report: Mapping[str, Any]) -> list[Cells]:
+def make_tables(report: Mapping[str, Any]) -> list[MarkdownTable]:
     """Make the tables of a report: by length and threads, by depth, by width."""
     return [_by_length(report), _by_depth(report), _by_width(report)]
 
 
 def make_markdown(report: Mapping[str, Any]) -> str:
-    """Make the Markdown of all three tables, and what they stand on."""
+    """Make the Markdown of all three tables and their conditions."""
     tables = "\n".join(table.markdown() for table in make_tables(report))
-    return f"{tables}\n{_note(report)} `python -m benchmarks.scaling` repeats it.\n"
+    return f"{tables}\n{_note(report)} Reproduce with `python -m benchmarks.scaling`.\n"
 
 
-def _by_length(report: Mapping[str, Any]) -> Cells:
+def _by_length(report: Mapping[str, Any]) -> MarkdownTable:
     def cells(layout: str, length: int) -> Iterator[str]:
         yield _label(str(length), layout)
         found = [_row(report, (BASE, layout), length, threads) for threads in THREADS]
@@ -131,19 +134,19 @@ def _by_length(report: Mapping[str, Any]) -> Cells:
     headings = ("ms, 1 thread", "ms, 2 threads", "tokens/s, 1", "tokens/s, 2")
     lines = [("loop", length) for length in LENGTHS]
     lines.insert(LENGTHS.index(T) + 1, (STOCK, T))
-    return Cells("tokens", headings, tuple(tuple(cells(*line)) for line in lines))
+    return MarkdownTable("tokens", headings, tuple(tuple(cells(*line)) for line in lines))
 
 
-def _by_depth(report: Mapping[str, Any]) -> Cells:
+def _by_depth(report: Mapping[str, Any]) -> MarkdownTable:
     def cells(model: str, layout: str) -> Iterator[str]:
         yield _label(model.removeprefix("base, "), layout)
         yield from _figures(report, (model, layout))
 
     lines = [(model, layout) for model in DEPTHS for layout in _layouts(model)]
-    return Cells("passes", FIGURES, tuple(tuple(cells(*line)) for line in lines))
+    return MarkdownTable("passes", FIGURES, tuple(tuple(cells(*line)) for line in lines))
 
 
-def _by_width(report: Mapping[str, Any]) -> Cells:
+def _by_width(report: Mapping[str, Any]) -> MarkdownTable:
     def cells(model: str) -> Iterator[str]:
         config, made = config_of(model), _conversion(report, (model, "loop"))
         yield f"{model.partition(',')[0]} ({config.hidden_size} × {config.num_hidden_layers})"
@@ -152,7 +155,7 @@ def _by_width(report: Mapping[str, Any]) -> Cells:
         yield cell(_scaled(made.get("peak_rss_bytes"), 1e-9), ".1f")
 
     headings = ("weights", *FIGURES, "convert GB")
-    return Cells("width × passes", headings, tuple(tuple(cells(model)) for model in WIDTHS))
+    return MarkdownTable("width × passes", headings, tuple(tuple(cells(model)) for model in WIDTHS))
 
 
 def _label(text: str, layout: str) -> str:
@@ -164,7 +167,7 @@ def _layouts(model: str) -> tuple[str, ...]:
 
 
 def _figures(report: Mapping[str, Any], key: Key) -> Iterator[str]:
-    """Yield what `METRICS` says, at T tokens on one thread."""
+    """Yield the columns `FIGURES`, at T tokens on one thread."""
     row = _row(report, key, T, 1)
     yield cell(_scaled(row.get("size_bytes"), 1e-6), ".1f")
     yield cell(_scaled(row.get("model_rss_bytes"), 1e-6))
@@ -201,12 +204,12 @@ def _note(report: Mapping[str, Any]) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", default=3, type=click.IntRange(1), help="How often all take turns.")
-@click.option("--small", is_flag=True, help="Leave out xlarge and xxlarge.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Rounds of measurement.")
+@click.option("--small", is_flag=True, help="Skip xlarge and xxlarge.")
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--show", "stored", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(rounds: int, small: bool, output: Path, stored: Path | None) -> None:
-    """Measure unless `stored` holds figures; print the tables."""
+    """Measure unless `stored` is given; print the tables."""
     if stored is None:
         with tempfile.TemporaryDirectory() as folder:
             report = measure_all(Path(folder), rounds=rounds, small=small)

@@ -1,4 +1,4 @@
-"""Models of any shape with random weights, each drawn and converted in a process of its own.
+"""Models of any shape with random weights, each created and converted in its own process.
 
 python -m benchmarks.shapes CONFIG.json FOLDER     write a checkpoint of that shape to FOLDER
 """
@@ -26,33 +26,32 @@ from albert_edge.checkpoints.init import init_model
 from albert_edge.checkpoints.tensor_names import tensor_names
 from albert_edge.config import AlbertConfig
 
-__all__ = ["LOG", "STOCK", "TASK", "draw", "free_bytes", "make", "needed_bytes", "run"]
+__all__ = ["LOG", "STOCK", "TASK", "free_bytes", "make", "needed_bytes", "run", "write_random"]
 
 TASK, STOCK = "classification", "stock"
 LOG = Console(stderr=True)
 _COMMAND = Path(sys.executable).with_name("albert-edge")
-# What a conversion had resident at most for the shapes of ALBERT-base (1.5 GB), ALBERT-xxlarge (20)
-# and BERT-large (9.1): TensorFlow, copies of every parameter, and many more of those of the largest
-# stage while the TensorFlow converter has it.
+# The peak memory of a conversion, fitted to the shapes of ALBERT-base (1.5 GB), ALBERT-xxlarge (20)
+# and BERT-large (9.1): TensorFlow, copies of every parameter, and further copies of the largest
+# stage inside the TensorFlow converter.
 _BYTES_OF_TENSORFLOW, _BYTES_PER_PARAMETER, _BYTES_PER_LARGEST = 10**9, 20, 72
 
 
 def run(*command: str | Path) -> dict[str, Any]:
-    """Run a command in a process of its own.
+    """Run a command in its own process.
 
     Returns:
-        Its `seconds`, those of the processor as `cpu_s`, the most memory that it had resident as
-        `peak_rss_bytes`, and the text that it printed as `output`.
+        `seconds`, `cpu_s` (CPU time), `peak_rss_bytes` and `output`, the text on standard output.
 
     Raises:
-        subprocess.CalledProcessError: It failed, or was killed.
+        subprocess.CalledProcessError: The command failed or was killed.
     """
     words = [str(word) for word in command]
     LOG.print(f"$ {' '.join(words)}", style="dim", highlight=False, soft_wrap=True)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         start = time.monotonic()
         process = subprocess.Popen(words, stdout=output)
-        # Not `communicate`: only wait4 tells what this one child used.
+        # Not `communicate`: only wait4 reports the resources of this one child.
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -67,11 +66,10 @@ def run(*command: str | Path) -> dict[str, Any]:
         }
 
 
-def draw(config: AlbertConfig, folder: Path) -> None:
-    """Write a checkpoint of a shape, drawn in another process.
+def write_random(config: AlbertConfig, folder: Path) -> None:
+    """Write a checkpoint of a shape with random weights, from another process.
 
-    A child's peak of memory begins with what its parent has resident, so a parent that converts
-    has to stay small.
+    A child's peak memory starts at its parent's resident memory, so the parent must stay small.
     """
     shape = folder.with_suffix(".json")
     shape.write_text(config.to_json(), encoding="utf-8")
@@ -79,30 +77,30 @@ def draw(config: AlbertConfig, folder: Path) -> None:
 
 
 def make(config: AlbertConfig, layout: str, path: Path, *, seq_len: int = 128) -> dict[str, Any]:
-    """Convert a random model of a shape to `int8`; what cannot be made here is not.
+    """Convert a random model of a shape to `int8`, if the memory is enough.
 
     Args:
         config: The shape.
-        layout: One of ours for a file of any length, verified; or `STOCK`, the TensorFlow
-            converter's graph of `seq_len` tokens, which nobody verifies.
+        layout: One of our layouts, for a verified file of any length; or `STOCK`, the TensorFlow
+            converter's graph of `seq_len` tokens, without verification.
         path: The file to write.
         seq_len: As above.
 
     Returns:
         Figures ready for JSON: `seconds`, `cpu_s` and `peak_rss_bytes` of the whole command,
-        `conversion_s` and `verification` as ours reports them; or `not_made`, the reason.
+        `conversion_s` and `verification` as `convert` reports them; or `not_made`, the reason.
     """
     need, free = needed_bytes(config), free_bytes()
     if free is not None and free < need:
-        reason = f"it needs some {need / 1e9:.0f} GB of memory, and {free / 1e9:.0f} GB are free"
+        reason = f"needs about {need / 1e9:.0f} GB of memory; {free / 1e9:.0f} GB are free"
         LOG.print(f"{path.name} is not made: {reason}", style="yellow")
         return {"not_made": reason}
     checkpoint = path.with_suffix(".checkpoint")
     options = ("-o", path, "--quantize", "int8")
     try:
-        draw(config, checkpoint)
+        write_random(config, checkpoint)
         if layout == STOCK:
-            stock = (sys.executable, "-m", "benchmarks.stock", checkpoint, *options)
+            stock = (sys.executable, "-m", "benchmarks.stock_converter", checkpoint, *options)
             used = run(*stock, "--seq-len", str(seq_len))
         else:
             used = run(_COMMAND, "convert", checkpoint, *options, "--layout", layout, "--json")
@@ -116,7 +114,7 @@ def make(config: AlbertConfig, layout: str, path: Path, *, seq_len: int = 128) -
 
 
 def needed_bytes(config: AlbertConfig) -> int:
-    """Estimate how much memory the conversion of a shape takes."""
+    """Estimate the peak memory of the conversion of a shape."""
     stages: Counter[str] = Counter()
     for tensor in tensor_names(config, TASK):
         stage = "/".join(tensor.name.split("/")[:2]) if "encoder" in tensor.name else "ends"
@@ -129,7 +127,7 @@ def needed_bytes(config: AlbertConfig) -> int:
 
 
 def free_bytes() -> int | None:
-    """Return how much memory can be had without swapping; None where the kernel does not tell."""
+    """Return the memory available without swapping; None if the kernel does not report it."""
     lines = (read_text(Path("/proc/meminfo")) or "").splitlines()
     available = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     return int(available[0]) * 1024 if available else None
@@ -139,7 +137,7 @@ def free_bytes() -> int | None:
 @click.argument("shape", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def main(shape: Path, folder: Path) -> None:
-    """Draw the weights of a classification model."""
+    """Write a classification model with random weights."""
     config = AlbertConfig.read(shape)
     tensors = init_model(config, TASK)
     write_checkpoint(

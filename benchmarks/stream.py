@@ -1,4 +1,4 @@
-"""An engine that answers texts of one length after another, as they come in: see `open_stream`."""
+"""A benchmark engine that runs texts of many lengths, one after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENGINE_WITHOUT_AMX = "benchmarks.stream:open_stream_without_amx"
 
 
 class Stream:
-    """A model that is told lengths instead of ids: one "inference" answers a text of each."""
+    """A model that takes lengths instead of ids: one "inference" runs a text of each length."""
 
     def __init__(self, model: Model) -> None:
         self._model, self.bundle, self.runtime = model, model.bundle, model.runtime
@@ -27,17 +27,17 @@ class Stream:
         self._ids = np.random.default_rng(20).integers(5, model.bundle.config.vocab_size, size)
 
     def run(self, lengths: npt.NDArray[np.int32] | Sequence[int]) -> dict[str, npt.NDArray[Any]]:
-        """Answer texts of int [n] or [1, n] tokens, each in [1, T]; return the logits, [n, 2]."""
+        """Run texts of int [n] or [1, n] lengths, each in [1, T]; return the logits, [n, 2]."""
         answers = [self._model.run(self._ids[:length]) for length in np.ravel(lengths)]
         return {"logits": np.concatenate([answer["logits"] for answer in answers])}
 
 
 def open_stream(path: str, *, threads: int = 1) -> Stream:
-    """Open a file of our own."""
+    """Open a file of albert_edge."""
     return Stream(open_model(path, threads=threads))
 
 
 def open_stream_without_amx(path: str, *, threads: int = 1) -> Stream:
-    """Open a file of our own with the kernels that a processor without AMX would run."""
+    """Open a file of albert_edge with the kernels for processors without AMX."""
     amx.withhold()
     return open_stream(path, threads=threads)

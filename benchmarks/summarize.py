@@ -1,13 +1,13 @@
-"""Summaries of one sentence, and of two and three: rules, an encoder alone, and a trained head.
+"""Score summaries of one to three sentences: rules, an encoder alone, and a trained head.
 
 \b
 python -m benchmarks.summarize TEST.jsonl --trained small=DIRECTORY --encoder small=DIRECTORY
 python -m benchmarks.summarize TEST.jsonl --trained small=DIRECTORY -o /tmp
 
 TEST.jsonl has a list of sentences under source and a list of summaries under target, as SciTLDR's
-(Cachola et al. 2020, arXiv:2004.15011).  A trained checkpoint comes of benchmarks.train_summarizer;
-an encoder may be of any task.  ROUGE is without stemming; of several summaries the best counts.
-Intervals are of 95%, and differences are from the first sentence, both by bootstrap.
+(Cachola et al. 2020, arXiv:2004.15011).  `benchmarks.train_summarizer` makes a trained checkpoint;
+an encoder may have any task.  ROUGE is without stemming, the best over several references.
+Intervals are 95% bootstrap intervals, and differences are from the first sentence.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from albert_edge.evaluation.evaluate import differences, resample, score_metrics
 from albert_edge.evaluation.rouge import rouge
 from albert_edge.evaluation.task_metrics import measure
 from albert_edge.pipelines import Pipeline, load
-from benchmarks.cells import Cells
+from benchmarks.markdown_table import MarkdownTable
 
 REFERENCE = Path(__file__).parent / "reference"
 QUANTIZED = ("float32", "int8")
 TASKS = {"encoder": "feature-extraction", "trained": "summarization"}
-# What authors say where they say what they did.
+# Phrases with which authors announce their contribution.
 _CUE = re.compile(
     r"\bwe (propose|present|introduce|show|develop|describe|study|investigate)|\b(this|our) paper|"
     r"\bin this work",
     re.IGNORECASE,
 )
 
-# From an article's sentences, its summaries, and a number k, to k of the sentences or fewer.
+# Maps an article's sentences, its reference summaries and a number k to at most k sentences.
 System = Callable[[Sequence[str], Sequence[str], int], Sequence[str]]
 
 
 def rules() -> dict[str, System]:
-    """Return the systems that have learned nothing, the first sentences first."""
+    """Return the untrained systems; the first is the baseline, the first sentences."""
     random = np.random.default_rng(0)
 
     def drawn(source: Sequence[str], _: Sequence[str], k: int) -> Sequence[str]:
@@ -73,7 +73,7 @@ def rules() -> dict[str, System]:
 
 
 def files(kind: str, name: str, source: str) -> dict[str, System]:
-    """Convert a checkpoint, and return what its files choose."""
+    """Convert a checkpoint, and return a system for each of its files."""
     model = albert_edge.load_keras(source, task=TASKS[kind])
     blobs = {quantize: albert_edge.convert(model, quantize=quantize).blob for quantize in QUANTIZED}
     return {
@@ -87,7 +87,7 @@ def _chosen(pipe: Pipeline, source: Sequence[str], _: Sequence[str], k: int) -> 
 
 
 def score(examples: Examples, systems: Mapping[str, System], k: int) -> list[dict[str, Any]]:
-    """Let every system sum up every article in `k` sentences, and compare it with the first one."""
+    """Score every system on every article with `k` sentences, and compare it with the first one."""
     metrics = [
         measure(
             examples,
@@ -113,8 +113,8 @@ def score(examples: Examples, systems: Mapping[str, System], k: int) -> list[dic
     ]
 
 
-def table(results: Sequence[Mapping[str, Any]], k: int) -> Cells:
-    """Return a row for every system: figures in hundredths, and their intervals."""
+def table(results: Sequence[Mapping[str, Any]], k: int) -> MarkdownTable:
+    """Return a row for every system: figures times 100, and their intervals."""
     rows = [
         (
             row["system"],
@@ -126,11 +126,13 @@ def table(results: Sequence[Mapping[str, Any]], k: int) -> Cells:
         for row in results
         if row["sentences"] == k
     ]
-    return Cells(f"{k} of an article's sentences", ("ROUGE-1", "ROUGE-2", "ROUGE-L"), tuple(rows))
+    return MarkdownTable(
+        f"{k} of an article's sentences", ("ROUGE-1", "ROUGE-2", "ROUGE-L"), tuple(rows)
+    )
 
 
 def better(results: Sequence[Mapping[str, Any]]) -> bool:
-    """Say of every trained file whether it is surely better than the first sentence in all."""
+    """Print whether every trained file is significantly better than the first sentence."""
     passed = True
     for row in results:
         if row["sentences"] == 1 and row["system"].startswith("trained"):
@@ -143,11 +145,15 @@ def better(results: Sequence[Mapping[str, Any]]) -> bool:
 
 @click.command(help=__doc__)
 @click.argument("test", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--trained", multiple=True, metavar="NAME=DIRECTORY", help="With a head.")
-@click.option("--encoder", multiple=True, metavar="NAME=DIRECTORY", help="Without one.")
+@click.option(
+    "--trained", multiple=True, metavar="NAME=DIRECTORY", help="A checkpoint with a trained head."
+)
+@click.option(
+    "--encoder", multiple=True, metavar="NAME=DIRECTORY", help="A checkpoint without one."
+)
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 def main(test: Path, trained: Sequence[str], encoder: Sequence[str], output: Path) -> None:
-    """Exit with 1 if a trained head is not surely better than the first sentence."""
+    """Exit with 1 if a trained head is not significantly better than the first sentence."""
     from rich.console import Console
 
     examples = read_examples(test, "summarization", (), EvaluateOptions())

@@ -1,10 +1,10 @@
-"""Train the model that is embedded in the package, from the data to the files in the package.
+"""Train the embedded model, from the data to the files in the package.
 
-    python -m benchmarks.lesson DATA_FOLDER -o lesson.jsonl
-    python -m benchmarks.train_default DATA_FOLDER lesson.jsonl -o OUTPUT
+    python -m benchmarks.distillation_data DATA_FOLDER -o distillation.jsonl
+    python -m benchmarks.train_default DATA_FOLDER distillation.jsonl -o OUTPUT
 
-An ALBERT is pre-trained on plain text, then learns from a teacher, with an exit behind every pass.
-What is in OUTPUT already is not made again.  `albert_edge/models/sentiment/README.md` has the
+It pre-trains an ALBERT on plain text, then distills a teacher into it, with an exit after every
+pass. Finished steps in OUTPUT are not repeated.  `albert_edge/models/sentiment/README.md` has the
 figures.
 """
 
@@ -32,9 +32,9 @@ from albert_edge.training.pretraining.pretrain_files import pretrain_files
 from benchmarks.corpus import read_corpus
 
 LABELS = ("negative", "positive")
-# 2.5 M parameters, three quarters of them the vocabulary's: a bag of 8,000 pieces scores 2 points
-# less than one of 24,000.  int8 kernels like widths that are multiples of 16; ReLU costs a third of
-# GELU's training time.
+# 2.5 M parameters, three quarters of them in the word embeddings: a bag of 8,000 pieces scores 2
+# points less than one of 24,000.  int8 kernels are fastest at multiples of 16; ReLU takes a third
+# of GELU's training time.
 SHAPE = AlbertConfig(
     vocab_size=20000,
     embedding_size=96,
@@ -60,17 +60,17 @@ FINETUNING = FinetuneOptions(
     epochs=3,
     batch_tokens=4096,
     learning_rate=8e-4,
-    label_smoothing=0.0,  # the targets are soft already
+    label_smoothing=0.0,  # the targets are probabilities already
     sampling=1.0,
     averaging=0.999,
     mixed_precision="auto",
     seed=1,
 )
-FILM_SHARE = 4  # how often the vocabulary counts the film phrases, which are what is measured
+FILM_SHARE = 4  # the weight of the film phrases, the domain of the dev set, in the vocabulary
 
 
-def read_lesson(path: Path) -> LabelledTexts:
-    """Read what `benchmarks.lesson` wrote."""
+def read_distillation_data(path: Path) -> LabelledTexts:
+    """Read the output of `benchmarks.distillation_data`."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return LabelledTexts(
         texts=[row["text"] for row in rows],
@@ -81,7 +81,7 @@ def read_lesson(path: Path) -> LabelledTexts:
 
 
 def write_corpus(data: Path, folder: Path) -> None:
-    """Write the texts to pre-train on, and a vocabulary of them and of the film phrases."""
+    """Write the pre-training texts, and a vocabulary trained on them and the film phrases."""
     folder.mkdir(exist_ok=True)
     documents = read_corpus(data)
     for name, texts in zip(("train.txt", "held_out.txt"), documents, strict=True):
@@ -90,12 +90,12 @@ def write_corpus(data: Path, folder: Path) -> None:
     lines = (line for document in documents[0] for line in document.split("\n"))
     tokenizer = train_vocabulary([*lines, *phrases * FILM_SHARE], size=SHAPE.vocab_size)
     write_file(folder / "config.json", SHAPE.to_json().encode(), force=True)
-    for name, blob in tokenizer.files().items():  # last: what is whole is there whole
+    for name, blob in tokenizer.files().items():  # last: it marks the folder as complete
         write_file(folder / name, blob, force=True)
 
 
 def pretrain(corpus: Path, output: Path) -> None:
-    """Teach a new ALBERT words and the order of sentences; go on where that was interrupted."""
+    """Pre-train a new ALBERT, or resume its pre-training."""
     pretrain_files(
         [corpus / "train.txt"],
         output,
@@ -108,12 +108,14 @@ def pretrain(corpus: Path, output: Path) -> None:
     )
 
 
-def teach(encoder: Path, lesson: LabelledTexts, dev: LabelledTexts, output: Path) -> Iterator[str]:
-    """Fine-tune all exits of a classifier; write it after every epoch, and say how good it is."""
+def distill(
+    encoder: Path, examples: LabelledTexts, dev: LabelledTexts, output: Path
+) -> Iterator[str]:
+    """Fine-tune all exits of a classifier; write it after every epoch, and yield its accuracy."""
     checkpoint = read_checkpoint(encoder)
     config = dataclasses.replace(checkpoint.config, early_exit=True)
     start = with_new_head(dataclasses.replace(checkpoint, config=config), LABELS, seed=0)
-    for result in finetune(start, lesson, dev=dev, options=FINETUNING):
+    for result in finetune(start, examples, dev=dev, options=FINETUNING):
         write_checkpoint(output, dataclasses.replace(result.checkpoint, source=""), force=True)
         yield f"epoch {result.epoch}: {result.dev_accuracy:.4f} on dev"
 
@@ -121,8 +123,8 @@ def teach(encoder: Path, lesson: LabelledTexts, dev: LabelledTexts, output: Path
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, help="the folder with sentiment/, nltk/ and so on")
-    parser.add_argument("lesson", type=Path, help="what benchmarks.lesson wrote")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a directory to fill")
+    parser.add_argument("examples", type=Path, help="the output of benchmarks.distillation_data")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the directory to write")
     arguments = parser.parse_args()
     arguments.output.mkdir(exist_ok=True)
     names = ("corpus", "encoder", "sentiment")
@@ -132,7 +134,7 @@ def main() -> None:
     if not (encoder / "config.json").exists() or (encoder / "training.npz").exists():
         pretrain(corpus, encoder)
     dev = read_labelled(arguments.data / "sentiment" / "dev.tsv", labels=LABELS)
-    for line in teach(encoder, read_lesson(arguments.lesson), dev, sentiment):
+    for line in distill(encoder, read_distillation_data(arguments.examples), dev, sentiment):
         print(line, flush=True)
     convert(load_keras(sentiment)).save(sentiment / "model.tflite", force=True)
 

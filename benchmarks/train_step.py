@@ -1,4 +1,4 @@
-"""Time the training step of several models that take turns, gradient and update apart.
+"""Time the training steps of several models, interleaved, with gradient and update apart.
 
 python -m benchmarks.train_step albert.json bert.json --steps 3 --batch 8 --seq-len 128
 
@@ -24,10 +24,10 @@ from albert_edge.modeling import Albert
 
 
 def prepare(config: AlbertConfig) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Make the two halves of a step: what computes gradients, and what applies them."""
+    """Return the two halves of a step: the gradient computation and the update."""
     model = Albert(config, task="classification")
     variables = model.trainable_variables
-    # No clipping, so that the update is all that follows the gradients.
+    # No clipping, so that only the update follows the gradients.
     optimizer = tf_keras.optimizers.AdamW(1e-4, jit_compile=False)
     optimizer.build(variables)
 
@@ -36,7 +36,7 @@ def prepare(config: AlbertConfig) -> tuple[Callable[..., Any], Callable[..., Any
             logits = model({"input_ids": input_ids}, training=True)["logits"]  # [B, C]
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_mean(losses)
-        # Dense, also the embeddings': Keras would update a sparse one row by row.
+        # Dense gradients for embeddings too: Keras updates sparse ones row by row.
         return [tf.convert_to_tensor(one) for one in tape.gradient(loss, variables)]
 
     def update(gradients: Any) -> Any:
@@ -52,7 +52,7 @@ def step(
     """Make one step; return the nanoseconds of its gradients and of its update."""
     start = time.perf_counter_ns()
     gradients = compute(ids, targets)
-    float(gradients[-1][0])  # read: the step is over
+    float(gradients[-1][0])  # reading it waits for the end of the step
     between = time.perf_counter_ns()
     int(update(gradients))
     return between - start, time.perf_counter_ns() - between
@@ -64,7 +64,7 @@ def step(
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1))
 @click.option("--seq-len", default=128, show_default=True, type=click.IntRange(1))
 def main(shapes: tuple[Path, ...], steps: int, batch: int, seq_len: int) -> None:
-    """Print the samples by the shapes' file names, without the first step, which traces."""
+    """Print the samples by file name, without the first step, which traces the graph."""
     configs = {path.stem: AlbertConfig.read(path) for path in shapes}
     parts = {name: prepare(config) for name, config in configs.items()}
     taken: dict[str, list[tuple[int, int]]] = {name: [] for name in parts}

@@ -1,11 +1,11 @@
-"""Train what `benchmarks.summarize` measures: a head on a small model, new or pre-trained.
+"""Train the model of `benchmarks.summarize`: a head on a small model, new or pre-trained.
 
 \b
 python -m benchmarks.train_summarizer TRAIN.jsonl DEV.jsonl -o DIRECTORY
 python -m benchmarks.train_summarizer TRAIN.jsonl DEV.jsonl -o DIRECTORY --from ENCODER
 
-The tables are such as SciTLDR's.  The epoch is kept whose sum of ROUGE on DEV.jsonl is the highest,
-in summaries of one sentence.
+The tables have SciTLDR's form.  The output is the epoch with the highest sum of ROUGE scores on
+DEV.jsonl, in summaries of one sentence.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from albert_edge.training.tasks import read_objective
 
 TASK = "summarization"
 READING = EvaluateOptions(bullets=1)
-# Two passes of the layer, for half the time of four.
+# Two passes of the layer take half the time of four.
 SHAPE = dataclasses.replace(DEFAULT_CONFIG, num_hidden_layers=2, classifier_dropout_prob=0.2)
 OPTIONS = FinetuneOptions(epochs=3, batch_tokens=4096, averaging=0.99)
 
 
 def begin(lesson: TaskObjective, source: str | None) -> Checkpoint:
-    """Return what is trained: `source` with a new head, or a new model with the words of both."""
+    """Return the start: `source` with a new head, or a new model with a vocabulary of the texts."""
     if source is not None:
         encoder = read_checkpoint(source, task="feature-extraction")
         return with_new_head(encoder, (), seed=OPTIONS.seed, task=TASK)
@@ -43,8 +43,8 @@ def begin(lesson: TaskObjective, source: str | None) -> Checkpoint:
     return init_from_scratch(SHAPE, texts, (), seed=OPTIONS.seed, task=TASK)
 
 
-def worth(dev: Mapping[str, float]) -> float:
-    """Return what decides between epochs."""
+def dev_score(dev: Mapping[str, float]) -> float:
+    """Return the score that selects the best epoch."""
     return sum(dev.values())
 
 
@@ -68,8 +68,8 @@ def main(
     ):
         figures = ", ".join(f"{name} {100 * value:.2f}" for name, value in result.dev.items())
         click.echo(f"epoch {result.epoch}: loss {result.loss:.4f}, dev {figures}")
-        if worth(result.dev) > best:
-            best = worth(result.dev)
+        if dev_score(result.dev) > best:
+            best = dev_score(result.dev)
             write_checkpoint(output, result.checkpoint, force=True)
 
 

@@ -1,12 +1,12 @@
-"""A trained encoder through every recipe and layout, against the values torch computes.
+"""Compare a trained encoder in every recipe and layout with torch's outputs.
 
 \b
 python -m benchmarks.trained_encoder DIRECTORY           measure, write reference/*.json, check
-python -m benchmarks.trained_encoder DIRECTORY -o /tmp   the same, written elsewhere
+python -m benchmarks.trained_encoder DIRECTORY -o /tmp   write the report elsewhere
 
 DIRECTORY is a Hugging Face checkpoint of PL-BERT, with a kokoro_config.json that holds its phonemes
-and a golden.npz: input_ids [1, T] and torch_fp32_hidden [1, T, H], the last hidden state.  What is
-calibrated is calibrated on phonemes.txt, which does not hold the golden input.
+and a golden.npz: input_ids [1, T] and torch_fp32_hidden [1, T, H], the last hidden state.
+Calibrated recipes use phonemes.txt, which does not contain the golden input.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from albert_edge.tflite.link import link
 
 REFERENCE = Path(__file__).parent / "reference"
 PHONEMES = Path(__file__).with_name("phonemes.txt")
-FLOAT32_LIMIT = 1e-4  # of absolute difference; the hidden states are of the order of 1
+FLOAT32_LIMIT = 1e-4  # of absolute difference; the hidden states have a magnitude of about 1
 # The least mean cosine with float32, in any layout.
 LEAST = {"float16": 0.9999, "int8": 0.995, "int16x8": 0.995, "int4": 0.95, "int8-full": 0.95}
 
 
 def compare(got: npt.NDArray[Any], want: npt.NDArray[Any]) -> dict[str, float]:
-    """Compare hidden states, float32 [1, T, H]: the worst value, and the cosines of tokens."""
+    """Compare hidden states, float32 [1, T, H]: the largest difference and the cosines by token."""
     dots = (got * want).sum(-1, dtype=np.float64)  # [1, T]
     cosines = dots / np.linalg.norm(got, axis=-1) / np.linalg.norm(want, axis=-1)
     return {
@@ -54,12 +54,12 @@ def compare(got: npt.NDArray[Any], want: npt.NDArray[Any]) -> dict[str, float]:
 
 
 def steps() -> Iterator[tuple[str, Recipe, str]]:
-    """Yield what makes few bits exact, one step after the other: name, recipe, layout."""
+    """Yield the techniques that improve low-bit recipes, one by one: name, recipe, layout."""
     full = get_recipe("int8-full")
     plain = replace(full, by_row=False, equalized=False)
     yield "int8-full: 16-bit sums and norms", plain, "loop"
     yield "  + a range for each channel that ends in a sum", replace(plain, by_row=True), "loop"
-    yield "  + query, key and value of one size", full, "loop"
+    yield "  + query, key and value equalized", full, "loop"
     yield "  + ranges for every pass", full, "unrolled"
     yield "  + 16-bit attention", override_precision(full, ["layer.attention_scores=int16"]), "loop"
     four = get_recipe("int4")
@@ -71,14 +71,14 @@ def steps() -> Iterator[tuple[str, Recipe, str]]:
 
 
 def calibration(directory: Path) -> list[str]:
-    """Spell the calibration sentences in the encoder's ids, 0 at both ends."""
+    """Encode the calibration sentences in the encoder's ids, with 0 at both ends."""
     ids = json.loads((directory / "kokoro_config.json").read_text("utf-8"))["vocab"]
     lines = PHONEMES.read_text("utf-8").splitlines()
     return [" ".join(str(i) for i in (0, *(ids[c] for c in line if c in ids), 0)) for line in lines]
 
 
 def make(model: Albert, chosen: Recipe, layout: str, texts: Sequence[str]) -> bytes:
-    """Make a file by a recipe that need not be one of `RECIPES`."""
+    """Make a file of any recipe, also of one that is not in `RECIPES`."""
     stages = quantize_stages(model, chosen, layout=layout, calibration=texts)
     bundle = Bundle(
         task=model.task,
@@ -94,7 +94,7 @@ def make(model: Albert, chosen: Recipe, layout: str, texts: Sequence[str]) -> by
 
 
 def measure(directory: Path) -> list[dict[str, Any]]:
-    """Convert every recipe, layout and step, run each on the golden ids and compare."""
+    """Convert every recipe, layout and technique, run the golden ids and compare."""
     with np.load(directory / "golden.npz") as golden:
         input_ids, want = golden["input_ids"], golden["torch_fp32_hidden"]
     model = albert_edge.load_keras(directory, task="feature-extraction")
@@ -109,7 +109,7 @@ def measure(directory: Path) -> list[dict[str, Any]]:
 
 
 def print_table(results: list[dict[str, Any]]) -> None:
-    """Print one line for every file."""
+    """Print one row for every file."""
     table = Table(box=None)
     for heading in ("recipe", "layout", "file MB", "max difference", "mean cosine", "min cosine"):
         table.add_column(heading, justify="right" if " " in heading else "left")
@@ -121,7 +121,7 @@ def print_table(results: list[dict[str, Any]]) -> None:
 
 
 def check(results: list[dict[str, Any]]) -> bool:
-    """Say whether every recipe is as near to float32 as it must be."""
+    """Print the thresholds; return whether all are met."""
     worst = max(row["max_difference"] for row in results if row["quantize"] == "float32")
     passed = [worst <= FLOAT32_LIMIT]
     verdict = "PASS" if passed[0] else "FAIL"
@@ -137,7 +137,7 @@ def check(results: list[dict[str, Any]]) -> bool:
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 def main(directory: Path, output: Path) -> None:
-    """Exit with 1 if a file is off by more than its limit."""
+    """Exit with 1 if a threshold is missed."""
     results = measure(directory)
     print_table(results)
     report = document("trained_encoder", [], encoder=directory.name, results=results)

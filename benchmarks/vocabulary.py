@@ -1,11 +1,11 @@
-"""ALBERT-base's shape with a part of its vocabulary: the file, and what is cut differently.
+"""Trim the vocabulary of ALBERT-base's shape: file sizes, and texts tokenized differently.
 
 \b
 python -m benchmarks.vocabulary 30k-clean.model CORPUS.txt HELD_OUT.txt          measure, write
-python -m benchmarks.vocabulary ... --quantize int8 --quantize int4 -o /tmp      the same, elsewhere
+python -m benchmarks.vocabulary ... --quantize int8 --quantize int4 -o /tmp      elsewhere
 
-The texts are one a line: the first file's decide which pieces stay, the second's tell what becomes
-of texts that had no say.
+The files have one text a line: the first selects the pieces to keep, the second measures the effect
+on held-out texts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 def read_base(spiece: Path) -> Checkpoint:
-    """Make a checkpoint of albert-base-v2's shape, random, with a tokenizer."""
+    """Make a checkpoint of albert-base-v2's shape with random weights and a tokenizer."""
     base = read_checkpoint("albert-base-v2", task="classification")
     return dataclasses.replace(base, tokenizer_files={"spiece.model": spiece.read_bytes()})
 
@@ -40,7 +40,7 @@ def read_base(spiece: Path) -> Checkpoint:
 def trim(
     base: Checkpoint, corpus: Path, held_out: Path, size: int | None
 ) -> tuple[Checkpoint, dict[str, Any]]:
-    """Trim the vocabulary to a size, or to what the corpus needs; tell what that changes."""
+    """Trim the vocabulary to a size, or to the pieces that the corpus needs; return the effect."""
     small = trim_vocabulary(base, TextLines(corpus), size=size)
     before, after = (tokenizer_from_files(one.tokenizer_files) for one in (base, small))
     other = dataclasses.asdict(compare_tokenizers(before, after, TextLines(held_out)))
@@ -65,7 +65,7 @@ def trim(
 
 
 def convert(small: Checkpoint, recipes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Convert with every recipe, verified."""
+    """Convert with every recipe, with verification."""
     model = from_checkpoint(small)
     results = []
     for quantize in recipes:
@@ -76,7 +76,7 @@ def convert(small: Checkpoint, recipes: tuple[str, ...]) -> list[dict[str, Any]]
 
 
 def check(results: list[dict[str, Any]], size: int) -> bool:
-    """Print the size of every file; tell whether all are as small as they have to be."""
+    """Print the size of every file; return whether the thresholds are met."""
     passed = True
     for row in results:
         megabytes, limit = row["model_bytes"] / 1e6, LIMITS_MB.get(row["quantize"])
@@ -102,7 +102,7 @@ def check(results: list[dict[str, Any]], size: int) -> bool:
 def main(
     spiece: Path, corpus: Path, held_out: Path, size: int, recipes: tuple[str, ...], output: Path
 ) -> None:
-    """Exit with 1 if a file is larger than it may be."""
+    """Exit with 1 if a file exceeds its threshold."""
     base = read_base(spiece)
     _, needed = trim(base, corpus, held_out, None)
     small, trimmed = trim(base, corpus, held_out, size)

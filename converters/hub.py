@@ -1,8 +1,8 @@
-"""Convert a model of the Hugging Face Hub by its name, for the lengths that an accelerator needs.
+"""Convert a model of the Hugging Face Hub to files of several fixed lengths.
 
 python converters/hub.py albert/albert-base-v2 ./out 32 128
 
-Downloads once, into the Hub's cache; with HF_HUB_OFFLINE=1 it never asks the network.
+The model is downloaded once, into the Hub's cache; with HF_HUB_OFFLINE=1 only the cache is used.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import albert_edge
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="owner/model")
-    parser.add_argument("folder", type=Path, help="where the .tflite files go")
-    parser.add_argument("lengths", nargs="+", type=int, help="tokens, such as 32 128")
+    parser.add_argument("folder", type=Path, help="the folder for the .tflite files")
+    parser.add_argument("lengths", nargs="+", type=int, help="numbers of tokens, such as 32 128")
     args = parser.parse_args()
 
     model = albert_edge.load_keras(args.name)

@@ -1,4 +1,4 @@
-"""Convert a Hugging Face ALBERT directory to one .tflite file: copy this and change it.
+"""Convert a Hugging Face ALBERT directory to one .tflite file.
 
 python converters/huggingface.py ./my-albert my.tflite --quantize int8
 """
@@ -14,16 +14,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", help="config.json, model.safetensors, spiece.model")
     parser.add_argument("output", help="the .tflite file to write")
-    parser.add_argument("--quantize", default="int8", help="float32, float16 or int8")
+    parser.add_argument(
+        "--quantize", default="int8", help="float32, float16, int8, int4, int16x8 or int8-full"
+    )
     parser.add_argument("--layout", default="loop", help="loop, unrolled or split")
     args = parser.parse_args()
 
-    # The weight-shared Keras model, with the head that the checkpoint has.
+    # A Keras model whose passes share one layer, with the head of the checkpoint.
     model = albert_edge.load_keras(args.checkpoint)
 
-    # Change the model here: other weights, another head, fewer passes.
+    # Change the model here, for example its weights, its head, or the number of passes.
 
-    # Each stage is converted once, linked, bundled with the tokenizer, and compared with the model.
+    # Convert each stage once, link, bundle with the tokenizer, and compare with the model.
     made = albert_edge.convert(model, quantize=args.quantize, layout=args.layout)
     made.save(args.output, force=True)
 

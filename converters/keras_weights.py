@@ -1,8 +1,8 @@
-"""Change a model in Keras, save its weights, and convert what was saved.
+"""Change a model, save it as Keras weights, and convert the saved model.
 
 python converters/keras_weights.py ./my-albert ./changed changed.tflite --layers 6
 
-Here it makes fewer passes with the shared layer; yours may train.
+This example applies the shared layer fewer times; training would go here too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="any checkpoint")
     parser.add_argument("folder", help="the directory for config.json and keras_weights.h5")
     parser.add_argument("output", help="the .tflite file to write")
-    parser.add_argument("--layers", type=int, required=True, help="how often the layer is applied")
+    parser.add_argument("--layers", type=int, required=True, help="the number of passes")
     args = parser.parse_args()
 
     model = albert_edge.load_keras(args.checkpoint)

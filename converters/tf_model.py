@@ -1,4 +1,4 @@
-"""Convert a directory with tf_model.h5, at several precisions from one reading.
+"""Convert a directory with tf_model.h5 to several files with one reading.
 
 python converters/tf_model.py ./my-albert ./out float32 int8
 
@@ -16,8 +16,10 @@ import albert_edge
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", help="config.json, tf_model.h5")
-    parser.add_argument("folder", type=Path, help="where the .tflite files go")
-    parser.add_argument("quantize", nargs="+", help="float32, float16, int8, ...")
+    parser.add_argument("folder", type=Path, help="the folder for the .tflite files")
+    parser.add_argument(
+        "quantize", nargs="+", help="float32, float16, int8, int4, int16x8, int8-full"
+    )
     args = parser.parse_args()
 
     model = albert_edge.load_keras(args.checkpoint)

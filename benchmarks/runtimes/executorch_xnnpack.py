@@ -1,9 +1,9 @@
-"""ExecuTorch with XNNPACK, by torch.export and its PT2E quantizer.
+"""ExecuTorch with XNNPACK, converted by torch.export and the PT2E quantizer.
 
 python -m benchmarks.runtimes.executorch_xnnpack CHECKPOINT -o FOLDER --recipe int8 --seq-len 128
 
-`int8` quantizes the products dynamically, per channel; the embedding table stays float32, as
-XNNPACK's quantizer leaves it.
+`int8` quantizes the products dynamically, per channel; XNNPACK's quantizer leaves the embedding
+table in float32.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Method:
     runtime = f"executorch {metadata.version('executorch')}"
 
     def __init__(self, program: Any) -> None:
-        self._program = program  # a method does not keep its program alive
+        self._program = program  # the method holds no reference to its program
         self._method = program.load_method("forward")
 
     def run(self, input_ids: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[np.float32]]:
@@ -37,22 +37,22 @@ class _Method:
 
 def open_model(path: str, *, threads: int = 1) -> _Method:
     """Load `model.pte`."""
-    portable_lib._unsafe_reset_threadpool(threads)  # the only way to set it from Python
+    portable_lib._unsafe_reset_threadpool(threads)  # Python has no other way to set it
     return _Method(Runtime.get().load_program(path))
 
 
 def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
-    """Export, lower to XNNPACK, quantized if the recipe asks for it; write `model.pte`."""
+    """Export, quantize if the recipe is int8, lower to XNNPACK; write `model.pte`."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
         XnnpackDynamicallyQuantizedPartitioner,
         XnnpackPartitioner,
     )
     from executorch.exir import to_edge_transform_and_lower
 
-    from benchmarks.runtimes.torch_eager import Answer, random_ids
+    from benchmarks.runtimes.torch_eager import Classifier, random_ids
 
     example = random_ids(seq_len, 0)
-    exported = torch.export.export(Answer(source), example)
+    exported = torch.export.export(Classifier(source), example)
     partitioners = [XnnpackPartitioner()]
     if recipe == "int8":
         exported = torch.export.export(_quantize(exported, example), example)

@@ -1,4 +1,4 @@
-"""litert-torch, and ai-edge-quantizer for int8; `benchmarks.litert` runs what they make.
+"""litert-torch, with ai-edge-quantizer for int8; `benchmarks.litert` runs the files.
 
 python -m benchmarks.runtimes.litert_torch CHECKPOINT -o FOLDER --recipe int8 --seq-len 128
 """
@@ -13,15 +13,15 @@ __all__ = ["make"]
 
 
 def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
-    """Convert, then quantize dynamically if the recipe asks for it; write `model.tflite`."""
+    """Convert, then quantize dynamically if the recipe is int8; write `model.tflite`."""
     import litert_torch
 
-    from benchmarks.runtimes.torch_eager import Answer, random_ids
+    from benchmarks.runtimes.torch_eager import Classifier, random_ids
 
     names = ("input_ids", "token_type_ids")
     example = [values.int() for values in random_ids(seq_len, 0)]
     model = litert_torch.convert(
-        Answer(source), sample_kwargs=dict(zip(names, example, strict=True))
+        Classifier(source), sample_kwargs=dict(zip(names, example, strict=True))
     )
     path = folder / "model.tflite"
     model.export(str(path))

@@ -1,4 +1,4 @@
-"""The command line of every peer's module, which makes a file in the peer's own environment."""
+"""The command line of every peer's converter, run in the peer's own environment."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Make", "main"]
 
 
 class Make(Protocol):
-    """What makes a peer's file: it takes a checkpoint's folder and fills an empty one."""
+    """A peer's converter: it reads a checkpoint's folder and writes to an empty one."""
 
     def __call__(self, source: Path, folder: Path, *, recipe: str, seq_len: int) -> None: ...
 
 
 def main(make: Make) -> None:
-    """Read the arguments and make; only with the standard library, for there may be no other."""
+    """Parse the arguments and convert, with the standard library only."""
     parser = argparse.ArgumentParser()
     parser.add_argument("source", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)

@@ -1,14 +1,14 @@
-"""ONNX Runtime: torch's exporter, then the quantizer that comes with it, used as its manual says.
+"""ONNX Runtime: torch's exporter and ONNX Runtime's quantizer, used as its manual describes.
 
 \b
 python -m benchmarks.runtimes.onnx_runtime CHECKPOINT -o FOLDER --recipe int8 --seq-len 128
 
 `float32` is the exported graph.  `int8` is pre-processed (shapes inferred, graph optimized) and
-quantized dynamically, per channel; `int8-reduced` with weights of 7 bits; `int8-optimized` is also
-optimized offline, so that a session has nothing left to do when it opens the file.  The attention
-and layer-norm fusions of `onnxruntime.transformers` are not used: in what today's transformers and
-torch export, they find no attention, and the quantizer refuses their graph; with transformers 4.46
-they found it, made the shared weights 11 copies (31 MB), and were as fast.
+quantized dynamically, per channel; `int8-reduced` has weights of 7 bits; `int8-optimized` is also
+optimized offline, so that opening a session needs no optimization.  The attention and layer-norm
+fusions of `onnxruntime.transformers` are not used: in the graphs of current transformers and torch
+they find no attention, and the quantizer refuses their output; with transformers 4.46 they fused
+the attention, copied the shared weights 11 times (31 MB), and had the same speed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Session:
 
 
 def open_model(path: str, *, threads: int = 1) -> _Session:
-    """Open a session on the CPU, all optimizations on, which is the default."""
+    """Open a session on the CPU with all optimizations, the default."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     providers = ["CPUExecutionProvider"]
@@ -46,7 +46,7 @@ def open_model(path: str, *, threads: int = 1) -> _Session:
 
 
 def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
-    """Export, then quantize if the recipe asks for it; write `model.onnx`."""
+    """Export, then quantize if the recipe is an int8 one; write `model.onnx`."""
     target, exported = folder / "model.onnx", folder / "exported.onnx"
     _export(source, exported, seq_len)
     if recipe == "float32":
@@ -65,11 +65,11 @@ def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
 def _export(source: Path, path: Path, seq_len: int) -> None:
     import torch
 
-    from benchmarks.runtimes.torch_eager import Answer, random_ids
+    from benchmarks.runtimes.torch_eager import Classifier, random_ids
 
-    # Spelled-out attention: it has fewer operators in ONNX than the fused one has.
+    # Eager attention has fewer operators in ONNX than the fused one.
     torch.onnx.export(
-        Answer(source, attention="eager"),
+        Classifier(source, attention="eager"),
         random_ids(seq_len, 0),
         str(path),
         dynamo=True,

@@ -1,10 +1,11 @@
-"""OpenVINO: its own converter from torch, and NNCF to quantize.
+"""OpenVINO: its own converter from torch, and NNCF for quantization.
 
 \b
 python -m benchmarks.runtimes.openvino_cpu CHECKPOINT -o FOLDER --recipe int8 --seq-len 128
 
-`int8` is NNCF's static quantization for transformers, calibrated on random ids, as the weights are
-random too; `int8-weights` compresses weights, and the runtime quantizes activations on the fly.
+`int8` is NNCF's static quantization for transformers, calibrated on random ids because the weights
+are random too; `int8-weights` compresses weights, and the runtime quantizes activations
+dynamically.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _Request:
 
 
 def open_model(path: str, *, threads: int = 1, precision: str = "f32") -> _Request:
-    """Compile `model.xml`; what is not quantized is computed in `precision`."""
+    """Compile `model.xml`; operators that are not quantized compute in `precision`."""
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
@@ -46,19 +47,19 @@ def open_model(path: str, *, threads: int = 1, precision: str = "f32") -> _Reque
 
 
 def open_bf16(path: str, *, threads: int = 1) -> _Request:
-    """Compile `model.xml` for products of bfloat16."""
+    """Compile `model.xml` for bfloat16 arithmetic."""
     return open_model(path, threads=threads, precision="bf16")
 
 
 def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
-    """Convert, then quantize if the recipe asks for it; write `model.xml` and `model.bin`."""
-    from benchmarks.runtimes.torch_eager import Answer, random_ids
+    """Convert, then quantize if the recipe is an int8 one; write `model.xml` and `model.bin`."""
+    from benchmarks.runtimes.torch_eager import Classifier, random_ids
 
     shape = [1, seq_len]
     model = openvino.convert_model(
-        Answer(source), example_input=random_ids(seq_len, 0), input=[shape, shape]
+        Classifier(source), example_input=random_ids(seq_len, 0), input=[shape, shape]
     )
-    if recipe.startswith("int8"):  # bf16 is a matter of how it is opened
+    if recipe.startswith("int8"):  # bf16 is an option at load time
         model = _quantize(model, recipe, [random_ids(seq_len, n) for n in range(_CALIBRATION)])
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
 

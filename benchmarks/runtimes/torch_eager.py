@@ -1,4 +1,4 @@
-"""torch, as it is and compiled: a peer's file, and the engine that runs it.
+"""torch, eager and compiled: the converter and the engine.
 
 python -m benchmarks.runtimes.torch_eager CHECKPOINT -o FOLDER --recipe eager --seq-len 128
 """
@@ -16,13 +16,13 @@ from transformers import AlbertForSequenceClassification
 
 from benchmarks.runtimes.making import main
 
-__all__ = ["Answer", "make", "open_compiled", "open_model", "random_ids"]
+__all__ = ["Classifier", "make", "open_compiled", "open_model", "random_ids"]
 
 
-class Answer(torch.nn.Module):
+class Classifier(torch.nn.Module):
     """transformers' classifier as a function from ids and types, int [1, T], to logits.
 
-    There is no mask: nothing is padded, and every peer is the faster for it.
+    It has no mask, because nothing is padded; this is faster in every peer.
     """
 
     def __init__(self, source: str | Path, *, attention: str = "sdpa") -> None:
@@ -39,13 +39,13 @@ class Answer(torch.nn.Module):
 class _Eager:
     runtime = f"torch {torch.__version__}"
 
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
+    def __init__(self, classifier: Any) -> None:
+        self._classifier = classifier
 
     def run(self, input_ids: npt.NDArray[np.int32]) -> dict[str, npt.NDArray[np.float32]]:
         ids = torch.from_numpy(np.atleast_2d(np.asarray(input_ids, np.int64)))  # [1, T]
         with torch.inference_mode():
-            return {"logits": self._answer(ids, torch.zeros_like(ids)).numpy()}
+            return {"logits": self._classifier(ids, torch.zeros_like(ids)).numpy()}
 
 
 class _Compiled(_Eager):
@@ -61,17 +61,17 @@ def random_ids(seq_len: int, seed: int) -> tuple[Any, Any]:
 def open_model(path: str, *, threads: int = 1) -> _Eager:
     """Open a checkpoint's `model.safetensors`."""
     torch.set_num_threads(threads)
-    return _Eager(Answer(Path(path).parent))
+    return _Eager(Classifier(Path(path).parent))
 
 
 def open_compiled(path: str, *, threads: int = 1) -> _Compiled:
-    """Open it to be compiled by the first inference, or found in the compiler's cache."""
+    """Open a checkpoint; the first inference compiles it or loads it from the compiler's cache."""
     torch.set_num_threads(threads)
-    return _Compiled(torch.compile(Answer(Path(path).parent), dynamic=False))
+    return _Compiled(torch.compile(Classifier(Path(path).parent), dynamic=False))
 
 
 def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
-    """Copy the checkpoint; if it is to be compiled, fill the compiler's cache."""
+    """Copy the checkpoint; for the recipe `compiled`, also fill the compiler's cache."""
     for name in ("config.json", "model.safetensors"):
         shutil.copy(source / name, folder)
     if recipe == "compiled":

@@ -1,4 +1,4 @@
-"""A table of finished cells, as Markdown for the README and as lines for a terminal."""
+"""A table of formatted cells, as Markdown for the documentation or for a terminal."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-__all__ = ["NOT_MEASURED", "Cells", "caption", "cell"]
+__all__ = ["NOT_MEASURED", "MarkdownTable", "caption", "cell"]
 
 NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
-    """A table; the first column is text, the others are figures."""
+class MarkdownTable:
+    """A table with text in the first column and figures in the others."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """Return the lines of a Markdown table; the title stands above the first column."""
+        """Return a Markdown table; the title heads the first column."""
         rule = ["---", *["---:"] * len(self.headings)]
         lines = ((self.title, *self.headings), rule, *self.rows)
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -39,15 +39,15 @@ class Cells:
 
 
 def cell(value: float | None, form: str = ".0f") -> str:
-    """Write a figure, or that there is none."""
+    """Format a figure; None is "not measured"."""
     return NOT_MEASURED if value is None else format(value, form)
 
 
 def caption(report: Mapping[str, Any]) -> str:
-    """Say on what and when, and how many of the rows are in doubt."""
+    """Describe the machine and the date, and count the rows with warnings."""
     machine, rows = report["machine"], report["rows"]
     text = f"Random weights, {machine['model']}, {machine['cores']} cores, {report['date']}."
     if doubtful := sum(bool(row["warnings"]) for row in rows):
         codes = sorted({warning["code"] for row in rows for warning in row["warnings"]})
-        text += f" {doubtful} of {len(rows)} rows are in doubt: {', '.join(codes)}."
+        text += f" {doubtful} of {len(rows)} rows have warnings: {', '.join(codes)}."
     return text

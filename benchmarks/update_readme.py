@@ -1,14 +1,19 @@
-"""Write the tables of both READMEs, and what `albert-edge recipes` quotes, from reference/*.json.
+"""Fill the measured tables of README.md, docs/ and benchmarks/README.md from reference/*.json.
+
+It also writes figures.json, from which `albert-edge recipes` reads its figures.
 
 \b
-python -m benchmarks.readme            rewrite README.md, benchmarks/README.md and figures.json
-python -m benchmarks.readme --check    exit with 1 if they are not what the newest reports say
+python -m benchmarks.update_readme            rewrite the tables and figures.json
+python -m benchmarks.update_readme --check    exit with 1 if they differ from the newest reports
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,22 +24,23 @@ from albert_edge.quantization.recipes import RECIPES
 from benchmarks import bert, lengths, scaling
 
 ROOT = Path(__file__).parents[1]
-README, GUIDE = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
+README, GUIDE, DOCS = ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs"
 REFERENCE = ROOT / "benchmarks" / "reference"
-FIGURES = ROOT / "albert_edge" / "compression" / "figures.json"
+FIGURES = Path(inspect.getfile(type(RECIPES["int8"]))).with_name("figures.json")
+WIDTH = 100  # characters of a line of text; tables are wider
 SHOWN = [("int8", "loop"), ("int8", "stock"), ("float32", "loop"), ("float32", "stock")]
 NAMES = {"loop": "albert_edge, `loop`", "stock": "stock TFLite converter"}
 
 
 def newest(kind: str) -> dict[str, Any]:
-    """Read the newest report of a kind; their names end in the date."""
+    """Read the newest report of a kind; file names end with the date."""
     paths = sorted(REFERENCE.glob(f"{kind}-*.json"), key=lambda path: path.stem[-10:])
     report: dict[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
     return report
 
 
 def make_table() -> str:
-    """Make the table of ALBERT-base's shape, beside the stock converter's graph."""
+    """Make the table of ALBERT-base's shape, with the stock converter's graph beside it."""
     report = newest("base_shape")
     rows = {(row["name"], row["layout"]): row for row in report["rows"]}
     lines = [
@@ -53,9 +59,9 @@ def make_table() -> str:
     machine = report["machine"]
     where = (
         f"Random weights, classification head, one thread of {machine['model']}, LiteRT, "
-        f"{report['date']}; RAM is over the empty process. Conversion takes "
-        f"{report['conversion']['median_s']:.0f} s. `python -m benchmarks.base_shape` repeats it. "
-        f"{_describe_depths()}"
+        f"{report['date']}. RAM excludes the empty process. Conversion takes "
+        f"{report['conversion']['median_s']:.0f} s. {_describe_depths()} "
+        "Reproduce with `python -m benchmarks.base_shape` and `python -m benchmarks.scaling`."
     )
     return "\n".join([*lines, "", where, ""])
 
@@ -69,15 +75,17 @@ def _describe_depths() -> str:
             found = shared if row["layout"] == "loop" else stock
             found[int(passes)] = row["model_rss_bytes"] / 1e6
     least, most = min(shared), max(shared)
-    others = ", ".join(f"{memory:.0f} with {passes}" for passes, memory in sorted(stock.items()))
+    others = " and ".join(
+        f"{memory:.0f} MB with {passes} passes" for passes, memory in sorted(stock.items())
+    )
     return (
-        f"With {least} pass `int8` takes {shared[least]:.0f} MB of RAM, with {most} passes "
-        f"{shared[most]:.0f} (the stock converter's: {others}): `python -m benchmarks.scaling`."
+        f"With {least} pass `int8` takes {shared[least]:.0f} MB of RAM, and with {most} passes "
+        f"{shared[most]:.0f} MB; the stock converter's file takes {others}."
     )
 
 
 def recipe_figures() -> dict[str, dict[str, float]]:
-    """Collect what was measured of every recipe, in layout loop."""
+    """Collect the measured figures of every recipe in layout `loop`."""
     shape = {row["name"]: row for row in newest("base_shape")["rows"] if row["layout"] == "loop"}
     encoder = newest("trained_encoder")["results"]
     cosines = {row["quantize"]: row["mean_cosine"] for row in encoder if row["layout"] == "loop"}
@@ -97,11 +105,11 @@ def recipe_figures() -> dict[str, dict[str, float]]:
 def make_recipes() -> str:
     """Make the table of recipes."""
     lines = [
-        "| recipe | weights | computes with | MB | RAM MB | ms | cosine | accuracy |",
+        "| recipe | weights | arithmetic | MB | RAM MB | ms | cosine | accuracy |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in recipe_figures().items():
-        entry = RECIPES[name]
+        described = RECIPES[name].describe()
         cells = (
             f"{row['albert_base_bytes'] / 1e6:.1f}",
             f"{row['albert_base_rss_bytes'] / 1e6:.0f}",
@@ -109,13 +117,13 @@ def make_recipes() -> str:
             f"{row['trained_encoder_cosine']:.4f}",
             f"{row['default_accuracy']:.1%}",
         )
-        first = f"`{name}` | {entry.products.weights} | {entry.activations}"
+        first = f"`{name}` | {described['weights']} | {described['activations']}"
         lines.append(f"| {first} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
 def make_peers() -> str:
-    """Make the table of other people's runtimes, the fastest first."""
+    """Make the table of other runtimes, the fastest first."""
     report = newest("peers")
     ranked = sorted(
         (row for row in report["rows"] if row["status"] == "ok" and row["seq_len"] == 128),
@@ -135,19 +143,19 @@ def make_peers() -> str:
         lines.append(f"| {row['name']} `{row['recipe']}` | {' | '.join(cells)} |")
     left = [f"{row['name']} {row['recipe']}" for row in report["rows"] if row["status"] != "ok"]
     where = (
-        f"One thread of {report['machine']['model']}, {report['date']}, random weights; RAM is over"
-        " the process with the runtime imported. Wrong or not run, and so not ranked: "
-        f"{', '.join(left) or 'none'}. `python -m benchmarks.peers` repeats it."
+        f"One thread of {report['machine']['model']}, {report['date']}, random weights. RAM "
+        "excludes the process with the runtime imported. Not ranked, because wrong or not run: "
+        f"{', '.join(left) or 'none'}. Reproduce with `python -m benchmarks.peers`."
     )
     return "\n".join([*lines, "", where, ""])
 
 
 def make_exits() -> str:
-    """Make the table of when the embedded model leaves: the rules that nothing else beats."""
+    """Make the table of the embedded model's early exit: the Pareto-optimal rules."""
     report = newest("early_exit")
     whole, passes = report["off"], report["num_hidden_layers"]
     lines = [
-        "| patience | threshold | accuracy | layers used | ms | of all layers' |",
+        "| patience | threshold | accuracy | layers used | ms | share of full ms |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     rules = sorted(report["rules"], key=lambda rule: (rule["mean_layers"], -rule["accuracy"]))
@@ -166,13 +174,13 @@ def make_exits() -> str:
         lines.append(f"| {' | '.join(cells)} |")
     where = (
         f"`int8`, {report['examples']:,} sentences, one thread of {report['machine']['model']}, "
-        f"{report['date']}. `python -m benchmarks.early_exit` repeats it."
+        f"{report['date']}. Reproduce with `python -m benchmarks.early_exit`."
     )
     return "\n".join([*lines, "", where, ""])
 
 
 def make_summaries() -> str:
-    """Make the table of summaries of one sentence, the best first."""
+    """Make the table of one-sentence summaries, the best first."""
     report = newest("summarize")
     figures = ("rouge1", "rouge2", "rougeL")
     ranked = sorted(
@@ -180,7 +188,7 @@ def make_summaries() -> str:
         key=lambda one: -one["metrics"]["rouge1"]["value"],
     )
     lines = [
-        "| a sentence of a paper's abstract | ROUGE-1 | ROUGE-2 | ROUGE-L |",
+        "| one sentence of a paper's abstract | ROUGE-1 | ROUGE-2 | ROUGE-L |",
         "| --- | ---: | ---: | ---: |",
     ]
     for one in ranked:
@@ -188,7 +196,7 @@ def make_summaries() -> str:
         lines.append(f"| {one['system']} | {' | '.join(cells)} |")
     where = (
         f"SciTLDR's test set, {report['examples']} abstracts, without stemming, {report['date']}. "
-        "`python -m benchmarks.summarize` repeats it."
+        "Reproduce with `python -m benchmarks.summarize`."
     )
     return "\n".join([*lines, "", where, ""])
 
@@ -197,20 +205,31 @@ def _fill(path: Path, blocks: Mapping[str, Callable[[], str]]) -> str:
     text = path.read_text(encoding="utf-8")
     for name, make in blocks.items():
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            sys.exit(f"{path.relative_to(ROOT)}: expected the marks of {name!r} once.")
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
-        text = f"{before}{begin}{make()}{end}{after}"
+        text = f"{before}{begin}{_wrap(make())}{end}{after}"
     return text
 
 
+def _wrap(block: str) -> str:
+    """Break the lines of text, but not those of tables, and not inside `code`."""
+    lines = (line if line.startswith("|") else _fill_line(line) for line in block.splitlines())
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _fill_line(line: str) -> str:
+    joined = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), line)
+    options = {"width": WIDTH, "break_on_hyphens": False, "break_long_words": False}
+    return textwrap.fill(joined, **options).replace("\0", " ")
+
+
 BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
-    README: {
-        "measured": make_table,
-        "recipes": make_recipes,
-        "peers": make_peers,
-        "exits": make_exits,
-        "summaries": make_summaries,
-    },
+    README: {"measured": make_table},
+    DOCS / "quantization.md": {"recipes": make_recipes},
+    DOCS / "evaluation.md": {"summaries": make_summaries},
+    DOCS / "benchmarking.md": {"peers": make_peers, "exits": make_exits},
     GUIDE: {
         "scaling": lambda: scaling.make_markdown(newest("scaling")),
         "bert": lambda: bert.make_markdown(newest("bert")),
@@ -220,16 +239,20 @@ BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
 
 
 @click.command(help=__doc__)
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if it is out of date.")
+@click.option(
+    "--check", is_flag=True, help="Change nothing; exit with 1 if a table is out of date."
+)
 def main(check: bool) -> None:
-    """Replace what stands between the marks of every block."""
+    """Replace the text between the marks of every block."""
     written = {path: _fill(path, blocks) for path, blocks in BLOCKS.items()}
     written[FIGURES] = json.dumps(recipe_figures(), indent=1) + "\n"
     for path, content in written.items():
         if not check:
             path.write_text(content, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != content:
-            sys.exit(f"{path.relative_to(ROOT)} is out of date; run: python -m benchmarks.readme")
+            sys.exit(
+                f"{path.relative_to(ROOT)} is out of date; run: python -m benchmarks.update_readme"
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The peers: what makes each one's file, what opens it, and the environment both run in."""
+"""The list of peers: the converter, the engine and the environment of each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from albert_edge.benchmark.measure import ENGINE
 from albert_edge.quantization.recipes import get_recipe
-from benchmarks.litert import ENGINE as BARE
+from benchmarks.litert import ENGINE as LITERT
 
 __all__ = ["ENVIRONMENTS", "OURS", "PEERS", "Peer", "choose"]
 
 OURS = "albert_edge"
 _TORCH = ("torch==2.13.0", "transformers==5.23.0")
-# What pip installs, by the environment's name; an index with CPU builds of torch saves gigabytes.
+# The pip packages of every environment; an index with CPU builds of torch saves gigabytes.
 ENVIRONMENTS = {
     "torch": _TORCH,
     "onnxruntime": (*_TORCH, "onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0"),
@@ -20,7 +20,7 @@ ENVIRONMENTS = {
     "executorch": (*_TORCH, "executorch==1.5.1"),
     "litert-torch": (*_TORCH, "litert-torch==0.10.0", "ai-edge-quantizer==0.10.0"),
 }
-# bfloat16 keeps 8 bits of a number, so each product is off by up to 2^-9; a dozen layers add to it.
+# bfloat16 has 8 significant bits, so each product is off by up to 2^-9; a dozen layers add up.
 _BF16_LIMIT = 0.05
 
 
@@ -29,14 +29,14 @@ class Peer:
     """One way to run ALBERT.
 
     Attributes:
-        name: Whose it is, and of `ENVIRONMENTS`, unless it runs in this one: ours and TensorFlow's.
-        recipe: How its file is made.
-        precision: What it computes in, one of our recipes or `bf16`; it sets how far the outputs
-            may be off.
-        file: The name of what `engine` opens.
+        name: The runtime, and its environment of `ENVIRONMENTS`; albert_edge and TensorFlow run in
+            the current environment.
+        recipe: The way in which its file is made.
+        precision: One of our recipes or `bf16`; it sets the permitted error of the outputs.
+        file: The name of the file that `engine` opens.
         engine: `module:function`, see `albert_edge.benchmark.measure`.
-        module: What makes the file, `python -m MODULE`; None for our own command.
-        any_length: Whether one file takes every length; else there is one for each.
+        module: The converter, run as `python -m MODULE`; None for `albert-edge convert`.
+        any_length: Whether one file serves every length; otherwise each length needs a file.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Peer:
 
     @property
     def key(self) -> str:
-        """What the command line calls it."""
+        """The name on the command line."""
         return f"{self.name}/{self.recipe}"
 
     @property
     def limit(self) -> float:
-        """How far its outputs may be off, as a share of their size."""
+        """The permitted error of the outputs, as a share of their root mean square."""
         return _BF16_LIMIT if self.precision == "bf16" else get_recipe(self.precision).max_error
 
 
@@ -80,8 +80,8 @@ def _other(
     )
 
 
-_STOCK = {"file": "model.tflite", "module": "stock", "engine": BARE}
-_LITERT = {"file": "model.tflite", "module": "runtimes.litert_torch", "engine": BARE}
+_STOCK = {"file": "model.tflite", "module": "stock_converter", "engine": LITERT}
+_LITERT_TORCH = {"file": "model.tflite", "module": "runtimes.litert_torch", "engine": LITERT}
 _ONNX = {"file": "model.onnx", "module": "runtimes.onnx_runtime"}
 _OPENVINO = {"file": "model.xml", "module": "runtimes.openvino_cpu"}
 _EXECUTORCH = {"file": "model.pte", "module": "runtimes.executorch_xnnpack"}
@@ -91,8 +91,8 @@ PEERS = (
     *map(_ours, ("float32", "int8", "int4", "int8-full")),
     _other("tensorflow", "float32", "float32", **_STOCK),
     _other("tensorflow", "int8", "int8", **_STOCK),
-    _other("litert-torch", "float32", "float32", **_LITERT),
-    _other("litert-torch", "int8", "int8", **_LITERT),
+    _other("litert-torch", "float32", "float32", **_LITERT_TORCH),
+    _other("litert-torch", "int8", "int8", **_LITERT_TORCH),
     _other("onnxruntime", "float32", "float32", **_ONNX),
     _other("onnxruntime", "int8", "int8", **_ONNX),
     _other("onnxruntime", "int8-reduced", "int8", **_ONNX),
@@ -117,10 +117,10 @@ PEERS = (
 
 
 def choose(names: tuple[str, ...]) -> list[Peer]:
-    """Choose peers by name or by name/recipe; all of them if none is named.
+    """Select peers by name or by name/recipe; all of them without a name.
 
     Raises:
-        ValueError: There is no such peer.
+        ValueError: A name is unknown.
     """
     known = {peer.name for peer in PEERS} | {peer.key for peer in PEERS}
     if unknown := set(names) - known:

@@ -1,4 +1,4 @@
-"""Make the peers' environments and files, each once, in a folder that outlives the run."""
+"""Make the peers' environments and files once, in a folder that is kept between runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from albert_edge.errors import ConversionError
-from benchmarks.runtimes.catalogue import ENVIRONMENTS, OURS, Peer
+from benchmarks.runtimes.peers import ENVIRONMENTS, OURS, Peer
 
-__all__ = ["Workshop"]
+__all__ = ["Workspace"]
 
 _OUR_COMMAND = (str(Path(sys.executable).with_name("albert-edge")),)
 _ROOT = Path(__file__).parents[2]
@@ -21,11 +21,11 @@ _TIMEOUT_S = 1800  # for one command
 _LINES = 4  # of its output are shown when it fails
 
 
-class Workshop:
-    """A folder with a checkpoint, environments, and files that were made in them.
+class Workspace:
+    """A folder with a checkpoint, environments, and the files that were converted in them.
 
-    An environment is made anew when its packages change; a file when they do, or the module that
-    makes it; our own files every time: they are what is being worked on.
+    An environment is rebuilt if its packages change; a file, if they or its converter change; our
+    own files are rebuilt on every run, because albert_edge itself changes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,10 +40,10 @@ class Workshop:
             part.rename(self.checkpoint)
 
     def python(self, name: str) -> str:
-        """Return the interpreter of a peer's environment, which is made if need be.
+        """Return the interpreter of a peer's environment; make it if it does not exist.
 
         Raises:
-            ConversionError: It cannot be made; the message ends in what pip said last.
+            ConversionError: pip failed; the message ends with its last lines.
         """
         if name not in ENVIRONMENTS:
             return sys.executable
@@ -56,10 +56,10 @@ class Workshop:
         return str(python)
 
     def file(self, peer: Peer, seq_len: int) -> Path:
-        """Return a peer's file for T = `seq_len`, which is made if need be.
+        """Return a peer's file for T = `seq_len`; make it if it does not exist.
 
         Raises:
-            ConversionError: It cannot be made; the message ends in what the peer said last.
+            ConversionError: The converter failed; the message ends with its last lines.
         """
         length = "any" if peer.any_length else str(seq_len)
         name = f"{peer.name}-{peer.recipe}-{length}-{_version(peer)}"
@@ -99,7 +99,7 @@ class Workshop:
             raise ConversionError(f"{' '.join(words)} took over {_TIMEOUT_S} s.") from error
         if done.returncode:
             last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-_LINES:])
-            said = f"{' '.join(words)}: exit code {done.returncode}; it said last:\n  {last}"
+            said = f"{' '.join(words)}: exit code {done.returncode}; its last lines:\n  {last}"
             raise ConversionError(said.replace(str(self._folder), "WORK").replace(f"{_ROOT}/", ""))
 
 

@@ -1,4 +1,4 @@
-"""Measure peers in turns, each in fresh processes of its own environment, and compare answers."""
+"""Measure peers interleaved, in fresh processes of their own environments; compare outputs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from albert_edge.benchmark.measure import Measurement, measure
 from albert_edge.benchmark.outputs import Outputs, compare_outputs, worst
 from albert_edge.benchmark.statistics import find_warnings, spread, summarize_rounds
 from albert_edge.errors import AlbertEdgeError
-from benchmarks.runtimes.catalogue import Peer
+from benchmarks.runtimes.peers import Peer
 
-__all__ = ["Turn", "bare_rss_bytes", "take_turns"]
+__all__ = ["PeerRun", "bare_rss_bytes", "run_interleaved"]
 
-_BARE = "benchmarks.runtimes.bare:open_model"
+_BARE_PROCESS = "benchmarks.runtimes.bare_process:open_model"
 
 
-class Turn:
-    """A peer at one length, and what its turns brought."""
+class PeerRun:
+    """A peer at one length, and its measurements."""
 
     def __init__(self, peer: Peer, seq_len: int) -> None:
         self.peer, self.seq_len = peer, seq_len
@@ -35,22 +35,22 @@ class Turn:
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """The name in progress messages."""
         return f"{self.peer.key}, {self.seq_len} tokens"
 
     def try_to(self, do: Callable[[], None]) -> None:
-        """Do something, unless something failed before; note why it fails."""
+        """Call `do` unless an earlier call failed; record its error."""
         if self.error is None:
             try:
                 do()
             except AlbertEdgeError as error:
-                # A report is for everybody; where this machine keeps its files is not.
+                # Reports are published, so they contain no paths of this machine.
                 message = str(error).replace(str(self.path), self.peer.file)
                 self.error = {"type": type(error).__name__, "message": message}
 
     def take(self, ids: Sequence[Sequence[int]], want: Sequence[Outputs]) -> None:
-        """Measure it once on the first ids, and compare its answers on all of them."""
-        assert self.path is not None  # noqa: S101 (a turn without one has an error)
+        """Measure it once on the first ids, and compare its outputs on all of them."""
+        assert self.path is not None  # noqa: S101 (a run without one has an error)
         taken = measure(
             self.path,
             device=Local(self.python),
@@ -60,7 +60,7 @@ class Turn:
             runs=10,
             warmup=2,
         )
-        # Some keep a model in several files.
+        # Some runtimes store a model in several files.
         size = sum(path.stat().st_size for path in self.path.parent.iterdir())
         self._rounds.append(dataclasses.replace(taken, size_bytes=size))
         got = [{"logits": next(iter(outputs.values()))} for outputs in taken.outputs]
@@ -68,7 +68,7 @@ class Turn:
         self._fidelity = found if self._fidelity is None else worst(self._fidelity, found)
 
     def to_row(self) -> dict[str, Any]:
-        """Describe it, ready for JSON; figures are left out if there is no round."""
+        """Return a row ready for JSON; without a measurement it has no figures."""
         status = "ok" if self._fidelity and self._fidelity["passed"] else "wrong"
         identity = {
             "name": self.peer.name,
@@ -98,31 +98,31 @@ class Turn:
 
 
 def bare_rss_bytes(python: str) -> int | None:
-    """Return what is resident in an environment's empty process: CPython with NumPy imported."""
+    """Return the resident memory of an environment's empty process, CPython with NumPy."""
     options = {"input_ids": [1], "runs": 1, "warmup": 0, "min_time_s": 0.0}
-    return measure(__file__, device=Local(python), engine=_BARE, **options).empty_rss_bytes
+    return measure(__file__, device=Local(python), engine=_BARE_PROCESS, **options).empty_rss_bytes
 
 
-def take_turns(
-    turns: Sequence[Turn],
+def run_interleaved(
+    runs: Sequence[PeerRun],
     ids: dict[int, list[list[int]]],
     want: dict[int, list[Outputs]],
     *,
     rounds: int,
     minutes: float,
-    on_turn: Callable[[str], object],
+    on_run: Callable[[str], object],
 ) -> float:
-    """Let all take a turn in each round, in another order each time; return the minutes it took.
+    """Measure every peer once a round, in a new random order each time; return the minutes.
 
-    There is no further round if it would not end in time; one there always is.
+    A round that would exceed the time limit is not started, except the first.
     """
     start, order, longest_s = time.monotonic(), random.Random(0), 0.0  # noqa: S311 (an order)
     for _ in range(rounds):
         begun = time.monotonic()
         if begun - start + longest_s > 60 * minutes:
             break
-        for turn in order.sample(turns, len(turns)):
-            on_turn(turn.label)
-            turn.try_to(lambda turn=turn: turn.take(ids[turn.seq_len], want[turn.seq_len]))
+        for run in order.sample(runs, len(runs)):
+            on_run(run.label)
+            run.try_to(lambda run=run: run.take(ids[run.seq_len], want[run.seq_len]))
         longest_s = max(longest_s, time.monotonic() - begun)
     return (time.monotonic() - start) / 60

