@@ -1,4 +1,7 @@
-"""The shape of an ALBERT, in Hugging Face's field names, and the published presets."""
+"""The configuration of an ALBERT, with Hugging Face's field names, and the published presets.
+
+`AlbertConfig` is validated when it is made, and reads and writes `config.json`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import ConfigError
+from albert_edge.files import parse_json
 from albert_edge.tasks import PROBLEM_TYPES
 
 __all__ = ["ACTIVATIONS", "PRESETS", "AlbertConfig", "preset"]
@@ -37,21 +41,20 @@ _REQUIRED = (
     "num_attention_heads",
     "intermediate_size",
 )
-_MOST_LABELS = 10**6  # a name is made for each
-_MOST_PASSES = 10**4  # they are walked one by one; published are 24 at most
-_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
+_MAX_LABELS = 10**6  # each gets a name
+_MAX_PASSES = 10**4  # loops go through them one by one; published models have at most 24
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlbertConfig:
-    """The hyper-parameters of one ALBERT; the defaults are albert-base-v2's.
+    """The hyperparameters of an ALBERT; the defaults are those of albert-base-v2.
 
-    Lan et al. 2020, arXiv:1909.11942, table 1.  `num_hidden_layers` counts how often a group of
-    layers is applied; `num_hidden_groups` counts the distinct groups; each group holds
-    `inner_group_num` distinct layers, applied one after the other.  With `early_exit` a classifier
-    of its own stands behind every pass, so that easy inputs can leave early (Zhou et al. 2020,
-    arXiv:2006.04152); that takes one group and one label for each input.
+    Lan et al. 2020, arXiv:1909.11942, table 1.  The encoder has `num_hidden_groups` groups of
+    `inner_group_num` layers, and applies one group in each of its `num_hidden_layers` passes.  With
+    `early_exit` each pass has its own classifier, so that inference can stop early on easy inputs
+    (Zhou et al. 2020, arXiv:2006.04152); this needs a single group and single-label classification.
 
     Example:
         >>> AlbertConfig(num_hidden_layers=24).group_of_layer(23)
@@ -82,13 +85,13 @@ class AlbertConfig:
     early_exit: bool = False
 
     def __post_init__(self) -> None:
-        for name in (*_POSITIVE, *_TOKENS):
-            value, least = getattr(self, name), int(name in _POSITIVE)
+        for name in (*_POSITIVE, *_TOKEN_IDS):
+            value, low = getattr(self, name), int(name in _POSITIVE)
             # Sizes are int32 in a .tflite file.
-            most = _MOST_PASSES if name == "num_hidden_layers" else 2**31 - 1
-            if type(value) is not int or not least <= value <= most:
+            high = _MAX_PASSES if name == "num_hidden_layers" else 2**31 - 1
+            if type(value) is not int or not low <= value <= high:
                 raise ConfigError(
-                    f"{name} must be a whole number in [{least}, {most}], not {value!r}."
+                    f"{name} must be a whole number in [{low}, {high}], not {value!r}."
                 )
         for name in _PROBABILITIES:
             value = getattr(self, name)
@@ -116,21 +119,21 @@ class AlbertConfig:
             raise ConfigError(f"labels must be a tuple of strings, not {self.labels!r}.")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ConfigError(f"labels must be distinct and at least one: {list(self.labels)}.")
-        known = PROBLEM_TYPES.values()
-        if self.problem_type not in (None, *known):
+        types = PROBLEM_TYPES.values()
+        if self.problem_type not in (None, *types):
             raise ConfigError(
-                f"problem_type {self.problem_type!r} is not one of {', '.join(known)}."
+                f"problem_type {self.problem_type!r} is not one of {', '.join(types)}."
             )
         if type(self.early_exit) is not bool:
             raise ConfigError(f"early_exit must be true or false, not {self.early_exit!r}.")
-        if self.early_exit and (problem := self._cannot_exit()):
-            raise ConfigError(f"early_exit needs {problem}; turn it off.")
+        if self.early_exit and (need := self._unmet_early_exit_need()):
+            raise ConfigError(f"early_exit needs {need}; turn it off.")
 
-    def _cannot_exit(self) -> str:
-        if self.problem != PROBLEM_TYPES["classification"] or self.num_labels < 2:
-            return f"one of several labels for each input, not {self.problem}"
+    def _unmet_early_exit_need(self) -> str:
+        if self.kind != "classification" or self.num_labels < 2:
+            return f"one of several labels for each input, not {self.kind}"
         if self.num_hidden_groups > 1:
-            return f"one hidden group, not {self.num_hidden_groups}: one loop that can be left"
+            return f"one hidden group, not {self.num_hidden_groups}: only one loop can stop early"
         return "" if self.num_hidden_layers > 1 else "at least two passes, not one"
 
     @property
@@ -139,15 +142,14 @@ class AlbertConfig:
         return len(self.labels)
 
     @property
-    def problem(self) -> str:
-        """What a classification answers, a value of `tasks.PROBLEM_TYPES`.
+    def kind(self) -> str:
+        """The kind of examples that a classification head is for, a key of `tasks.PROBLEM_TYPES`.
 
-        Without a `problem_type`, one label alone is a number, as Hugging Face trains it.
+        Without a `problem_type` a single label means regression, as in transformers.
         """
-        return (
-            self.problem_type
-            or PROBLEM_TYPES["regression" if self.num_labels == 1 else "classification"]
-        )
+        if self.problem_type is None:
+            return "regression" if self.num_labels == 1 else "classification"
+        return next(kind for kind, name in PROBLEM_TYPES.items() if name == self.problem_type)
 
     @property
     def head_size(self) -> int:
@@ -155,15 +157,15 @@ class AlbertConfig:
         return self.hidden_size // self.num_attention_heads
 
     def group_of_layer(self, index: int) -> int:
-        """Tell which group serves pass `index`, in [0, num_hidden_layers).
+        """Return the group that is applied in pass `index`, in [0, num_hidden_layers).
 
-        Consecutive passes share a group.  The division is done in floating point because Google's
-        and Hugging Face's implementations do, and a checkpoint means what they compute.
+        Consecutive passes share a group.  The division is in floating point, so that the result
+        equals that of Google's and Hugging Face's implementations.
         """
         return int(index / (self.num_hidden_layers / self.num_hidden_groups))
 
     def passes_of_group(self, group: int) -> int:
-        """Count the passes that group `group`, in [0, num_hidden_groups), serves."""
+        """Count the passes in which group `group`, in [0, num_hidden_groups), is applied."""
         return sum(self.group_of_layer(index) == group for index in range(self.num_hidden_layers))
 
     @classmethod
@@ -171,7 +173,7 @@ class AlbertConfig:
         """Make a config from `to_dict`'s result.
 
         Raises:
-            ConfigError: A key is unknown or a value cannot be.
+            ConfigError: A key is unknown or a value is invalid.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         for key in values:
@@ -192,21 +194,21 @@ class AlbertConfig:
     def from_huggingface(cls, values: Mapping[str, Any], *, where: str = "") -> AlbertConfig:
         """Make a config from the content of a Hugging Face `config.json`.
 
-        Keys that do not shape an ALBERT (`transformers_version`, `architectures`, ...) are passed
-        over; a key that nearly spells one that does is refused.
+        Keys that are no field (`transformers_version`, `architectures`, ...) are ignored; a likely
+        misspelling of a field is an error.
 
         Args:
             values: The parsed JSON object.
-            where: The file's name, for error messages.
+            where: The name of the file, for error messages.
 
         Raises:
-            ConfigError: It is another model's, misspelt, or contradicts itself.
+            ConfigError: The model is not an ALBERT, a key is misspelt, or a value is invalid.
         """
         prefix = f"{where}: " if where else ""
         if not isinstance(values, Mapping):
             raise ConfigError(f"{prefix}expected a JSON object, got {type(values).__name__}.")
         if (kind := values.get("model_type", "albert")) != "albert":
-            raise ConfigError(f"{prefix}model_type is {kind!r}; this reads 'albert' only.")
+            raise ConfigError(f"{prefix}model_type is {kind!r}, expected 'albert'.")
         if (positions := values.get("position_embedding_type", "absolute")) != "absolute":
             raise ConfigError(
                 f"{prefix}position_embedding_type {positions!r} is not supported; "
@@ -216,10 +218,9 @@ class AlbertConfig:
         for key in values.keys() - known:
             if near := difflib.get_close_matches(key, known - values.keys(), n=1, cutoff=0.9):
                 raise ConfigError(f"{prefix}unknown key {key!r}; did you mean {near[0]!r}?")
-        # These have no defaults here: a file that leaves them out is not a config, and nothing in
-        # the tensors would tell that the number of heads is a wrong guess.
+        # No defaults for these: the shapes of the tensors would not reveal a wrong number of heads.
         if missing := [name for name in _REQUIRED if name not in values]:
-            raise ConfigError(f"{prefix}no {', '.join(missing)}; is it an ALBERT config.json?")
+            raise ConfigError(f"{prefix}no {', '.join(missing)}; is it an ALBERT's config.json?")
         fields = {key: values[key] for key in known & values.keys() if values[key] is not None}
         try:
             if names := values.get("id2label"):
@@ -228,8 +229,8 @@ class AlbertConfig:
                     raise ConfigError("id2label must number the labels 0, 1, 2, ...")
                 fields["labels"] = tuple(name for _, name in pairs)
             elif count := values.get("num_labels"):
-                if type(count) is not int or not 0 < count <= _MOST_LABELS:
-                    raise ConfigError(f"num_labels must be in [1, {_MOST_LABELS}], not {count!r}.")
+                if type(count) is not int or not 0 < count <= _MAX_LABELS:
+                    raise ConfigError(f"num_labels must be in [1, {_MAX_LABELS}], not {count!r}.")
                 fields["labels"] = tuple(f"LABEL_{index}" for index in range(count))
             return cls(**fields)
         except (ConfigError, TypeError, ValueError, AttributeError) as error:
@@ -242,7 +243,7 @@ class AlbertConfig:
             for key, value in self.to_dict().items()
             if key != "labels" and value is not None
         }
-        if not self.early_exit:  # a key of this project's own, and one that says nothing new
+        if not self.early_exit:  # not a key of transformers, so written only where needed
             del values["early_exit"]
         names = {str(index): label for index, label in enumerate(self.labels)}
         ids = {label: index for index, label in enumerate(self.labels)}
@@ -253,14 +254,13 @@ class AlbertConfig:
         """Read a Hugging Face `config.json`.
 
         Raises:
-            ConfigError: The file cannot be read, is no JSON, or is no ALBERT's.
+            ConfigError: The file cannot be read, is not JSON, or is not an ALBERT's.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = Path(path).read_bytes()
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} is not JSON: {error}.") from error
+        values = parse_json(content, where=str(path), error=ConfigError)
         return cls.from_huggingface(values, where=str(path))
 
     def to_json(self) -> str:
@@ -269,7 +269,7 @@ class AlbertConfig:
 
 
 def _presets() -> dict[str, AlbertConfig]:
-    # Lan et al. 2020, table 1; heads and widths as in Google's published configurations.
+    # Lan et al. 2020, table 1; the numbers of heads are from Google's published configurations.
     shapes = {
         "base": (768, 12, 12),
         "large": (1024, 24, 16),
@@ -278,11 +278,11 @@ def _presets() -> dict[str, AlbertConfig]:
     }
     presets = {}
     for version, act, dropout in (("v1", "gelu", 0.1), ("v2", "gelu_new", 0.0)):
-        for size, (width, depth, heads) in shapes.items():
+        for size, (width, layers, heads) in shapes.items():
             drop = 0.0 if size == "xxlarge" else dropout
             presets[f"albert-{size}-{version}"] = AlbertConfig(
                 hidden_size=width,
-                num_hidden_layers=depth,
+                num_hidden_layers=layers,
                 num_attention_heads=heads,
                 intermediate_size=4 * width,
                 hidden_act=act,
@@ -299,7 +299,7 @@ def preset(name: str) -> AlbertConfig:
     """Return the published configuration called `name`.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no such preset.
 
     Example:
         >>> preset("albert-large-v2").hidden_size

@@ -1,8 +1,8 @@
 """Every error that albert_edge raises on purpose.
 
-All of them derive from `AlbertEdgeError`, so `except AlbertEdgeError` catches what a user can mend;
-anything else that escapes is a bug.  A message says what was expected, what was got, where, and
-what to do about it.
+All of them derive from `AlbertEdgeError`, so `except AlbertEdgeError` catches every error that a
+user can fix; any other exception is a bug.  A message states what was expected, what was found,
+where, and what to do.
 """
 
 from __future__ import annotations
@@ -31,59 +31,59 @@ __all__ = [
 
 
 class AlbertEdgeError(Exception):
-    """The root of every error that albert_edge raises on purpose."""
+    """The base class of every error that albert_edge raises on purpose."""
 
 
 class ConfigError(AlbertEdgeError):
-    """A model configuration or an option contradicts itself or is not ALBERT's."""
+    """A model configuration or an option is invalid, contradictory or not ALBERT's."""
 
 
 class CheckpointError(AlbertEdgeError):
-    """A checkpoint is missing, truncated, foreign, or does not fit its configuration."""
+    """A checkpoint is missing, truncated, unsupported, or does not match its configuration."""
 
 
 class TokenizerError(AlbertEdgeError):
-    """A tokenizer file is missing, damaged, or of a kind that cannot be used."""
+    """A tokenizer file is missing, damaged or unsupported."""
 
 
 class ConversionError(AlbertEdgeError):
-    """A model cannot be converted in the recipe or layout that was asked for."""
+    """A model cannot be converted with the requested recipe or layout."""
 
 
 class UnsupportedOpError(ConversionError):
-    """An operator has no place in the target runtime or delegate."""
+    """The target runtime or delegate does not support an operator."""
 
 
 class FidelityError(AlbertEdgeError):
-    """A converted model does not say what its reference says."""
+    """The outputs of a converted model differ from those of its reference."""
 
 
 class BundleError(AlbertEdgeError):
-    """A `.tflite` file is damaged, foreign, incomplete, or newer than this version."""
+    """A `.tflite` file is damaged, incomplete, not from albert_edge, or of a newer version."""
 
 
 class InputError(AlbertEdgeError):
-    """A text or an array cannot be given to the model."""
+    """A text, an array or a data file is not valid input."""
 
 
 class OutputError(AlbertEdgeError):
-    """A file cannot be written, or exists and may not be replaced."""
+    """A file cannot be written, or it exists and `force` is false."""
 
 
 class ReportError(AlbertEdgeError):
-    """A benchmark report is damaged, of another version, or of another run."""
+    """A benchmark report is damaged, of another version, or from another run."""
 
 
 class RegressionError(AlbertEdgeError):
-    """A benchmark came out worse than an earlier one, beyond the noise."""
+    """A benchmark result is significantly worse than an earlier one."""
 
 
 class DeviceError(AlbertEdgeError):
-    """A runtime, an accelerator or a device is missing or failed."""
+    """A runtime, an accelerator or a device is missing, or it failed."""
 
 
 class TrainingError(AlbertEdgeError):
-    """Training data or training options cannot work."""
+    """Training data or training options are invalid."""
 
 
 class MissingExtraError(AlbertEdgeError):
@@ -98,11 +98,13 @@ class MissingExtraError(AlbertEdgeError):
 
 @contextmanager
 def requires_extra(extra: str, *packages: str) -> Iterator[None]:
-    """Import optional packages in the body of a `with`, or say which extra brings them.
+    """Report a missing optional package as the extra that installs it.
+
+    The packages are imported in the body of the `with` statement.
 
     Args:
         extra: The extra in `pyproject.toml` that installs them.
-        packages: The names to import that belong to it.
+        packages: The packages of that extra, by the names under which they are imported.
 
     Raises:
         MissingExtraError: One of `packages` is not installed.

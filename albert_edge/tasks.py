@@ -1,8 +1,8 @@
-"""The tasks: one record for each head that a model can have.
+"""The tasks that a model can perform: one `Task` record for each kind of head.
 
-Data only.  What a task computes stands in one registry in each folder that computes something:
-`modeling.heads`, `tflite.export`, `pipelines`, `evaluation.predict`, `evaluation.task_metrics` and
-`training.tasks`; a test checks that each of them covers every task.
+This module holds data only.  The code for each task is in one registry per folder:
+`checkpoints.tensor_names`, `modeling.heads`, `tflite.export`, `pipelines`, `evaluation.predict`,
+`evaluation.task_metrics` and `training.tasks`.  tests/test_tasks.py checks that they are complete.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 __all__ = ["PROBLEM_TYPES", "TASKS", "Task"]
 
-# The `problem_type` of a classification, as transformers names it, by the kind of its examples.
+# The kinds of examples that a classifier can have → transformers' `problem_type`.
 PROBLEM_TYPES = {
     "classification": "single_label_classification",
     "multi-label": "multi_label_classification",
@@ -21,18 +21,18 @@ PROBLEM_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task of a model.
+    """The properties of one task.
 
     Attributes:
-        name: Its name, in files and on the command line.
-        outputs: The outputs of its signature; `pooler_output` only if the encoder has a pooler.
-        per_token: Those with one entry a token, on axis 1, which end where padding begins.
-        architecture: The class of transformers with this head; the encoder's where it has none.
-        head: The tensors that show that a checkpoint has this head, by canonical name.
-        part_of: The task whose head contains this one.
-        examples: The kinds of examples that it can be scored on (`datasets.examples.KINDS`).
-        has_labels: Whether its logits are one for each label.
-        options: The optional arguments of its pipeline.
+        name: The name in files and on the command line.
+        outputs: The outputs of the signature; `pooler_output` only if the encoder has a pooler.
+        per_token: The outputs with one entry per token on axis 1, from which padding is cut off.
+        architecture: The transformers class with this head; the encoder's class if there is none.
+        head: The canonical names of the tensors by which a checkpoint's head is recognized.
+        part_of: The task whose head contains this head, if any.
+        examples: The kinds of examples for evaluation; see `datasets.examples.KINDS`.
+        has_labels: Whether there is one logit per label.
+        options: The optional arguments of the pipeline.
     """
 
     name: str

@@ -154,10 +154,10 @@ def _compare(got: list[np.ndarray], want: list[np.ndarray]) -> dict[str, float]:
 def _agreement(
     bundle: Bundle, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> float | None:
-    problem = bundle.config.problem if bundle.task == "classification" else ""
-    if bundle.task == "feature-extraction" or problem == "regression":
+    kind = bundle.config.kind if bundle.task == "classification" else ""
+    if bundle.task == "feature-extraction" or kind == "regression":
         return None
-    several = problem == "multi_label_classification"
+    several = kind == "multi-label"
     answers = [tuple(_answers(outputs, several) for outputs in pair) for pair in pairs]
     same = [np.equal(got, want) for got, want in answers]
     if bundle.task == "question-answering":  # the first and the last token are one answer

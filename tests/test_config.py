@@ -135,7 +135,7 @@ def test_any_bytes_give_one_clear_error(
         ({"early_exit": True, "labels": ("a",)}, "one of several labels for each input, not regr"),
         (
             {"early_exit": True, "problem_type": PROBLEM_TYPES["multi-label"]},
-            "for each input, not multi_label",
+            "for each input, not multi-label",
         ),
         ({"early_exit": True, "num_hidden_groups": 2}, "one hidden group, not 2"),
         ({"early_exit": True, "num_hidden_layers": 1}, "at least two passes"),
@@ -149,7 +149,7 @@ def test_contradictions_are_refused(change: dict[str, object], message: str) -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (BERT, "model_type is 'bert'; this reads 'albert' only"),
+        (BERT, "model_type is 'bert', expected 'albert'"),
         ({key: BERT[key] for key in BERT if key != "model_type"}, "no embedding_size"),
         ({**TINY, "num_hidden_group": 2}, "did you mean 'num_hidden_groups'"),
         (
@@ -195,13 +195,13 @@ def test_the_problem_survives_config_json(problem: str | None) -> None:
     assert ("problem_type" in written) == (problem is not None)
     assert AlbertConfig.from_huggingface(written) == config
     assert AlbertConfig.from_dict(config.to_dict()) == config
-    assert config.problem == (problem or "single_label_classification")
+    assert PROBLEM_TYPES[config.kind] == (problem or "single_label_classification")
 
 
 def test_one_label_alone_is_a_number() -> None:
-    assert AlbertConfig(labels=("stars",)).problem == "regression"
+    assert AlbertConfig(labels=("stars",)).kind == "regression"
     several = AlbertConfig(labels=("a",), problem_type="multi_label_classification")
-    assert several.problem == "multi_label_classification"
+    assert several.kind == "multi-label"
     with pytest.raises(ConfigError, match="problem_type 'ranking' is not one of single_label"):
         AlbertConfig(problem_type="ranking")
 

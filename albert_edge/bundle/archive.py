@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import struct
 import zipfile
@@ -11,11 +10,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import BundleError
+from albert_edge.files import EMBEDDED_MODEL, parse_json
 
 __all__ = [
     "ALIGNMENT",
@@ -55,7 +54,7 @@ def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
     if isinstance(source, bytes):
         return source
     if source == "default":
-        return Path(str(package_files("albert_edge") / "models" / "sentiment" / "model.tflite"))
+        return EMBEDDED_MODEL / "model.tflite"
     return Path(source)
 
 
@@ -78,13 +77,8 @@ def read_json(where: str, archive: zipfile.ZipFile, name: str) -> dict[str, Any]
     Raises:
         BundleError: There is no such member, or it is no JSON object.
     """
-    try:
-        values = json.loads(read_member(where, archive, name))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where} is damaged: {name} is not JSON ({error}).") from error
-    if not isinstance(values, dict):
-        raise BundleError(f"{where} is damaged: {name} is not a JSON object.")
-    return values
+    content = read_member(where, archive, name)
+    return parse_json(content, where=f"{where} is damaged: {name}", error=BundleError)
 
 
 def read_member(where: str, archive: zipfile.ZipFile, name: str) -> bytes:

@@ -7,9 +7,7 @@ types are checked before anything is allocated.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.errors import CheckpointError, MissingExtraError
+from albert_edge.files import parse_json
 
 __all__ = [
     "LOSSLESS_DTYPES",
@@ -33,7 +32,7 @@ __all__ = [
 
 # The types that float32 holds exactly.
 LOSSLESS_DTYPES = ("float32", "float16", "bfloat16")
-_MOST_JSON_BYTES = 2**26  # an index of a million tensors
+_MAX_JSON_BYTES = 2**26  # an index of a million tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,25 +174,11 @@ def has_file(folder: Path, name: str) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object whose keys are all different.
+    """Read a JSON object of a checkpoint.
 
     Raises:
-        CheckpointError: It is none, or is larger than any real one.
+        CheckpointError: The file is not a JSON object, or it is unreasonably large.
     """
-    try:
-        if path.stat().st_size > _MOST_JSON_BYTES:
-            raise ValueError("it is too large")
-        values = json.loads(path.read_bytes(), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a JSON object: {error}.") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is not a JSON object but {type(values).__name__}.")
-    return values
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"it has the key {twice!r} twice")
-    return values
+    if (size := path.stat().st_size) > _MAX_JSON_BYTES:
+        raise CheckpointError(f"{path} has {size} bytes; at most {_MAX_JSON_BYTES} are read.")
+    return parse_json(path.read_bytes(), where=str(path), error=CheckpointError)

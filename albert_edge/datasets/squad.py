@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from albert_edge.datasets.tables import read_json, read_text
+from albert_edge.datasets.tables import read_text
 from albert_edge.errors import InputError
+from albert_edge.files import parse_json
 
 __all__ = ["Question", "read_squad"]
 
@@ -41,7 +42,7 @@ def read_squad(path: Path) -> tuple[list[Question], bool]:
     Raises:
         InputError: The file cannot be read, is not of this form, has no question, or one twice.
     """
-    document = read_json(read_text(path), where=str(path))
+    document = parse_json(read_text(path), where=str(path), error=InputError)
     questions: dict[str, Question] = {}
     for article in _list(document, "data", str(path)):
         for paragraph in _list(article, "paragraphs", f"{path}: an article"):

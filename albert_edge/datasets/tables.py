@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from albert_edge.errors import InputError, MissingExtraError
+from albert_edge.files import parse_json
 
-__all__ = ["TableRow", "TextLines", "read_json", "read_table", "read_text"]
+__all__ = ["TableRow", "TextLines", "read_table", "read_text"]
 
 
 class _Tabs(csv.excel_tab):
@@ -90,36 +90,6 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
 
 
-def read_json(text: str, *, where: str) -> dict[str, Any]:
-    """Read a JSON object, in which no key may be there twice.
-
-    Args:
-        text: The document.
-        where: What to call it in a message.
-
-    Raises:
-        InputError: It is not JSON, not an object, or says a key twice.
-    """
-    try:
-        values = json.loads(text, object_pairs_hook=_distinct)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: expected a JSON object, got {type(values).__name__}.")
-    return values
-
-
-def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in values:
-            raise InputError(f"{key!r} is there twice.")
-        values[key] = value
-    return values
-
-
 def _separated_rows(
     path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
 ) -> Iterator[TableRow]:
@@ -145,7 +115,7 @@ def _json_rows(
     for line, text in enumerate(read_text(path).split("\n"), 1):
         if text.strip():
             where = f"{path}, line {line}"
-            values = read_json(text, where=where)
+            values = parse_json(text, where=where, error=InputError)
             keys = list(values)
             places = _places(keys, columns, optional, where=where)
             yield TableRow(line, {name: values[keys[place]] for name, place in places.items()})

@@ -34,7 +34,7 @@ from albert_edge.evaluation.predictions import (
     write_predictions,
 )
 from albert_edge.evaluation.task_metrics import agreement, measure, thresholds
-from albert_edge.tasks import PROBLEM_TYPES, TASKS
+from albert_edge.tasks import TASKS
 
 __all__ = ["differences", "evaluate", "resample", "score_metrics"]
 
@@ -114,8 +114,10 @@ def _open(source: str | Path, options: EvaluateOptions) -> _Subject:
         return _Subject(name, "summarization", ("summarization",), (), None)
     inside = bundle.read(source)
     if inside.task == "classification":
-        kind = next(k for k, problem in PROBLEM_TYPES.items() if problem == inside.config.problem)
-        return _Subject(name, kind, (kind,), inside.config.labels, None, bool(inside.early_exit))
+        config = inside.config
+        return _Subject(
+            name, config.kind, (config.kind,), config.labels, None, bool(inside.early_exit)
+        )
     labels = inside.config.labels if TASKS[inside.task].has_labels else ()
     kinds = TASKS[inside.task].examples
     return _Subject(name, kinds[0] if len(kinds) == 1 else inside.task, kinds, labels, None)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from albert_edge.datasets.examples import KINDS, Examples
-from albert_edge.datasets.tables import read_json, read_text
+from albert_edge.datasets.tables import read_text
 from albert_edge.errors import InputError
 from albert_edge.evaluation.predict import Predicted
-from albert_edge.files import check_writable, write_file
+from albert_edge.files import check_writable, parse_json, write_file
 
 __all__ = ["SavedPredictions", "check_savable", "read_predictions", "select", "write_predictions"]
 
@@ -79,7 +79,7 @@ def read_predictions(path: Path) -> SavedPredictions:
     Raises:
         InputError: A file cannot be read, or has another form.
     """
-    values = read_json(read_text(path), where=str(path))
+    values = parse_json(read_text(path), where=str(path), error=InputError)
     kind, labels, found = (values.get(key) for key in ("kind", "labels", "predictions"))
     if kind is None or not isinstance(found, dict):
         return _read_squad(path, values)
@@ -122,7 +122,7 @@ def select(saved: SavedPredictions, examples: Examples) -> Predicted:
 def _read_squad(path: Path, answers: Mapping[str, Any]) -> SavedPredictions:
     odds: Mapping[str, Any] = {}
     if (beside := _odds_path(path)).exists():
-        odds = read_json(read_text(beside), where=str(beside))
+        odds = parse_json(read_text(beside), where=str(beside), error=InputError)
     for name, answer in answers.items():
         if not isinstance(answer, str):
             raise InputError(

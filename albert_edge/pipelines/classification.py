@@ -67,7 +67,7 @@ class Classification(Pipeline):
             InputError: The text is empty, the ids cannot be, the threshold is no probability, or
                 the file cannot leave early.
         """
-        several = self.model.bundle.config.problem == "multi_label_classification"
+        several = self.model.bundle.config.kind == "multi-label"
         if several and not 0 <= (threshold or 0) <= 1:
             raise InputError(f"threshold must be in [0, 1], not {threshold}.")
         exits = {"patience": patience, "max_layers": max_layers}
@@ -89,10 +89,10 @@ class Classification(Pipeline):
 
     def _answer(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:
         config = self.model.bundle.config
-        if config.problem == "regression":
+        if config.kind == "regression":
             values = dict(zip(config.labels, logits.tolist(), strict=True))
             return {"value": logits[0].item()} if len(values) == 1 else {"values": values}
-        several = config.problem == "multi_label_classification"
+        several = config.kind == "multi-label"
         chances = (sigmoid if several else softmax)(logits).tolist()
         scores = dict(zip(config.labels, chances, strict=True))
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)

@@ -222,7 +222,7 @@ def _forward(
             if rule and made < len(passes):
                 exits = signatures["exit"](hidden_states=state["hidden_states"])["exits"]
                 said = np.vstack([said, exits.reshape(-1, said.shape[1])[made - 1]])
-                if rule.enough(said):
+                if rule.should_exit(said):
                     return {"logits": said[-1:], "layers_used": np.array([made], np.int32)}
         outputs = dict(head(hidden_states=state["hidden_states"]))
         return outputs | ({"layers_used": np.array([len(passes)], np.int32)} if rule else {})

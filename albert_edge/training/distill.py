@@ -92,9 +92,9 @@ def add_teacher_targets(
         InputError: There is no such column.
         TrainingError: A value is none, or the lesson is one in numbers.
     """
-    if lesson.problem == "regression":
+    if lesson.kind == "regression":
         raise TrainingError("a teacher's column has probabilities, and regression has none.")
-    one = lesson.problem == "single_label_classification"
+    one = lesson.kind == "classification"
     rows = [
         _probabilities(row.values["teacher"], lesson.labels, one, f"{path}, line {row.line}")
         for row in read_table(path, {"teacher": [column]})

@@ -13,7 +13,6 @@ from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.evaluation.metrics import Metric
-from albert_edge.tasks import PROBLEM_TYPES
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.batching import BUCKETS, Batch, make_batches, pad_rows
 from albert_edge.training.data import LabelledTexts
@@ -148,13 +147,9 @@ def check_objective(
         TrainingError: It cannot; the message says why.
     """
     lesson, config = _lesson(data), start.config
-    if start.task == lesson.task == "classification" and config.problem != lesson.problem:
-        what = (
-            "one label for each text"
-            if lesson.problem == PROBLEM_TYPES["classification"]
-            else str(lesson.problem)
-        )
-        raise TrainingError(f"the checkpoint is for {config.problem}; this trains {what}.")
+    if start.task == lesson.task == "classification" and config.kind != lesson.kind:
+        what = "one label for each text" if lesson.kind == "classification" else str(lesson.kind)
+        raise TrainingError(f"the checkpoint is for {config.kind}; this trains {what}.")
     if start.task != lesson.task or (lesson.labels and config.labels != lesson.labels):
         raise TrainingError(
             f"the checkpoint is for {start.task} with labels {', '.join(config.labels)}; "

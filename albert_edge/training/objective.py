@@ -46,12 +46,12 @@ class TaskObjective(ABC):
 
     Attributes:
         task: One of `tasks.TASKS`.
-        problem: The `problem_type` of a classification (`tasks.PROBLEM_TYPES`), else None.
+        kind: The kind of classification, a key of `tasks.PROBLEM_TYPES`, else None.
         examples: What there is to learn.
     """
 
     task: str
-    problem: str | None = None
+    kind: str | None = None
     examples: Examples
 
     @abstractmethod

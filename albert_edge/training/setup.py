@@ -89,7 +89,7 @@ def _read(source: str, task: str | None, *, init_head: bool) -> Checkpoint:
 
 def _kind(data: Path, before: Checkpoint | None) -> str:
     if before is not None and before.task == "classification":
-        return {problem: kind for kind, problem in PROBLEM_TYPES.items()}[before.config.problem]
+        return before.config.kind
     if before is not None and before.task in OBJECTIVES:
         return before.task
     return _KINDS.get(data.suffix, "classification")
@@ -142,9 +142,9 @@ def _check_head(before: Checkpoint, lesson: TaskObjective, source: str, *, init_
     same = before.task == lesson.task and (not lesson.labels or _fits(before.config, lesson))
     if same or init_head:
         return
-    verb = {"regression": "predicts", "multi_label_classification": "marks"}
+    verb = {"regression": "predicts", "multi-label": "marks"}
     what = {
-        "classification": f"{verb.get(lesson.problem or '', 'classifies into')}",
+        "classification": f"{verb.get(lesson.kind or '', 'classifies into')}",
         "token-classification": "labels words with",
     }.get(lesson.task)
     named = f"that {what} {', '.join(lesson.labels)}" if what else f"for {lesson.task}"
@@ -156,7 +156,7 @@ def _check_head(before: Checkpoint, lesson: TaskObjective, source: str, *, init_
 
 
 def _fits(config: AlbertConfig, lesson: TaskObjective) -> bool:
-    return config.labels == lesson.labels and lesson.problem in (None, config.problem)
+    return config.labels == lesson.labels and lesson.kind in (None, config.kind)
 
 
 def _with_head(
@@ -164,8 +164,8 @@ def _with_head(
 ) -> Checkpoint:
     changes: dict[str, Any] = {}
     if not _fits(before.config, lesson):
-        single = lesson.problem in (None, PROBLEM_TYPES["classification"])
-        changes["problem_type"] = None if single else lesson.problem
+        single = lesson.kind in (None, "classification")
+        changes["problem_type"] = None if single else PROBLEM_TYPES[str(lesson.kind)]
     if not (before.task == lesson.task and _fits(before.config, lesson)):
         changes["early_exit"] = False  # its exits say what the old head said
     if early_exit:

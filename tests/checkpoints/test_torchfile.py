@@ -296,7 +296,7 @@ def test_an_index_with_a_key_twice(sharded: Path) -> None:
     path = sharded / "pytorch_model.bin.index.json"
     text = path.read_text().replace('"weight_map": {', '"weight_map": {"qa_outputs.bias": "x",')
     path.write_text(text)
-    with pytest.raises(CheckpointError, match=r"it has the key 'qa_outputs\.bias' twice"):
+    with pytest.raises(CheckpointError, match=r"the key 'qa_outputs\.bias' occurs twice"):
         read_checkpoint(sharded)
     path.write_text('{"weight_map": []}')
     with pytest.raises(CheckpointError, match="has no weight_map"):

@@ -282,7 +282,7 @@ def test_unanswered_questions_are_wrong(data: Data) -> None:
     [
         ("{}", "no prediction for 3 of 3 examples"),
         ('{"x": 1}', "holds no predictions: 'x'"),
-        ('{"x": "a", "x": "b"}', "'x' is there twice"),
+        ('{"x": "a", "x": "b"}', "the key 'x' occurs twice"),
         ("[]", "expected a JSON object"),
         ('{"kind": "poetry", "labels": [], "predictions": {}}', "unknown kind 'poetry'; known are"),
         ('{"kind": "classification", "labels": "a", "predictions": {}}', "labels must be a list"),

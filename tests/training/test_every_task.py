@@ -83,7 +83,7 @@ def test_several_labels(tmp_path: Path, toy_shape: Path) -> None:
     # Each label is on less than half of the texts: both on every text would score about 0.6.
     assert report["dev_metrics"][report["metric"]] > 0.8
     config = read_checkpoint(tmp_path / "model").config
-    assert (config.labels, config.problem) == (("mill", "oak"), "multi_label_classification")
+    assert (config.labels, config.kind) == (("mill", "oak"), "multi-label")
 
 
 def test_numbers(tmp_path: Path, toy_shape: Path) -> None:
@@ -94,7 +94,7 @@ def test_numbers(tmp_path: Path, toy_shape: Path) -> None:
     data = _table(tmp_path / "numbers.jsonl", rows)
     report = _learn(data, toy_shape, task="regression", options=_LONG)
     assert report["dev_metrics"]["pearson"] > 0.9
-    assert read_checkpoint(tmp_path / "model").config.problem == "regression"
+    assert read_checkpoint(tmp_path / "model").config.kind == "regression"
 
 
 def test_words(tmp_path: Path, toy_shape: Path) -> None:

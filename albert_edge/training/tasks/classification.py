@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError
-from albert_edge.tasks import PROBLEM_TYPES
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.training.batching import concat_mixup, encode_pairs, sample_pairs, token_dropout
 from albert_edge.training.data import LabelledTexts
@@ -30,7 +29,7 @@ class ClassificationObjective(TaskObjective):
     """Texts, or pairs of texts, and what a model is to say of each.
 
     Args:
-        examples: Of a kind in `PROBLEM_TYPES`.
+        examples: Of a kind in `tasks.PROBLEM_TYPES`.
         targets: float32 [n, num_labels], what a model is to say where that is less sure than the
             labels: probabilities, of one label a text with a sum of 1.  None for the labels alone.
     """
@@ -39,7 +38,7 @@ class ClassificationObjective(TaskObjective):
 
     def __init__(self, examples: Examples, targets: np.ndarray | None = None) -> None:
         self.examples = examples
-        self.problem = PROBLEM_TYPES[examples.kind]
+        self.kind = examples.kind
         self._hard = _targets(examples)  # [n, num_labels]
         self.targets = self._hard if targets is None else targets
 
