@@ -1,4 +1,4 @@
-"""Text in, answer out: one module a task, on the runtime alone.
+"""Run a file on text: one pipeline for each task, without TensorFlow.
 
 >>> pipe = load("model.tflite")        # doctest: +SKIP
 >>> pipe("a quiet, moving film")       # doctest: +SKIP
@@ -21,19 +21,7 @@ from albert_edge.pipelines.token_classification import TokenClassification
 from albert_edge.runtime import open_model
 from albert_edge.tokenizer import tokenizer_from_files
 
-__all__ = [
-    "PIPELINES",
-    "Classification",
-    "FeatureExtraction",
-    "FillMask",
-    "Pipeline",
-    "Pretraining",
-    "QuestionAnswering",
-    "SentenceOrder",
-    "Summarization",
-    "TokenClassification",
-    "load",
-]
+__all__ = ["PIPELINES", "Pipeline", "load"]
 
 PIPELINES: dict[str, type[Pipeline]] = {
     "classification": Classification,
@@ -45,8 +33,8 @@ PIPELINES: dict[str, type[Pipeline]] = {
     "summarization": Summarization,
     "token-classification": TokenClassification,
 }
-# What a file can be asked for that it was not made for, by the name that is asked for.
-_OTHER_USES: dict[str, tuple[type[Pipeline], tuple[str, ...]]] = {
+# Tasks that a file of another task can serve: the pipeline, and the tasks of the files that fit.
+_DERIVED_TASKS: dict[str, tuple[type[Pipeline], tuple[str, ...]]] = {
     "summarize": (Summarization, ("summarization", "feature-extraction")),
 }
 
@@ -54,21 +42,21 @@ _OTHER_USES: dict[str, tuple[type[Pipeline], tuple[str, ...]]] = {
 def load(
     source: str | os.PathLike[str] | bytes, *, threads: int = 1, task: str | None = None
 ) -> Pipeline:
-    """Open the one file as a function from text to answer.
+    """Open a file as a function from text to the task's result.
 
     Args:
         source: A path, a file's content, or "default" for the embedded sentiment model.
-        threads: How many CPU threads to use.
-        task: "summarize", to choose sentences by an encoder's embeddings; None for what the file
-            was made for.
+        threads: The number of CPU threads.
+        task: "summarize", to select sentences by an encoder's embeddings; None for the file's own
+            task.
 
     Returns:
         The pipeline of the task.
 
     Raises:
-        InputError: There is no such task, or the file cannot be used for it.
+        InputError: There is no such task, or the file does not support it.
         BundleError: The file is missing, damaged, foreign or newer than this version.
-        TokenizerError: The tokenizer in it cannot be used.
+        TokenizerError: The file's tokenizer is damaged or not supported.
         DeviceError: No TFLite runtime is installed.
     """
     model = open_model(source, threads=threads)
@@ -81,17 +69,19 @@ def load(
                 f"{where} contradicts itself: its tokenizer has {tokenizer.vocab_size} tokens, "
                 f"its model {model.bundle.config.vocab_size}."
             )
-    return _pipeline(model.bundle.task, task)(model, tokenizer)
+    return _pipeline_class(model.bundle.task, task)(model, tokenizer)
 
 
-def _pipeline(made_for: str, task: str | None) -> type[Pipeline]:
+def _pipeline_class(file_task: str, task: str | None) -> type[Pipeline]:
     if task is None:
-        return PIPELINES[made_for]
-    if task not in _OTHER_USES:
+        return PIPELINES[file_task]
+    if task not in _DERIVED_TASKS:
         raise InputError(
-            f"task is {task!r}; choose from {', '.join(_OTHER_USES)}, or leave it out."
+            f"task is {task!r}; choose from {', '.join(_DERIVED_TASKS)}, or leave it out."
         )
-    pipeline, fitting = _OTHER_USES[task]
-    if made_for not in fitting:
-        raise InputError(f"{task} takes a file for {' or '.join(fitting)}; this is for {made_for}.")
+    pipeline, file_tasks = _DERIVED_TASKS[task]
+    if file_task not in file_tasks:
+        raise InputError(
+            f"{task} takes a file for {' or '.join(file_tasks)}; this file is for {file_task}."
+        )
     return pipeline

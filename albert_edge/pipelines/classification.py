@@ -1,4 +1,4 @@
-"""Text, or a pair of texts, to a label, to any number of labels, or to numbers."""
+"""Classify a text, or a pair of texts, or predict numbers for it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 
-__all__ = ["Classification", "sigmoid", "softmax"]
+__all__ = ["Classification", "sigmoid", "softmax", "top_label"]
 
 
 @final
 class Classification(Pipeline):
-    """A sequence classifier, or what a regression predicts.
+    """A classifier with one label or several a text, or a regression.
 
     Example:
         >>> pipe("a quiet, moving film")["label"]          # doctest: +SKIP
@@ -39,77 +39,92 @@ class Classification(Pipeline):
         """Classify a text, or a text and a second one.
 
         A text that is longer than the model takes is cut at its end (of two, the longer one), and
-        the result says so.
+        `truncated` is true.
 
         Args:
-            text: What to classify; or give `input_ids`.
-            pair: The second text of tasks that compare two.
+            text: The text to classify; or give `input_ids`.
+            pair: The second text, for tasks that compare two.
             input_ids: T token ids in [0, V), special ones included, instead of text.
-            token_type_ids: T numbers; all 0 if left out.
-            threshold: Of models that may give several labels, the least probability of one that
-                is given; 0.5 if left out.  Of files that can leave early, as in `EarlyExit`.
-            patience: As in `EarlyExit`, for files that can leave early; like `threshold` there and
-                `max_layers`, the file's own if left out.
+            token_type_ids: T types, 0 or 1; all 0 if left out.
+            threshold: For multi-label models, the least probability of a label in `labels`; 0.5 if
+                left out.  For files with early exit, as in `EarlyExit`.
+            patience: For files with early exit, as in `EarlyExit`; this, `max_layers` and the
+                `threshold` of an early exit are the file's own if left out.
             max_layers: As in `EarlyExit`.
 
         Returns:
-            `tokens`, how many the model read; `truncated`, whether text was cut off; and by the
-            model's `problem_type`:
-            one label (the default): `label`, the likeliest; `score`, its probability; `scores`,
+            `tokens`, the number of tokens that the model read; `truncated`, whether text was cut
+            off; and by the model's `problem_type`:
+            one label (the default): `label`, the most probable; `score`, its probability; `scores`,
             the probability of every label, which sum to 1;
-            several labels: `labels`, those with at least the `threshold`, the likeliest first;
-            `scores`, the probability of every label by itself;
+            multi-label: `labels`, those with at least the `threshold`, the most probable first;
+            `scores`, the probability of every label on its own;
             regression: `value`, the number; with several labels `values`, a number for each.
-            Of files that can leave early also `layers_used`, how many passes were made.
+            For files with early exit also `layers_used`, the number of passes.
 
         Raises:
-            ConfigError: The patience, the threshold or the most layers of an early exit cannot be.
-            InputError: The text is empty, the ids cannot be, the threshold is no probability, or
-                the file cannot leave early.
+            ConfigError: An early-exit option is out of range.
+            InputError: The text is empty, the ids are invalid, the threshold is not a probability,
+                or the file does not support early exit.
         """
-        several = self.model.bundle.config.kind == "multi-label"
-        if several and not 0 <= (threshold or 0) <= 1:
+        multi_label = self.model.bundle.config.kind == "multi-label"
+        if multi_label and not 0 <= (threshold or 0) <= 1:
             raise InputError(f"threshold must be in [0, 1], not {threshold}.")
-        exits = {"patience": patience, "max_layers": max_layers}
-        rule = self._rule(**exits, threshold=None if several else threshold)
+        early_exit = self._early_exit(
+            patience=patience,
+            max_layers=max_layers,
+            threshold=None if multi_label else threshold,
+        )
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
-        outputs = self.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=rule)
-        answer = self._answer(outputs["logits"][0], 0.5 if threshold is None else threshold)
-        if rule:
-            answer["layers_used"] = int(outputs["layers_used"][0])
-        return {**answer, "tokens": len(encoding.input_ids), "truncated": truncated}
+        outputs = self.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=early_exit)
+        result = self._postprocess(outputs["logits"][0], 0.5 if threshold is None else threshold)
+        if early_exit:
+            result["layers_used"] = int(outputs["layers_used"][0])
+        return {**result, "tokens": len(encoding.input_ids), "truncated": truncated}
 
-    def _rule(self, **given: float | None) -> EarlyExit | None:
-        """Return when to leave: the file's rule, but for what is `given`."""
-        usual = self.model.bundle.early_exit
-        changes: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+    def _early_exit(self, **overrides: float | None) -> EarlyExit | None:
+        """Return the file's early-exit rule, with those of `overrides` that are not None."""
+        default = self.model.bundle.early_exit
+        changes: dict[str, Any] = {k: value for k, value in overrides.items() if value is not None}
         if changes:
             self.model.check_leaving()
-        return replace(usual, **changes) if usual else None
+        return replace(default, **changes) if default else None
 
-    def _answer(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:
+    def _postprocess(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:
         config = self.model.bundle.config
         if config.kind == "regression":
             values = dict(zip(config.labels, logits.tolist(), strict=True))
             return {"value": logits[0].item()} if len(values) == 1 else {"values": values}
-        several = config.kind == "multi-label"
-        chances = (sigmoid if several else softmax)(logits).tolist()
-        scores = dict(zip(config.labels, chances, strict=True))
+        if config.kind != "multi-label":
+            return top_label(logits, config.labels)
+        scores = dict(zip(config.labels, sigmoid(logits).tolist(), strict=True))
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)
-        if several:
-            return {"labels": [x for x in ranked if scores[x] >= threshold], "scores": scores}
-        return {"label": ranked[0], "score": scores[ranked[0]], "scores": scores}
+        return {"labels": [x for x in ranked if scores[x] >= threshold], "scores": scores}
+
+
+def top_label(logits: npt.NDArray[np.float32], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the most probable label.
+
+    Args:
+        logits: float32 [C].
+        labels: The C labels.
+
+    Returns:
+        `label`; `score`, its probability; `scores`, the probability of every label.
+    """
+    scores = dict(zip(labels, softmax(logits).tolist(), strict=True))
+    label = max(scores, key=scores.__getitem__)
+    return {"label": label, "score": scores[label], "scores": scores}
 
 
 def sigmoid(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Turn each logit by itself into a float64 probability."""
-    chances: npt.NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))
-    return chances
+    """Return the probability of each logit on its own: float64 in [0, 1], same shape."""
+    probabilities: npt.NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))
+    return probabilities
 
 
 def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Turn logits, of any shape, into float64 probabilities that sum to 1 over all of them."""
-    wide = logits.astype(np.float64)
-    powers = np.exp(wide - wide.max())
-    chances: npt.NDArray[np.float64] = powers / powers.sum()
-    return chances
+    """Return float64 probabilities, same shape, that sum to 1 over all axes."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities: npt.NDArray[np.float64] = exponentials / exponentials.sum()
+    return probabilities

@@ -1,4 +1,4 @@
-"""Text to vectors: one a token, and one for all of it."""
+"""Turn a text into vectors: one for each token, and one for the whole text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POOLINGS = ("mean", "cls", "pooler")
 
 @final
 class FeatureExtraction(Pipeline):
-    """An encoder without a task's head.
+    """An encoder without a task head.
 
     Example:
         >>> pipe("a quiet, moving film")["pooler_output"].shape          # doctest: +SKIP
@@ -38,28 +38,27 @@ class FeatureExtraction(Pipeline):
         """Encode a text, or a text and a second one.
 
         A text that is longer than the model takes is cut at its end (of two, the longer one), and
-        the result says so.
+        `truncated` is true.
 
         Args:
-            text: What to encode; or give `input_ids`.
+            text: The text to encode; or give `input_ids`.
             pair: A second text.
-            pooling: What one vector for all of it is made of: `mean`, the mean over all T tokens,
-                as sentence embeddings are mostly trained; `cls`, the first token's; `pooler`, the
+            pooling: How to make one vector of the whole text: `mean`, the mean over all T tokens,
+                as most sentence embeddings are trained; `cls`, the first token's; `pooler`, the
                 pooler's output.  None for no such vector.
-            normalize: Whether to scale that vector to a length of 1, so that the product of two
-                is their cosine.
+            normalize: Whether to scale that vector to length 1, so that the dot product of two is
+                their cosine.
             input_ids: T token ids in [0, V), special ones included, instead of text.
-            token_type_ids: T numbers; all 0 if left out.
+            token_type_ids: T types, 0 or 1; all 0 if left out.
 
         Returns:
             `last_hidden_state`, float32 [T, H]; `mean`, its mean over all T tokens, float32 [H];
             `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; with
-            `pooling` also `embedding`, float32 [H]; `tokens`, the
-            T pieces of text, or the ids if the file carries no tokenizer; `truncated`, whether text
-            was cut off.
+            `pooling` also `embedding`, float32 [H]; `tokens`, the T pieces, or the ids if the file
+            carries no tokenizer; `truncated`, whether text was cut off.
 
         Raises:
-            InputError: The text is empty, the ids cannot be, or there is no such pooling.
+            InputError: The text is empty, the ids are invalid, or there is no such pooling.
         """
         if normalize and pooling is None:
             raise InputError(f"normalize needs a pooling: {', '.join(POOLINGS)}.")
@@ -69,10 +68,10 @@ class FeatureExtraction(Pipeline):
         outputs["mean"] = outputs["last_hidden_state"].mean(axis=1)  # [1, H]
         if pooling is not None:
             outputs["embedding"] = _pool(outputs, pooling, normalize)
-        name = self.tokenizer.id_to_piece if self.tokenizer else int
+        to_piece = self.tokenizer.id_to_piece if self.tokenizer else int
         return {
             **{key: values[0] for key, values in outputs.items()},
-            "tokens": [name(token) for token in ids],
+            "tokens": [to_piece(token) for token in ids],
             "truncated": truncated,
         }
 
@@ -80,7 +79,7 @@ class FeatureExtraction(Pipeline):
 def _pool(
     outputs: Mapping[str, npt.NDArray[np.float32]], pooling: str, normalize: bool
 ) -> npt.NDArray[np.float32]:
-    """Return float32 [1, H]."""
+    """Return one vector of the text, float32 [1, H], from the outputs and their `mean`."""
     if pooling not in POOLINGS:
         raise InputError(f"pooling is {pooling!r}; choose from {', '.join(POOLINGS)}.")
     if pooling == "cls":

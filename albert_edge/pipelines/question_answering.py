@@ -1,9 +1,8 @@
-"""A question and a text to the words of the text that answer it."""
+"""Answer a question by a span of a text: windows over a long text, and the scores of all spans."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -14,18 +13,11 @@ from albert_edge.pipelines.base import Pipeline, check_not_empty
 from albert_edge.pipelines.classification import softmax
 from albert_edge.tokenizer import Encoding, Tokenizer
 
-__all__ = ["QuestionAnswering", "plan_windows", "score_spans"]
+__all__ = ["QuestionAnswering", "plan_windows"]
 
-# The length at which ALBERT is fine-tuned on SQuAD (Google's run_squad): no use in more at once.
+# ALBERT is fine-tuned on SQuAD at this length (Google's run_squad); longer windows gain nothing.
 _WINDOW = 384
-Numbers = npt.NDArray[Any]
-
-
-class _Candidates(NamedTuple):
-    # K spans of the context, in its own units (code points, or ids), and their logits.
-    start: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    logits: npt.NDArray[np.float32]
+_Array = npt.NDArray[Any]
 
 
 @final
@@ -33,8 +25,8 @@ class QuestionAnswering(Pipeline):
     """An extractive question answerer.
 
     A long context is read in windows that overlap by at least the longest answer, so every span
-    that may be the answer lies whole in at least one window; it is scored in the one where it has
-    the most context.
+    that may be the answer lies whole in at least one window; its score is that of the window where
+    it has the most context.
 
     Example:
         >>> pipe(question="Who?", context="It was Ada.")["answer"]          # doctest: +SKIP
@@ -57,60 +49,63 @@ class QuestionAnswering(Pipeline):
         """Answer a question from a text.
 
         Args:
-            question: What to answer; or give `input_ids`.
-            context: The text that holds the answer, of any length.
+            question: The question; or give `input_ids`.
+            context: The text that contains the answer, of any length.
             max_answer_length: The most tokens of an answer.
-            stride: How many tokens of the context neighbouring windows share.  Raised to
+            stride: The number of tokens of the context that neighbouring windows share.  Raised to
                 `max_answer_length` if it is less, and lowered where windows are short.
-            top_k: How many answers to give under `answers`, the best first.
-            allow_null: Whether "there is no answer" is an answer: for models trained on SQuAD 2.
+            top_k: The number of answers under `answers`, the best first.
+            allow_null: Whether "no answer" is allowed: for models trained on SQuAD 2.0.
             null_threshold: By how much `null_score` must exceed the best span's logits to win.
             input_ids: T token ids in [0, V), `[CLS] question [SEP] context [SEP]`, instead of text.
-            token_type_ids: T numbers, 1 for the context; needed with `input_ids`.
+            token_type_ids: T types, 1 for the context; needed with `input_ids`.
 
         Returns:
-            `answer`, the words as they stand in `context`, `context[start:end]`, or "" for no
-            answer (then `start` and `end` are 0); `score`, its probability among all spans (and no
-            answer, if allowed); `null_score`, the least sum of logits of `[CLS]` over all windows;
-            `windows`, their number; and with `top_k` above 1, `answers`.  Of `input_ids`, `answer`
-            is the list `input_ids[start:end]`.
+            `answer`, exactly as in `context`, `context[start:end]`, or "" for no answer (then
+            `start` and `end` are 0); `score`, its probability among all spans (and no answer, if
+            allowed); `null_score`, the least sum of logits of `[CLS]` over all windows; `windows`,
+            their number; and with `top_k` above 1, `answers`.  For `input_ids`, `answer` is the
+            list `input_ids[start:end]`.
 
         Raises:
-            InputError: A text is empty, the question too long, an option out of range.
+            InputError: A text is empty, the question too long, or an option out of range.
         """
         if min(max_answer_length, top_k) < 1 or stride < 0:
             raise InputError("max_answer_length and top_k must be at least 1, stride at least 0.")
         source: str | list[int]
         if question is not None and context is not None and input_ids is None:
             source = context
-            windows, step = self._windows(question, context, max_answer_length, stride)
+            windows, step = plan_windows(
+                self.text_tokenizer(),
+                question,
+                context,
+                max_length=self.model.bundle.seq_len or min(_WINDOW, self.model.max_tokens),
+                max_answer_length=max_answer_length,
+                stride=stride,
+            )
         elif question is None and context is None and input_ids is not None:
             source, step = list(input_ids), 1
-            windows = [self._given(source, token_type_ids)]
+            windows = [self._encode_ids(source, token_type_ids)]
         else:
             raise InputError("give a question and a context, or input_ids.")
-        runs = [self.model.run(window.input_ids, window.token_type_ids) for window in windows]
-        starts, ends = ([run[f"{side}_logits"][0] for run in runs] for side in ("start", "end"))
+        outputs = [self.model.run(window.input_ids, window.token_type_ids) for window in windows]
+        starts, ends = (
+            [each[f"{side}_logits"][0] for each in outputs] for side in ("start", "end")
+        )
         null_score = min(float(s[0] + e[0]) for s, e in zip(starts, ends, strict=True))
-        candidates = _candidates(windows, starts, ends, step=step, longest=max_answer_length)
+        spans = _context_spans(windows, starts, ends, step=step, max_length=max_answer_length)
         null = (null_score, null_threshold) if allow_null else None
         answers = [
             {"answer": source[start:end], "score": score, "start": start, "end": end}
-            for start, end, score in _ranked(candidates, top_k, null)
+            for start, end, score in _best_answers(spans, top_k, null)
         ]
         best = answers[0] | {"null_score": null_score, "windows": len(windows)}
         return best | ({"answers": answers} if top_k > 1 else {})
 
-    def _windows(
-        self, question: str, context: str, longest: int, stride: int
-    ) -> tuple[list[Encoding], int]:
-        length = self.model.bundle.seq_len or min(_WINDOW, self.model.max_tokens)
-        return plan_windows(
-            self.text_tokenizer(), question, context, length=length, longest=longest, stride=stride
-        )
-
-    def _given(self, input_ids: Sequence[int], token_type_ids: Sequence[int] | None) -> Encoding:
-        # Ids have themselves for a context: the offsets of its tokens are their places.
+    def _encode_ids(
+        self, input_ids: Sequence[int], token_type_ids: Sequence[int] | None
+    ) -> Encoding:
+        # The context is the list of ids itself: the offsets of its tokens are their positions.
         if token_type_ids is None or len(token_type_ids) != len(input_ids):
             raise InputError("input_ids need as many token_type_ids, 1 for the context.")
         ids, types = list(input_ids), list(token_type_ids)
@@ -118,145 +113,156 @@ class QuestionAnswering(Pipeline):
         start = types.index(1) if 1 in types[:stop] else stop
         if 0 in types[start:stop] or start == stop:
             raise InputError("token_type_ids must be 0 for the question, then 1 for the context.")
-        spans = [(i, i + 1) if start <= i < stop else None for i in range(len(ids))]
-        return Encoding(ids, types, spans)
+        offsets = [(i, i + 1) if start <= i < stop else None for i in range(len(ids))]
+        return Encoding(ids, types, offsets)
 
 
 def plan_windows(
-    tokenizer: Tokenizer, question: str, context: str, *, length: int, longest: int, stride: int
+    tokenizer: Tokenizer,
+    question: str,
+    context: str,
+    *,
+    max_length: int,
+    max_answer_length: int,
+    stride: int,
 ) -> tuple[list[Encoding], int]:
-    """Divide a context into windows that overlap, each behind the question.
+    """Divide a context into overlapping windows, each behind the question.
 
     Args:
-        tokenizer: The model's.
-        question: What to answer.
-        context: Where to look for the answer.
-        length: The most tokens of a window.
-        longest: The most tokens of an answer; windows overlap by as many where there is room.
-        stride: How many tokens of the context neighbouring windows should share.
+        tokenizer: The model's tokenizer.
+        question: The question.
+        context: The text that contains the answer.
+        max_length: The most tokens of a window.
+        max_answer_length: The most tokens of an answer; windows overlap by as many where they fit.
+        stride: The number of tokens of the context that neighbouring windows should share.
 
     Returns:
-        The windows, and how many tokens lie between their beginnings.
+        The windows, and the number of tokens between the starts of two neighbours.
 
     Raises:
         InputError: A text is empty, or the question leaves no room.
     """
-    room = length - len(tokenizer.tokenize(question).ids) - 3
-    shared = max(min(stride, room // 2), min(longest, room - 1), 0)
-    windows = tokenizer.windows(question, context, max_length=length, stride=shared)
+    room = max_length - len(tokenizer.tokenize(question).ids) - 3
+    shared = max(min(stride, room // 2), min(max_answer_length, room - 1), 0)
+    windows = tokenizer.windows(question, context, max_length=max_length, stride=shared)
     check_not_empty(windows[0], paired=True)
     return windows, room - shared
 
 
-def _candidates(
-    windows: Sequence[Encoding],
-    starts: Sequence[npt.NDArray[Any]],
-    ends: Sequence[npt.NDArray[Any]],
-    *,
-    step: int,
-    longest: int,
-) -> _Candidates:
-    # The spans of the context that can be an answer, from the logits [T] of all windows.
-    places = [_context(window) for window in windows]
-    first, last, logits = score_spans(
-        [values[place] for values, place in zip(starts, places, strict=True)],
-        [values[place] for values, place in zip(ends, places, strict=True)],
-        step=step,
-        longest=longest,
-    )
-    pieces = [window.offsets[place] for window, place in zip(windows, places, strict=True)]
-    joined = [span for spans in pieces[:-1] for span in spans[:step]] + pieces[-1]
-    offsets = np.array(joined)  # [n, 2]
-    start, end = offsets[first, 0], offsets[last, 1]
-    some = offsets[last, 0] < end  # no answer ends in a mark that announces the next word
-    if not some.any():
-        raise InputError("the context is empty: there is nothing in it to read.")
-    return _Candidates(start[some], end[some], logits[some])
-
-
-def _context(window: Encoding) -> slice:
-    # Where the context's tokens are: all of type 1 but the [SEP] at the end.
-    return slice(window.token_type_ids.index(1), len(window.offsets) - (window.offsets[-1] is None))
-
-
-def _ranked(
-    found: _Candidates, top_k: int, null: tuple[float, float] | None
-) -> list[tuple[int, int, float]]:
-    # The best answers' starts, ends and probabilities.  `null` is its score and threshold.
-    scores = found.logits if null is None else np.append(found.logits, null[0])
-    chances = softmax(scores)
-    answers = list(islice(_distinct(found, chances), top_k))
-    if null is not None and null[0] - float(found.logits.max()) > null[1]:
-        answers = [(0, 0, float(chances[-1])), *answers][:top_k]
-    return answers
-
-
-def _distinct(
-    found: _Candidates, chances: npt.NDArray[np.float64]
-) -> Iterator[tuple[int, int, float]]:
-    # Several spans of tokens may be the same words: with and without a lone mark before them.
-    seen = set()
-    for index in np.argsort(-found.logits, kind="stable").tolist():
-        words = int(found.start[index]), int(found.end[index])
-        if words not in seen:
-            seen.add(words)
-            yield *words, float(chances[index])
-
-
-# Which span of a context answers best: the arithmetic of extractive question answering.
-
-
 def score_spans(
-    starts: Sequence[Numbers], ends: Sequence[Numbers], *, step: int, longest: int
-) -> tuple[Numbers, Numbers, Numbers]:
-    """Score every span of at most `longest` tokens once, over all windows of a context.
+    starts: Sequence[_Array], ends: Sequence[_Array], *, step: int, max_length: int
+) -> tuple[_Array, _Array, _Array]:
+    """Score every span of at most `max_length` tokens once, over all windows of a context.
 
-    A span that lies in several windows is scored where its shorter side has the most context, in
-    the earlier of two that are equal (after run_squad's "max context", Devlin et al. 2018,
+    A span that lies in several windows has the score of the one where its shorter side has the most
+    context, of equal ones the earlier (after run_squad's "max context", Devlin et al. 2018,
     arXiv:1810.04805, which looks at the span's first token only).  Every span is found if
-    neighbouring windows share at least `longest - 1` tokens.
+    neighbouring windows share at least `max_length - 1` tokens.
 
     Args:
         starts: The start logits of the context's tokens in each window, float [n]; window `k`
             begins at token `k * step` of the context.
         ends: The end logits, of the same shapes.
-        step: The number of tokens between the beginnings of neighbouring windows.
-        longest: The most tokens of a span, at least 1.
+        step: The number of tokens between the starts of neighbouring windows.
+        max_length: The most tokens of a span, at least 1.
 
     Returns:
-        The K spans' first tokens and last tokens, int64 [K], counted over the whole context, and
+        The first and the last tokens of K spans, int64 [K], counted over the whole context, and
         their scores [K], the sums of a start and an end logit.
     """
-    edges = [(k * step, k * step + len(logits)) for k, logits in enumerate(starts)]
+    windows = [(k * step, k * step + len(logits)) for k, logits in enumerate(starts)]
     parts = []
-    for k, (begin, end) in enumerate(edges):
-        first, last = _all_spans(end - begin, longest)
-        context = [
-            _context_mask(first + begin, last + begin, edge)
-            for edge in edges[max(k - 1, 0) : k + 2]
+    for k, (begin, end) in enumerate(windows):
+        first, last = _all_spans(end - begin, max_length)
+        contexts = [
+            _min_context(first + begin, last + begin, window)
+            for window in windows[max(k - 1, 0) : k + 2]
         ]
-        # Context rises, then falls from window to window: the neighbours tell where it is greatest.
-        here = context.pop(1 if k else 0)
-        ours = np.ones(len(first), bool)
+        # From window to window, the context of a span rises, then falls: so it is greatest here if
+        # it is greater than in both neighbours.
+        here = contexts.pop(1 if k else 0)
+        greatest = np.ones(len(first), bool)
         if k:
-            ours &= here > context.pop(0)
-        if context:
-            ours &= here >= context.pop()
-        first, last = first[ours], last[ours]
+            greatest &= here > contexts.pop(0)
+        if contexts:
+            greatest &= here >= contexts.pop()
+        first, last = first[greatest], last[greatest]
         parts.append((first + begin, last + begin, starts[k][first] + ends[k][last]))
     firsts, lasts, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
     return firsts, lasts, scores
 
 
-def _all_spans(count: int, longest: int) -> tuple[Numbers, Numbers]:
-    # First and last tokens of the spans of at most `longest` among `count` tokens.
-    lengths = np.arange(min(longest, count))
+def _all_spans(count: int, max_length: int) -> tuple[_Array, _Array]:
+    # First and last tokens of the spans of at most `max_length` among `count` tokens, int64 [K].
+    lengths = np.arange(min(max_length, count))
     first, extra = np.nonzero(np.arange(count)[:, None] + lengths < count)
     return first, first + extra
 
 
-def _context_mask(first: Numbers, last: Numbers, edge: tuple[int, int]) -> Numbers:
-    # The tokens beside a span on its shorter side; negative if it is not inside of the window.
-    begin, end = edge
-    least: Numbers = np.minimum(first - begin, end - 1 - last)
+def _min_context(first: _Array, last: _Array, window: tuple[int, int]) -> _Array:
+    # The number of tokens beside a span on its shorter side; negative outside of the window.
+    begin, end = window
+    least: _Array = np.minimum(first - begin, end - 1 - last)
     return least
+
+
+class _Spans(NamedTuple):
+    # K spans of the context, in its own units (code points, or ids), and their logits.
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+
+
+def _context_spans(
+    windows: Sequence[Encoding],
+    starts: Sequence[_Array],
+    ends: Sequence[_Array],
+    *,
+    step: int,
+    max_length: int,
+) -> _Spans:
+    """Return the spans of the context that can be an answer, from the logits [T] of all windows."""
+    # The context's tokens: all of type 1 but the [SEP] at the end.
+    slices = [
+        slice(each.token_type_ids.index(1), len(each.offsets) - (each.offsets[-1] is None))
+        for each in windows
+    ]
+    first, last, logits = score_spans(
+        [values[part] for values, part in zip(starts, slices, strict=True)],
+        [values[part] for values, part in zip(ends, slices, strict=True)],
+        step=step,
+        max_length=max_length,
+    )
+    parts = [window.offsets[part] for window, part in zip(windows, slices, strict=True)]
+    offsets = np.array([span for part in parts[:-1] for span in part[:step]] + parts[-1])  # [n, 2]
+    start, end = offsets[first, 0], offsets[last, 1]
+    # No answer ends in a zero-width token, which marks the beginning of the next word.
+    fits = offsets[last, 0] < end
+    if not fits.any():
+        raise InputError("the context is empty: it contains no words.")
+    return _Spans(start[fits], end[fits], logits[fits])
+
+
+def _best_answers(
+    spans: _Spans, top_k: int, null: tuple[float, float] | None
+) -> list[tuple[int, int, float]]:
+    """Return the start, end and probability of the best answers, the best first.
+
+    Args:
+        spans: All spans of the context.
+        top_k: The most answers to return.
+        null: The score of "no answer" and its threshold; None if every question has an answer.
+    """
+    scores = spans.logits if null is None else np.append(spans.logits, null[0])
+    probabilities = softmax(scores)
+    # Several spans of tokens may be the same text: with and without a zero-width token before them.
+    found: dict[tuple[int, int], float] = {}
+    for index in np.argsort(-spans.logits, kind="stable").tolist():
+        place = int(spans.start[index]), int(spans.end[index])
+        found.setdefault(place, float(probabilities[index]))
+        if len(found) == top_k:
+            break
+    answers = [(*place, probability) for place, probability in found.items()]
+    if null is not None and null[0] - float(spans.logits.max()) > null[1]:
+        answers = [(0, 0, float(probabilities[-1])), *answers][:top_k]
+    return answers

@@ -1,4 +1,4 @@
-"""Two texts to whether the second follows on the first."""
+"""Predict whether the second of two texts follows the first."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
-from albert_edge.pipelines.classification import softmax
+from albert_edge.pipelines.classification import top_label
 
-__all__ = ["ORDER_LABELS", "SentenceOrder", "judge_order"]
+__all__ = ["ORDER_LABELS", "SentenceOrder"]
 
 ORDER_LABELS = ("in order", "swapped")  # as ALBERT numbers them in pre-training
 
 
 @final
 class SentenceOrder(Pipeline):
-    """What pre-training tells of two segments: whether they stand in their order.
+    """The sentence-order head of pre-training: whether two segments are in their order.
 
     Example:
         >>> pipe("Ada wrote it.", "Nobody read it.")["label"]          # doctest: +SKIP
@@ -34,39 +33,33 @@ class SentenceOrder(Pipeline):
         input_ids: Sequence[int] | None = None,
         token_type_ids: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """Judge the order of two texts.
+        """Predict the order of two texts.
 
-        Texts that are longer than the model takes are cut at the end of the longer one, and the
-        result says so.
+        Texts that are longer than the model takes are cut at the end of the longer one, and
+        `truncated` is true.
 
         Args:
             text: The first text; or give `input_ids`.
-            pair: The second one.
+            pair: The second text.
             input_ids: T token ids in [0, V), `[CLS] text [SEP] pair [SEP]`, instead of text.
-            token_type_ids: T numbers, 1 for the second text; needed with `input_ids`.
+            token_type_ids: T types, 1 for the second text; needed with `input_ids`.
 
         Returns:
             `label`, "in order" or "swapped"; `score`, its probability; `scores`, of both;
-            `tokens`, how many the model read; `truncated`, whether text was cut off.
+            `tokens`, the number of tokens that the model read; `truncated`, whether text was cut
+            off.
 
         Raises:
-            InputError: A text is missing or empty, or the ids cannot be.
+            InputError: A text is missing or empty, or the ids are invalid.
         """
         if text is not None and pair is None:
-            raise InputError("the order is one of two texts: give a second one (--pair).")
+            raise InputError("sentence order needs two texts: give a second one (--pair).")
         if text is None and input_ids is not None and not np.any(token_type_ids or 0):
             raise InputError("input_ids need token_type_ids that are 1 for the second text.")
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         outputs = self.model.run(encoding.input_ids, encoding.token_type_ids)
         return {
-            **judge_order(outputs["sop_logits"][0]),
+            **top_label(outputs["sop_logits"][0], ORDER_LABELS),
             "tokens": len(encoding.input_ids),
             "truncated": truncated,
         }
-
-
-def judge_order(logits: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """Return `label`, `score` and `scores`, as `SentenceOrder` gives them, from logits [2]."""
-    scores = dict(zip(ORDER_LABELS, softmax(logits).tolist(), strict=True))
-    label = max(scores, key=scores.__getitem__)
-    return {"label": label, "score": scores[label], "scores": scores}

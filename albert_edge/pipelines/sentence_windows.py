@@ -1,4 +1,8 @@
-"""An article as a model takes it: its sentences one after the other, in windows if it is long."""
+"""Split articles into sentences, and join sentences into inputs of limited length.
+
+An article is tokenized sentence by sentence, and read in windows of whole sentences if it is longer
+than the model takes.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,22 @@ from albert_edge.tokenizer import Tokenizer
 from albert_edge.tokenizer.base import Span, check_text
 
 __all__ = [
-    "Joined",
     "SentenceTokens",
-    "Window",
-    "article_spans",
-    "cut_sentences",
     "join_sentences",
+    "sentence_spans",
     "split_ids",
+    "split_into_windows",
     "split_sentences",
-    "windows",
+    "tokenize_sentences",
 ]
 
 # A run of closing marks, what closes after it, and the space behind; or the end of a line.  The
-# look behind changes no match: it keeps a long run that ends no sentence from being tried at each
-# of its marks.
-_END = re.compile(r"(?<![.!?…])(?P<mark>[.!?…]+(?:\s[.!?…]+)*)(?P<close>[\"'”’»)\]]*)(?=\s)|(?=\n)")
-_APART = re.compile(r"[^\S\n]+\"(?=\s|$)")
+# look-behind changes no match: it keeps the regex from trying a long run that ends no sentence at
+# each of its marks.
+_SENTENCE_END = re.compile(
+    r"(?<![.!?…])(?P<mark>[.!?…]+(?:\s[.!?…]+)*)(?P<close>[\"'”’»)\]]*)(?=\s)|(?=\n)"
+)
+_DETACHED_QUOTE = re.compile(r"[^\S\n]+\"(?=\s|$)")
 _CJK_END = re.compile(r"[。！？]+[”’」』）]*")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]*$")
 # A full stop behind these, or behind an initial, does not end a sentence.
@@ -42,7 +46,7 @@ class SentenceTokens(NamedTuple):
     """One sentence of an article.
 
     Attributes:
-        ids: Its tokens, at least one, without special ones.
+        ids: Its token ids, at least one, without special ones.
         start, end: Its place, in code points of the article.
     """
 
@@ -51,13 +55,13 @@ class SentenceTokens(NamedTuple):
     end: int
 
 
-class Joined(NamedTuple):
-    """Sentences as one sequence: `[CLS] a [SEP] b [SEP] c [SEP]`.
+class JoinedSentences(NamedTuple):
+    """Sentences as one input: `[CLS] a [SEP] b [SEP] c [SEP]`.
 
     Attributes:
         input_ids: T token ids, in [0, V).
-        token_type_ids: T numbers, by turns 0 and 1 from sentence to sentence; `[CLS]` has 0.
-        starts: Where each sentence begins, in [1, T); it goes on to the next one, or to the end.
+        token_type_ids: T types, alternating 0 and 1 from sentence to sentence; 0 for `[CLS]`.
+        starts: Where each sentence begins, in [1, T); it ends where the next one begins, or at T.
     """
 
     input_ids: list[int]
@@ -66,21 +70,50 @@ class Joined(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Which sentences are read at once, and which of them for the first time.
+    """The sentences of one input, and which of them no earlier window contains.
 
     Attributes:
-        begin: The first sentence.
-        new: The first one that no window before has.
+        start: The first sentence.
+        first_new: The first one that no earlier window contains.
         stop: The one behind the last.
     """
 
-    begin: int
-    new: int
+    start: int
+    first_new: int
     stop: int
 
 
-def article_spans(article: str | Sequence[str]) -> tuple[str, list[Span]]:
-    """Return an article as one text, and where in it its sentences are.
+def split_sentences(text: str) -> list[Span]:
+    """Return the place of every sentence: (start, end) in code points, without space around it.
+
+    A sentence ends at a full stop, a question or exclamation mark with space behind it, or at the
+    end of a line.  A full stop behind an initial or a known abbreviation ends none, nor does a
+    single one before a lower-case letter.
+
+    Example:
+        >>> text = "Dr. Who came in. He left at 4.30 p.m. sharp!"
+        >>> [text[start:end] for start, end in split_sentences(text)]
+        ['Dr. Who came in.', 'He left at 4.30 p.m. sharp!']
+    """
+    ends = {match.end() for match in _SENTENCE_END.finditer(text) if _is_sentence_end(text, match)}
+    ends |= {match.end() for match in _CJK_END.finditer(text)}
+    spans: list[Span] = []
+    start = 0
+    for end in [*sorted(ends), len(text)]:
+        end = _include_closing_quote(text, start, end)
+        part = text[start:end]
+        if words := part.strip():
+            first = start + len(part) - len(part.lstrip())
+            if spans and not any(map(str.isalnum, words)):
+                spans[-1] = (spans[-1][0], first + len(words))  # ` . . . "` belongs to the last one
+            else:
+                spans.append((first, first + len(words)))
+        start = end
+    return spans
+
+
+def sentence_spans(article: str | Sequence[str]) -> tuple[str, list[Span]]:
+    """Return an article as one text, and the places of its sentences in it.
 
     Args:
         article: A text, or its sentences, which are then joined by spaces.
@@ -89,7 +122,7 @@ def article_spans(article: str | Sequence[str]) -> tuple[str, list[Span]]:
         InputError: A text is no string, or not Unicode.
 
     Example:
-        >>> article_spans(["It fell.", "Why?"])
+        >>> sentence_spans(["It fell.", "Why?"])
         ('It fell. Why?', [(0, 8), (9, 13)])
     """
     for part in [article] if isinstance(article, str) else article:
@@ -101,137 +134,108 @@ def article_spans(article: str | Sequence[str]) -> tuple[str, list[Span]]:
     return " ".join(article), spans
 
 
-def cut_sentences(text: str, spans: Sequence[Span], tokenizer: Tokenizer) -> list[SentenceTokens]:
-    """Take an article apart into the sentences at `spans`; what has no tokens is none.
+def tokenize_sentences(
+    text: str, spans: Sequence[Span], tokenizer: Tokenizer
+) -> list[SentenceTokens]:
+    """Tokenize the sentences at `spans`, each on its own; those without tokens are left out.
 
     Raises:
         InputError: The text cannot be encoded.
     """
-    found = [
+    sentences = [
         SentenceTokens(tokenizer.tokenize(text[start:end]).ids, start, end) for start, end in spans
     ]
-    return [sentence for sentence in found if sentence.ids]
+    return [sentence for sentence in sentences if sentence.ids]
 
 
 def split_ids(ids: Sequence[int], cls_id: int, sep_id: int) -> list[SentenceTokens]:
-    """Take token ids apart at every `[SEP]`; places are those in `ids`.
+    """Split token ids into sentences at every `[SEP]`; `start` and `end` are positions in `ids`.
 
     Example:
         >>> split_ids([2, 7, 8, 3, 9, 3], 2, 3)
-        [Sentence(ids=[7, 8], start=1, end=3), Sentence(ids=[9], start=4, end=5)]
+        [SentenceTokens(ids=[7, 8], start=1, end=3), SentenceTokens(ids=[9], start=4, end=5)]
     """
     start = int(len(ids) > 0 and ids[0] == cls_id)
-    found = []
+    sentences = []
     for end in [*(at for at, token in enumerate(ids) if token == sep_id), len(ids)]:
-        found.append(SentenceTokens(list(ids[start:end]), start, end))
+        sentences.append(SentenceTokens(list(ids[start:end]), start, end))
         start = end + 1
-    return [sentence for sentence in found if sentence.ids]
+    return [sentence for sentence in sentences if sentence.ids]
 
 
 def join_sentences(
     sentences: Sequence[Sequence[int]], cls_id: int, sep_id: int, *, types: int = 2
-) -> Joined:
+) -> JoinedSentences:
     """Join the token ids of sentences, each closed by its own `[SEP]`.
 
-    Sentences take turns in their type, as Liu 2019, arXiv:1903.10318, sec. 2.1, has it.
+    Token types alternate from sentence to sentence, as in Liu 2019, arXiv:1903.10318, sec. 2.1.
 
     Args:
-        sentences: The token ids of each.
+        sentences: The token ids of each sentence.
         cls_id, sep_id: The ids of `[CLS]` and `[SEP]`.
-        types: How many token types the model knows.
+        types: The model's `type_vocab_size`.
 
     Example:
-        >>> join_sentences([[7, 8], [9]], 2, 3)
-        Joined(input_ids=[2, 7, 8, 3, 9, 3], token_type_ids=[0, 0, 0, 0, 1, 1], starts=[1, 4])
+        >>> join_sentences([[7, 8], [9]], 2, 3).input_ids
+        [2, 7, 8, 3, 9, 3]
+        >>> join_sentences([[7, 8], [9]], 2, 3)[1:]
+        ([0, 0, 0, 0, 1, 1], [1, 4])
     """
-    joined = Joined([cls_id], [0], [])
-    for turn, ids in enumerate(sentences):
+    joined = JoinedSentences([cls_id], [0], [])
+    for index, ids in enumerate(sentences):
         joined.starts.append(len(joined.input_ids))
         joined.input_ids.extend([*ids, sep_id])
-        joined.token_type_ids.extend([turn % min(types, 2)] * (len(ids) + 1))
+        joined.token_type_ids.extend([index % min(types, 2)] * (len(ids) + 1))
     return joined
 
 
-def windows(sentences: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Window]:
-    """Divide sentences into windows that hold whole ones.
+def split_into_windows(sentences: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Window]:
+    """Divide sentences into windows of whole sentences.
 
-    A window that does not begin at the article's beginning begins with sentences that were read
-    before, as many as half of it holds: what is new then stands behind something, as it does in the
-    article, and does not look like the beginning of one.
+    A window that does not begin at the article's beginning begins with sentences of the window
+    before, as many as fit in half of it: new sentences then have context before them, as in the
+    article, and do not look like the beginning of one.
 
     Args:
-        sentences: The token ids of each, at most `max_tokens` - 2.
+        sentences: The token ids of each sentence, at most `max_tokens` - 2.
         max_tokens: The longest input, special tokens included.
 
     Example:
-        >>> [(w.begin, w.new, w.stop) for w in windows([[7, 8]] * 5, 10)]
+        >>> [tuple(window) for window in split_into_windows([[7, 8]] * 5, 10)]
         [(0, 0, 3), (2, 3, 5)]
     """
     lengths, room = [len(ids) + 1 for ids in sentences], max_tokens - 1
     stop = 0
     while stop < len(lengths):
-        begin = new = stop
-        free = min(room - lengths[new], room // 2)
-        while begin and lengths[begin - 1] <= free:
-            begin -= 1
-            free -= lengths[begin]
-        free = room - sum(lengths[begin : new + 1])
-        stop = new + 1
+        start = first_new = stop
+        free = min(room - lengths[first_new], room // 2)
+        while start and lengths[start - 1] <= free:
+            start -= 1
+            free -= lengths[start]
+        free = room - sum(lengths[start : first_new + 1])
+        stop = first_new + 1
         while stop < len(lengths) and lengths[stop] <= free:
             free -= lengths[stop]
             stop += 1
-        yield Window(begin, new, stop)
+        yield Window(start, first_new, stop)
 
 
-# Cut text into sentences.
-
-
-def split_sentences(text: str) -> list[tuple[int, int]]:
-    """Return the place of every sentence: (start, end) in code points, without space around it.
-
-    A sentence ends at a full stop, a question or exclamation mark with space behind it, or at the
-    end of a line.  A full stop ends none behind an initial, a known abbreviation, or where a
-    lower-case letter follows a single stop.
-
-    Example:
-        >>> text = "Dr. Who came in. He left at 4.30 p.m. sharp!"
-        >>> [text[start:end] for start, end in split_sentences(text)]
-        ['Dr. Who came in.', 'He left at 4.30 p.m. sharp!']
-    """
-    ends = {match.end() for match in _END.finditer(text) if _ends(text, match)}
-    ends |= {match.end() for match in _CJK_END.finditer(text)}
-    spans: list[tuple[int, int]] = []
-    start = 0
-    for end in [*sorted(ends), len(text)]:
-        end = _closed(text, start, end)
-        piece = text[start:end]
-        if words := piece.strip():
-            first = start + len(piece) - len(piece.lstrip())
-            if spans and not any(map(str.isalnum, words)):
-                spans[-1] = (spans[-1][0], first + len(words))  # ` . . . "` ends what was before
-            else:
-                spans.append((first, first + len(words)))
-        start = end
-    return spans
-
-
-def _closed(text: str, start: int, end: int) -> int:
-    """Take in a quotation mark that stands apart behind the sentence and closes one inside it."""
-    if text.count('"', start, end) % 2 and (mark := _APART.match(text, end)):
+def _include_closing_quote(text: str, start: int, end: int) -> int:
+    """Move the sentence's end behind a detached quotation mark that closes one inside it."""
+    if text.count('"', start, end) % 2 and (mark := _DETACHED_QUOTE.match(text, end)):
         return mark.end()
     return end
 
 
-def _ends(text: str, match: re.Match[str]) -> bool:
+def _is_sentence_end(text: str, match: re.Match[str]) -> bool:
     mark = match["mark"]
     if mark is None or mark != ".":
         return True
     word = _LAST_WORD.search(text, max(match.start() - 20, 0), match.start())
-    last = word.group() if word else ""
-    if _ABBREVIATIONS.fullmatch(last):
+    if word and _ABBREVIATIONS.fullmatch(word.group()):
         return False
     following = text[match.end() : match.end() + 20].lstrip(" \t")
-    # Text that knows capitals starts sentences with one.
+    # In a text with capitals, sentences begin with one.
     return not (
         following[:1].islower() and not match["close"] and text[:2000] != text[:2000].lower()
     )

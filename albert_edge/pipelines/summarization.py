@@ -1,4 +1,8 @@
-"""An article to the sentences that stand for it."""
+"""Summarize an article by extracting sentences: central ones that do not repeat each other.
+
+A summarization head scores sentences in their context; without one, the centrality of sentence
+embeddings does.  Maximal marginal relevance (`mmr_select`) trades these scores against redundancy.
+"""
 
 from __future__ import annotations
 
@@ -15,32 +19,31 @@ from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.classification import sigmoid
 from albert_edge.pipelines.sentence_windows import (
     SentenceTokens,
-    article_spans,
-    cut_sentences,
     join_sentences,
+    sentence_spans,
     split_ids,
-    windows,
+    split_into_windows,
+    tokenize_sentences,
 )
 
-__all__ = ["WINDOW", "Summarization", "bigram_overlap", "centrality", "min_max_scale", "mmr_select"]
+__all__ = ["Summarization"]
 
-# The longest window that training shows a model unless told otherwise: behind it lie positions
-# that it may never have seen.
-WINDOW = 384
-Numbers = npt.NDArray[np.float64]
-# Chosen on SciTLDR's dev abstracts (`benchmarks/summarize.py`).
-_THRESHOLD = 0.3  # of the way from the least to the largest cosine of an article
-_EARLIER = 0.5  # what a likeness to an earlier sentence counts
-_TINY = 1e-12
+# The default window of training: a model may be untrained at positions beyond it.
+_WINDOW = 384
+_Floats = npt.NDArray[np.float64]
+# Both chosen on SciTLDR's dev abstracts (`benchmarks/summarize.py`).
+_THRESHOLD = 0.3  # the position of the threshold between the least and the largest cosine
+_EARLIER_WEIGHT = 0.5  # of the similarity to an earlier sentence
+_EPSILON = 1e-12
 
 
 @final
 class Summarization(Pipeline):
-    """An extractive summarizer: what it says stands in the article.
+    """An extractive summarizer: every sentence of the summary is one of the article.
 
-    A model with the task's head scores every sentence in its place in the article.  An encoder
-    without a head (`feature-extraction`) has learned no such thing; then those sentences are taken
-    that the others are like.
+    A model with a summarization head scores every sentence in its context.  An encoder without a
+    head (`feature-extraction`) is not trained for that; then the sentences most similar to the
+    others are selected.
 
     Example:
         >>> [b["text"] for b in pipe(article, bullets=2)["bullets"]]          # doctest: +SKIP
@@ -56,188 +59,188 @@ class Summarization(Pipeline):
         input_ids: Sequence[int] | None = None,
         token_type_ids: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """Choose the sentences that sum up an article.
+        """Select the sentences that summarize an article.
 
         An article that is longer than the model takes is read in windows of whole sentences.
 
         Args:
             text: The article, of any length, or its sentences, which are then joined by spaces; or
                 give `input_ids`.
-            bullets: How many sentences to choose; an article of fewer has fewer.
-            redundancy: How much a sentence's likeness to a chosen one counts against it, from 0,
-                not at all, to 1, alone; see `bullets.choose`.
+            bullets: The number of sentences to select, at most those of the article.
+            redundancy: The weight of a sentence's similarity to the selected ones against its
+                score, in [0, 1]; see `mmr_select`.
             input_ids: T token ids in [0, V), `[CLS] sentence [SEP] sentence [SEP]`, instead of
                 text.
-            token_type_ids: Not used: sentences take turns.
+            token_type_ids: Not used: types alternate from sentence to sentence.
 
         Returns:
-            `bullets`, in the order of the article, each with `text`, as it stands there,
-            `text[start:end]`, its place `start` and `end`, and its `score` by itself, in [0, 1]: of
-            a head, how good a summary it is (trained here, the ROUGE that it expects); otherwise
-            how central it is, from the least (0) to the most (1) central sentence.  `sentences`,
-            how many were read; and `truncated`, whether one was cut at its end, for being longer
-            than the model takes.  Of `input_ids`, `text` is the list `input_ids[start:end]`.
+            `bullets`, in the order of the article, each with `text`, exactly as in the article,
+            `text[start:end]`, its place `start` and `end`, and its `score` without regard to the
+            others, in [0, 1]: of a head, how good a summary the sentence is (for heads trained
+            here, the predicted ROUGE); otherwise its centrality, from the least (0) to the most (1)
+            central sentence.  `sentences`, the number of sentences of the article; and `truncated`,
+            whether one was cut at its end because the model takes no sentence that long.  For
+            `input_ids`, `text` is the list `input_ids[start:end]`.
 
         Raises:
-            InputError: The article is empty, the ids cannot be, or an option is out of range.
+            InputError: The article is empty, the ids are invalid, or an option is out of range.
         """
         if bullets < 1 or not 0 <= redundancy <= 1:
             raise InputError("bullets must be at least 1, redundancy in [0, 1].")
-        source, sentences = self._read(text, input_ids)
+        source, sentences = self._tokenize(text, input_ids)
         if not sentences:
-            raise InputError("the text is empty: there is nothing in it to sum up.")
+            raise InputError("the text is empty: it contains no sentences.")
         room = self._window - 2
-        read = [sentence.ids[:room] for sentence in sentences]
-        likeness: Callable[[int], Numbers]
+        ids = [sentence.ids[:room] for sentence in sentences]
+        similarity: Callable[[int], _Floats]
         if self.model.bundle.task == "summarization":
-            scores, likeness = sigmoid(self._logits(read)), partial(bigram_overlap, read)
+            scores, similarity = sigmoid(self._sentence_logits(ids)), partial(bigram_overlap, ids)
         else:
-            scores, table = centrality(self._vectors(read))
-            likeness = table.__getitem__
-        chosen = mmr_select(min_max_scale(scores), likeness, count=bullets, redundancy=redundancy)
+            scores, matrix = centrality(self._embed_sentences(ids))
+            similarity = matrix.__getitem__
+        selected = mmr_select(
+            min_max_scale(scores), similarity, count=bullets, redundancy=redundancy
+        )
         return {
-            "bullets": [_bullet(source, sentences[i], float(scores[i])) for i in chosen],
+            "bullets": [_bullet(source, sentences[i], float(scores[i])) for i in selected],
             "sentences": len(sentences),
             "truncated": any(len(sentence.ids) > room for sentence in sentences),
         }
 
-    def _read(
+    def _tokenize(
         self, text: str | Sequence[str] | None, input_ids: Sequence[int] | None
     ) -> tuple[str | list[int], list[SentenceTokens]]:
         # The article, and its sentences with their places in it.
         if text is not None and input_ids is None:
-            article, spans = article_spans(text)
-            return article, cut_sentences(article, spans, self.text_tokenizer())
+            article, spans = sentence_spans(text)
+            return article, tokenize_sentences(article, spans, self.text_tokenizer())
         if text is None and input_ids is not None:
-            return list(input_ids), split_ids(input_ids, *self._special)
+            return list(input_ids), split_ids(input_ids, *self._special_ids)
         raise InputError("give a text or input_ids.")
 
     @property
     def _window(self) -> int:
-        return min(self.model.max_tokens, WINDOW)
+        return min(self.model.max_tokens, _WINDOW)
 
     @property
-    def _special(self) -> tuple[int, int]:
+    def _special_ids(self) -> tuple[int, int]:
         config = self.model.bundle.config
         if self.tokenizer is None:
             return config.bos_token_id, config.eos_token_id
         return self.tokenizer.cls_id, self.tokenizer.sep_id
 
-    def _logits(self, sentences: Sequence[Sequence[int]]) -> Numbers:
-        """Return the mean logit of every sentence, [n], each from the first window it is in."""
+    def _sentence_logits(self, sentences: Sequence[Sequence[int]]) -> _Floats:
+        """Return the mean logit of every sentence, [n], from the first window that contains it."""
         logits: list[float] = []
         types = self.model.bundle.config.type_vocab_size
-        for window in windows(sentences, self._window):
-            part = slice(window.begin, window.stop)
-            ids, kinds, starts = join_sentences(sentences[part], *self._special, types=types)
-            row = self.model.run(ids, kinds)["sentence_logits"][0]  # [T]
+        for window in split_into_windows(sentences, self._window):
+            part = sentences[window.start : window.stop]
+            ids, type_ids, starts = join_sentences(part, *self._special_ids, types=types)
+            row = self.model.run(ids, type_ids)["sentence_logits"][0]  # [T]
             sums = np.add.reduceat(row.astype(np.float64), starts)
             means = sums / np.diff([*starts, len(ids)])
-            logits += means[window.new - window.begin :].tolist()
+            logits += means[window.first_new - window.start :].tolist()
         return np.array(logits)
 
-    def _vectors(self, sentences: Sequence[Sequence[int]]) -> Numbers:
-        """Return the mean hidden state of every sentence by itself, [n, H]."""
-        joined = (join_sentences([ids], *self._special) for ids in sentences)
-        runs = (self.model.run(one.input_ids)["last_hidden_state"][0] for one in joined)
-        return np.stack([states.mean(axis=0, dtype=np.float64) for states in runs])
-
-
-def _bullet(source: str | list[int], sentence: SentenceTokens, score: float) -> dict[str, Any]:
-    start, end = sentence.start, sentence.end
-    return {"text": source[start:end], "start": start, "end": end, "score": score}
-
-
-# Which sentences stand for an article: central ones, and not the same thing twice.
-
-
-def min_max_scale(values: Numbers) -> Numbers:
-    """Map the least value to 0 and the largest to 1; all to 1 if they are equal."""
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.ones_like(values)
+    def _embed_sentences(self, sentences: Sequence[Sequence[int]]) -> _Floats:
+        """Return the mean hidden state of every sentence on its own, [n, H]."""
+        joined = (join_sentences([ids], *self._special_ids) for ids in sentences)
+        states = (self.model.run(each.input_ids)["last_hidden_state"][0] for each in joined)
+        return np.stack([each.mean(axis=0, dtype=np.float64) for each in states])
 
 
 def mmr_select(
-    relevance: Numbers, likeness: Callable[[int], Numbers], *, count: int, redundancy: float
+    relevance: _Floats, similarity: Callable[[int], _Floats], *, count: int, redundancy: float
 ) -> list[int]:
-    """Choose sentences one by one, each for what it says that those before do not.
+    """Select sentences one by one, by relevance less similarity to those already selected.
 
     Maximal marginal relevance (Carbonell and Goldstein 1998, doi:10.1145/290941.291025), where
     lambda is 1 - `redundancy`.
 
     Args:
-        relevance: How good each sentence is by itself, [n], in [0, 1].
-        likeness: Tells how much a sentence says the same as each, [n], in [0, 1].
-        count: How many to choose, if there are as many.
-        redundancy: How much the likeness to a chosen sentence counts against another one, against
-            its relevance, in [0, 1].
+        relevance: The relevance of each sentence on its own, [n], in [0, 1].
+        similarity: Returns the similarity of a sentence to each, [n], in [0, 1].
+        count: The number of sentences to select, at most n.
+        redundancy: The weight of the similarity to a selected sentence against relevance, in
+            [0, 1].
 
     Returns:
-        The chosen ones, in the order of the article.
+        The selected sentences, in the order of the article.
 
     Example:
         >>> same = np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]])
-        >>> choose(np.array([1, 0.9, 0.5]), same.__getitem__, count=2, redundancy=0.5)
+        >>> mmr_select(np.array([1, 0.9, 0.5]), same.__getitem__, count=2, redundancy=0.5)
         [0, 2]
     """
-    chosen: list[int] = []
-    most = np.zeros_like(relevance)  # the likeness to the nearest one that is chosen
-    while len(chosen) < min(count, len(relevance)):
-        worth = (1 - redundancy) * relevance - redundancy * most
-        worth[chosen] = -np.inf
-        chosen.append(int(worth.argmax()))
-        most = np.maximum(most, likeness(chosen[-1]))
-    return sorted(chosen)
+    selected: list[int] = []
+    max_similarity = np.zeros_like(relevance)  # to any selected sentence
+    while len(selected) < min(count, len(relevance)):
+        marginal = (1 - redundancy) * relevance - redundancy * max_similarity
+        marginal[selected] = -np.inf
+        selected.append(int(marginal.argmax()))
+        max_similarity = np.maximum(max_similarity, similarity(selected[-1]))
+    return sorted(selected)
 
 
-def centrality(vectors: Numbers) -> tuple[Numbers, Numbers]:
-    """Find out which sentences the others are like.
+def centrality(vectors: _Floats) -> tuple[_Floats, _Floats]:
+    """Compute which sentences are the most similar to the others.
 
-    The degree in the graph of the article's sentences, where a likeness to what comes later counts
-    more than one to what came before (PacSum: Zheng and Lapata 2019, arXiv:1906.03508, sec. 3),
-    and small ones not at all.  Small is what is small in this article: the states of an encoder
-    that was never taught to compare have large cosines throughout.
+    The degree in the graph of the article's sentences, where similarity to a later sentence counts
+    more than to an earlier one (PacSum: Zheng and Lapata 2019, arXiv:1906.03508, sec. 3), and
+    similarity below a threshold not at all.  The threshold is relative to the article's cosines:
+    those of an encoder that was never trained to compare are all large.
 
     Args:
-        vectors: A vector of each sentence, [n, H].
+        vectors: An embedding of each sentence, [n, H].
 
     Returns:
-        The centrality of each, [n], from 0 to 1, and the likeness of every two, [n, n], from 0 to
-        1, the largest in this article; of a sentence to itself 0.
+        The centrality of each sentence, [n], from 0 to 1, and the similarity of every two, [n, n],
+        from 0 to 1, the largest in this article; 0 of a sentence to itself.
     """
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _EPSILON)
     cosines = unit @ unit.T  # [n, n]
     others = ~np.eye(len(vectors), dtype=bool)
     if not others.any():
         return np.ones(1), np.zeros((1, 1))
     low, high = cosines[others].min(), cosines[others].max()
     least = low + _THRESHOLD * (high - low)
-    likeness = np.where(others, np.maximum(cosines - least, 0), 0) / max(high - least, _TINY)
-    later, earlier = (part.sum(axis=1) for part in (np.triu(likeness), np.tril(likeness)))
-    return min_max_scale(later + _EARLIER * earlier), likeness
+    similarity = np.where(others, np.maximum(cosines - least, 0), 0) / max(high - least, _EPSILON)
+    later, earlier = (part.sum(axis=1) for part in (np.triu(similarity), np.tril(similarity)))
+    return min_max_scale(later + _EARLIER_WEIGHT * earlier), similarity
 
 
-def bigram_overlap(sentences: Sequence[Sequence[int]], one: int) -> Numbers:
-    """Return which share of the neighbouring tokens of the shorter of two sentences both have.
+def min_max_scale(values: _Floats) -> _Floats:
+    """Scale values so that the least is 0 and the largest 1; all are 1 if they are equal."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.ones_like(values)
 
-    In the place of BERTSUM's rule that no three words may be there twice (Liu 2019,
-    arXiv:1903.10318, sec. 3), of which this is the measure.
+
+def bigram_overlap(sentences: Sequence[Sequence[int]], index: int) -> _Floats:
+    """Return the proportion of token bigrams of the shorter of two sentences that both contain.
+
+    This replaces the trigram blocking of BERTSUM (Liu 2019, arXiv:1903.10318, sec. 3), which allows
+    no three words twice, by a number.
 
     Args:
         sentences: The token ids of n sentences, each at least one.
-        one: The sentence that all are compared with.
+        index: The sentence to compare with all.
 
     Returns:
         float64 [n], in [0, 1].
 
     Example:
-        >>> shared_pairs([[7, 8, 9], [7, 8], [5]], 1).tolist()
+        >>> bigram_overlap([[7, 8, 9], [7, 8], [5]], 1).tolist()
         [1.0, 1.0, 0.0]
     """
-    ours = _pairs(sentences[one])
-    others = (_pairs(ids) for ids in sentences)
-    return np.array([len(ours & pairs) / min(len(ours), len(pairs)) for pairs in others])
+    ours = _bigrams(sentences[index])
+    others = (_bigrams(ids) for ids in sentences)
+    return np.array([len(ours & theirs) / min(len(ours), len(theirs)) for theirs in others])
 
 
-def _pairs(ids: Sequence[int]) -> set[tuple[int, ...]]:
+def _bigrams(ids: Sequence[int]) -> set[tuple[int, ...]]:
     return {*pairwise(ids)} or {(ids[0],)}
+
+
+def _bullet(source: str | list[int], sentence: SentenceTokens, score: float) -> dict[str, Any]:
+    start, end = sentence.start, sentence.end
+    return {"text": source[start:end], "start": start, "end": end, "score": score}

@@ -1,4 +1,4 @@
-"""Text to labelled words: names, parts of speech."""
+"""Label every word of a text: named entities, parts of speech."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from albert_edge.pipelines.words import align_words, bio_to_entities
 
 __all__ = ["TokenClassification"]
 
-# How the label of a word follows from the probabilities of its tokens, float64 [n, C].
-_AGGREGATIONS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
+_Floats = npt.NDArray[np.float64]
+# The probabilities of a word's labels, from those of its tokens, float64 [n, C].
+_AGGREGATIONS: dict[str, Callable[[_Floats], _Floats]] = {
     "first": lambda rows: rows[0],  # models are trained on the first token of each word
     "average": lambda rows: rows.mean(axis=0),
     "max": lambda rows: rows[rows.max(axis=1).argmax()],
@@ -43,26 +44,28 @@ class TokenClassification(Pipeline):
     ) -> dict[str, Any]:
         """Label every word of a text.
 
-        A text that is longer than the model takes is cut at its end, and the result says so.
+        A text that is longer than the model takes is cut at its end, and `truncated` is true.
 
         Args:
-            text: What to label; or give `input_ids`.
-            aggregation: What decides the label of a word of several tokens: `first`, its first
-                token; `average`, the mean of their probabilities; `max`, the surest token.
-            entities: Whether to put words together to entities by their labels, as `B-PER` and
+            text: The text to label; or give `input_ids`.
+            aggregation: How to label a word of several tokens: `first`, by its first token;
+                `average`, by the mean of their probabilities; `max`, by the token with the highest
+                probability.
+            entities: Whether to group words into entities by their labels, such as `B-PER` and
                 `I-PER`.
             input_ids: T token ids in [0, V), special ones included, instead of text.
-            token_type_ids: T numbers; all 0 if left out.
+            token_type_ids: T types, 0 or 1; all 0 if left out.
 
         Returns:
-            `words`, each with `text`, `text[start:end]` as it stands there, `start`, `end`,
+            `words`, each with `text`, exactly as in the text, `text[start:end]`, `start`, `end`,
             `label` and `score`, the label's probability; with `entities` also `entities`, each
-            with the kind as `label`, the place, and the mean of its words' `score`; `tokens`, how
-            many the model read; `truncated`, whether text was cut off.  Of `input_ids`, every
-            token is a word, `text` is its id and the place is that in `input_ids`.
+            with its type as `label`, its place, and the mean of its words' `score`; `tokens`, the
+            number of tokens that the model read; `truncated`, whether text was cut off.  For
+            `input_ids`, every token is a word, `text` is its id and the place is that in
+            `input_ids`.
 
         Raises:
-            InputError: The text is empty, the ids cannot be, or there is no such aggregation.
+            InputError: The text is empty, the ids are invalid, or there is no such aggregation.
         """
         if aggregation not in _AGGREGATIONS:
             raise InputError(
@@ -70,43 +73,43 @@ class TokenClassification(Pipeline):
             )
         encoding, truncated = self.encode(text, None, input_ids, token_type_ids)
         logits = self.model.run(encoding.input_ids, encoding.token_type_ids)["logits"][0]  # [T, C]
-        chances = np.stack([softmax(row) for row in logits])
+        probabilities = np.stack([softmax(row) for row in logits])
         if text is None:
-            found = [(i, i + 1, chances[i]) for i in range(len(chances))]
+            rows = [(i, i + 1, row) for i, row in enumerate(probabilities)]
         else:
             spans = [span for span in encoding.offsets if span is not None]
-            choose = _AGGREGATIONS[aggregation]
+            aggregate = _AGGREGATIONS[aggregation]
             first = encoding.offsets.index(spans[0])  # behind [CLS]
-            found = [
-                (word.start, word.end, choose(chances[[first + i for i in word.tokens]]))
+            rows = [
+                (word.start, word.end, aggregate(probabilities[[first + i for i in word.tokens]]))
                 for word in align_words(text, spans)
             ]
-        words = [self._word(encoding.input_ids if text is None else text, *one) for one in found]
+        words = [self._word(encoding.input_ids if text is None else text, *row) for row in rows]
         return {
             "words": words,
-            **({"entities": _entities(text, words)} if entities else {}),
+            **({"entities": _group_entities(text, words)} if entities else {}),
             "tokens": len(encoding.input_ids),
             "truncated": truncated,
         }
 
     def _word(
-        self, source: str | list[int], start: int, end: int, chances: npt.NDArray[np.float64]
+        self, source: str | list[int], start: int, end: int, probabilities: _Floats
     ) -> dict[str, Any]:
-        best = int(chances.argmax())
+        best = int(probabilities.argmax())
         return {
             "text": source[start:end] if isinstance(source, str) else source[start],
             "start": start,
             "end": end,
             "label": self.model.bundle.config.labels[best],
-            "score": float(chances[best]),
+            "score": float(probabilities[best]),
         }
 
 
-def _entities(text: str | None, words: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _group_entities(text: str | None, words: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     entities = []
-    for kind, first, stop in bio_to_entities([word["label"] for word in words]):
+    for label, first, stop in bio_to_entities([word["label"] for word in words]):
         start, end = words[first]["start"], words[stop - 1]["end"]
         score = float(np.mean([word["score"] for word in words[first:stop]]))
         inner = [word["text"] for word in words[first:stop]] if text is None else text[start:end]
-        entities.append({"text": inner, "start": start, "end": end, "label": kind, "score": score})
+        entities.append({"text": inner, "start": start, "end": end, "label": label, "score": score})
     return entities

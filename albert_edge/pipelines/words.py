@@ -1,4 +1,4 @@
-"""Which tokens make up which word of a text, and which words an entity."""
+"""Align tokens with the words of a text, and group words into entities by their BIO tags."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from albert_edge.tokenizer.base import Span
 
-__all__ = ["Word", "align_words", "bio_to_entities", "first_tokens", "parse_bio_tag"]
+__all__ = ["align_words", "bio_to_entities", "first_tokens"]
 
-_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # of the schemes IOB, IOBES and BILOU
-_CLOSING = ("E-", "L-", "S-", "U-")
+_TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # of the schemes IOB, IOBES and BILOU
+_END_PREFIXES = ("E-", "L-", "S-", "U-")
 
 
 class Word(NamedTuple):
@@ -20,7 +20,7 @@ class Word(NamedTuple):
 
     Attributes:
         start, end: Its place, in code points of the text.
-        tokens: Where its tokens are in the list of tokens; at least one, consecutive.
+        tokens: The indices of its tokens; at least one, consecutive.
     """
 
     start: int
@@ -29,57 +29,60 @@ class Word(NamedTuple):
 
 
 def align_words(text: str, spans: Sequence[Span]) -> list[Word]:
-    """Put tokens together to words.
+    """Group tokens into words.
 
     A word ends at white space and at punctuation, which is a word of its own.  An apostrophe or a
-    hyphen between two letters, and a point or a comma between two digits, are part of their word;
-    an ideograph is not, unless the tokenizer kept several together.  A token that only marks where
-    a word begins belongs to that word.
+    hyphen between two letters, and a full stop or a comma between two digits, are part of their
+    word; an ideograph is not, unless one token has several.  A zero-width token, which only marks
+    the beginning of a word, belongs to that word.
 
     Args:
-        text: What was tokenized.
-        spans: The tokens' places in it; neither starts nor ends decrease.
+        text: The text.
+        spans: The places of its tokens; neither starts nor ends decrease.
 
     Returns:
         The words, in order; they do not overlap.
 
     Example:
-        >>> [w.start for w in merge_words("O'Hara, 3.5", [(0, 1), (1, 3), (3, 7), (8, 11)])]
+        >>> [w.start for w in align_words("O'Hara, 3.5", [(0, 1), (1, 3), (3, 7), (8, 11)])]
         [0, 8]
-        >>> [(w.start, w.end) for w in merge_words("so, no", [(0, 2), (2, 3), (4, 6)])]
+        >>> [(w.start, w.end) for w in align_words("so, no", [(0, 2), (2, 3), (4, 6)])]
         [(0, 2), (2, 3), (4, 6)]
     """
     words: list[Word] = []
-    marks: list[int] = []
+    zero_width: list[int] = []
     for index, (start, end) in enumerate(spans):
         if start == end:
-            marks.append(index)
+            zero_width.append(index)
             continue
-        reach = words[-1].end if words else 0
-        if words and (start < reach or not (marks or _is_seam(text, reach, start))):
+        last_end = words[-1].end if words else 0
+        if words and (
+            start < last_end or not (zero_width or _is_word_boundary(text, last_end, start))
+        ):
             word = words[-1]
-            words[-1] = Word(word.start, max(end, reach), [*word.tokens, *marks, index])
+            tokens = [*word.tokens, *zero_width, index]
+            words[-1] = Word(word.start, max(end, last_end), tokens)
         else:
-            words.append(Word(start, end, [*marks, index]))
-        marks = []
+            words.append(Word(start, end, [*zero_width, index]))
+        zero_width = []
     return words
 
 
 def first_tokens(words: Sequence[str], offsets: Sequence[Span | None]) -> list[int | None]:
-    """Find the first token of every word, which is the one that says its label.
+    """Find the first token of every word, which carries the word's label.
 
     Args:
-        words: What was tokenized, with a space between.
-        offsets: The tokens' places in it; None for special ones.
+        words: The words, which were tokenized as one text with a space between.
+        offsets: The places of the tokens in that text; None for special ones.
 
     Returns:
-        For every word the place of its first token among all; None for a word that was cut off.
+        The position of every word's first token among all; None for a word that was cut off.
 
     Example:
         >>> first_tokens(["so", "no"], [None, (0, 1), (1, 2), (3, 5), None])
         [1, 3]
     """
-    tokens = [(*span, place) for place, span in enumerate(offsets) if span is not None]
+    tokens = [(*span, position) for position, span in enumerate(offsets) if span is not None]
     found: list[int | None] = []
     begin, at = 0, 0
     for word in words:
@@ -94,43 +97,43 @@ def first_tokens(words: Sequence[str], offsets: Sequence[Span | None]) -> list[i
 def bio_to_entities(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """Find the entities in the labels of consecutive words.
 
-    A word goes on with the entity before it if its label is of the same kind, does not say that it
-    begins one (`B-`), and the label before does not say that it ends one (`E-`); `O` is of none.
+    A word continues the entity before it if its label is of the same type and is not marked as a
+    beginning (`B-`), and the label before is not marked as an end (`E-`).  `O` is of no type.
 
     Args:
-        labels: One a word, such as `B-PER`, or without such a prefix.
+        labels: One for each word, such as `B-PER`, or without a prefix.
 
     Returns:
-        Every entity's kind, and its first word and the one behind its last.
+        Every entity's type, its first word and the one behind its last.
 
     Example:
-        >>> group_words(["O", "B-PER", "I-PER", "B-PER", "O"])
+        >>> bio_to_entities(["O", "B-PER", "I-PER", "B-PER", "O"])
         [('PER', 1, 3), ('PER', 3, 4)]
     """
     entities: list[tuple[str, int, int]] = []
     for index, label in enumerate(labels):
-        begins, kind = parse_bio_tag(label)
-        if kind is None:
+        begins, entity_type = parse_bio_tag(label)
+        if entity_type is None:
             continue
-        begins = begins or (index > 0 and labels[index - 1].startswith(_CLOSING))
-        if entities and not begins and entities[-1][0] == kind and entities[-1][2] == index:
-            entities[-1] = (kind, entities[-1][1], index + 1)
+        begins = begins or (index > 0 and labels[index - 1].startswith(_END_PREFIXES))
+        if entities and not begins and entities[-1][::2] == (entity_type, index):
+            entities[-1] = (entity_type, entities[-1][1], index + 1)
         else:
-            entities.append((kind, index, index + 1))
+            entities.append((entity_type, index, index + 1))
     return entities
 
 
 def parse_bio_tag(label: str) -> tuple[bool, str | None]:
-    """Tell whether a word with this label begins an entity, and the kind of it; None for `O`."""
+    """Return whether a label begins an entity, and the entity's type; None for `O`."""
     if label == "O":
         return False, None
-    found = _PREFIXED.fullmatch(label)
-    return (found[1] in "BSU", found[2]) if found else (False, label)
+    tag = _TAG.fullmatch(label)
+    return (tag[1] in "BSU", tag[2]) if tag else (False, label)
 
 
-def _is_seam(text: str, reach: int, start: int) -> bool:
-    """Tell whether a word ends between a token that ends at `reach` and the next at `start`."""
-    if any(char.isspace() for char in text[reach:start]):
+def _is_word_boundary(text: str, end: int, start: int) -> bool:
+    """Return whether a word ends between a token that ends at `end` and the next at `start`."""
+    if any(char.isspace() for char in text[end:start]):
         return True
     left, right = text[start - 1], text[start]
     if _is_letter(left) and _is_letter(right):

@@ -158,7 +158,7 @@ def test_a_pretrained_model_whole(tokenizer_of_words: Mapping[str, bytes], tmp_p
     assert answer["order"]["label"] in ("in order", "swapped")
     done = albert_edge("run", output, "the mill")
     assert done.exit_code == 1
-    assert "nothing to answer" in done.stderr
+    assert "nothing to predict" in done.stderr
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from albert_edge.errors import InputError
-from albert_edge.pipelines import Classification, Pipeline, load
-from albert_edge.pipelines.classification import sigmoid, softmax
+from albert_edge.pipelines import Pipeline, load
+from albert_edge.pipelines.classification import Classification, sigmoid, softmax
 
 TEXT = "a storm took the roof"
 

@@ -11,7 +11,8 @@ import pytest
 from albert_edge.conversion import convert
 from albert_edge.errors import InputError
 from albert_edge.modeling import Albert
-from albert_edge.pipelines import FeatureExtraction, Pipeline, load
+from albert_edge.pipelines import Pipeline, load
+from albert_edge.pipelines.feature_extraction import FeatureExtraction
 
 TEXT = "nobody knows"
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from albert_edge.bundle.bundle import read
 from albert_edge.errors import InputError
-from albert_edge.pipelines import FillMask, Pipeline, load
+from albert_edge.pipelines import Pipeline, load
 from albert_edge.pipelines.classification import softmax
-from albert_edge.pipelines.fill_mask import fill_masks
+from albert_edge.pipelines.fill_mask import FillMask, fill_masks
 from albert_edge.runtime import open_model
 from albert_edge.tokenizer import tokenizer_from_files
 
@@ -175,6 +175,6 @@ def test_both_at_once(pipe: Callable[..., Pipeline], tiny_tflite: Callable[..., 
     assert judged["order"]["label"] in ("in order", "swapped")
     found = both(TEXT, SECOND)
     assert found.keys() == {"text", "pair", "masks", "order", "tokens", "truncated"}
-    with pytest.raises(InputError, match="nothing to answer"):
+    with pytest.raises(InputError, match="nothing to predict"):
         both(FIRST)
     assert len(load(tiny_tflite("pretraining"))(input_ids=[2, 9, 3])["masks"]) == 3

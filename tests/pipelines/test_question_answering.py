@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from albert_edge.errors import InputError
-from albert_edge.pipelines import Pipeline, QuestionAnswering, load
+from albert_edge.pipelines import Pipeline, load
+from albert_edge.pipelines.question_answering import QuestionAnswering
 
 QUESTION = "who built the bridge"
 CONTEXT = (

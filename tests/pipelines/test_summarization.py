@@ -13,10 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.errors import InputError
-from albert_edge.pipelines import Pipeline, Summarization, load, sentence_windows, summarization
+from albert_edge.pipelines import Pipeline, load, sentence_windows, summarization
 from albert_edge.pipelines.classification import sigmoid
-from albert_edge.pipelines.sentence_windows import join_sentences, windows
-from albert_edge.pipelines.summarization import centrality, min_max_scale, mmr_select
+from albert_edge.pipelines.sentence_windows import join_sentences, split_into_windows
+from albert_edge.pipelines.summarization import (
+    Summarization,
+    centrality,
+    min_max_scale,
+    mmr_select,
+)
 
 ARTICLE = (
     "The mill by the river was built by a widow.  A storm took the roof!\n\n"
@@ -89,19 +94,19 @@ def test_places_are_code_points_of_the_article(kind: str, request: pytest.Fixtur
     room=st.integers(20, 60),
 )
 def test_every_sentence_is_new_in_one_window(lengths: list[int], room: int) -> None:
-    found = list(windows([[0] * (length - 1) for length in lengths], room + 1))
-    new = [i for window in found for i in range(window.new, window.stop)]
+    found = list(split_into_windows([[0] * (length - 1) for length in lengths], room + 1))
+    new = [i for window in found for i in range(window.first_new, window.stop)]
     assert new == list(range(len(lengths)))
     for window in found:
-        assert window.begin <= window.new < window.stop
-        assert sum(lengths[window.begin : window.stop]) <= room
-        assert sum(lengths[window.begin : window.new]) <= room // 2
+        assert window.start <= window.first_new < window.stop
+        assert sum(lengths[window.start : window.stop]) <= room
+        assert sum(lengths[window.start : window.first_new]) <= room // 2
     for before, after in pairwise(found):
         # Nothing more would have fitted, and some of what was read stands before what is new.
-        assert sum(lengths[before.begin : before.stop + 1]) > room
-        roomy = lengths[after.new - 1] + lengths[after.new] <= room
-        if roomy and lengths[after.new - 1] <= room // 2:
-            assert after.begin < after.new
+        assert sum(lengths[before.start : before.stop + 1]) > room
+        roomy = lengths[after.first_new - 1] + lengths[after.first_new] <= room
+        if roomy and lengths[after.first_new - 1] <= room // 2:
+            assert after.start < after.first_new
 
 
 def test_a_long_article_is_read_whole(sum_up: Pipeline) -> None:
@@ -113,9 +118,9 @@ def test_a_long_article_is_read_whole(sum_up: Pipeline) -> None:
     tokenizer = sum_up.text_tokenizer()
     ids = [tokenizer.tokenize(sentence).ids for sentence in article]
     scores = []
-    for window in windows(ids, sum_up.model.max_tokens):
-        part = article[window.begin : window.stop]
-        scores += scores_by_hand(sum_up, part)[window.new - window.begin :]
+    for window in split_into_windows(ids, sum_up.model.max_tokens):
+        part = article[window.start : window.stop]
+        scores += scores_by_hand(sum_up, part)[window.first_new - window.start :]
     assert [b["score"] for b in found["bullets"]] == pytest.approx(scores, rel=1e-6)
 
 

@@ -116,7 +116,7 @@ def _windows(
 ) -> list[Encoding]:
     try:
         windows, _ = plan_windows(
-            tokenizer, **inputs, length=length, longest=_LONGEST, stride=_STRIDE
+            tokenizer, **inputs, max_length=length, max_answer_length=_LONGEST, stride=_STRIDE
         )
     except InputError as error:
         raise TrainingError(f"{place}: {error}") from error

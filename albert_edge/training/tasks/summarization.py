@@ -12,10 +12,10 @@ from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError
 from albert_edge.evaluation.rouge import rouge
 from albert_edge.pipelines.sentence_windows import (
-    article_spans,
-    cut_sentences,
     join_sentences,
-    windows,
+    sentence_spans,
+    split_into_windows,
+    tokenize_sentences,
 )
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.tokenizer.base import Span
@@ -74,11 +74,11 @@ class SummarizationObjective(TaskObjective):
     ) -> EncodedEpoch:
         sequences, types, targets, truncated = [], [], [], 0
         for text, scores in self._articles:
-            sentences = cut_sentences(text, list(scores), tokenizer)
+            sentences = tokenize_sentences(text, list(scores), tokenizer)
             read = [sentence.ids[: options.window - 2] for sentence in sentences]
             truncated += any(len(s.ids) > options.window - 2 for s in sentences)
-            for window in windows(read, options.window):
-                part = slice(window.begin, window.stop)
+            for window in split_into_windows(read, options.window):
+                part = slice(window.start, window.stop)
                 ids, kinds, starts = join_sentences(read[part], tokenizer.cls_id, tokenizer.sep_id)
                 row = np.full(len(ids), IGNORE_INDEX, np.float32)
                 ends = np.array([*starts[1:], len(ids)])
@@ -113,7 +113,7 @@ class SummarizationObjective(TaskObjective):
 def _scored(inputs: Mapping[str, Any], summaries: Sequence[str], place: str) -> _Article:
     if "text" not in inputs:
         raise TrainingError(f"{place}: there is no article; name its column text or source.")
-    text, spans = article_spans(inputs["text"])
+    text, spans = sentence_spans(inputs["text"])
     scores = {
         (start, end): float(np.mean(rouge(text[start:end], summaries))) for start, end in spans
     }
