@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from albert_edge.errors import ConfigError
+
+if TYPE_CHECKING:  # the command line's options import this module, and --help needs no NumPy
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["NEVER", "EarlyExit", "default_exit"]
 
@@ -58,6 +60,8 @@ class EarlyExit:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the inputs of a signature: int32 [1], but for `threshold`, float32 [1]."""
+        import numpy as np
+
         most = _INT32_MAX if self.max_layers is None else self.max_layers
         return {
             "patience": np.array([self.patience], np.int32),
@@ -67,6 +71,8 @@ class EarlyExit:
 
     def should_exit(self, logits: npt.NDArray[np.float32]) -> bool:
         """Return whether to exit after passes with these `logits`, float32 [passes, C]."""
+        import numpy as np
+
         labels = logits.argmax(axis=1)
         others = np.flatnonzero(labels != labels[-1])
         same = len(labels) - 1 - (others[-1] + 1 if others.size else 0)

@@ -20,8 +20,8 @@ import click
 
 from albert_edge.benchmark.console import document, write_document
 from albert_edge.files import write_file
-from albert_edge.training.compression.compress import OPTIONS, compress_files
-from albert_edge.training.compression.methods import Cluster, Method, Prune
+from albert_edge.training.compression.compress import compress_files
+from albert_edge.training.compression.methods import OPTIONS, Cluster, Method, Prune
 
 REFERENCE = Path(__file__).parent / "reference"
 # A method and its epochs: pruning needs more of them than clustering.

@@ -15,9 +15,9 @@ from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.errors import CheckpointError, OutputError, TrainingError
 from albert_edge.modeling import load_keras
 from albert_edge.training.compression import compress as module
-from albert_edge.training.compression.compress import OPTIONS, compress_files
+from albert_edge.training.compression.compress import compress_files
 from albert_edge.training.compression.int8_weights import is_compressible
-from albert_edge.training.compression.methods import Cluster, Method, Prune, Qat
+from albert_edge.training.compression.methods import OPTIONS, Cluster, Method, Prune, Qat
 from albert_edge.training.data import read_labelled
 from albert_edge.training.state import SaveConfig, read_state
 

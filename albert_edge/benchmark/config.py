@@ -9,7 +9,7 @@ import math
 import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,23 +32,25 @@ _SEQ_LEN = 128  # of a file that takes any length
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkConfig:
-    """How every file is measured.
+    """Settings of a benchmark.
 
     Attributes:
-        accelerators: What computes, each of `ACCELERATORS`.
+        accelerators: What runs the model: cpu.  One or more of `ACCELERATORS`.
         threads: Numbers of CPU threads.
-        seq_lens: Numbers of tokens T; None for the file's own fixed length, or else 128.
-        rounds: How often all configurations take turns.
-        runs: Warm inferences to time at least, in each round.
+        seq_lens: Sequence lengths in tokens.  None for the file's own fixed length, or else 128.
+        rounds: Rounds, each of which measures every configuration once.
+        runs: Least number of warm inferences per round.
         warmup: Inferences between the first one and the timed ones.
-        min_time_s: How long to go on timing at least, in each round.
-        timeout_s: When to give up on one process.
-        seed: What the order of turns is drawn from.
+        min_time_s: Least seconds of warm inferences per round.
+        timeout_s: Seconds after which a worker process is stopped.
+        seed: Seed of the order within the rounds.
     """
 
-    accelerators: tuple[str, ...] = ("cpu",)
-    threads: tuple[int, ...] = (1,)
-    seq_lens: tuple[int, ...] | None = None
+    accelerators: tuple[str, ...] = field(default=("cpu",), metadata={"metavar": "NAME,..."})
+    threads: tuple[int, ...] = field(default=(1,), metadata={"metavar": "N,..."})
+    seq_lens: tuple[int, ...] | None = field(
+        default=None, metadata={"metavar": "N,...", "unset": "the file's own, or 128"}
+    )
     rounds: int = 3
     runs: int = 20
     warmup: int = 3

@@ -1,4 +1,4 @@
-"""The command line: `albert-edge VERB`, each verb in the module of its name."""
+"""The command line: `albert-edge VERB`, each verb in its own module."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from albert_edge.errors import AlbertEdgeError
 
 __all__ = ["main"]
 
-# Verb → the one line that `albert-edge --help` shows.  A verb's module is imported when it is used,
-# so that help answers at once and a Raspberry Pi never looks for TensorFlow.
+# Verb → its line in `albert-edge --help`.  A verb's module is imported only when the verb is used,
+# so that --help is fast and needs no TensorFlow.
 _VERBS = {
-    "demo": "Convert, verify and measure the embedded model, and answer with it.",
-    "convert": "Turn a checkpoint into one .tflite file.",
-    "run": "Answer text with a .tflite file.",
-    "inspect": "Show what is in a .tflite file.",
-    "verify": "Compare a .tflite file with its checkpoint.",
-    "evaluate": "Score a .tflite file on data, or compare two.",
-    "benchmark": "Measure .tflite files: time, memory, energy, and whether they are right.",
-    "pretrain": "Train an ALBERT on plain text.",
-    "finetune": "Train an ALBERT on labelled text.",
-    "compress": "Make an ALBERT smaller while it trains.",
-    "presets": "List the published shapes and their parameters.",
+    "demo": "Convert, verify and benchmark the embedded model, and run it.",
+    "convert": "Convert a checkpoint into one .tflite file.",
+    "run": "Run a .tflite file on text.",
+    "inspect": "Show the signatures, operators and weights of a .tflite file.",
+    "verify": "Compare the outputs of a .tflite file with its checkpoint.",
+    "evaluate": "Score a .tflite file on labelled data, or compare two.",
+    "benchmark": "Measure latency, memory and energy of .tflite files.",
+    "pretrain": "Pre-train an ALBERT on plain text.",
+    "finetune": "Fine-tune an ALBERT on labelled data.",
+    "compress": "Prune, cluster or quantization-aware train a text classifier.",
+    "presets": "List the published ALBERT configurations.",
     "recipes": "List the quantization recipes and the layouts.",
 }
 
@@ -58,9 +58,11 @@ class _Verbs(click.Group):
             ctx.exit(1)
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.version_option(__version__, prog_name="albert-edge")
-@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def _group(debug: bool) -> None:
     """Compress ALBERT, convert it to one self-contained .tflite file, and run it.
 
@@ -74,7 +76,7 @@ def _group(debug: bool) -> None:
 def main() -> None:
     """Run the command line; exit with 0 when done, 1 on a clear error, 2 on wrong usage."""
     if hasattr(sys.stdout, "reconfigure"):
-        # A device's locale may be C; what we print is UTF-8 all the same, also the name of a file
-        # that is none.
+        # The locale of a device may be C; output is UTF-8 all the same, even a file name that is
+        # not valid UTF-8.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     _group(prog_name="albert-edge")

@@ -1,4 +1,4 @@
-"""`albert-edge benchmark`: how fast, how large, and whether right."""
+"""`albert-edge benchmark`: latency, memory and energy of files, and whether outputs are right."""
 
 from __future__ import annotations
 
@@ -7,65 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from albert_edge.cli.options import force_option
+from albert_edge.benchmark.config import BenchmarkConfig
+from albert_edge.cli.options import force_option, given_parameters, options_from, take_fields
 
 __all__ = ["command"]
 
 
-def _list(kind: type) -> Any:
-    def split(_: click.Context, __: click.Parameter, value: str | None) -> tuple[Any, ...] | None:
-        try:
-            return None if value is None else tuple(kind(part.strip()) for part in value.split(","))
-        except ValueError as error:
-            raise click.BadParameter(
-                f"{value!r} is no list of whole numbers such as 1,2."
-            ) from error
-
-    return split
-
-
-@click.command(
-    short_help="Measure .tflite files: time, memory, energy, and whether they are right."
-)
+@click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL...]")
 @click.option(
     "--device",
     default="local",
-    show_default=True,
-    help="Where to measure: local, or ssh://[USER@]HOST[:PORT][?python=PATH].",
+    help="Device to measure on: local, or ssh://[USER@]HOST[:PORT][?python=PATH].",
 )
-@click.option(
-    "--accelerator",
-    "accelerators",
-    callback=_list(str),
-    default="cpu",
-    show_default=True,
-    help="What computes; several with commas between.",
-)
-@click.option(
-    "--threads",
-    callback=_list(int),
-    default="1",
-    show_default=True,
-    metavar="N,...",
-    help="Numbers of CPU threads.",
-)
-@click.option(
-    "--seq-len",
-    "seq_lens",
-    callback=_list(int),
-    metavar="N,...",
-    help="Numbers of tokens.  [default: the file's own, or 128]",
-)
-@click.option("--rounds", default=3, show_default=True, help="How often all take turns.")
-@click.option("--runs", default=20, show_default=True, help="Warm runs a round, at least.")
-@click.option(
-    "--min-time", "min_time_s", default=0.5, show_default=True, help="Seconds a round, at least."
-)
-@click.option(
-    "--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds a process may take."
+@options_from(
+    BenchmarkConfig(),
+    *("accelerators", "threads", "seq_lens", "rounds", "runs", "min_time_s", "timeout_s"),
+    flags={
+        "accelerators": "--accelerator",
+        "seq_lens": "--seq-len",
+        "min_time_s": "--min-time",
+        "timeout_s": "--timeout",
+    },
 )
 @click.option(
     "--json",
@@ -73,22 +37,22 @@ def _list(kind: type) -> Any:
     is_flag=False,
     flag_value="-",
     metavar="F",
-    help="Keep the report in F, also while measuring; alone, or with '-', print it instead.",
+    help="Save the report to F, updated while measuring; without F, or with '-', print it.",
 )
-@click.option("--html", "html_path", metavar="F", help="Write the report as one page to F.")
-@click.option("--resume", is_flag=True, help="Go on with the report in --json F.")
+@click.option("--html", "html_path", metavar="F", help="Save the report to F as one HTML page.")
+@click.option("--resume", is_flag=True, help="Continue the benchmark in --json F.")
 @click.option(
-    "--from", "kept", metavar="REPORT.json", help="Show a report again instead of measuring."
+    "--from", "kept", metavar="REPORT.json", help="Show a saved report instead of measuring."
 )
 @click.option(
     "--compare",
     "compared",
     nargs=2,
     metavar="OLD.json NEW.json",
-    help="Say what changed from one report to another instead of measuring.",
+    help="Compare two saved reports instead of measuring.",
 )
 @click.option(
-    "--fail-on-regression", is_flag=True, help="With --compare: exit with 1 if something got worse."
+    "--fail-on-regression", is_flag=True, help="With --compare: exit with 1 on any regression."
 )
 @force_option
 def command(
@@ -99,13 +63,12 @@ def command(
     html_path: str | None,
     fail_on_regression: bool,
     force: bool,
-    **options: Any,
+    **settings: Any,
 ) -> None:
-    """Measure every MODEL in every combination of the options, each in fresh processes.
+    """Measure every MODEL in every combination of settings, each in fresh processes.
 
-    MODEL is a .tflite file, or "default" for the embedded sentiment model.
-
-    Exits with 1 if a file fails or answers other than its reference; the rest is measured anyway.
+    MODEL is a .tflite file, or "default" for the embedded sentiment model.  Exits with 1 if a file
+    fails or its outputs differ from the reference; the others are still measured.
 
     \b
     albert-edge benchmark my.tflite
@@ -122,20 +85,15 @@ def command(
     elif kept is not None:
         _show(kept, html_path, force=force)
     else:
-        _measure(models, json_path, html_path, force=force, **options)
+        _measure(models, json_path, html_path, force=force, **settings)
 
 
-# What may be given beside each of the ways that need no MODEL.
+# What may be given beside each of the two options that take the place of measuring.
 _BESIDE = {"compared": ("json_path", "fail_on_regression", "force"), "kept": ("html_path", "force")}
 
 
 def _check_usage(context: click.Context) -> None:
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = {
-        str(one.name): one.opts[0] if isinstance(one, click.Option) else "MODEL"
-        for one in context.command.params
-        if sources[str(one.name)] is ParameterSource.COMMANDLINE and context.params[str(one.name)]
-    }
+    given = given_parameters(context)
     way = next((one for one in _BESIDE if one in given), None)
     if way is None and "models" not in given:
         raise click.UsageError("name at least one MODEL, or give --from or --compare.")
@@ -143,7 +101,7 @@ def _check_usage(context: click.Context) -> None:
         raise click.UsageError("--fail-on-regression needs --compare.")
     for name, option in given.items():
         if way and name not in (way, *_BESIDE[way]):
-            raise click.UsageError(f"{option} means nothing with {given[way]}.")
+            raise click.UsageError(f"{option} cannot be combined with {given[way]}.")
 
 
 def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool) -> None:
@@ -153,7 +111,7 @@ def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool
     if path is None:
         return
     if Path(path).resolve() in [Path(one).resolve() for one in inputs if one is not None]:
-        raise OutputError(f"{path} is one of the other files given; write this one elsewhere.")
+        raise OutputError(f"{path} is one of the other files given; choose another output path.")
     check_writable(path, force=force)
 
 
@@ -205,33 +163,22 @@ def _measure(
     **settings: Any,
 ) -> None:
     from rich.console import Console
-    from rich.progress import Progress
 
-    from albert_edge.benchmark.config import BenchmarkConfig
     from albert_edge.benchmark.console import render_report
     from albert_edge.benchmark.html import write_page
     from albert_edge.benchmark.report_file import to_text
     from albert_edge.benchmark.run import benchmark
     from albert_edge.benchmark.statistics import raise_on_failures
-    from albert_edge.cli.console import quiet
+    from albert_edge.cli.console import bars
 
     path = None if json_path == "-" else json_path
     if resume and path is None:
-        raise click.UsageError("--resume needs --json F, the report to go on with.")
+        raise click.UsageError("--resume needs --json F, the report to continue.")
     _check_output(html_path, [*models, path], force=force)
-    with (
-        quiet() as terminal,
-        # Drawing takes time from what is measured.
-        Progress(
-            console=terminal,
-            transient=True,
-            disable=not terminal.is_terminal,
-            refresh_per_second=1,
-        ) as progress,
-    ):
+    with bars(refresh_per_second=1) as progress:  # drawing takes CPU time from what is measured
         report = benchmark(
             models,
-            settings=BenchmarkConfig(**settings),
+            settings=take_fields(BenchmarkConfig(), settings),
             device=device,
             json_path=path,
             resume=resume,

@@ -1,35 +1,37 @@
-"""`albert-edge presets`: the published shapes and their parameters."""
+"""`albert-edge presets` and `albert-edge recipes`: published configurations, recipes, layouts."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from albert_edge.checkpoints.init import count_parameters, count_unshared
 from albert_edge.cli.options import json_option
 from albert_edge.config import PRESETS
 from albert_edge.quantization.recipes import PARTS, RECIPES, recipe_figures
 from albert_edge.tflite.layouts import LAYOUTS
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 __all__ = ["presets", "recipes"]
 
 
 @click.command("presets")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def presets(as_json: bool) -> None:
-    """List the published shapes and their parameters.
+    """List the published ALBERT configurations and their parameter counts.
 
-    Parameters are those of the encoder and its pooler.  Unshared is the same encoder with a layer
-    of its own for every pass and embeddings as wide as the encoder: BERT's.
+    Parameters are those of the encoder and its pooler.  Unshared is the same encoder with separate
+    weights for every layer and embeddings as wide as the hidden layers, as in BERT.
 
     \b
     albert-edge presets
     albert-edge presets --json
     """
+    from rich.console import Console
+
     rows = [_describe(name) for name in PRESETS]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -38,6 +40,8 @@ def presets(as_json: bool) -> None:
 
 
 def _describe(name: str) -> dict[str, Any]:
+    from albert_edge.checkpoints.init import count_parameters, count_unshared
+
     config = PRESETS[name]
     parameters, unshared = count_parameters(config), count_unshared(config)
     return {
@@ -53,6 +57,8 @@ def _describe(name: str) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("name", no_wrap=True)
     for title in ("layers", "hidden", "heads", "parameters", "unshared", "ratio", "float32 MB"):
@@ -65,13 +71,10 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-# `albert-edge recipes`: what there is to choose from.
-
-
-@click.command("recipes", short_help="List the quantization recipes and the layouts.")
+@click.command("recipes")
 @json_option
 def recipes(as_json: bool) -> None:
-    """List the values of --quantize and --layout, and the parts that --keep knows.
+    """List the recipes of --quantize, the layouts of --layout and the parts of --keep.
 
     \b
     albert-edge recipes

@@ -1,161 +1,172 @@
-"""`albert-edge compress`: a model becomes smaller while it trains."""
+"""`albert-edge compress`: train a model that is smaller, or loses less in a recipe."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from albert_edge.cli import sensitivity
-from albert_edge.cli.options import force_option, json_option
-from albert_edge.training.compression.methods import CENTROIDS, METHODS, PATTERNS, TRAINABLE
+from albert_edge.cli.options import (
+    calibration_option,
+    force_option,
+    given_parameters,
+    json_option,
+    keep_option,
+    options_from,
+    resume_option,
+    take_fields,
+)
+from albert_edge.cli.sensitivity import analyse_sensitivity, print_sensitivity
+from albert_edge.quantization.recipes import RECIPES
+from albert_edge.training.compression.methods import (
+    METHODS,
+    OPTIONS,
+    TRAINABLE,
+    Cluster,
+    Prune,
+    Qat,
+    default_options,
+)
 
 __all__ = ["command"]
 
-
-class _Compress(click.Command):
-    """A command whose place another takes where nothing is to be trained."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], *rest: Any, **extra: Any
-    ) -> click.Context:
-        if "--sensitivity" in args:
-            return sensitivity.command.make_context(info_name, args, *rest, **extra)
-        return super().make_context(info_name, args, *rest, **extra)
+_PATH = click.Path(path_type=Path)
 
 
-@click.command(cls=_Compress, short_help="Make an ALBERT smaller while it trains.")
+@click.command()
 @click.argument("source")
 @click.option(
     "--sensitivity",
     is_flag=True,
-    expose_value=False,
-    help="Train nothing: show where a recipe's error comes from; see --sensitivity --help.",
+    help="Train nothing: measure how much each part and pass adds to the error of --quantize.",
 )
 @click.option(
     "--with",
     "method",
-    required=True,
     type=click.Choice(list(METHODS)),
-    help="Make numbers zero, let them share few values, or get used to integers.",
+    help="Prune weights, cluster weights, or train quantization-aware; required for training.",
 )
 @click.option(
     "--data",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Labelled texts to train on, a table as for finetune.",
+    type=_PATH,
+    metavar="FILE",
+    help="Labelled texts, a table as for finetune; required for training.",
 )
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The directory to write."
+    "-o",
+    "--output",
+    type=_PATH,
+    help="Directory to write, required for training; with --sensitivity, a .svg or .png chart.",
 )
-@click.option("--dev", type=click.Path(path_type=Path), help="Measure the accuracy on this table.")
-@click.option("--sparsity", default=0.5, show_default=True, help="prune: the share of zeros.")
-@click.option(
-    "--pattern",
-    type=click.Choice(list(PATTERNS)),
-    default="unstructured",
-    show_default=True,
-    help="prune: any numbers, two of every four (zips worse), or four at a time (zips better).",
-)
-@click.option("--clusters", default=32, show_default=True, help="cluster: values in a matrix.")
-@click.option(
-    "--centroids",
-    type=click.Choice(list(CENTROIDS)),
-    default="linear",
-    show_default=True,
-    help="cluster: where they begin; evenly spaced ones zip best.",
-)
+@click.option("--dev", type=_PATH, metavar="FILE", help="Dev set to measure the accuracy on.")
+@options_from(Prune(), "sparsity", "pattern")
+@options_from(Cluster(), "clusters", "centroids")
 @click.option(
     "--quantize",
-    type=click.Choice(list(TRAINABLE)),
-    default="int8-full",
-    show_default=True,
-    help="qat: the recipe that the model gets used to.",
+    type=click.Choice([name for name in RECIPES if name != "float32"]),
+    default=Qat().quantize,
+    help="Recipe to train for (qat: int8-full or int4), or to analyse (sensitivity: any).",
 )
 @click.option(
     "--distill",
     "share",
     default=1.0,
-    show_default=True,
-    help="The share of the targets that SOURCE says itself; labels are the rest.",
+    metavar="X",
+    help="Weight of SOURCE's own predictions in the targets; the labels have the rest.",
 )
-@click.option("--epochs", default=2, show_default=True, help="How often the data are seen.")
-@click.option("--batch-tokens", default=2048, show_default=True, help="Tokens in a batch.")
-@click.option("--max-length", default=128, show_default=True, help="Cut training texts to this.")
-@click.option(
-    "--learning-rate", type=float, help="The highest one.  [default: 3e-4; with qat 3e-5]"
+@options_from(OPTIONS, "epochs", "batch_tokens", "max_length")
+@options_from(
+    OPTIONS,
+    "learning_rate",
+    unset=f"{OPTIONS.learning_rate:g}; with qat {default_options(Qat).learning_rate:g}",
 )
-@click.option("--seed", default=0, show_default=True, help="Another seed, another model.")
-@click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
+@options_from(OPTIONS, "seed")
+@resume_option
+@keep_option
+@calibration_option
 @force_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    source: str,
-    method: str,
-    data: Path,
-    output: Path,
-    dev: Path | None,
-    share: float,
-    resume: bool,
-    force: bool,
-    as_json: bool,
-    **settings: Any,
+    ctx: click.Context, /, source: str, sensitivity: bool, as_json: bool, **settings: Any
 ) -> None:
-    """Train SOURCE, a text classifier, into one whose file zips to less or loses less.
+    """Compress SOURCE, a text classifier, by training it further.
 
-    The output is a checkpoint; albert-edge convert keeps its zeros, its codes and its ranges.
+    The output is a checkpoint; albert-edge convert keeps its zeros, clusters and activation ranges.
 
-    With prune and cluster the .tflite is as large and as fast as before: LiteRT's int8 kernels
-    multiply zeros like any number, in any pattern. What shrinks is what is downloaded: a zip, an
-    .apk. With qat nothing shrinks: the file of albert-edge convert --quantize int8-full (or int4)
-    says more nearly what SOURCE says.
+    With prune and cluster, the .tflite file is as large and as fast as before, because LiteRT's
+    int8 kernels multiply zeros like any other weight.  Its download is smaller: a zip or an .apk.
+    With qat nothing gets smaller, but the file of albert-edge convert --quantize int8-full (or
+    int4) is closer to SOURCE.
+
+    With --sensitivity, each part of SOURCE is quantized alone, in all passes and in one at a time,
+    while the rest stays float32.  An error is the root mean square of the difference from the
+    float32 output, relative to that output.  Every fourth text of --calibration is measured on.
 
     \b
     albert-edge compress default --with prune --data reviews.tsv -o pruned
     albert-edge compress my-albert --with prune --pattern 2:4 --data reviews.tsv -o pruned
     albert-edge compress my-albert --with cluster --clusters 16 --data a.tsv --dev b.tsv -o small
     albert-edge compress my-albert --with cluster --data a.tsv -o small --resume
-    albert-edge compress my-albert --sensitivity --quantize int8-full -o depth.svg
     albert-edge compress my-albert --with qat --quantize int8-full --data a.tsv -o integers
+    albert-edge compress my-albert --sensitivity --quantize int4 --calibration texts.txt
+    albert-edge compress my-albert --sensitivity --keep layer.attention_scores=int16 -o depth.svg
     """
-    chosen = METHODS[method](**_take(ctx, method, settings))
-    settings = {name: value for name, value in settings.items() if value is not None}
+    _check_usage(ctx)
+    measuring = {name: settings[name] for name in ("quantize", "output", "force")}
+    measuring |= {name: settings.pop(name) for name in _SENSITIVITY}
+    if sensitivity:
+        report = analyse_sensitivity(source, **measuring)
+        show = print_sensitivity
+    else:
+        report = _train(source, **settings)
+        show = _print_gains
+    click.echo(json.dumps(report, indent=2)) if as_json else show(report)
+
+
+_REQUIRED = ("method", "data", "output")  # for training
+_SENSITIVITY = ("keep", "calibration")  # for nothing else
+_EITHER = ("source", "sensitivity", "quantize", "output", "force", "as_json")
+
+
+def _check_usage(ctx: click.Context) -> None:
+    """Check that the given options go together, and that training has all that it requires."""
+    given, method = given_parameters(ctx), ctx.params["method"]
+    of = {field.name: name for name, kind in METHODS.items() for field in fields(kind)}
+    for name, flag in given.items():
+        if name not in _EITHER and ctx.params["sensitivity"] != (name in _SENSITIVITY):
+            verb = "cannot be combined with" if ctx.params["sensitivity"] else "is for"
+            raise click.UsageError(f"{flag} {verb} --sensitivity.")
+        if method and of.get(name, method) != method:
+            raise click.UsageError(f"{flag} is for --with {of[name]}, not for --with {method}.")
+    for one in () if ctx.params["sensitivity"] else ctx.command.params:
+        if one.name in _REQUIRED and one.name not in given:
+            raise click.MissingParameter(ctx=ctx, param=one)
+        if one.name == "quantize":
+            click.Choice(list(TRAINABLE)).convert(ctx.params["quantize"], one, ctx)
+
+
+def _train(
+    source: str, *, method: str, data: Path, output: Path, **settings: Any
+) -> dict[str, Any]:
+    methods = {name: take_fields(kind(), settings) for name, kind in METHODS.items()}
+    options = take_fields(default_options(METHODS[method]), settings)
     from albert_edge.cli.console import quiet
 
     with quiet() as console:
-        from albert_edge.training.compression.compress import compress_files, default_options
+        from albert_edge.training.compression.compress import compress_files
 
-        report = compress_files(
-            source,
-            data,
-            output,
-            method=chosen,
-            share=share,
-            dev=dev,
-            options=dataclasses.replace(default_options(chosen), **settings),
-            resume=resume,
-            force=force,
-            console=console,
+        chosen: Any = methods[method]
+        return compress_files(
+            source, data, output, method=chosen, options=options, console=console, **settings
         )
-    click.echo(json.dumps(report, indent=2) if as_json else _summary(report))
 
 
-def _take(ctx: click.Context, method: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of all methods out of `settings`; return those of the one that is asked."""
-    taken: dict[str, dict[str, Any]] = {}
-    for name, kind in METHODS.items():
-        taken[name] = {f.name: settings.pop(f.name) for f in dataclasses.fields(kind)}
-        for option in taken[name] if name != method else ():
-            if ctx.get_parameter_source(option) == ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{option} is for --with {name}, not for --with {method}.")
-    return taken[method]
+def _print_gains(report: dict[str, Any]) -> None:
+    click.echo(_summary(report))
 
 
 def _summary(report: dict[str, Any]) -> str:
@@ -169,8 +180,8 @@ def _summary(report: dict[str, Any]) -> str:
         text += (
             f"\ndev accuracy of the {recipe} file: {old['accuracy']:.1%} before, "
             f"{new['accuracy']:.1%} after: {change['value']:+.2%} (95%: {low:+.2%} to {high:+.2%})"
-            f"\nit answers what the source does in float32 on {old['source_agreement']:.1%} of the "
-            f"texts before, {new['source_agreement']:.1%} after; probabilities are off by "
+            f"\nsame prediction as the float32 source on {old['source_agreement']:.1%} of texts "
+            f"before, {new['source_agreement']:.1%} after; probabilities differ by "
             f"{old['source_difference']:.4f} before, {new['source_difference']:.4f} after"
         )
     return text

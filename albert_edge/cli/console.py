@@ -1,4 +1,4 @@
-"""How results look on a terminal."""
+"""Print results as text and tables, and show progress, on a terminal."""
 
 from __future__ import annotations
 
@@ -7,48 +7,29 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from albert_edge.errors import AlbertEdgeError, InputError
+from albert_edge.errors import AlbertEdgeError
 from albert_edge.quantization.recipes import PARTS
 
 __all__ = [
     "bars",
+    "print_checkpoint",
     "print_conversion",
     "print_inspection",
     "print_recipes",
-    "print_rewritten",
     "print_verification",
     "quiet",
-    "read_lines",
     "step",
 ]
 
 
-def read_lines(path: str) -> list[str]:
-    """Read the lines of a UTF-8 file that are not blank.
-
-    Raises:
-        InputError: It cannot be read, is no UTF-8, or has none.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: {error}.") from error
-    if not any(map(str.strip, lines)):
-        raise InputError(f"{path} holds no text; give one text a line.")
-    return [line for line in lines if line.strip()]
-
-
 def print_conversion(report: Mapping[str, Any]) -> None:
-    """Print what `convert` made."""
+    """Print the report of a conversion."""
     length = report["seq_len"] or "any"
     print_ = Console(highlight=False).print
     print_(
@@ -58,24 +39,24 @@ def print_conversion(report: Mapping[str, Any]) -> None:
     if "early_exit" in report:
         print_(f"  {_rule(report['early_exit'])}")
     print_(
-        f"  every weight stored {report['duplication']:.2f} times, used "
+        f"  each weight stored {report['duplication']:.2f} times and used "
         f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
     )
     if report["provenance"].get("drawn"):
-        print_("  [red]the head is random[/]: its answers mean nothing before it is trained")
+        print_("  [red]the head is random[/]: its outputs are meaningless until it is trained")
     _print_changes(report["provenance"].get("changes", {}))
     if report["provenance"].get("ranges"):
-        print_("  8-bit values reach as far as they were trained to")
+        print_("  int8 activations use the ranges learned in quantization-aware training")
     if not report["tokenizer"]:
-        print_("  no tokenizer in the checkpoint: albert-edge run will take --ids, not text")
+        print_("  no tokenizer in the checkpoint: albert-edge run takes --ids, not text")
     if report["verification"] is None:
         print_("  not verified")
     else:
         print_verification(report["verification"])
 
 
-def print_rewritten(report: Mapping[str, Any]) -> None:
-    """Print what became of a checkpoint that was written in another format."""
+def print_checkpoint(report: Mapping[str, Any]) -> None:
+    """Print the report of a checkpoint written in another format."""
     console = Console(highlight=False)
     console.print(
         f"[bold]{report['output']}[/]  {report['task']}, {report['format']}, "
@@ -84,7 +65,7 @@ def print_rewritten(report: Mapping[str, Any]) -> None:
     for note in report["notes"]:
         console.print(f"  {note}", markup=False)
     if report["left_out"]:
-        console.print(f"  left out: {', '.join(report['left_out'])}", markup=False)
+        console.print(f"  unused tensors: {', '.join(report['left_out'])}", markup=False)
     _print_changes(report["changes"])
 
 
@@ -94,16 +75,16 @@ def _print_changes(changes: Mapping[str, Any]) -> None:
     saved = trimmed["float32_bytes_saved"], trimmed["tokenizer_bytes_saved"]
     share = trimmed["tokens_changed"] / trimmed["tokens_before"]
     Console(highlight=False).print(
-        f"  vocabulary of {trimmed['pieces_after']:,} pieces, of {trimmed['pieces_before']:,}: "
-        f"{f'{share:.2%} of the corpus changes' if share else 'the corpus is cut as before'}\n"
-        f"  saves {_megabytes(saved[0])} of float32 and {_megabytes(saved[1])} of tokenizer"
+        f"  vocabulary trimmed from {trimmed['pieces_before']:,} to {trimmed['pieces_after']:,} "
+        f"pieces; {f'{share:.2%} of the' if share else 'none of the'} corpus's tokens change\n"
+        f"  saves {_megabytes(saved[0])} of float32 weights and {_megabytes(saved[1])} of tokenizer"
     )
 
 
 def print_verification(figures: Mapping[str, Any]) -> None:
-    """Print how a file compares with its reference."""
+    """Print the comparison of a file with its reference."""
     verdict = "[green]passed[/]" if figures["passed"] else "[red]FAILED[/]"
-    table = Table(title=f"against {figures['reference']}, {figures['inputs']}: {verdict}")
+    table = Table(title=f"{verdict} against {figures['reference']} on {figures['inputs']}")
     table.add_column("output")
     for name in ("max difference", "error", "cosine"):
         table.add_column(name, justify="right")
@@ -113,11 +94,11 @@ def print_verification(figures: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(table)
     if figures["agreement"] is not None:
-        console.print(f"  same answer on {figures['agreement']:.0%} of the inputs")
+        console.print(f"  same prediction on {figures['agreement']:.0%} of the inputs")
 
 
 def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
-    """Print what is in a file."""
+    """Print the report of an inspection."""
     console = Console(highlight=False)
     console.print(f"[bold]{path}[/]")
     _print_bundle(console, figures["bundle"])
@@ -127,29 +108,29 @@ def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
             for tensor, kind in signature[side].items():
                 shape = "×".join("any" if size < 0 else str(size) for size in kind["shape"])
                 console.print(f"    {side[:-1]:>6} {tensor}: {kind['dtype']} {shape}")
-    table = Table(title="pieces")
-    for column, justify in (("piece", "left"), ("passes", "right"), ("weights", "right")):
+    table = Table(title="stages")
+    for column, justify in (("stage", "left"), ("passes", "right"), ("weights", "right")):
         table.add_column(column, justify="right" if justify == "right" else "left")
     table.add_column("operators")
-    for name, piece in figures["pieces"].items():
-        operators = ", ".join(f"{count} {kind}" for kind, count in piece["operators"].items())
-        table.add_row(name, str(piece["passes"]), _megabytes(piece["weight_bytes"]), operators)
+    for name, stage in figures["pieces"].items():
+        operators = ", ".join(f"{count} {kind}" for kind, count in stage["operators"].items())
+        table.add_row(name, str(stage["passes"]), _megabytes(stage["weight_bytes"]), operators)
     console.print(table)
     floats = [f"{name} {', '.join(p['float_operators'])}" for name, p in figures["pieces"].items()
               if p["float_operators"]]  # fmt: skip
-    console.print(f"  on floats: {'; '.join(floats) or 'nothing'}")
+    console.print(f"  computed in float: {'; '.join(floats) or 'nothing'}")
     weights = figures["weights"]
     types = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in weights["by_type"].items())
     console.print(
         f"  weights {_megabytes(weights['stored_bytes'])} ({types}), stored "
-        f"{weights['duplication']:.2f} times; unshared they would be "
+        f"{weights['duplication']:.2f} times; without sharing they would take "
         f"{_megabytes(weights['logical_bytes'])}, {weights['sharing']:.1f} times as much"
     )
 
 
 def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
     if bundle is None:
-        console.print("  no albert_edge metadata: another tool's file")
+        console.print("  no albert_edge metadata: the file is from another tool")
         return
     source, compat = (bundle["provenance"].get(key) for key in ("source", "compat"))
     console.print(
@@ -158,11 +139,11 @@ def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
         + (f"; for {compat}" if compat else "")
     )
     if "early_exit" in bundle:
-        console.print(f"  {_rule(bundle['early_exit'])}; this is decided on a few floats")
+        console.print(f"  {_rule(bundle['early_exit'])}; the decision is computed in float")
     if bundle["labels"]:
         console.print(f"  labels {', '.join(bundle['labels'])}", markup=False)
     files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
-    console.print(f"  tokenizer {files or 'none: takes ids'}")
+    console.print(f"  tokenizer {files or 'none; takes token ids'}")
     if bundle["verification"] is None:
         console.print("  not verified")
     else:
@@ -170,36 +151,37 @@ def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
-    when = [f"{rule['patience']} layers in a row confirm the answer"]
-    when += [f"a label has {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
-    when += [f"{rule['max_layers']} layers are done"] if rule["max_layers"] else []
-    return f"leaves early when {' or '.join(when)}, if its caller says nothing else"
+    layers = "1 layer" if rule["patience"] == 1 else f"{rule['patience']} layers"
+    when = [f"the label is unchanged for {layers}"]
+    when += [f"a label has probability {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
+    when += [f"{rule['max_layers']} layers have run"] if rule["max_layers"] else []
+    return f"early exit by default when {' or '.join(when)}"
 
 
 def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, str]) -> None:
-    """Print what there is to choose from."""
+    """Print the recipes, the layouts and the parts of `--keep`."""
     console = Console(highlight=False)
-    table = Table("recipe", "what it is for", title="--quantize", show_lines=True)
+    table = Table("recipe", "use", title="--quantize", show_lines=True)
     for row in recipes:
-        stored = f"[dim]weights {row['weights']}; computes with {row['activations']}[/]"
+        stored = f"[dim]weights: {row['weights']}; activations: {row['activations']}[/]"
         table.add_row(row["name"], f"{row['summary']}\n{stored}")
     console.print(table)
-    table = Table(title="what they measure")
+    table = Table(title="measured")
     for column in ("recipe", "MB", "RAM MB", "ms", "cosine", "accuracy"):
         table.add_column(column, justify="left" if column == "recipe" else "right")
     for row in recipes:
         table.add_row(row["name"], *_measured(row))
     console.print(table)
     console.print(
-        "  MB, RAM, ms: ALBERT-base's shape, 128 tokens, one thread\n"
-        "  cosine: a trained encoder's hidden states with float32's\n"
-        "  accuracy: the embedded model on sentences held out\n"
+        "  MB, RAM, ms: ALBERT-base, 128 tokens, one thread\n"
+        "  cosine: hidden states of a trained encoder against float32\n"
+        "  accuracy: the embedded model on held-out sentences\n"
     )
-    table = Table("layout", "what it is for", title="--layout")
+    table = Table("layout", "use", title="--layout")
     for name, summary in layouts.items():
         table.add_row(name, summary)
     console.print(table)
-    console.print(f"--keep PART=TYPE knows {', '.join(PARTS)}, and what several begin with")
+    console.print(f"--keep PART=TYPE takes {', '.join(PARTS)}, or a common prefix of several")
 
 
 def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -218,15 +200,12 @@ def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.2f} MB"
 
 
-# Progress on the terminal, and nothing else on it.
-
-
 @contextmanager
 def quiet() -> Iterator[Console]:
-    """Keep standard error for ourselves.
+    """Keep the messages of TensorFlow and LiteRT off standard error.
 
-    TensorFlow and LiteRT write to file descriptor 2 from C++, whatever they are told.  Meanwhile it
-    goes to a file, which is shown if the work ends in an error that is not ours.
+    Both write to file descriptor 2 from C++, at every log level.  Here that goes to a file, which
+    is shown if the work ends in an error that is not an `AlbertEdgeError`.
 
     Yields:
         A console on the real standard error, for progress.
@@ -247,15 +226,21 @@ def quiet() -> Iterator[Console]:
 
 @contextmanager
 def step(what: str) -> Iterator[Console]:
-    """Show on standard error that work is going on; silent when that is no terminal."""
+    """Show a spinner on standard error; nothing if that is not a terminal."""
     with quiet() as console, console.status(f"{what} ..."):
         yield console
 
 
 @contextmanager
-def bars() -> Iterator[Progress]:
-    """Show on standard error how far work has come; silent when that is no terminal."""
-    with quiet() as console:
-        disable = not console.is_terminal
-        with Progress(console=console, transient=True, disable=disable) as shown:
-            yield shown
+def bars(*, refresh_per_second: float = 10) -> Iterator[Progress]:
+    """Show progress bars on standard error; nothing if that is not a terminal."""
+    with (
+        quiet() as console,
+        Progress(
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            refresh_per_second=refresh_per_second,
+        ) as shown,
+    ):
+        yield shown

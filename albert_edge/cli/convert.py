@@ -1,4 +1,4 @@
-"""`albert-edge convert`: a checkpoint becomes one file, or a checkpoint of another format."""
+"""`albert-edge convert`: a checkpoint to a .tflite file, or to another checkpoint format."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from albert_edge.cli.options import force_option, init_head_option, json_option, seq_len_option
+from albert_edge.cli.options import (
+    calibration_option,
+    force_option,
+    given_parameters,
+    init_head_option,
+    json_option,
+    keep_option,
+    read_lines,
+    read_source,
+)
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tasks import TASKS
 from albert_edge.tflite.layouts import LAYOUTS
@@ -22,118 +30,107 @@ _TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat"
                 "exit_patience", "exit_threshold")  # fmt: skip
 
 
-@click.command(short_help="Turn a checkpoint into one .tflite file.")
+def _seq_len(_: click.Context, __: click.Parameter, value: str) -> int | None:
+    if value == "any":
+        return None
+    if not value.isascii() or not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither 'any' nor a whole number.")
+    return int(value)
+
+
+@click.command()
 @click.argument("source")
-@click.option("-o", "--output", required=True, metavar="PATH", help="The file to write.")
+@click.option("-o", "--output", required=True, metavar="PATH", help="File or directory to write.")
 @click.option(
     "--to",
     type=click.Choice(["tflite", *_FORMATS]),
     default="tflite",
-    show_default=True,
-    help="Make a .tflite file, or the directory of a checkpoint.",
+    help="Format to write: one .tflite file, or a checkpoint directory.",
 )
 @click.option(
     "--task",
     type=click.Choice(["auto", *TASKS]),
     default="auto",
-    show_default=True,
-    help="What the head answers; auto takes the head that the checkpoint has.",
+    metavar="TASK",
+    help=f"Task of the head: {', '.join(TASKS)}; auto: that of the checkpoint's head.",
 )
 @init_head_option
 @click.option(
     "--quantize",
     type=click.Choice(list(RECIPES)),
     default="int8",
-    show_default=True,
-    help="How weights are stored; see albert-edge recipes.",
+    help="Quantization recipe; see albert-edge recipes.",
 )
-@click.option(
-    "--keep",
-    multiple=True,
-    metavar="PART=TYPE",
-    help="Another precision for a part, such as layer.ffn_output=float32; may be repeated.",
-)
-@click.option(
-    "--calibration",
-    metavar="FILE",
-    help="Texts like those to come, one a line, for a recipe that needs them.  [default: a dozen "
-    "built-in sentences]",
-)
+@keep_option
+@calibration_option
 @click.option(
     "--layout",
     type=click.Choice(list(LAYOUTS)),
     default="loop",
-    show_default=True,
-    help="How the passes are laid out; see albert-edge recipes.",
+    help="Layout of the passes in the file; see albert-edge recipes.",
 )
-@seq_len_option
+@click.option(
+    "--seq-len",
+    callback=_seq_len,
+    default="any",
+    metavar="any|N",
+    help="Sequence length: any, or every text padded to N tokens (for GPUs and Edge TPU).",
+)
 @click.option(
     "--compat",
     type=click.Choice(list(RUNTIMES)),
-    help="Use only operators that a runtime of years ago has.",
+    help="Use only operators that this older runtime supports.",
 )
 @click.option(
     "--verify/--no-verify",
     default=True,
-    show_default=True,
-    help="Compare the file with the checkpoint, and refuse to write one that fails.",
+    help="Compare the file with the checkpoint; if it differs too much, write nothing.",
 )
 @click.option(
     "--exit-patience",
     type=int,
     metavar="N",
-    help="Of a model with early exit: leave when N layers in a row confirm the answer, if its "
-    "caller says nothing else.  [default: half of all layers]",
+    help="Default early exit: stop when the label is unchanged for N layers.",
+    show_default="half of all layers",
 )
 @click.option(
     "--exit-threshold",
     type=float,
     metavar="P",
-    help="The same: leave when a label has this probability.  [default: never]",
+    help="Default early exit: stop when a label has at least this probability.",
+    show_default="never",
 )
 @click.option(
     "--trim-vocabulary",
     "corpus",
     metavar="CORPUS",
-    help="Keep only the pieces that these texts need: UTF-8, one text a line.",
+    help="Keep only the vocabulary that these texts need (UTF-8, one text per line).",
 )
 @click.option(
     "--vocabulary-size",
     "pieces",
     type=int,
     metavar="N",
-    help="Keep the N most useful pieces for CORPUS, which may then be cut differently.",
+    help="Keep the N most useful pieces for CORPUS; its tokenization may then change.",
 )
-@click.option("--allow-nan", is_flag=True, help="Take weights that are NaN or infinite.")
+@click.option("--allow-nan", is_flag=True, help="Accept weights that are NaN or infinite.")
 @force_option
 @json_option
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     source: str,
     output: str,
     to: str,
-    task: str,
-    init_head: bool,
-    quantize: str,
-    keep: tuple[str, ...],
-    calibration: str | None,
-    layout: str,
-    seq_len: int | None,
-    compat: str | None,
-    verify: bool,
-    exit_patience: int | None,
-    exit_threshold: float | None,
-    corpus: str | None,
-    pieces: int | None,
-    allow_nan: bool,
     force: bool,
     as_json: bool,
+    **settings: Any,
 ) -> None:
-    """Turn SOURCE into one .tflite file that carries its tokenizer.
+    """Convert SOURCE into one .tflite file that includes its tokenizer.
 
     SOURCE is a directory of Hugging Face (safetensors, pytorch_model.bin, tf_model.h5), of
-    Google's ALBERT (albert_config.json, model.ckpt-best) or of Keras weights; a model of the
+    Google's ALBERT (albert_config.json, model.ckpt-best) or of Keras weights; a model on the
     Hugging Face Hub; "default" for the embedded model; or a preset's name for random weights.
 
     \b
@@ -144,41 +141,51 @@ def command(
     albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1
     albert-edge convert ./my-albert -o small.tflite --trim-vocabulary texts.txt
     """
-    from albert_edge.cli.console import print_conversion, print_rewritten, read_lines
+    from albert_edge.cli.console import print_checkpoint, print_conversion
 
-    reading = {"task": task, "init_head": init_head, "allow_nan": allow_nan}
-    reading |= {"corpus": corpus, "pieces": pieces}
+    reading = {name: settings.pop(name) for name in _READING}
     if to == "tflite":
-        making: dict[str, Any] = {"quantize": quantize, "layout": layout, "seq_len": seq_len}
-        making |= {"compat": compat, "verified": verify, "kept": keep}
-        making["calibration"] = None if calibration is None else read_lines(calibration)
-        making["early_exit"] = {"patience": exit_patience, "threshold": exit_threshold}
-        report = _make_file(source, output, force, reading, making)
+        report = _make_file(source, output, force, reading, **settings)
     else:
         _refuse_options(ctx, to)
         report = _make_checkpoint(source, output, to, force, reading)
-    show = print_conversion if to == "tflite" else print_rewritten
+    show = print_conversion if to == "tflite" else print_checkpoint
     click.echo(json.dumps(report, indent=2)) if as_json else show(report)
 
 
+_READING = ("task", "init_head", "allow_nan", "corpus", "pieces")
+
+
 def _make_file(
-    source: str, output: str, force: bool, reading: dict[str, Any], making: dict[str, Any]
+    source: str,
+    output: str,
+    force: bool,
+    reading: dict[str, Any],
+    *,
+    keep: tuple[str, ...],
+    calibration: str | None,
+    verify: bool,
+    exit_patience: int | None,
+    exit_threshold: float | None,
+    **settings: Any,
 ) -> dict[str, Any]:
     from albert_edge.cli.console import step
-    from albert_edge.cli.options import read_source
     from albert_edge.early_exit import default_exit
     from albert_edge.files import check_writable
 
+    texts = None if calibration is None else read_lines(calibration)
     check_writable(output, force=force)
     with step("Loading TensorFlow"):
         from albert_edge.conversion import convert
         from albert_edge.modeling.load import from_checkpoint
     checkpoint = read_source(source, **reading)
-    given = {name: one for name, one in making["early_exit"].items() if one is not None}
-    usual = default_exit(checkpoint.config.num_hidden_layers)
-    making["early_exit"] = replace(usual, **given) if given else None
+    rule: dict[str, Any] = {"patience": exit_patience, "threshold": exit_threshold}
+    if given := {name: value for name, value in rule.items() if value is not None}:
+        usual = default_exit(checkpoint.config.num_hidden_layers)
+        settings["early_exit"] = replace(usual, **given)
     with step("Converting"):
-        made = convert(from_checkpoint(checkpoint), **making)
+        model = from_checkpoint(checkpoint)
+        made = convert(model, kept=keep, calibration=texts, verified=verify, **settings)
         made.save(output, force=force)
     return {"output": output, **made.report}
 
@@ -187,7 +194,6 @@ def _make_checkpoint(
     source: str, output: str, to: str, force: bool, reading: dict[str, Any]
 ) -> dict[str, Any]:
     from albert_edge.cli.console import step
-    from albert_edge.cli.options import read_source
 
     checkpoint = read_source(source, **reading)
     with step("Converting"):
@@ -208,7 +214,6 @@ def _make_checkpoint(
 
 
 def _refuse_options(ctx: click.Context, to: str) -> None:
-    for parameter in ctx.command.params:
-        given = ctx.get_parameter_source(str(parameter.name)) == ParameterSource.COMMANDLINE
-        if given and parameter.name in _TFLITE_ONLY:
-            raise click.UsageError(f"{parameter.opts[0]} is for --to tflite, not for --to {to}.")
+    for name, flag in given_parameters(ctx).items():
+        if name in _TFLITE_ONLY:
+            raise click.UsageError(f"{flag} is for --to tflite, not for --to {to}.")

@@ -1,4 +1,4 @@
-"""`albert-edge demo`: the whole way, with the embedded model."""
+"""`albert-edge demo`: convert, verify and benchmark the embedded model, and run it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from albert_edge.cli.options import force_option, json_option
 __all__ = ["command"]
 
 
-@click.command(short_help="Convert, verify and measure the embedded model, and answer with it.")
-@click.option("-o", "--output", metavar="DIR", help="Keep the .tflite files in this directory.")
-@click.option("--quick", is_flag=True, help="Measure once and briefly.")
+@click.command()
+@click.option("-o", "--output", metavar="DIR", help="Directory to keep the .tflite files in.")
+@click.option("--quick", is_flag=True, help="Measure one short round.")
 @force_option
 @json_option
 def command(output: str | None, quick: bool, force: bool, as_json: bool) -> None:
-    """Convert the embedded model in every recipe and layout, verify and measure each, and answer.
+    """Convert the embedded model in every recipe and layout, verify and benchmark each, run one.
 
     \b
     albert-edge demo
@@ -27,15 +27,12 @@ def command(output: str | None, quick: bool, force: bool, as_json: bool) -> None
     albert-edge demo --quick --json
     """
     from rich.console import Console
-    from rich.progress import Progress
 
-    from albert_edge.cli.console import quiet
+    from albert_edge.cli.console import bars
     from albert_edge.demo import render, run_demo, to_document
 
-    with tempfile.TemporaryDirectory() as scratch, quiet() as terminal:
-        bars = Progress(console=terminal, transient=True, disable=not terminal.is_terminal)
-        with bars:
-            demo = run_demo(Path(output or scratch), quick=quick, force=force, progress=bars)
+    with tempfile.TemporaryDirectory() as scratch, bars() as shown:
+        demo = run_demo(Path(output or scratch), quick=quick, force=force, progress=shown)
     click.echo(json.dumps(to_document(demo), indent=2)) if as_json else Console().print(
         render(demo)
     )

@@ -1,4 +1,4 @@
-"""`albert-edge inspect`: what is in a file."""
+"""`albert-edge inspect`: signatures, operators, weights and metadata of a file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from albert_edge.cli.options import json_option
 __all__ = ["command"]
 
 
-@click.command(short_help="Show what is in a .tflite file.")
+@click.command()
 @click.argument("model")
 @json_option
 def command(model: str, as_json: bool) -> None:
-    """Show the signatures, operators, weights and metadata of MODEL, piece by piece.
+    """Show the signatures, operators, weights and metadata of MODEL, stage by stage.
 
     \b
     albert-edge inspect my.tflite

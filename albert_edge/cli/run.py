@@ -1,4 +1,4 @@
-"""`albert-edge run`: text in, answers out."""
+"""`albert-edge run`: run a file on text and print the results."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from typing import Any
 
 import click
 
-from albert_edge.cli.options import early_exit_options, json_option
+from albert_edge.cli.options import json_option, options_from
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.tasks import TASKS
 
 __all__ = ["command"]
 
 
-@click.command(short_help="Answer text with a .tflite file.")
+@click.command()
 @click.argument("model")
 @click.argument("text", required=False)
-@click.option("--question", metavar="Q", help="What to answer from TEXT (question answering).")
-@click.option("--pair", metavar="TEXT", help="A second text, for models that compare two.")
-@click.option("--top-k", type=click.IntRange(1), help="How many candidates or answers to give.")
+@click.option("--question", metavar="Q", help="Question to answer from TEXT (question answering).")
+@click.option("--pair", metavar="TEXT", help="Second text, for models that take two.")
 @click.option(
-    "--entities", is_flag=True, help="Put labelled words together to entities (B-PER, I-PER)."
+    "--top-k",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of candidates or answers to return.",
 )
+@click.option("--entities", is_flag=True, help="Merge labelled words (B-PER, I-PER) into entities.")
 @click.option(
     "--pooling",
     type=click.Choice(["mean", "cls", "pooler"]),
-    help="Make one vector of all of TEXT.",
+    help="Pool TEXT into one vector.",
 )
-@click.option("--normalize", is_flag=True, help="Scale that vector to a length of 1.")
-@click.option("--allow-null", is_flag=True, help='Take "no answer" for an answer (SQuAD 2 models).')
+@click.option("--normalize", is_flag=True, help="Scale that vector to unit length.")
+@click.option("--allow-null", is_flag=True, help='Allow "no answer" as the answer (SQuAD 2).')
 @click.option(
     "--task",
     "use",
     type=click.Choice(["summarize"]),
-    help="Sum up TEXT, or all of standard input; also with an encoder that has no task.",
+    help="Summarize TEXT, or all of standard input; also with an encoder without a task.",
 )
-@click.option("--bullets", type=click.IntRange(1), help="How many sentences to sum up in.")
+@click.option("--bullets", type=click.IntRange(1), metavar="N", help="Sentences in the summary.")
 @click.option(
     "--redundancy",
     type=click.FloatRange(0, 1),
     metavar="X",
-    help="How much the likeness to other bullets counts against a sentence, from 0 to 1.",
+    help="Penalty for similarity to sentences already chosen, from 0 to 1 (MMR).",
 )
-@early_exit_options
-@click.option("--ids", is_flag=True, help="TEXT is token ids, for files without a tokenizer.")
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads."
-)
+@options_from(EvaluateOptions(), "patience", "threshold", "max_layers")
+@click.option("--ids", is_flag=True, help="TEXT holds token ids; for files without a tokenizer.")
+@click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="CPU threads.")
 @json_option
 def command(
     model: str,
@@ -63,10 +65,10 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Answer TEXT with MODEL, or every line of standard input without TEXT.
+    """Run MODEL on TEXT, or on every line of standard input if TEXT is left out.
 
     MODEL is a .tflite file, or "default" for the embedded sentiment model.  With --json, every
-    answer is one JSON document on a line of its own.
+    result is one JSON document on its own line.
 
     \b
     albert-edge run default "a quiet, moving film"
@@ -88,19 +90,19 @@ def command(
             k: value for k, value in options.items() if value is not None and value is not False
         }
         if task == "question-answering" and question is None and not ids:
-            raise click.UsageError(f"{model} is for {task}: it needs --question.")
+            raise click.UsageError(f"{model} is for {task}, which needs --question.")
         given = [*options, *(["question"] if question is not None else [])]
         given += ["pair"] if pair is not None else []
         if foreign := [name for name in given if name not in TASKS[task].options]:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
-            raise click.UsageError(f"{model} is for {task}: it does not take {flags}.")
+            raise click.UsageError(f"{model} is for {task}, which does not take {flags}.")
         for where, line in _given(text, whole=use is not None):
             try:
                 inputs = _ids(line) if ids else _texts(line, question, pair)
                 answer = pipe(**inputs, **options)
             except AlbertEdgeError as error:
                 raise type(error)(f"{where}{error}") from error
-            click.echo(json.dumps(_plain(answer)) if as_json else _sentence(answer))
+            click.echo(json.dumps(_plain(answer)) if as_json else _format(answer))
 
 
 def _given(text: str | None, *, whole: bool) -> Iterator[tuple[str, str]]:
@@ -143,20 +145,20 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sentence(answer: dict[str, Any]) -> str:
+def _format(answer: dict[str, Any]) -> str:
     if "answer" in answer:
         found = answer.get("answers", [answer])
         return "\n".join(f"{one['answer'] or '(no answer)'}  {one['score']:.3f}" for one in found)
     if "bullets" in answer:
-        return _say_bullets(answer)
-    lines = [say(answer) for part, say in _PARTS.items() if part in answer]
-    cut = "  (only the beginning was read)" if answer["truncated"] else ""
+        return _format_bullets(answer)
+    lines = [format_(answer) for part, format_ in _PARTS.items() if part in answer]
+    cut = "  (the text was truncated)" if answer["truncated"] else ""
     return "\n".join(lines) + cut
 
 
-def _say_bullets(answer: dict[str, Any]) -> str:
+def _format_bullets(answer: dict[str, Any]) -> str:
     lines = [f"- {_in_one_line(one['text'])}" for one in answer["bullets"]]
-    cut = "; of the longest only the beginning" if answer["truncated"] else ""
+    cut = "; the longest were truncated" if answer["truncated"] else ""
     return "\n".join([*lines, f"({answer['sentences']} sentences were read{cut})"])
 
 
@@ -164,12 +166,12 @@ def _in_one_line(text: str | list[int]) -> str:
     return " ".join(text.split() if isinstance(text, str) else map(str, text))
 
 
-def _say_words(answer: dict[str, Any]) -> str:
+def _format_words(answer: dict[str, Any]) -> str:
     found = answer.get("entities", answer["words"])
     return "  ".join(f"{one['text']} [{one['label']} {one['score']:.3f}]" for one in found)
 
 
-def _say_masks(answer: dict[str, Any]) -> str:
+def _format_masks(answer: dict[str, Any]) -> str:
     return "\n".join(
         f"{one['score']:.3f}  {one['token']:<15} {one.get('text', '')}".rstrip()
         for mask in answer["masks"]
@@ -177,11 +179,11 @@ def _say_masks(answer: dict[str, Any]) -> str:
     )
 
 
-def _say_order(answer: dict[str, Any]) -> str:
+def _format_order(answer: dict[str, Any]) -> str:
     return f"{answer['order']['label']}  {answer['order']['score']:.3f}"
 
 
-def _say_shapes(answer: dict[str, Any]) -> str:
+def _format_shapes(answer: dict[str, Any]) -> str:
     shapes = (
         f"{name} {'x'.join(map(str, value.shape))}"
         for name, value in answer.items()
@@ -194,7 +196,7 @@ def _layers(count: int) -> str:
     return "1 layer" if count == 1 else f"{count} layers"
 
 
-# What is in an answer → how it is said.
+# Key of a result → the function that formats it.
 _PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "label": lambda answer: (
         f"{answer['label']}  {answer['score']:.3f}"
@@ -206,8 +208,8 @@ _PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "value": lambda answer: f"{answer['value']:.4f}",
     "values": lambda answer: "  ".join(f"{k} {v:.4f}" for k, v in answer["values"].items()),
-    "words": _say_words,
-    "masks": _say_masks,
-    "order": _say_order,
-    "last_hidden_state": _say_shapes,
+    "words": _format_words,
+    "masks": _format_masks,
+    "order": _format_order,
+    "last_hidden_state": _format_shapes,
 }

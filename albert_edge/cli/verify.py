@@ -1,4 +1,4 @@
-"""`albert-edge verify`: does a file still say what its checkpoint says?"""
+"""`albert-edge verify`: compare the outputs of a file with those of its checkpoint."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import json
 
 import click
 
-from albert_edge.cli.options import json_option
+from albert_edge.cli.options import json_option, read_lines
 
 __all__ = ["command"]
 
 
-@click.command(short_help="Compare a .tflite file with its checkpoint.")
+@click.command()
 @click.argument("model")
 @click.argument("source")
-@click.option("--texts", type=click.Path(), help="A file of texts, one a line, to compare on.")
+@click.option(
+    "--texts", type=click.Path(), metavar="FILE", help="Texts to compare on, one per line."
+)
 @json_option
 def command(model: str, source: str, texts: str | None, as_json: bool) -> None:
-    """Run MODEL and the checkpoint SOURCE on the same texts and compare what they say.
+    """Run MODEL and the checkpoint SOURCE on the same texts and compare their outputs.
 
-    Exits with 1 if an output is off by more than the file's recipe allows.
+    Exits with 1 if an output differs by more than the file's recipe allows.
 
     \b
     albert-edge verify my.tflite ./my-albert
     albert-edge verify my.tflite ./my-albert --texts reviews.txt --json
     """
-    from albert_edge.cli.console import print_verification, read_lines, step
+    from albert_edge.cli.console import print_verification, step
 
     lines = read_lines(texts) if texts else ()
     with step("Comparing"):

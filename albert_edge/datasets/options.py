@@ -1,10 +1,14 @@
-"""How to evaluate."""
+"""Options of evaluation.
+
+The command line reads help and choices from here (`cli.options.options_from`): the first sentence
+about an attribute is the help of its option.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from albert_edge.early_exit import NEVER
@@ -15,39 +19,45 @@ __all__ = ["EvaluateOptions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateOptions:
-    """What `evaluate` can be told.
+    """Options of evaluation.
 
     Attributes:
-        task: "summarize", to have an encoder sum up articles; None for what a file was made for.
-        bullets: How many sentences of an article to take.
-        text_column: The name of the column of texts; None for `text` or `sentence`, or `text` or
-            `source`, a text or a list of its sentences, if articles are summed up.
-        pair_column: The name of the column of second texts, if there is one.
-        label_column: The name of the column of labels; None for `label`, or `summary` or `target`
-            if summaries are scored.
-        limit: How many examples to take from the beginning; None for all.
-        workers: How many CPU cores to use; None for all that this process may use.
-        null_threshold: By how much the logits of "no answer" must exceed the best answer's to win,
-            in SQuAD 2.
-        stem: Whether to cut the ends off words before ROUGE compares them; needs the stem extra.
-        patience: When files leave that can do so early, as `exits.EarlyExit` has it; this and the
-            next two are the file's own if None.
-        threshold: The same.
-        max_layers: The same.
+        task: Score summaries, also those of an encoder without a task.  None for the task that a
+            file was made for.
+        bullets: Sentences in a summary.
+        text_column: Column of the texts.  None for `text` or `sentence`; for articles, `text` or
+            `source`, which hold a text or a list of its sentences.
+        pair_column: Column of the second texts, if there is one.
+        label_column: Column of the labels.  None for `label`; for summaries, `summary` or
+            `target`.
+        limit: Evaluate only the first N examples.  None for all.
+        workers: CPU cores to use.  None for all that this process may use.
+        null_threshold: SQuAD 2: margin by which the logits of "no answer" must exceed those of the
+            best answer.
+        stem: ROUGE: compare word stems (needs the stem extra).
+        patience: Early exit: stop when the label is unchanged for N layers.  This and the
+            next two are as in `early_exit.EarlyExit`; None for the file's own setting.
+        threshold: Early exit: stop when a label has at least this probability.
+        max_layers: Early exit: stop after N layers.
     """
 
-    task: str | None = None
+    task: str | None = field(default=None, metadata={"choices": ("summarize",)})
     bullets: int = 3
-    text_column: str | None = None
-    pair_column: str = "text_pair"
-    label_column: str | None = None
-    limit: int | None = None
-    workers: int | None = None
+    text_column: str | None = field(
+        default=None,
+        metadata={"metavar": "NAME", "unset": "text or sentence; articles: text or source"},
+    )
+    pair_column: str = field(default="text_pair", metadata={"metavar": "NAME"})
+    label_column: str | None = field(
+        default=None, metadata={"metavar": "NAME", "unset": "label; summaries: summary or target"}
+    )
+    limit: int | None = field(default=None, metadata={"metavar": "N", "unset": "all"})
+    workers: int | None = field(default=None, metadata={"metavar": "N", "unset": "all"})
     null_threshold: float = 0.0
     stem: bool = False
-    patience: int | None = None
-    threshold: float | None = None
-    max_layers: int | None = None
+    patience: int | None = field(default=None, metadata={"metavar": "N", "unset": "the file's"})
+    threshold: float | None = field(default=None, metadata={"metavar": "P", "unset": "the file's"})
+    max_layers: int | None = field(default=None, metadata={"metavar": "N", "unset": "the file's"})
 
     def __post_init__(self) -> None:
         if self.task not in (None, "summarize"):
@@ -59,17 +69,17 @@ class EvaluateOptions:
                 raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
         if math.isnan(self.null_threshold):
             raise ConfigError("null_threshold must be a number, not NaN.")
-        replace(NEVER, **self.early_exit)  # it tells what cannot be
+        replace(NEVER, **self.early_exit)  # raises ConfigError for values that are not allowed
 
     @property
     def early_exit(self) -> dict[str, Any]:
-        """What is said of when to leave, by the names of `EarlyExit`."""
+        """The early-exit settings that are given, by the field names of `EarlyExit`."""
         names = ("patience", "threshold", "max_layers")
         return {name: one for name in names if (one := getattr(self, name)) is not None}
 
     @property
     def cores(self) -> int:
-        """How many workers there are to be."""
+        """Number of worker processes."""
         if self.workers is not None:
             return self.workers
         if hasattr(os, "sched_getaffinity"):

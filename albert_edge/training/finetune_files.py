@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,11 @@ from albert_edge.evaluation.intervals import wilson
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.files import check_writable
 from albert_edge.training.finetune import EpochResult, finetune
-from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.options import BestCheckpoint, FinetuneOptions
 from albert_edge.training.setup import make_setup
 from albert_edge.training.state import SaveConfig, fingerprint, read_state, state_file
 
 __all__ = [
-    "KEEP",
-    "BestCheckpoint",
     "best_epoch",
     "check_output",
     "epoch_figures",
@@ -38,8 +35,6 @@ __all__ = [
     "training_bars",
     "wilson_interval",
 ]
-
-KEEP = ("last", "best")
 
 
 def finetune_files(
@@ -255,34 +250,6 @@ def show_step(
     if epochs and epochs[-1]["dev_score"] is not None:
         text += f"  dev {epochs[-1]['dev_score']:.3f}"
     bars.update(bar, completed=done * total, description=text)
-
-
-# Which epoch's model is kept, and when there is no use in another one.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BestCheckpoint:
-    """How a dev set chooses.
-
-    Attributes:
-        keep: `last` epoch's model, for which the learning rate is planned, or the `best` one's.
-        patience_epochs: How many epochs in a row may fail to beat the best one before the training
-            ends; None for any number.
-    """
-
-    keep: str = "last"
-    patience_epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.keep not in KEEP:
-            raise TrainingError(f"keep must be one of {', '.join(KEEP)}, not {self.keep!r}.")
-        if self.patience_epochs is not None and self.patience_epochs < 1:
-            raise TrainingError(f"patience_epochs must be at least 1, not {self.patience_epochs}.")
-
-    @property
-    def needs_dev(self) -> bool:
-        """Whether there is something to choose."""
-        return self != BestCheckpoint()
 
 
 def best_epoch(epochs: Sequence[Mapping[str, Any]]) -> int:

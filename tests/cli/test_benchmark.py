@@ -71,8 +71,12 @@ def test_what_fails_is_named_once_and_the_rest_is_shown(tiny: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["--threads", "one"], 2, "'one' is no list of whole numbers such as 1,2"),
-        (["--seq-len", "8,"], 2, "'8,' is no list of whole numbers"),
+        (
+            ["--threads", "one"],
+            2,
+            "'one' is not a comma-separated list of whole numbers, such as 1,2",
+        ),
+        (["--seq-len", "8,"], 2, "'8,' is not a comma-separated list of whole numbers"),
         (["--resume"], 2, "--resume needs --json F"),
         (["--json", "-", "--resume"], 2, "--resume needs --json F"),
         (["--threads", "0"], 1, "must be at least 1"),

@@ -123,10 +123,18 @@ def test_the_comparison_as_json(option: list[str], folder: Path, slower: Path) -
     [
         (["--html", "F"], 2, "name at least one MODEL, or give --from or --compare"),
         (["tiny", "--fail-on-regression"], 2, "--fail-on-regression needs --compare"),
-        (["--from", "report", "tiny"], 2, "MODEL means nothing with --from"),
-        (["--from", "report", "--threads", "2"], 2, "--threads means nothing with --from"),
-        (["--compare", "report", "report", "--html", "F"], 2, "--html means nothing with --comp"),
-        (["--compare", "report", "report", "--from", "report"], 2, "means nothing with --compare"),
+        (["--from", "report", "tiny"], 2, "MODEL cannot be combined with --from"),
+        (["--from", "report", "--threads", "2"], 2, "--threads cannot be combined with --from"),
+        (
+            ["--compare", "report", "report", "--html", "F"],
+            2,
+            "--html cannot be combined with --compare",
+        ),
+        (
+            ["--compare", "report", "report", "--from", "report"],
+            2,
+            "cannot be combined with --compare",
+        ),
         (["--from", "report", "--html", "report", "--force"], 1, "one of the other files given"),
         (["tiny", "--html", "tiny", "--force"], 1, "one of the other files given"),
         (["tiny", "--json", "F", "--html", "F"], 1, "one of the other files given"),

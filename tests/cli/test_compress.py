@@ -60,8 +60,8 @@ def test_says_what_came_of_it() -> None:
         "dev accuracy of the int8 file: 75.0% before, 74.5% after: -0.50% (95%: -1.00% to +0.21%)"
     )
     assert source == (
-        "it answers what the source does in float32 on 99.0% of the texts before, 99.0% after; "
-        "probabilities are off by 0.0100 before, 0.0100 after"
+        "same prediction as the float32 source on 99.0% of texts before, 99.0% after; "
+        "probabilities differ by 0.0100 before, 0.0100 after"
     )
     assert len(_summary({**report, "change": None}).splitlines()) == 2
     trained = {**report, "method": "qat", "change": None}

@@ -45,7 +45,8 @@ def plain(ordinary_model: Path) -> Path:
 def file(source: Path) -> Path:
     path = source.with_name("m.tflite")
     made = call("convert", source, "-o", path, "--exit-patience", 1, "--exit-threshold", 0.995)
-    assert "leaves early when 1 layers in a row confirm the answer or a label has 0.995" in made
+    rule = "when the label is unchanged for 1 layer or a label has probability 0.995"
+    assert f"early exit by default {rule}" in made
     return path
 
 
@@ -59,8 +60,8 @@ def test_convert_writes_the_rule(file: Path, source: Path) -> None:
     inside = bundle.read(file)
     assert inside.early_exit == albert_edge.EarlyExit(patience=1, threshold=0.995)
     shown = call("inspect", file)
-    assert "leaves early when 1 layers" in shown
-    assert "decided on a few floats" in shown
+    assert "early exit by default when the label is unchanged for 1 layer or" in shown
+    assert "the decision is computed in float" in shown
     assert "output layers_used: int32 1" in shown
     said = call("convert", source, "-o", file.with_name("x"), "--exit-patience", 0, code=1)
     assert "patience must be a whole number of at least 1" in said
@@ -118,7 +119,7 @@ def test_evaluate_reports_the_mean(file: Path, plain: Path, tmp_path: Path) -> N
     assert report["models"][0]["layers_used"] == depth
     assert "layers_used" not in report["models"][1]
     assert report["agreement"] == 1
-    assert "1.00 layers an answer on average" in call("evaluate", file, table, "--max-layers", 1)
+    assert "1.00 layers per text on average" in call("evaluate", file, table, "--max-layers", 1)
     assert "cannot leave early" in call("evaluate", plain, table, "--patience", 2, code=1)
 
 

@@ -51,7 +51,7 @@ def test_saves_and_compares(table: Path, tmp_path: Path) -> None:
     assert albert_edge("default", table, "--predictions", saved, "--force").exit_code == 0
     done = albert_edge("default", table, "--against", saved)
     assert done.exit_code == 0, done.stderr
-    for part in ("B - A", "1 (mcnemar)", "the same answer in 100.00%", "saved answers"):
+    for part in ("B - A", "1 (mcnemar)", "same prediction for 100.00%", "saved predictions"):
         assert part in done.stdout
 
 
@@ -72,7 +72,7 @@ def test_says_what_was_left_out(tmp_path: Path) -> None:
     assert "100.00%" in albert_edge(answers, data, "--null-threshold", 1).stdout
     answers.write_text('{"a": "Mill"}')
     (tmp_path / "answers.null_odds.json").unlink()
-    assert "2 questions have no prediction, and count as wrong" in albert_edge(answers, data).stdout
+    assert "2 questions have no prediction and count as wrong" in albert_edge(answers, data).stdout
     questions.pop(0)
     data.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
     answers.write_text('{"b": "Mill", "c": ""}')

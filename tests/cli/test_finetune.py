@@ -64,7 +64,7 @@ def test_the_summary_gives_the_official_figure(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert ", dev f1 " in done.stdout
-    assert "; 8 examples were too long, and cut" in done.stdout
+    assert "; 8 examples were truncated" in done.stdout
 
 
 def test_bad_data_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
@@ -81,4 +81,4 @@ def test_bad_data_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
 def test_a_checkpoint_brings_its_own_shape() -> None:
     result = CliRunner().invoke(command, ["d.tsv", "-o", "m", "--from", "x", "--config", "c.json"])
     assert result.exit_code == 2
-    assert "--from brings its own shape" in result.output
+    assert "--from sets the model's configuration; leave out --config" in result.output

@@ -45,7 +45,7 @@ def test_a_vocabulary_is_trained_and_figures_are_shown(folder: Path) -> None:
     assert first.startswith("model: ")
     assert "2 steps over" in first
     assert [line.split()[0] for line in rest] == ["train", "held_out"]
-    assert all("hidden words" in line and "order" in line for line in rest)
+    assert all("masked words" in line and "sentence order" in line for line in rest)
     assert {path.name for path in (folder / "model").iterdir()} == {
         *("config.json", "curve.jsonl", "logs", "model.safetensors"),
         *("spiece.model", "tokenizer_config.json"),
@@ -88,8 +88,16 @@ def test_an_absurd_learning_rate_is_named(folder: Path) -> None:
         (("text.txt", "-o", "model", "--learning-rate", "0"), 1, "must be above 0"),
         (("text.txt",), 2, "Missing option '-o'"),
         (("-o", "model"), 2, "Missing argument 'TEXTS...'"),
-        (("text.txt", "-o", "model", "--from", "x", "--config", "shape.json"), 2, "--from brings"),
-        (("text.txt", "-o", "model", "--from", "x", "--cooccurrence"), 2, "--from brings its own"),
+        (
+            ("text.txt", "-o", "model", "--from", "x", "--config", "shape.json"),
+            2,
+            "--from sets the",
+        ),
+        (
+            ("text.txt", "-o", "model", "--from", "x", "--cooccurrence"),
+            2,
+            "--from sets the model's",
+        ),
         (("text.txt", "-o", "model", "--steps", "0"), 2, "Invalid value for '--steps'"),
         (("text.txt", "-o", "model", "--warm-up", "1"), 2, "Invalid value for '--warm-up'"),
         (("text.txt", "-o", "model", "--optimizer", "sgd"), 2, "Invalid value for '--optimizer'"),

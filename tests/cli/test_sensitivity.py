@@ -32,7 +32,7 @@ def test_shows_parts_and_places_and_draws_them(texts: Path, tmp_path: Path) -> N
     assert done.exit_code == 0, done.output
     first, *lines = done.stdout.splitlines()
     assert first.startswith("int16x8: ")
-    assert first.endswith("% off float32 on 2 texts of 10 tokens")
+    assert first.endswith("% error against float32 on 2 texts of 10 tokens")
     assert max(map(len, lines)) <= 80
     words = [line.split()[0] for line in lines if line.strip()]
     assert {"layer.ffn_output", "between", "head.classifier", "embed", "1", "head"} <= set(words)
@@ -57,7 +57,8 @@ def test_json_is_all_there_is_on_standard_output(texts: Path) -> None:
         (("-o", "no/depth.svg"), 1, "the directory no does not exist"),
         (("--calibration", "none.txt"), 1, "cannot read none.txt"),
         (("--quantize", "float32"), 2, "'float32' is not one of"),
-        (("--with", "prune"), 2, "No such option '--with'"),
+        (("--with", "prune"), 2, "--with cannot be combined with --sensitivity"),
+        (("--seed", "1"), 2, "--seed cannot be combined with --sensitivity"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_measured(
@@ -81,3 +82,7 @@ def test_training_still_needs_what_it_needs() -> None:
     done = CliRunner().invoke(cli._group, ["compress", "default", "--data", "d", "-o", "new"])
     assert done.exit_code == 2
     assert "Missing option '--with'" in done.output
+    command = ["compress", "default", "--with", "qat", "--data", "d", "-o", "new", "--keep", "a=b"]
+    done = CliRunner().invoke(cli._group, command)
+    assert done.exit_code == 2
+    assert "--keep is for --sensitivity" in done.output

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as arrays
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.errors import TrainingError
 from albert_edge.training.compression.cluster import Codebook, nearest
-from albert_edge.training.compression.compress import OPTIONS, compress
+from albert_edge.training.compression.compress import compress
 from albert_edge.training.compression.int8_weights import int8_codes, is_compressible
-from albert_edge.training.compression.methods import CENTROIDS, Cluster
+from albert_edge.training.compression.methods import CENTROIDS, OPTIONS, Cluster
 from albert_edge.training.data import read_labelled
 from stored import assert_stored
 
@@ -94,5 +94,6 @@ def test_impossible_numbers_of_clusters(clusters: int) -> None:
 
 
 def test_impossible_centroids() -> None:
-    with pytest.raises(TrainingError, match="unknown centroids 'random'; choose from linear"):
+    message = r"centroids must be one of linear, density, kmeans\+\+, not 'random'"
+    with pytest.raises(TrainingError, match=message):
         Cluster(centroids="random")

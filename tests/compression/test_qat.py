@@ -25,10 +25,10 @@ from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import get_recipe
 from albert_edge.tflite.export import export_stages
 from albert_edge.tflite.graph import StageModel, parse, schema
-from albert_edge.training.compression.compress import OPTIONS, compress
+from albert_edge.training.compression.compress import compress
 from albert_edge.training.compression.fake_quant import MovingRange
 from albert_edge.training.compression.int8_weights import folded_scale
-from albert_edge.training.compression.methods import Qat
+from albert_edge.training.compression.methods import OPTIONS, Qat
 from albert_edge.training.compression.qat import Quantized, calibrate
 from albert_edge.training.data import read_labelled
 from albert_edge.training.finetune import finetune
@@ -253,7 +253,7 @@ def test_ranges_are_of_one_training(trained: Checkpoint, toy_table: Path) -> Non
 
 
 def test_what_cannot_be_trained(tiny_albert: Callable[..., Any]) -> None:
-    with pytest.raises(TrainingError, match="nothing to train for 'int8'; choose from int8-full"):
+    with pytest.raises(TrainingError, match="quantize must be one of int8-full, int4, not 'int8'"):
         Qat(quantize="int8")
     with pytest.raises(InputError, match="calibration"):
         calibrate(checkpoint_of(tiny_albert("classification")), ["5 6"], method=Qat())

@@ -16,11 +16,11 @@ from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.quantization.calibration import MOST_TEXTS
 
-__all__ = ["OPTIONS", "compress", "compress_files", "default_options"]
+__all__ = ["compress", "compress_files"]
 
 with requires_extra("train", "tensorflow", "tf_keras"):
     from albert_edge.training.compression.cluster import Clustered
-    from albert_edge.training.compression.methods import Cluster, Method, Prune, Qat
+    from albert_edge.training.compression.methods import Cluster, Method, Prune, default_options
     from albert_edge.training.compression.prune import Pruned
     from albert_edge.training.compression.qat import Quantized, calibrate
     from albert_edge.training.compression.report import compression_report
@@ -44,23 +44,7 @@ with requires_extra("train", "tensorflow", "tf_keras"):
     )
     from albert_edge.training.trainer import MakeConstraint
 
-# The model knows its task: what makes learning harder, so that more is learned, is left out.
-OPTIONS = FinetuneOptions(
-    epochs=2,
-    learning_rate=3e-4,
-    label_smoothing=0.0,
-    word_dropout=0.0,
-    sampling=1.0,
-    averaging=0.998,
-)
-# Rounding to 8 bits moves a model little; larger steps of learning would move it further away.
-_CAREFUL = dataclasses.replace(OPTIONS, learning_rate=3e-5, weight_decay=0.0)
 _EMPTY_REPORT: Callable[[float, float, float], None] = lambda done, loss, accuracy: None  # noqa: E731
-
-
-def default_options(method: Method) -> FinetuneOptions:
-    """Return how to train for a method unless told otherwise."""
-    return _CAREFUL if isinstance(method, Qat) else OPTIONS
 
 
 def compress(

@@ -1,68 +1,63 @@
-"""How to pre-train."""
+"""Options of pre-training.
+
+The command line reads help, choices and limits from here (`cli.options.options_from`): the first
+sentence about an attribute is the help of its option.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from albert_edge.errors import TrainingError
-from albert_edge.training.options import PRECISIONS
+from albert_edge.training.options import PRECISIONS, check_fields
 
-__all__ = ["OPTIMIZERS", "PretrainOptions"]
-
-OPTIMIZERS = ("lamb", "adamw")
+__all__ = ["PretrainOptions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainOptions:
-    """How to pre-train; the defaults suit a small model.
+    """Options of pre-training; the defaults suit a small model.
 
     Attributes:
-        steps: How many updates.
-        batch_size: Pairs of segments in an update.
+        steps: Number of weight updates.
+        batch_size: Pairs of segments per update.
         max_length: Tokens of a pair, special ones included.
-        optimizer: One of `OPTIMIZERS`.
-        learning_rate: The highest one; it falls to zero in a straight line.
-        warm_up: The share of the steps in which it rises.
-        weight_decay: Not on biases and normalizations.
-        accumulate: In how many parts a batch is computed, where it does not fit into memory.
-        mixed_precision: One of `PRECISIONS`: bfloat16 products over float32 weights; auto takes
-            them where the machine is made for them.
-        examine_every: Steps between two examinations on held-out text.
-        save_every_s: The least seconds between two savings.
-        seed: The same seed gives the same model on the same machine.
+        optimizer: Optimizer: LAMB or AdamW.
+        learning_rate: Peak learning rate.  It decays linearly to zero.
+        warm_up: Fraction of the steps in which the learning rate rises.
+        weight_decay: Weight decay, not applied to biases and normalizations.
+        accumulate: Compute a batch in this many parts, to save memory.
+        mixed_precision: bfloat16 products with float32 weights; auto uses them where the hardware
+            supports them.
+        examine_every: Steps between evaluations on --dev.
+        save_every_s: Least seconds between two saves of the training state.
+        seed: Random seed.  The same seed gives the same model on the same machine.
     """
 
-    steps: int = 10_000
-    batch_size: int = 128
-    max_length: int = 128
-    optimizer: str = "lamb"
+    steps: int = field(default=10_000, metadata={"min": 1})
+    batch_size: int = field(default=128, metadata={"min": 1})
+    max_length: int = field(default=128, metadata={"min": 8})
+    optimizer: str = field(default="lamb", metadata={"choices": ("lamb", "adamw")})
     learning_rate: float = 5e-3
-    warm_up: float = 0.05
-    weight_decay: float = 0.01
-    accumulate: int = 1
-    mixed_precision: str = "auto"
-    examine_every: int = 500
+    warm_up: float = field(default=0.05, metadata={"min": 0, "below": 1})
+    weight_decay: float = field(default=0.01, metadata={"min": 0, "below": 1})
+    accumulate: int = field(default=1, metadata={"min": 1})
+    mixed_precision: str = field(default="auto", metadata={"choices": PRECISIONS})
+    examine_every: int = field(default=500, metadata={"min": 1})
     save_every_s: float = 120.0
-    seed: int = 0
+    seed: int = field(default=0, metadata={"min": 0})
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 1, "max_length": 8, "accumulate": 1, "examine_every": 1}
-        for name, bound in {**least, "seed": 0, "save_every_s": 0}.items():
-            if not (value := getattr(self, name)) >= bound:  # NaN is no number of seconds
-                raise TrainingError(f"{name} must be at least {bound}, not {value}.")
+        check_fields(self)
+        if not self.save_every_s >= 0:  # also of NaN
+            raise TrainingError(f"save_every_s must be at least 0, not {self.save_every_s}.")
         if self.batch_size % self.accumulate:
             raise TrainingError(
                 f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}."
             )
-        for name, choices in (("optimizer", OPTIMIZERS), ("mixed_precision", PRECISIONS)):
-            if (value := getattr(self, name)) not in choices:
-                raise TrainingError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise TrainingError(f"learning_rate must be above 0, not {self.learning_rate}.")
-        for name in ("warm_up", "weight_decay"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise TrainingError(f"{name} must be in [0, 1), not {value}.")
 
     def rate(self, step: int) -> float:
         """Return the learning rate of step number `step`, from 0."""
