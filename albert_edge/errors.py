@@ -96,22 +96,38 @@ class MissingExtraError(AlbertEdgeError):
         )
 
 
+# Optional package, by the name that is imported → the extra in `pyproject.toml` that installs it.
+EXTRAS = {
+    "asyncssh": "ssh",
+    "h5py": "convert",
+    "huggingface_hub": "convert",
+    "matplotlib": "plot",
+    "ml_dtypes": "convert",
+    "nltk": "stem",
+    "pyarrow": "parquet",
+    "safetensors": "convert",
+    "tensorflow": "convert",
+    "tensorflow_model_optimization": "train",
+    "tf_keras": "convert",
+}
+
+
 @contextmanager
-def requires_extra(extra: str, *packages: str) -> Iterator[None]:
+def requires_extra(extra: str | None = None) -> Iterator[None]:
     """Report a missing optional package as the extra that installs it.
 
-    The packages are imported in the body of the `with` statement.
+    The package is imported in the body of the `with` statement.
 
     Args:
-        extra: The extra in `pyproject.toml` that installs them.
-        packages: The packages of that extra, by the names under which they are imported.
+        extra: The extra to name; None for the package's own in `EXTRAS`.
 
     Raises:
-        MissingExtraError: One of `packages` is not installed.
+        MissingExtraError: A package of `EXTRAS` is not installed.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in packages:
+        package = str(error.name).partition(".")[0]
+        if package not in EXTRAS:
             raise
-        raise MissingExtraError(error.name, extra) from error
+        raise MissingExtraError(package, extra or EXTRAS[package]) from error

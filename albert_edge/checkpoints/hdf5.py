@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.checkpoints.tensor_file import LazyTensor, TensorFile
-from albert_edge.errors import CheckpointError, MissingExtraError
+from albert_edge.errors import CheckpointError, requires_extra
 
 __all__ = ["HDF5_MAGIC", "open_hdf5", "pack_hdf5"]
 
@@ -121,10 +121,8 @@ def _names(names: Iterable[str]) -> np.ndarray:
 
 
 def _h5py() -> Any:
-    try:
+    with requires_extra():
         import h5py
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("h5py", "convert") from error
     return h5py
 
 

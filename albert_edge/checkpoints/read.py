@@ -17,7 +17,7 @@ from albert_edge.checkpoints.tensor_file import has_file
 from albert_edge.checkpoints.tensorflow1 import find_tensorflow1, is_tensorflow1
 from albert_edge.checkpoints.tensorflow2 import find_tensorflow2, is_tensorflow2
 from albert_edge.config import PRESETS
-from albert_edge.errors import CheckpointError, ConfigError, MissingExtraError
+from albert_edge.errors import CheckpointError, ConfigError, requires_extra
 from albert_edge.tasks import TASKS
 
 __all__ = ["download", "is_hub_id", "read_checkpoint"]
@@ -132,11 +132,9 @@ def download(name: str) -> Path:
         CheckpointError: There is no such model, or no way to it.
         MissingExtraError: huggingface_hub is not installed.
     """
-    try:
+    with requires_extra():
         import huggingface_hub as hub
         from huggingface_hub import errors
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("huggingface_hub", "convert") from error
     # HTTPError is that of the HTTP library, which has changed.
     failures = (OSError, ValueError, getattr(errors, "HTTPError", errors.HfHubHTTPError))
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.checkpoints.tensor_file import LazyTensor, TensorFile, require_bfloat16
-from albert_edge.errors import CheckpointError, MissingExtraError
+from albert_edge.errors import CheckpointError, requires_extra
 
 __all__ = ["open_safetensors", "pack_tensors"]
 
@@ -56,10 +56,8 @@ def _read(path: Path, name: str, kind: str) -> np.ndarray:
 
 
 def _safetensors() -> ModuleType:
-    try:
+    with requires_extra():
         import safetensors.numpy
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("safetensors", "convert") from error
     return safetensors
 
 

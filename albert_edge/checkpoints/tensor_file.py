@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.errors import CheckpointError, MissingExtraError
+from albert_edge.errors import CheckpointError, requires_extra
 from albert_edge.files import parse_json
 
 __all__ = [
@@ -108,15 +108,13 @@ def read_float32(
 
 
 def require_bfloat16() -> None:
-    """Make numpy know bfloat16.
+    """Register bfloat16 as a NumPy dtype.
 
     Raises:
         MissingExtraError: ml_dtypes is not installed.
     """
-    try:
-        import ml_dtypes  # noqa: F401 (numpy knows bfloat16 once this is imported)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("ml_dtypes", "convert") from error
+    with requires_extra():
+        import ml_dtypes  # noqa: F401 (this import registers the dtype)
 
 
 def sha256_of(files: Iterable[Path]) -> str:

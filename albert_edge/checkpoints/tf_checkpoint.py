@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.checkpoints.tensor_file import LOSSLESS_DTYPES, LazyTensor, TensorFile, safe_path
-from albert_edge.errors import CheckpointError, MissingExtraError
+from albert_edge.errors import CheckpointError, requires_extra
 
 __all__ = ["open_variables", "pack_variables", "read_leveldb_table"]
 
@@ -108,10 +108,8 @@ def _check(
 
 def _tensorflow() -> tuple[Any, tuple[type[Exception], ...]]:
     """Return TensorFlow, and what it raises on damaged files."""
-    try:
+    with requires_extra():
         import tensorflow
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("tensorflow", "convert") from error
     from google.protobuf.message import DecodeError
 
     damage = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)

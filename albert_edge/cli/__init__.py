@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from albert_edge import __version__
-from albert_edge.errors import AlbertEdgeError
+from albert_edge.errors import AlbertEdgeError, requires_extra
 
 __all__ = ["main"]
 
@@ -50,7 +50,8 @@ class _Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with requires_extra():
+                return super().invoke(ctx)
         except AlbertEdgeError as error:
             if ctx.params["debug"]:
                 raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from albert_edge.errors import InputError, MissingExtraError
+from albert_edge.errors import InputError, requires_extra
 from albert_edge.files import parse_json
 
 __all__ = ["TableRow", "TextLines", "read_table", "read_text"]
@@ -124,11 +124,9 @@ def _json_rows(
 def _parquet_rows(
     path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
 ) -> Iterator[TableRow]:
-    try:
+    with requires_extra():
         import pyarrow
         from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pyarrow", "parquet") from error
     try:
         header = parquet.read_schema(path).names
         places = _places(header, columns, optional, where=str(path))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from albert_edge.errors import MissingExtraError
+from albert_edge.errors import requires_extra
 from albert_edge.evaluation.metrics import f_measure
 
 __all__ = ["Rouge", "porter_stemmer", "rouge"]
@@ -57,10 +57,8 @@ def porter_stemmer() -> Stemmer:
     Raises:
         MissingExtraError: NLTK is not installed.
     """
-    try:
+    with requires_extra():
         from nltk.stem.porter import PorterStemmer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("nltk", "stem") from error
     stem: Stemmer = PorterStemmer().stem
     return stem
 

@@ -6,6 +6,6 @@ from albert_edge.errors import requires_extra
 
 __all__ = ["Albert", "from_checkpoint", "load_keras"]
 
-with requires_extra("convert", "tensorflow", "tf_keras"):
+with requires_extra():
     from albert_edge.modeling.albert import Albert
     from albert_edge.modeling.load import from_checkpoint, load_keras

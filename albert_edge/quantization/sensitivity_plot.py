@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from albert_edge.errors import InputError, MissingExtraError
+from albert_edge.errors import InputError, requires_extra
 
 __all__ = ["FORMATS", "check_plot_path", "plot_sensitivity"]
 
@@ -34,12 +34,8 @@ def check_plot_path(kind: str) -> None:
     """
     if kind not in FORMATS:
         raise InputError(f"a picture is a file in .{' or .'.join(FORMATS)}, not in .{kind}.")
-    try:
+    with requires_extra():
         import matplotlib  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise MissingExtraError("matplotlib", "plot") from error
 
 
 def plot_sensitivity(report: Mapping[str, Any], *, kind: str = "svg") -> bytes:

@@ -21,7 +21,7 @@ from albert_edge.training.state import SaveConfig, TrainingState, write_state
 
 __all__ = ["EpochResult", "FinetuneRun", "check_objective", "finetune"]
 
-with requires_extra("train", "tensorflow", "tf_keras"):
+with requires_extra("train"):
     import tf_keras
 
     from albert_edge.training.dev_metrics import DevEvaluator

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from albert_edge import cli
 from albert_edge.bundle import bundle
+from albert_edge.errors import EXTRAS, MissingExtraError
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 
@@ -153,3 +154,61 @@ def test_debug_shows_where_it_happened(tiny):
     done = albert_edge("--debug", "run", "nowhere.tflite", "hello")
     assert done.exception is not None
     assert "cannot read" in str(done.exception)
+
+
+def test_every_optional_package_is_in_its_extra():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    for package, extra in EXTRAS.items():
+        if package == "ml_dtypes":  # TensorFlow installs it
+            continue
+        installs = text.partition(f"\n{extra} = [")[2].partition("\n\n")[0].partition("]\n")[0]
+        assert f'"{package.replace("_", "-")}>=' in installs, package
+
+
+@pytest.mark.parametrize("package", EXTRAS)
+def test_a_missing_package_is_one_line_that_names_its_extra(package, monkeypatch):
+    def fail(*_, **__):
+        raise ModuleNotFoundError("no module", name=f"{package}.inner")
+
+    monkeypatch.setattr("albert_edge.inspection.inspect", fail)
+    done = albert_edge("inspect", "m.tflite")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"albert-edge: {package} is not installed, and this needs it. "
+        f"Install it with: pip install 'albert_edge[{EXTRAS[package]}]'\n"
+    )
+    assert isinstance(albert_edge("--debug", "inspect", "m.tflite").exception, MissingExtraError)
+
+
+def test_a_missing_package_of_no_extra_is_a_bug(monkeypatch):
+    def fail(*_, **__):
+        raise ModuleNotFoundError("no module", name="nonsense")
+
+    monkeypatch.setattr("albert_edge.inspection.inspect", fail)
+    assert isinstance(albert_edge("inspect", "m.tflite").exception, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("convert", "default", "-o", "m.tflite"), "convert"),
+        (("verify", "default", "default"), "convert"),
+        (("demo",), "convert"),
+        (("pretrain", "t.txt", "-o", "m"), "train"),
+        (("finetune", "d.tsv", "-o", "m"), "train"),
+        (("compress", "default", "--with", "prune", "--data", "d.tsv", "-o", "m"), "train"),
+        (("compress", "default", "--sensitivity"), "convert"),
+    ],
+)
+def test_without_tensorflow_each_verb_names_the_extra(arguments, extra, tmp_path):
+    code = (
+        "import sys; sys.modules.update(tensorflow=None, tf_keras=None)\n"
+        f"sys.argv[1:] = {list(arguments)!r}\n"
+        "from albert_edge.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"pip install 'albert_edge[{extra}]'" in done.stderr

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import albert_edge
 from albert_edge.benchmark.devices.device import describe_ending, read_answer
 from albert_edge.benchmark.devices.ssh_address import parse_address
-from albert_edge.errors import DeviceError, MissingExtraError
+from albert_edge.errors import DeviceError, requires_extra
 
 if TYPE_CHECKING:
     from albert_edge.benchmark.devices.ssh_connection import SshConnection
@@ -110,12 +110,8 @@ def connect(address: str) -> Ssh:
         MissingExtraError: asyncssh is not installed.
     """
     parsed = parse_address(address)
-    try:
+    with requires_extra():
         from albert_edge.benchmark.devices.ssh_connection import SshConnection
-    except ModuleNotFoundError as error:
-        if error.name != "asyncssh":
-            raise
-        raise MissingExtraError("asyncssh", "ssh") from error
     link = SshConnection(parsed)
     try:
         return Ssh(address, link)

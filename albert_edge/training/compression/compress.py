@@ -18,7 +18,7 @@ from albert_edge.quantization.calibration import MOST_TEXTS
 
 __all__ = ["compress", "compress_files"]
 
-with requires_extra("train", "tensorflow", "tf_keras"):
+with requires_extra("train"):
     from albert_edge.training.compression.cluster import Clustered
     from albert_edge.training.compression.methods import Cluster, Method, Prune, default_options
     from albert_edge.training.compression.prune import Pruned

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 
-from albert_edge.errors import MissingExtraError
+from albert_edge.errors import requires_extra
 
 __all__ = [
     "cluster_config",
@@ -19,21 +19,16 @@ __all__ = [
     "quantizers",
 ]
 
-try:
-    with warnings.catch_warnings():
-        # It compares TensorFlow's version with the help of distutils.
-        warnings.filterwarnings("ignore", message="distutils Version", category=DeprecationWarning)
-        from tensorflow_model_optimization.python.core.clustering.keras import (
-            cluster_config,
-            clustering_algorithm,
-            clustering_centroids,
-        )
-        from tensorflow_model_optimization.python.core.quantization.keras import quantizers
-        from tensorflow_model_optimization.python.core.sparsity.keras import (
-            pruning_impl,
-            pruning_schedule,
-        )
-except ModuleNotFoundError as error:
-    if error.name != "tensorflow_model_optimization":
-        raise
-    raise MissingExtraError("tensorflow-model-optimization", "train") from error
+with requires_extra(), warnings.catch_warnings():
+    # The package compares TensorFlow's version by means of distutils.
+    warnings.filterwarnings("ignore", message="distutils Version", category=DeprecationWarning)
+    from tensorflow_model_optimization.python.core.clustering.keras import (
+        cluster_config,
+        clustering_algorithm,
+        clustering_centroids,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras import quantizers
+    from tensorflow_model_optimization.python.core.sparsity.keras import (
+        pruning_impl,
+        pruning_schedule,
+    )

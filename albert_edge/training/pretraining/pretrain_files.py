@@ -24,7 +24,7 @@ from albert_edge.training.pretraining.options import PretrainOptions
 
 __all__ = ["pretrain_files"]
 
-with requires_extra("train", "tensorflow", "tf_keras"):
+with requires_extra("train"):
     from albert_edge.training.finetune_files import check_output, training_bars
     from albert_edge.training.pretraining.distributed import DistributedContext
     from albert_edge.training.pretraining.loop import STATE_FILE, pretrain

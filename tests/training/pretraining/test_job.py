@@ -189,7 +189,7 @@ def test_without_tensorflow_the_extra_is_named() -> None:
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
         "from albert_edge.errors import MissingExtraError\n"
-        "try: import albert_edge.training.pretraining\n"
+        "try: import albert_edge.training.pretraining.pretrain_files\n"
         "except MissingExtraError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
