@@ -27,9 +27,10 @@ from albert_edge.benchmark.console import document, write_document
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.evaluation import EvaluateOptions
-from albert_edge.evaluation.evaluate import differences, resample, score_metrics
+from albert_edge.evaluation.evaluate import differences, score_metrics
+from albert_edge.evaluation.intervals import bootstrap
 from albert_edge.evaluation.rouge import rouge
-from albert_edge.evaluation.task_metrics import measure
+from albert_edge.evaluation.task_metrics import compute_metrics
 from albert_edge.pipelines import Pipeline, load
 from benchmarks.markdown_table import MarkdownTable
 
@@ -89,7 +90,7 @@ def _chosen(pipe: Pipeline, source: Sequence[str], _: Sequence[str], k: int) -> 
 def score(examples: Examples, systems: Mapping[str, System], k: int) -> list[dict[str, Any]]:
     """Score every system on every article with `k` sentences, and compare it with the first one."""
     metrics = [
-        measure(
+        compute_metrics(
             examples,
             [
                 " ".join(system(inputs["text"], summaries, k))
@@ -100,7 +101,7 @@ def score(examples: Examples, systems: Mapping[str, System], k: int) -> list[dic
         for system in systems.values()
     ]
     count = len(examples)
-    samples = resample([metric for each in metrics for metric in each], count)
+    samples = bootstrap([metric.statistic for each in metrics for metric in each], count)
     parts = samples.reshape(len(systems), -1, samples.shape[1])  # [systems, 3, 2000]
     return [
         {

@@ -68,7 +68,7 @@ def command(
             shown.update(bar, completed=done, total=total)
 
         report = evaluate(
-            model, data, against=against, options=options, save=save, force=force, tell=show
+            model, data, against=against, options=options, save=save, force=force, progress=show
         )
     click.echo(json.dumps(report, indent=2)) if as_json else _print(report)
 

@@ -35,7 +35,7 @@ class Examples:
             the words' labels; for `question-answering` and `summarization` texts of which one is
             enough (no text, if a question has no answer); for `fill-mask` None.
         labels: The labels that there are.
-        second: Whether SQuAD 2.0's rules hold.
+        squad_v2: Whether SQuAD 2.0's rules hold.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Examples:
     inputs: Sequence[dict[str, Any]]
     targets: Sequence[Any]
     labels: tuple[str, ...] = ()
-    second: bool = False
+    squad_v2: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,14 +125,14 @@ def _check_form(path: Path, kind: str, suffixes: Sequence[str], form: str) -> No
 
 
 def _questions(path: Path) -> Examples:
-    questions, second = read_squad(path)
+    questions, squad_v2 = read_squad(path)
     return Examples(
         kind="question-answering",
         ids=[question.id for question in questions],
         places=[f"{path}, question {question.id}" for question in questions],
         inputs=[{"question": q.question, "context": q.context} for q in questions],
         targets=[question.answers for question in questions],
-        second=second,
+        squad_v2=squad_v2,
     )
 
 

@@ -1,4 +1,7 @@
-"""The figures of classification and regression, as GLUE and scikit-learn define them."""
+"""Metrics of classification, regression and tagging, as GLUE, scikit-learn and seqeval define them.
+
+A metric is a function of the examples' weights, so that the bootstrap can resample it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from albert_edge.evaluation.intervals import Floats, Statistic
+from albert_edge.pipelines.words import bio_to_entities
 
 __all__ = [
     "Metric",
@@ -19,49 +23,48 @@ __all__ = [
     "mean_metric",
     "metric_from_sums",
     "multi_label",
-    "pearson",
     "proportion_metric",
     "regression",
-    "spearman",
+    "token_classification",
 ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One figure of a model on n examples.
+    """A metric of a model on n examples.
 
     Attributes:
         name: Such as `accuracy`.
-        statistic: The figure, as a function of how often each example counts, float64 [n].
-        right: bool [n], whether each answer is right, if the figure is the share of those.
-        share: Whether it is a share, printed as a percentage.
+        statistic: The metric, as a function of how often each example counts, float64 [n].
+        correct: bool [n], whether each prediction is correct, if the metric is their proportion.
+        is_percentage: Whether it is in [0, 1] and printed as a percentage.
     """
 
     name: str
     statistic: Statistic
-    right: npt.NDArray[np.bool_] | None = None
-    share: bool = True
+    correct: npt.NDArray[np.bool_] | None = None
+    is_percentage: bool = True
 
 
-def proportion_metric(name: str, right: npt.ArrayLike) -> Metric:
-    """Return the share of examples that are right, from n truth values."""
-    return Metric(name, _mean(right), np.asarray(right, np.bool_))
+def proportion_metric(name: str, correct: npt.ArrayLike) -> Metric:
+    """Return the proportion of correct examples, from n truth values."""
+    return Metric(name, _mean(correct), np.asarray(correct, np.bool_))
 
 
 def mean_metric(name: str, scores: npt.ArrayLike) -> Metric:
-    """Return the mean of one score an example, from n numbers in [0, 1]."""
+    """Return the mean of the examples' scores, n numbers in [0, 1]."""
     return Metric(name, _mean(scores))
 
 
 def metric_from_sums(
     name: str, columns: Sequence[npt.ArrayLike], formula: Callable[[Floats], float]
 ) -> Metric:
-    """Return a figure that depends on sums over the examples alone.
+    """Return a metric that depends on sums over the examples alone.
 
     Args:
-        name: Its name.
+        name: The metric's name.
         columns: K columns of n numbers each.
-        formula: From the K sums to the figure.
+        formula: Computes the metric from the K sums.
     """
     table = np.stack([np.asarray(column, np.float64) for column in columns])  # [K, n]
     return Metric(name, lambda weights: formula(np.einsum("kn,n->k", table, weights)))
@@ -70,35 +73,35 @@ def metric_from_sums(
 def classification(
     predictions: Sequence[str], targets: Sequence[str], labels: Sequence[str]
 ) -> list[Metric]:
-    """Return accuracy, F1 and the Matthews correlation of one label an example.
+    """Return accuracy, F1 and the Matthews correlation, with one label for each example.
 
-    With two labels F1 is that of the second, as GLUE has it; otherwise the unweighted mean over
-    the labels that occur.
+    With two labels F1 is that of the second, as in GLUE; otherwise the unweighted mean over the
+    labels that occur.
     """
-    guessed, true = (
+    predicted, true = (
         np.array([[one == label for label in labels] for one in column], np.float64)  # [n, C]
         for column in (predictions, targets)
     )
     return [
-        proportion_metric("accuracy", (guessed * true).sum(axis=1)),
-        _f1_of_second(guessed, true) if len(labels) == 2 else _macro_f1(guessed, true),
-        _matthews(guessed, true),
+        proportion_metric("accuracy", (predicted * true).sum(axis=1)),
+        _f1_of_second(predicted, true) if len(labels) == 2 else _macro_f1(predicted, true),
+        _matthews(predicted, true),
     ]
 
 
 def multi_label(
     predictions: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], labels: Sequence[str]
 ) -> list[Metric]:
-    """Return micro and macro F1 over all labels, and the share of examples without a mistake."""
-    guessed, true = (
+    """Return micro and macro F1 over all labels, and the proportion of fully correct examples."""
+    predicted, true = (
         np.array([[label in one for label in labels] for one in column], np.float64)  # [n, C]
         for column in (predictions, targets)
     )
-    hits, claims, all_true = ((guessed * true).sum(1), guessed.sum(1), true.sum(1))
+    counts = [(predicted * true).sum(1), predicted.sum(1), true.sum(1)]
     return [
-        metric_from_sums("micro_f1", [hits, claims, all_true], lambda sums: f_measure(*sums)),
-        _macro_f1(guessed, true, absent=0.0),
-        proportion_metric("accuracy", (guessed == true).all(axis=1)),
+        metric_from_sums("micro_f1", counts, lambda sums: f_measure(*sums)),
+        _macro_f1(predicted, true, absent=0.0),
+        proportion_metric("accuracy", (predicted == true).all(axis=1)),
     ]
 
 
@@ -107,20 +110,48 @@ def regression(predictions: npt.ArrayLike, targets: npt.ArrayLike) -> list[Metri
 
     Args:
         predictions: Numbers [n, K].
-        targets: Numbers [n, K]; every figure is the mean over the K columns.
+        targets: Numbers [n, K]; every metric is the mean over the K columns.
     """
-    guessed, true = (np.asarray(each, np.float64).T for each in (predictions, targets))  # [K, n]
+    predicted, true = (np.asarray(each, np.float64).T for each in (predictions, targets))  # [K, n]
 
     def correlation(formula: Callable[[Floats, Floats, Floats], float]) -> Statistic:
         return lambda weights: float(
-            np.mean([formula(x, y, weights) for x, y in zip(guessed, true, strict=True)])
+            np.mean([formula(x, y, weights) for x, y in zip(predicted, true, strict=True)])
         )
 
-    errors = ((guessed - true) ** 2).mean(axis=0)
+    errors = ((predicted - true) ** 2).mean(axis=0)
     return [
-        Metric("pearson", correlation(pearson), share=False),
-        Metric("spearman", correlation(spearman), share=False),
-        Metric("mean_squared_error", _mean(errors), share=False),
+        Metric("pearson", correlation(pearson), is_percentage=False),
+        Metric("spearman", correlation(spearman), is_percentage=False),
+        Metric("mean_squared_error", _mean(errors), is_percentage=False),
+    ]
+
+
+def token_classification(
+    predictions: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]
+) -> list[Metric]:
+    """Return the F1, precision and recall of entities, and the accuracy of words.
+
+    An entity is correct if its type, its first and its last word are (Tjong Kim Sang & De Meulder
+    2003, arXiv:cs/0306050); entities begin and end as in `bio_to_entities`, and as in seqeval.
+    """
+    found = [set(bio_to_entities(labels)) for labels in predictions]
+    true = [set(bio_to_entities(labels)) for labels in targets]
+    hits = [len(ours & theirs) for ours, theirs in zip(found, true, strict=True)]
+    predicted, actual = [len(each) for each in found], [len(each) for each in true]
+    correct = [
+        sum(one == other for one, other in zip(ours, theirs, strict=True))
+        for ours, theirs in zip(predictions, targets, strict=True)
+    ]
+
+    def ratio(sums: Floats) -> float:
+        return float(sums[0] / sums[1]) if sums[1] else 0.0
+
+    return [
+        metric_from_sums("f1", [hits, predicted, actual], lambda sums: f_measure(*sums)),
+        metric_from_sums("precision", [hits, predicted], ratio),
+        metric_from_sums("recall", [hits, actual], ratio),
+        metric_from_sums("accuracy", [correct, [*map(len, targets)]], ratio),
     ]
 
 
@@ -145,15 +176,15 @@ def spearman(x: Floats, y: Floats, weights: Floats) -> float:
     return pearson(_ranks(x, weights), _ranks(y, weights), weights)
 
 
-def f_measure(hits: float, claims: float, true: float) -> float:
-    """Return F1 = 2 hits / (claims + true), the harmonic mean of precision and recall; 0 of none.
+def f_measure(hits: float, predicted: float, actual: float) -> float:
+    """Return F1, the harmonic mean of precision and recall; 0 if nothing is predicted or actual.
 
     Args:
-        hits: How many were claimed and are true.
-        claims: How many were claimed.
-        true: How many are true.
+        hits: The number of true positives.
+        predicted: The number of predicted positives.
+        actual: The number of actual positives.
     """
-    return float(2 * hits / (claims + true)) if claims + true else 0.0
+    return float(2 * hits / (predicted + actual)) if predicted + actual else 0.0
 
 
 def _mean(values: npt.ArrayLike) -> Statistic:
@@ -162,43 +193,43 @@ def _mean(values: npt.ArrayLike) -> Statistic:
 
 
 def _sum(values: Floats, weights: Floats) -> float:
-    # Not BLAS: its threads, thousands of times for microseconds, choke where others compute too.
+    # Not BLAS: thousands of multi-threaded calls of microseconds are slow on a busy machine.
     return float(np.einsum("n,n->", values, weights))
 
 
 def _ranks(values: Floats, weights: Floats) -> Floats:
-    # A value that counts w times takes w ranks, of which it gets the mean.
+    # A value that counts w times takes w ranks, and gets their mean.
     _, group = np.unique(values, return_inverse=True)
     counts = np.bincount(group, weights)
     ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[group]
     return ranks
 
 
-def _f1_of_second(guessed: Floats, true: Floats) -> Metric:
-    columns = [guessed[:, 1] * true[:, 1], guessed[:, 1], true[:, 1]]
+def _f1_of_second(predicted: Floats, true: Floats) -> Metric:
+    columns = [predicted[:, 1] * true[:, 1], predicted[:, 1], true[:, 1]]
     return metric_from_sums("f1", columns, lambda sums: f_measure(*sums))
 
 
-def _macro_f1(guessed: Floats, true: Floats, *, absent: float | None = None) -> Metric:
-    # The F1 of a label that neither occurs nor is claimed is `absent`; None leaves it out.
+def _macro_f1(predicted: Floats, true: Floats, *, absent: float | None = None) -> Metric:
+    # The F1 of a label that is neither predicted nor true is `absent`; None leaves it out.
     def formula(sums: Floats) -> float:
-        hits, claims, truth = sums.reshape(3, -1)
-        present = claims + truth > 0
-        scores = 2 * hits[present] / (claims + truth)[present]
+        hits, guesses, actual = sums.reshape(3, -1)
+        present = guesses + actual > 0
+        scores = 2 * hits[present] / (guesses + actual)[present]
         count = len(scores) if absent is None else len(hits)
         return float(scores.sum() / count) if count else 0.0
 
-    columns: list[Any] = [*(guessed * true).T, *guessed.T, *true.T]
+    columns: list[Any] = [*(predicted * true).T, *predicted.T, *true.T]
     return metric_from_sums("macro_f1", columns, formula)
 
 
-def _matthews(guessed: Floats, true: Floats) -> Metric:
-    # For any number of labels: Gorodkin 2004 (R_K).  0 where a side has one label alone.
+def _matthews(predicted: Floats, true: Floats) -> Metric:
+    # For any number of labels: Gorodkin 2004 (R_K).  0 where one side has a single label.
     def formula(sums: Floats) -> float:
         hits, count = sums[:2]
-        claims, truth = sums[2:].reshape(2, -1)
-        spread = (count**2 - claims @ claims) * (count**2 - truth @ truth)
-        return float((hits * count - claims @ truth) / math.sqrt(spread)) if spread > 0 else 0.0
+        guesses, actual = sums[2:].reshape(2, -1)
+        spread = (count**2 - guesses @ guesses) * (count**2 - actual @ actual)
+        return float((hits * count - guesses @ actual) / math.sqrt(spread)) if spread > 0 else 0.0
 
-    columns: list[Any] = [(guessed * true).sum(1), np.ones(len(true)), *guessed.T, *true.T]
-    return replace(metric_from_sums("matthews", columns, formula), share=False)
+    columns: list[Any] = [(predicted * true).sum(1), np.ones(len(true)), *predicted.T, *true.T]
+    return replace(metric_from_sums("matthews", columns, formula), is_percentage=False)

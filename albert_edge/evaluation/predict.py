@@ -1,10 +1,10 @@
-"""A model's answers to examples, on all cores."""
+"""Predict all examples with a model, on all cores."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,21 +17,24 @@ from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.pipelines import Pipeline, load
 from albert_edge.pipelines.words import first_tokens
 
-__all__ = ["Predicted", "ProgressCallback", "predict_all", "predict_one"]
+__all__ = ["PredictionOutput", "ProgressCallback", "predict_all", "predict_one"]
 
-ProgressCallback = Callable[[int, int], None]  # of so many examples, so many are done
+ProgressCallback = Callable[[int, int], None]  # called with the examples done, and all of them
+# A prediction, whether the text was truncated, and of early exit the number of layers used.
+_Result = tuple[Any, ...]
+_Predictor = Callable[[Pipeline, Mapping[str, Any]], _Result]
 
 
-class Predicted(NamedTuple):
-    """What a model says to n examples.
+class PredictionOutput(NamedTuple):
+    """The predictions of n examples.
 
     Attributes:
-        predictions: Ready for JSON, by the examples' kind: as their targets, but one text for
-            `question-answering`, as `{"answer": ..., "null_odds": ...}`, by how much the logits of
-            no answer exceed those of this one; and for `fill-mask` what `_fill_mask` says.
-        truncated: How many texts were longer than the model takes, and so cut; None if unknown.
-        unanswered: How many questions have no prediction.
-        layers_used: How many passes each answer took; None of a model that makes all of them.
+        predictions: Ready for JSON, in the form of the targets of the examples' kind; but for
+            `question-answering` one `{"answer": ..., "null_odds": ...}`, the odds being the logits
+            of no answer less those of the answer; and for `fill-mask` as in `_fill_mask`.
+        truncated: The number of texts that were longer than the model takes; None if unknown.
+        unanswered: The number of questions without a prediction.
+        layers_used: The number of passes for each example; None without early exit.
     """
 
     predictions: list[Any]
@@ -45,150 +48,153 @@ def predict_all(
     examples: Examples,
     *,
     workers: int,
-    tell: ProgressCallback | None = None,
+    progress: ProgressCallback | None = None,
     early_exit: Mapping[str, Any] | None = None,
-) -> Predicted:
-    """Ask a model all examples.
+) -> PredictionOutput:
+    """Predict all examples.
 
-    Every worker is a thread with a model of its own; the runtime leaves Python's lock while it
-    computes, so that they run at once.  What one says does not depend on how many there are.
+    Every worker is a thread with a model of its own; the runtime releases Python's lock while it
+    computes, so they run in parallel.  The predictions do not depend on their number.
 
     Args:
         source: A .tflite file, or "default".
-        examples: Of a kind that the model answers.
-        workers: How many CPU cores to use.
-        tell: Called after every answer.
-        early_exit: When to leave, if the model can, by the names of `EarlyExit`.
+        examples: Examples of a kind that the model supports.
+        workers: The number of CPU cores to use.
+        progress: Called after every prediction.
+        early_exit: Options by the names of `EarlyExit`, for files that support it.
 
     Raises:
-        AlbertEdgeError: The model cannot be opened, or cannot take an example; it says which.
+        AlbertEdgeError: The model cannot be opened, or an example is invalid; the message names it.
     """
-    answer, count = _PREDICTORS[examples.kind], len(examples)
-    free: SimpleQueue[Pipeline] = SimpleQueue()
-    for _ in range(min(workers, count)):
-        free.put(load(source, task=_USES.get(examples.kind)))
+    predict, workers = _PREDICTORS[examples.kind], min(workers, len(examples))
+    idle: SimpleQueue[Pipeline] = SimpleQueue()
+    for _ in range(workers):
+        idle.put(load(source, task=_TASKS.get(examples.kind)))
 
-    def work(index: int) -> tuple[Any, ...]:
-        pipe = free.get()
-        rule = early_exit if early_exit and pipe.model.bundle.early_exit else {}
+    def work(index: int) -> _Result:
+        pipe = idle.get()
+        options = early_exit if early_exit and pipe.model.bundle.early_exit else {}
         try:
-            return answer(pipe, {**examples.inputs[index], **rule})
+            return predict(pipe, {**examples.inputs[index], **options})
         except AlbertEdgeError as error:
             raise type(error)(f"{examples.places[index]}: {error}") from error
         finally:
-            free.put(pipe)
+            idle.put(pipe)
 
     # The longest first: then no worker is left with a long one when the others are done.
-    order = sorted(range(count), key=lambda index: -_size(examples.inputs[index]))
-    found: dict[int, tuple[Any, ...]] = {}
-    with ThreadPoolExecutor(min(workers, count)) as pool:
+    order = sorted(range(len(examples)), key=lambda index: -len(str(examples.inputs[index])))
+    by_index = _run_parallel(work, order, workers, progress)
+    results = [by_index[index] for index in range(len(examples))]
+    layers = [count for result in results for count in result[2:]]
+    truncated = sum(result[1] for result in results)
+    return PredictionOutput([result[0] for result in results], truncated, 0, layers or None)
+
+
+def predict_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> Any:
+    """Return the prediction of one example, as in `PredictionOutput`."""
+    return _PREDICTORS[kind](pipe, inputs)[0]
+
+
+def _run_parallel(
+    work: Callable[[int], _Result],
+    order: Sequence[int],
+    workers: int,
+    progress: ProgressCallback | None,
+) -> dict[int, _Result]:
+    found: dict[int, _Result] = {}
+    with ThreadPoolExecutor(workers) as pool:
         try:
             for index, result in zip(order, pool.map(work, order), strict=True):
                 found[index] = result
-                if tell:
-                    tell(len(found), count)
+                if progress:
+                    progress(len(found), len(order))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    results = [found[index] for index in range(count)]
-    layers = [made for result in results for made in result[2:]]
-    cut = sum(result[1] for result in results)
-    return Predicted([result[0] for result in results], cut, layers_used=layers or None)
+    return found
 
 
-def predict_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Return what a model says to one example, as in `Predicted`, and whether text was cut."""
-    return _PREDICTORS[kind](pipe, inputs)
+def _get(select: Callable[[dict[str, Any]], Any]) -> _Predictor:
+    """Return a predictor that selects the prediction from the pipeline's result."""
+
+    def predict(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
+        result = pipe(**inputs)
+        return select(result), result["truncated"]
+
+    return predict
 
 
-def _size(inputs: Mapping[str, Any]) -> int:
-    return len(str(inputs))
+def _classify(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
+    result = pipe(**inputs)
+    return tuple(result[key] for key in ("label", "truncated", "layers_used") if key in result)
 
 
-def _classify(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the label, whether the text was cut, and how many layers were used, if it is told."""
-    answer = pipe(**inputs)
-    return tuple(answer[key] for key in ("label", "truncated", "layers_used") if key in answer)
-
-
-def _classify_several(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
-    answer = pipe(**inputs)
-    return answer["labels"], answer["truncated"]
-
-
-def _regress(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
-    answer = pipe(**inputs)
-    values = [answer["value"]] if "value" in answer else list(answer["values"].values())
-    return values, answer["truncated"]
-
-
-def _judge_order(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
-    answer = pipe(**inputs)
-    return answer.get("order", answer)["label"], answer["truncated"]
-
-
-def _compare(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Return the cosine of the two texts' mean vectors."""
+def _similarity(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
+    """Return the cosine of the two texts' mean vectors, in [-1, 1]."""
     sides = [pipe(text, pooling="mean", normalize=True) for text in inputs.values()]
     cosine = float(np.dot(sides[0]["embedding"], sides[1]["embedding"]))
     return cosine, any(side["truncated"] for side in sides)
 
 
-def _answer_question(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
+def _answer_question(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
     # Any score exceeds this threshold, so "no answer" comes first and the best answer second; the
     # logarithms of their probabilities differ as their logits do.
     answers = pipe(**inputs, top_k=2, allow_null=True, null_threshold=-math.inf)["answers"]
-    null, best = (math.log(max(one["score"], sys.float_info.min)) for one in answers)
+    null, best = (math.log(max(each["score"], sys.float_info.min)) for each in answers)
     return {"answer": answers[1]["answer"], "null_odds": null - best}, False
 
 
-def _tag(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Return the label of every word: that of its first token, and O for one that was cut off."""
+def _tag(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
+    """Return the label of every word's first token, and O for words that were cut off."""
     encoding, truncated = pipe.encode(" ".join(inputs["words"]), None, None, None)
     logits = pipe.model.run(encoding.input_ids, encoding.token_type_ids)["logits"][0]  # [T, C]
     names = pipe.model.bundle.config.labels
     best = logits.argmax(axis=1).tolist()
-    places = first_tokens(inputs["words"], encoding.offsets)
-    labels = ["O" if place is None else names[best[place]] for place in places]
-    return labels, truncated
+    positions = first_tokens(inputs["words"], encoding.offsets)
+    return ["O" if at is None else names[best[at]] for at in positions], truncated
 
 
-def _fill_mask(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Hide every token of the text in turn, and tell how likely the model finds it.
+def _fill_mask(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
+    """Mask every token of the text in turn, and return how probable the model considers it.
 
     Returns:
-        `log_probabilities`, of every token, natural; `hits`, how many were the likeliest of all.
+        `log_probabilities`, the natural logarithms, one for each token; `hits`, the number of
+        tokens that were the most probable of all.
     """
     mask = pipe.text_tokenizer().mask_id
     encoding, truncated = pipe.encode(inputs["text"], None, None, None)
     ids = encoding.input_ids
     output = "logits" if pipe.model.bundle.task == "fill-mask" else "prediction_logits"
-    chances, hits = [], 0
-    for place in range(1, len(ids) - 1):  # between [CLS] and [SEP]
-        hidden = [*ids[:place], mask, *ids[place + 1 :]]
-        row = pipe.model.run(hidden, encoding.token_type_ids)[output][0, place]  # [V]
+    log_probabilities, hits = [], 0
+    for at in range(1, len(ids) - 1):  # between [CLS] and [SEP]
+        masked = [*ids[:at], mask, *ids[at + 1 :]]
+        row = pipe.model.run(masked, encoding.token_type_ids)[output][0, at]  # [V]
         below = row.astype(np.float64) - row.max()
-        chances.append(float(below[ids[place]] - np.log(np.exp(below).sum())))
-        hits += int(row.argmax() == ids[place])
-    return {"log_probabilities": chances, "hits": hits}, truncated
+        log_probabilities.append(float(below[ids[at]] - np.log(np.exp(below).sum())))
+        hits += int(row.argmax() == ids[at])
+    return {"log_probabilities": log_probabilities, "hits": hits}, truncated
 
 
-def _sum_up(pipe: Pipeline, inputs: Mapping[str, Any]) -> tuple[Any, bool]:
+def _summarize(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
     if "text" not in inputs:
-        raise InputError("there is no article: name its column text or source, or --text-column.")
-    answer = pipe(**inputs)
-    return " ".join(bullet["text"] for bullet in answer["bullets"]), answer["truncated"]
+        raise InputError(
+            "there is no article: name its column text or source, or give --text-column."
+        )
+    result = pipe(**inputs)
+    return " ".join(bullet["text"] for bullet in result["bullets"]), result["truncated"]
 
 
-_USES = {"summarization": "summarize"}
-_PREDICTORS: dict[str, Callable[[Pipeline, Mapping[str, Any]], tuple[Any, ...]]] = {
+_TASKS = {"summarization": "summarize"}  # of `load`, by the examples' kind
+_PREDICTORS: dict[str, _Predictor] = {
     "classification": _classify,
-    "multi-label": _classify_several,
-    "regression": _regress,
-    "sentence-order": _judge_order,
-    "similarity": _compare,
+    "multi-label": _get(lambda result: result["labels"]),
+    "regression": _get(
+        lambda result: [result["value"]] if "value" in result else [*result["values"].values()]
+    ),
+    "sentence-order": _get(lambda result: result.get("order", result)["label"]),
+    "similarity": _similarity,
     "question-answering": _answer_question,
-    "summarization": _sum_up,
+    "summarization": _summarize,
     "token-classification": _tag,
     "fill-mask": _fill_mask,
 }

@@ -1,4 +1,4 @@
-"""Saved answers: what a model said can be scored and compared again without the model."""
+"""Read and write files of predictions, so that they can be scored again without the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from albert_edge.datasets.examples import KINDS, Examples
 from albert_edge.datasets.tables import read_text
 from albert_edge.errors import InputError
-from albert_edge.evaluation.predict import Predicted
+from albert_edge.evaluation.predict import PredictionOutput
 from albert_edge.files import check_writable, parse_json, write_file
 
 __all__ = ["SavedPredictions", "check_savable", "read_predictions", "select", "write_predictions"]
@@ -26,8 +26,8 @@ class SavedPredictions:
 
     Attributes:
         path: The file.
-        kind: What they answer, one of `KINDS`.
-        labels: The labels that there are.
+        kind: The kind of the examples, one of `KINDS`.
+        labels: The model's labels.
         predictions: By the id of the example.
     """
 
@@ -38,25 +38,25 @@ class SavedPredictions:
 
 
 def check_savable(path: Path, examples: Examples, *, force: bool) -> None:
-    """Check, before the model is asked, that its answers can be saved.
+    """Check, before the model runs, that its predictions can be saved.
 
     Raises:
-        OutputError: A file exists and `force` is false, or can never be written.
-        InputError: The name does not end in .json, by which such files are known.
+        OutputError: A file exists and `force` is false, or is not writable.
+        InputError: The name does not end in .json, which marks such files.
     """
     if path.suffix != ".json":
         raise InputError(f"predictions are saved as JSON: {path} must end in .json.")
     check_writable(path, force=force)
-    if examples.second:
+    if examples.squad_v2:
         check_writable(_odds_path(path), force=force)
 
 
 def write_predictions(
     path: Path, examples: Examples, predictions: Sequence[Any], *, force: bool
 ) -> None:
-    """Save the answers to examples.
+    """Save the predictions of examples.
 
-    For `question-answering` this is the form of SQuAD's official evaluators, answers by id, and for
+    For `question-answering` the form is that of SQuAD's official evaluators, answers by id, and for
     SQuAD 2.0 beside `a.json` also `a.null_odds.json`, the file that its evaluator calls
     na-prob-file; otherwise it is an object of `kind`, `labels` and `predictions`.
 
@@ -69,70 +69,75 @@ def write_predictions(
         _write(path, {"kind": examples.kind, "labels": labels, "predictions": by_id}, force)
         return
     _write(path, {name: one["answer"] for name, one in by_id.items()}, force)
-    if examples.second:
+    if examples.squad_v2:
         _write(_odds_path(path), {name: one["null_odds"] for name, one in by_id.items()}, force)
 
 
 def read_predictions(path: Path) -> SavedPredictions:
-    """Read what `write_predictions` wrote, or a file for SQuAD's official evaluators.
+    """Read a file of `write_predictions`, or one for SQuAD's official evaluators.
 
     Raises:
         InputError: A file cannot be read, or has another form.
     """
     values = parse_json(read_text(path), where=str(path), error=InputError)
-    kind, labels, found = (values.get(key) for key in ("kind", "labels", "predictions"))
-    if kind is None or not isinstance(found, dict):
+    kind, labels, predictions = (values.get(key) for key in ("kind", "labels", "predictions"))
+    if kind is None or not isinstance(predictions, dict):
         return _read_squad(path, values)
     if kind not in KINDS:
         raise InputError(f"{path}: unknown kind {kind!r}; known are {', '.join(KINDS)}.")
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"{path}: labels must be a list of texts, not {labels!r}.")
-    for name, value in found.items():
-        if not _FORMS[kind](value, labels):
-            raise InputError(f"{path}: {name!r} holds no answer of {kind}: {str(value)[:60]!r}.")
-    return SavedPredictions(path=path, kind=kind, labels=tuple(labels), predictions=found)
+    for name, value in predictions.items():
+        if not _VALIDATORS[kind](value, labels):
+            raise InputError(
+                f"{path}: the prediction of example {name!r} is invalid for {kind}: "
+                f"{str(value)[:60]!r}."
+            )
+    return SavedPredictions(path=path, kind=kind, labels=tuple(labels), predictions=predictions)
 
 
-def select(saved: SavedPredictions, examples: Examples) -> Predicted:
+def select(saved: SavedPredictions, examples: Examples) -> PredictionOutput:
     """Return the predictions for `examples`, in their order.
 
-    A question that was left unanswered has None for an answer, which is wrong, as SQuAD 1.1's
-    official evaluator has it.
+    A question without a prediction gets the answer None, which is wrong, as in SQuAD 1.1's official
+    evaluator.
 
     Raises:
-        InputError: They are for other examples.
+        InputError: The predictions are for other examples.
     """
     missing = [name for name in examples.ids if name not in saved.predictions]
     question = examples.kind == "question-answering"
     if len(missing) == len(examples) or (missing and not question):
         raise InputError(
             f"{saved.path} has no prediction for {len(missing)} of {len(examples)} examples, such "
-            f"as {missing[0]!r}; it must be of the same data."
+            f"as {missing[0]!r}; give predictions for the same data."
         )
-    found = [saved.predictions.get(name, _UNANSWERED) for name in examples.ids]
+    predictions = [saved.predictions.get(name, _UNANSWERED) for name in examples.ids]
     if examples.kind in ("token-classification", "regression"):
-        for place, one, target in zip(examples.places, found, examples.targets, strict=True):
+        for place, one, target in zip(examples.places, predictions, examples.targets, strict=True):
             if len(one) != len(target):
                 raise InputError(
-                    f"{saved.path} has {len(one)} answers for {place}, which needs {len(target)}."
+                    f"{saved.path} has {len(one)} values for {place}, which needs {len(target)}."
                 )
-    return Predicted(found, None, len(missing))
+    return PredictionOutput(predictions, None, len(missing))
 
 
 def _read_squad(path: Path, answers: Mapping[str, Any]) -> SavedPredictions:
     odds: Mapping[str, Any] = {}
-    if (beside := _odds_path(path)).exists():
-        odds = parse_json(read_text(beside), where=str(beside), error=InputError)
+    if (odds_path := _odds_path(path)).exists():
+        odds = parse_json(read_text(odds_path), where=str(odds_path), error=InputError)
     for name, answer in answers.items():
         if not isinstance(answer, str):
             raise InputError(
-                f"{path} holds no predictions: {name!r} should be the text of an answer, not "
-                f"{str(answer)[:60]!r}. Write such a file with --predictions."
+                f"{path} is not a file of predictions: expected the text of an answer under "
+                f"{name!r}, got {str(answer)[:60]!r}. Write such a file with --predictions."
             )
         if odds and not _is_number(odds.get(name)):
-            raise InputError(f"{beside} has no number for {name!r}.")
-    found = {name: {"answer": text, "null_odds": odds.get(name)} for name, text in answers.items()}
-    return SavedPredictions(path=path, kind="question-answering", labels=(), predictions=found)
+            raise InputError(f"{odds_path} has no number for {name!r}.")
+    predictions = {name: {"answer": a, "null_odds": odds.get(name)} for name, a in answers.items()}
+    return SavedPredictions(
+        path=path, kind="question-answering", labels=(), predictions=predictions
+    )
 
 
 def _odds_path(path: Path) -> Path:
@@ -148,25 +153,26 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
 
 
-def _is_list(value: Any, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and all(map(holds, value))
+def _is_list(value: Any, is_item: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_item, value))
 
 
-def _is_filled(value: Any, _: Sequence[str]) -> bool:
+def _is_fill_mask(value: Any, _: Sequence[str]) -> bool:
     if not isinstance(value, dict) or set(value) != {"log_probabilities", "hits"}:
         return False
     logs, hits = value["log_probabilities"], value["hits"]
     return _is_list(logs, _is_number) and len(logs) > 0 and _is_number(hits)
 
 
-_FORMS: dict[str, Callable[[Any, Sequence[str]], bool]] = {
+# Whether a prediction is valid, given the labels, by the examples' kind.
+_VALIDATORS: dict[str, Callable[[Any, Sequence[str]], bool]] = {
     "classification": lambda value, labels: value in labels,
     "multi-label": lambda value, labels: _is_list(value, labels.__contains__),
     "regression": lambda value, _: _is_list(value, _is_number),
     "sentence-order": lambda value, labels: value in labels,
     "similarity": lambda value, _: _is_number(value),
     "summarization": lambda value, _: isinstance(value, str),
-    "fill-mask": _is_filled,
+    "fill-mask": _is_fill_mask,
     "token-classification": lambda value, labels: _is_list(value, [*labels, "O"].__contains__),
     "question-answering": lambda *_: False,  # has a form of its own
 }

@@ -1,7 +1,7 @@
-"""ROUGE: how many words, pairs of words and word sequences a summary shares with a reference.
+"""ROUGE: the words, word pairs and word sequences that a summary and a reference have in common.
 
-Lin 2004 (aclanthology.org/W04-1013), with the cutting into words and the F-measure of the package
-rouge_score, which gives the same figures.
+Lin 2004 (aclanthology.org/W04-1013), with the tokenization and the F-measure of the package
+rouge_score, whose scores are the same.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ class Rouge(NamedTuple):
     Attributes:
         rouge1: Of words.
         rouge2: Of pairs of neighbouring words.
-        rougeL: Of the longest sequence of words that both have in this order, gaps allowed.
+        rougeL: Of the longest common subsequence of words.
     """
 
     rouge1: float
     rouge2: float
-    rougeL: float  # noqa: N815  the name that everybody knows it by
+    rougeL: float  # noqa: N815  its usual name
 
 
 def rouge(summary: str, references: Sequence[str], *, stemmer: Stemmer | None = None) -> Rouge:
-    """Score a summary; of several references, the one where a figure is best counts for it.
+    """Score a summary; of several references, each F-measure takes the best.
 
     Args:
         summary: The text to score.
-        references: At least one text that people wrote.
-        stemmer: What cuts the ends off words of over three letters; None leaves them.
+        references: At least one text written by people.
+        stemmer: Stems words of over three letters; None leaves them.
 
     Example:
         >>> rouge("the mill by the river", ["a mill by the sea"]).rouge1
@@ -52,7 +52,7 @@ def rouge(summary: str, references: Sequence[str], *, stemmer: Stemmer | None = 
 
 
 def porter_stemmer() -> Stemmer:
-    """Return Porter's stemmer with NLTK's extensions, which published figures mostly use.
+    """Return Porter's stemmer with NLTK's extensions, which most published scores use.
 
     Raises:
         MissingExtraError: NLTK is not installed.
@@ -71,13 +71,13 @@ def _words(text: str, stemmer: Stemmer | None) -> list[str]:
 def _score(summary: list[str], reference: list[str]) -> Rouge:
     longest = _longest_common(summary, reference)
     return Rouge(
-        _overlap(summary, reference, 1),
-        _overlap(summary, reference, 2),
+        _ngram_f1(summary, reference, 1),
+        _ngram_f1(summary, reference, 2),
         f_measure(longest, len(summary), len(reference)),
     )
 
 
-def _overlap(summary: list[str], reference: list[str], size: int) -> float:
+def _ngram_f1(summary: list[str], reference: list[str], size: int) -> float:
     first, second = (
         Counter(zip(*(words[start:] for start in range(size)), strict=False))
         for words in (summary, reference)
@@ -89,11 +89,11 @@ def _overlap(summary: list[str], reference: list[str], size: int) -> float:
 def _longest_common(first: list[str], second: list[str]) -> int:
     # The length of the longest common subsequence, a row of the table in the bits of one number
     # (Hyyrö 2004, "Bit-parallel LCS-length computation revisited").
-    places: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for index, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << index
+        positions[word] = positions.get(word, 0) | 1 << index
     row = every = (1 << len(first)) - 1
     for word in second:
-        found = row & places.get(word, 0)
+        found = row & positions.get(word, 0)
         row = (row + found | row - found) & every
     return len(first) - bin(row).count("1")

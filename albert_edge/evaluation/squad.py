@@ -1,4 +1,4 @@
-"""SQuAD: its files, and its scores as the official evaluators of versions 1.1 and 2.0 count them.
+"""SQuAD's exact match and F1, as the official evaluators of versions 1.1 and 2.0 compute them.
 
 Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
 """
@@ -18,19 +18,19 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def references(answers: Sequence[str], *, second: bool) -> Sequence[str]:
-    """Return what to compare with, of a question's answers.
+def references(answers: Sequence[str], *, squad_v2: bool) -> Sequence[str]:
+    """Return the answers of a question to compare predictions with.
 
-    In SQuAD 2.0 (`second`) these are the ones of which `normalize_answer` leaves something; or ""
-    alone if there is none.
+    In SQuAD 2.0 these are the ones that `normalize_answer` does not make empty, or "" alone if
+    there is none.
     """
-    if not second:
+    if not squad_v2:
         return answers
     return [text for text in answers if normalize_answer(text)] or [""]
 
 
 def normalize_answer(text: str) -> str:
-    """Lower the case; take out ASCII punctuation, then articles, then white space beyond one.
+    """Lower the case, remove ASCII punctuation, then articles, then superfluous white space.
 
     Example:
         >>> normalize_answer("The  U.S. (an ally)")
@@ -39,50 +39,54 @@ def normalize_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
-def exact_score(answer: str, truths: Sequence[str]) -> bool:
-    """Tell whether an answer equals one of `truths` but for what `normalize_answer` takes out."""
+def exact_score(answer: str, references: Sequence[str]) -> bool:
+    """Return whether an answer equals one of the references, both normalized."""
     normal = normalize_answer(answer)
-    return any(normal == normalize_answer(truth) for truth in truths)
+    return any(normal == normalize_answer(reference) for reference in references)
 
 
-def f1_score(answer: str, truths: Sequence[str], *, second: bool) -> float:
-    """Return the best F1 of an answer's words against those of one of `truths`.
+def f1_score(answer: str, references: Sequence[str], *, squad_v2: bool) -> float:
+    """Return the best F1 of an answer's words against those of one of the references.
 
-    Where the answer or the truth has no words, SQuAD 2.0 (`second`) gives 1 if neither has, and
-    SQuAD 1.1 gives 0.
+    Where the answer or the reference has no words, SQuAD 2.0 gives 1 if neither has, and SQuAD 1.1
+    gives 0.
     """
-    return max(_f1(normalize_answer(answer), normalize_answer(truth), second) for truth in truths)
+    words = normalize_answer(answer).split()
+    return max(_f1(words, normalize_answer(each).split(), squad_v2) for each in references)
 
 
 def best_threshold(
-    scores: Sequence[float], answered: Sequence[bool], known: Sequence[bool], odds: Sequence[float]
+    scores: Sequence[float],
+    answered: Sequence[bool],
+    has_answer: Sequence[bool],
+    null_odds: Sequence[float],
 ) -> tuple[float, float]:
     """Find the no-answer threshold with the best mean score, as SQuAD 2.0's evaluator does.
 
-    An answer stands while its odds do not exceed the threshold.  Like the official one, this looks
-    at a threshold behind every question, also between two of the same odds, and returns 0 for the
-    threshold if answering nothing is best.
+    A prediction counts as "no answer" if its odds exceed the threshold.  Like the official one,
+    this tries a threshold behind every question, also between two of the same odds, and returns 0
+    for the threshold if answering nothing is best.
 
     Args:
         scores: The score of each answer, n numbers.
-        answered: Whether it is an answer at all.
-        known: Whether the question has one.
-        odds: That there is no answer: n numbers on any scale.
+        answered: Whether the prediction is not empty.
+        has_answer: Whether the question has an answer.
+        null_odds: The odds of no answer: n numbers on any scale.
 
     Returns:
         The best mean score, and its threshold.
     """
-    best = score = float(len(known) - sum(known))
+    best = score = float(len(has_answer) - sum(has_answer))
     threshold = 0.0
-    for index in sorted(range(len(odds)), key=odds.__getitem__):
-        score += scores[index] if known[index] else -float(answered[index])
+    for index in sorted(range(len(null_odds)), key=null_odds.__getitem__):
+        score += scores[index] if has_answer[index] else -float(answered[index])
         if score > best:
-            best, threshold = score, odds[index]
+            best, threshold = score, null_odds[index]
     return best / len(scores), threshold
 
 
-def _f1(answer: str, truth: str, second: bool) -> float:
-    words, true = answer.split(), truth.split()
-    if second and not (words and true):
-        return float(words == true)
-    return f_measure(sum((Counter(words) & Counter(true)).values()), len(words), len(true))
+def _f1(words: list[str], reference: list[str], squad_v2: bool) -> float:
+    if squad_v2 and not (words and reference):
+        return float(words == reference)
+    hits = sum((Counter(words) & Counter(reference)).values())
+    return f_measure(hits, len(words), len(reference))

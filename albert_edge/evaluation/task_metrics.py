@@ -1,4 +1,4 @@
-"""From answers to figures: what is measured of each kind of task, and where two models agree."""
+"""Compute the metrics of each kind of examples, and the agreement of two models' predictions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from albert_edge.evaluation.metrics import (
     multi_label,
     proportion_metric,
     regression,
+    token_classification,
 )
-from albert_edge.evaluation.ner import tagging
 from albert_edge.evaluation.rouge import Rouge, porter_stemmer, rouge
 from albert_edge.evaluation.squad import (
     best_threshold,
@@ -31,30 +31,32 @@ from albert_edge.evaluation.squad import (
     references,
 )
 
-__all__ = ["agreement", "measure", "thresholds"]
+__all__ = ["agreement", "best_thresholds", "compute_metrics"]
 
 Predictions = Sequence[Any]
 
 
-def measure(examples: Examples, predictions: Predictions, options: EvaluateOptions) -> list[Metric]:
+def compute_metrics(
+    examples: Examples, predictions: Predictions, options: EvaluateOptions
+) -> list[Metric]:
     """Return the metrics of the examples' kind, the official one first.
 
     Args:
         examples: n examples.
-        predictions: n answers to them, as `Predicted` has them.
-        options: `null_threshold` and `stem` matter here.
+        predictions: Their n predictions, in the form of `PredictionOutput`.
+        options: Only `null_threshold` and `stem` are used.
     """
-    return _MEASURES[examples.kind](examples, predictions, options)
+    return _METRICS[examples.kind](examples, predictions, options)
 
 
-def thresholds(examples: Examples, predictions: Predictions) -> dict[str, float] | None:
+def best_thresholds(examples: Examples, predictions: Predictions) -> dict[str, float] | None:
     """Find the best no-answer thresholds of SQuAD 2.0 in hindsight; None if there are no odds.
 
     Returns:
         `best_exact`, `best_exact_thresh`, `best_f1` and `best_f1_thresh`, as the official evaluator
         calls them, scores in [0, 1].
     """
-    if not examples.second or any(one["null_odds"] is None for one in predictions):
+    if not examples.squad_v2 or any(one["null_odds"] is None for one in predictions):
         return None
     answers = [one["answer"] for one in predictions]
     found: dict[str, float] = {}
@@ -62,7 +64,7 @@ def thresholds(examples: Examples, predictions: Predictions) -> dict[str, float]
         best, threshold = best_threshold(
             scores,
             [bool(answer) for answer in answers],
-            [bool(truths) for truths in examples.targets],
+            [bool(target) for target in examples.targets],
             [one["null_odds"] for one in predictions],
         )
         found |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
@@ -70,19 +72,19 @@ def thresholds(examples: Examples, predictions: Predictions) -> dict[str, float]
 
 
 def agreement(
-    examples: Examples, answers: Sequence[Predictions], options: EvaluateOptions
+    examples: Examples, predictions: Sequence[Predictions], options: EvaluateOptions
 ) -> float | None:
-    """Return the share of examples (of words, if they are tagged) with the same answer twice.
+    """Return the proportion of examples (for tagging, of words) with the same prediction twice.
 
-    None where answers are numbers or long texts, which are hardly ever the same.
+    None where predictions are numbers or long texts, which are hardly ever the same.
     """
-    first, second = answers
+    first, second = predictions
     if examples.kind in ("regression", "similarity", "fill-mask", "summarization"):
         return None
     if examples.kind == "question-answering":
         first, second = (
             [None if text is None else normalize_answer(text) for text in texts]
-            for texts in (_final(examples, each, options) for each in (first, second))
+            for texts in (_final_answers(examples, each, options) for each in (first, second))
         )
     if examples.kind == "multi-label":
         first, second = ([set(one) for one in each] for each in (first, second))
@@ -91,64 +93,49 @@ def agreement(
     return float(np.mean([one == other for one, other in zip(first, second, strict=True)]))
 
 
-def _single(examples: Examples, predictions: Predictions, _: EvaluateOptions) -> list[Metric]:
-    return classification(predictions, examples.targets, examples.labels)
-
-
-def _several(examples: Examples, predictions: Predictions, _: EvaluateOptions) -> list[Metric]:
-    return multi_label(predictions, examples.targets, examples.labels)
-
-
-def _numbers(examples: Examples, predictions: Predictions, _: EvaluateOptions) -> list[Metric]:
-    return regression(predictions, examples.targets)
-
-
 def _similarity(examples: Examples, predictions: Predictions, _: EvaluateOptions) -> list[Metric]:
-    # A cosine and a rating are on different scales: only how they go together counts.
+    # A cosine and a rating are on different scales: only their correlation matters.
     columns = ([[number] for number in each] for each in (predictions, examples.targets))
     return sorted(regression(*columns)[:2], key=lambda metric: metric.name != "spearman")
 
 
-def _tags(examples: Examples, predictions: Predictions, _: EvaluateOptions) -> list[Metric]:
-    return tagging(predictions, examples.targets)
-
-
 def _squad(examples: Examples, predictions: Predictions, options: EvaluateOptions) -> list[Metric]:
-    exact, f1 = _squad_scores(examples, _final(examples, predictions, options))
+    exact, f1 = _squad_scores(examples, _final_answers(examples, predictions, options))
     metrics = [proportion_metric("exact", exact), mean_metric("f1", f1)]
-    if not examples.second:
+    if not examples.squad_v2:
         return metrics
-    known = np.array([bool(truths) for truths in examples.targets])
-    for name, chosen in (("HasAns", known), ("NoAns", ~known)):
-        if chosen.any():
+    has_answer = np.array([bool(target) for target in examples.targets])
+    for prefix, subset in (("HasAns", has_answer), ("NoAns", ~has_answer)):
+        if subset.any():
             parts = (("exact", exact), ("f1", f1))
-            metrics += [_mean_among(f"{name}_{part}", scores, chosen) for part, scores in parts]
+            metrics += [_subset_mean(f"{prefix}_{part}", scores, subset) for part, scores in parts]
     return metrics
 
 
-def _mean_among(name: str, scores: Sequence[float], chosen: Any) -> Metric:
+def _subset_mean(name: str, scores: Sequence[float], subset: Any) -> Metric:
     def mean(sums: Floats) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
 
-    return metric_from_sums(name, [np.asarray(scores) * chosen, chosen], mean)
+    return metric_from_sums(name, [np.asarray(scores) * subset, subset], mean)
 
 
 def _squad_scores(
     examples: Examples, answers: Sequence[str | None]
 ) -> tuple[list[float], list[float]]:
+    """Return the exact match and the F1 of each answer, n numbers in [0, 1]."""
     exact, f1 = [], []
     for answer, target in zip(answers, examples.targets, strict=True):
-        truths = references(target, second=examples.second)
-        exact.append(float(answer is not None and exact_score(answer, truths)))
-        f1.append(0.0 if answer is None else f1_score(answer, truths, second=examples.second))
+        texts = references(target, squad_v2=examples.squad_v2)
+        exact.append(float(answer is not None and exact_score(answer, texts)))
+        f1.append(0.0 if answer is None else f1_score(answer, texts, squad_v2=examples.squad_v2))
     return exact, f1
 
 
-def _final(
+def _final_answers(
     examples: Examples, predictions: Predictions, options: EvaluateOptions
 ) -> list[str | None]:
-    # What is answered in the end: "" where the odds exceed the threshold.
-    if not examples.second:
+    """Return the answers, "" where the odds of no answer exceed the threshold."""
+    if not examples.squad_v2:
         return [one["answer"] for one in predictions]
     odds = [-math.inf if one["null_odds"] is None else one["null_odds"] for one in predictions]
     return [
@@ -158,20 +145,20 @@ def _final(
 
 
 def _perplexity(examples: Examples, predictions: Predictions, _: EvaluateOptions) -> list[Metric]:
-    """Return the pseudo-perplexity, and how often the hidden token is the likeliest.
+    """Return the pseudo-perplexity, and how often the masked token is the most probable.
 
-    Salazar et al. 2020 (arXiv:1910.14659): every token is hidden by itself; the result is the
+    Salazar et al. 2020 (arXiv:1910.14659): every token is masked on its own; the result is the
     exponential of minus the mean log probability over all tokens of all texts.
     """
     logs = [sum(one["log_probabilities"]) for one in predictions]
     counts = [len(one["log_probabilities"]) for one in predictions]
     hits = [one["hits"] for one in predictions]
 
-    def exponential(sums: Floats) -> float:
-        return math.exp(min(-sums[0] / sums[1], 700))  # beyond lies infinity, which JSON lacks
+    def perplexity(sums: Floats) -> float:
+        return math.exp(min(-sums[0] / sums[1], 700))  # JSON has no infinity
 
     return [
-        replace(metric_from_sums("perplexity", [logs, counts], exponential), share=False),
+        replace(metric_from_sums("perplexity", [logs, counts], perplexity), is_percentage=False),
         metric_from_sums("accuracy", [hits, counts], lambda sums: float(sums[0] / sums[1])),
     ]
 
@@ -179,19 +166,20 @@ def _perplexity(examples: Examples, predictions: Predictions, _: EvaluateOptions
 def _rouge(examples: Examples, predictions: Predictions, options: EvaluateOptions) -> list[Metric]:
     stemmer = porter_stemmer() if options.stem else None
     scores = [
-        rouge(summary, references, stemmer=stemmer)
-        for summary, references in zip(predictions, examples.targets, strict=True)
+        rouge(summary, texts, stemmer=stemmer)
+        for summary, texts in zip(predictions, examples.targets, strict=True)
     ]
     return [mean_metric(name, [getattr(one, name) for one in scores]) for name in Rouge._fields]
 
 
-_MEASURES: dict[str, Callable[[Examples, Predictions, EvaluateOptions], list[Metric]]] = {
-    "classification": _single,
-    "multi-label": _several,
-    "regression": _numbers,
-    "sentence-order": _single,
+# The metrics by the kind of the examples.
+_METRICS: dict[str, Callable[[Examples, Predictions, EvaluateOptions], list[Metric]]] = {
+    "classification": lambda e, predictions, _: classification(predictions, e.targets, e.labels),
+    "multi-label": lambda e, predictions, _: multi_label(predictions, e.targets, e.labels),
+    "regression": lambda e, predictions, _: regression(predictions, e.targets),
+    "sentence-order": lambda e, predictions, _: classification(predictions, e.targets, e.labels),
     "similarity": _similarity,
-    "token-classification": _tags,
+    "token-classification": lambda e, predictions, _: token_classification(predictions, e.targets),
     "question-answering": _squad,
     "summarization": _rouge,
     "fill-mask": _perplexity,

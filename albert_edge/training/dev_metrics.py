@@ -16,7 +16,7 @@ from albert_edge.errors import AlbertEdgeError
 from albert_edge.evaluation import EvaluateOptions
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.evaluation.predict import predict_one
-from albert_edge.evaluation.task_metrics import measure
+from albert_edge.evaluation.task_metrics import compute_metrics
 from albert_edge.modeling import from_checkpoint
 from albert_edge.modeling.layers import assign
 from albert_edge.pipelines import PIPELINES, Pipeline
@@ -79,7 +79,7 @@ class DevEvaluator:
             for at, row in enumerate(batch.rows.tolist()):
                 one = {name: values[at : at + 1] for name, values in outputs.items()}
                 self._known.learn(asked[row], one)
-        return measure(self._examples, self._ask(), EvaluateOptions())
+        return compute_metrics(self._examples, self._ask(), EvaluateOptions())
 
     def _call(self, input_ids: Any, types: Any, mask: Any) -> dict[str, Any]:
         inputs = {"input_ids": input_ids, "token_type_ids": types, "attention_mask": mask}
@@ -94,7 +94,7 @@ class DevEvaluator:
         answers = []
         for inputs, place in zip(self._examples.inputs, self._examples.places, strict=True):
             try:
-                answers.append(predict_one(self._pipe, self._examples.kind, inputs)[0])
+                answers.append(predict_one(self._pipe, self._examples.kind, inputs))
             except AlbertEdgeError as error:
                 raise type(error)(f"{place}: {error}") from error
         return answers

@@ -200,7 +200,7 @@ def _rounded(value: float) -> float | None:
 
 def _interval(metrics: Sequence[Metric]) -> list[float] | None:
     """Return that of the accuracy, if it is a share of the examples; that of words is not."""
-    right = next((one.right for one in metrics if one.name == "accuracy"), None)
+    right = next((one.correct for one in metrics if one.name == "accuracy"), None)
     return None if right is None else wilson_interval(float(right.mean()), right)
 
 

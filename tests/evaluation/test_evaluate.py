@@ -281,14 +281,14 @@ def test_unanswered_questions_are_wrong(data: Data) -> None:
     ("content", "message"),
     [
         ("{}", "no prediction for 3 of 3 examples"),
-        ('{"x": 1}', "holds no predictions: 'x'"),
+        ('{"x": 1}', "is not a file of predictions: expected the text of an answer under 'x'"),
         ('{"x": "a", "x": "b"}', "the key 'x' occurs twice"),
         ("[]", "expected a JSON object"),
         ('{"kind": "poetry", "labels": [], "predictions": {}}', "unknown kind 'poetry'; known are"),
         ('{"kind": "classification", "labels": "a", "predictions": {}}', "labels must be a list"),
         (
             '{"kind": "classification", "labels": ["a"], "predictions": {"1": "b"}}',
-            "'1' holds no answer of classification: 'b'",
+            "the prediction of example '1' is invalid for classification: 'b'",
         ),
         (
             '{"kind": "classification", "labels": ["neutral"], "predictions": {"1": "neutral"}}',
@@ -296,11 +296,11 @@ def test_unanswered_questions_are_wrong(data: Data) -> None:
         ),
         (
             '{"kind": "regression", "labels": ["x"], "predictions": {"1": ["a"]}}',
-            "holds no answer of regression",
+            "is invalid for regression",
         ),
         (
             '{"kind": "regression", "labels": ["x"], "predictions": {"1": [1' + "0" * 400 + "]}}",
-            "holds no answer of regression",
+            "is invalid for regression",
         ),
         (
             '{"kind": "regression", "labels": ["x"], "predictions": {"1": [1, 2]}}',
@@ -308,11 +308,11 @@ def test_unanswered_questions_are_wrong(data: Data) -> None:
         ),
         (
             '{"kind": "token-classification", "labels": ["x"], "predictions": {"1": [["x"]]}}',
-            "holds no answer of token-classification",
+            "is invalid for token-classification",
         ),
         (
             '{"kind": "fill-mask", "labels": [], "predictions": {"1": {"hits": 0}}}',
-            "holds no answer of fill-mask",
+            "is invalid for fill-mask",
         ),
     ],
 )
@@ -329,7 +329,7 @@ def test_predictions_of_other_lengths(data: Data) -> None:
         ("token-classification", ["x"], "d.conll", "the x\nmill x\n"),
     ):
         saved = {"kind": kind, "labels": ["x"], "predictions": {"1": answer}}
-        with pytest.raises(InputError, match=r"p\.json has \d answers for .*, which needs \d"):
+        with pytest.raises(InputError, match=r"p\.json has \d values for .*, which needs \d"):
             evaluate(data("p.json", json.dumps(saved)), data(name, content))
 
 
@@ -339,14 +339,14 @@ def test_files_that_cannot_be_compared(model: Model, data: Data) -> None:
     with pytest.raises(InputError, match="is for question-answering; it cannot be compared"):
         evaluate(first, table, against=model("question-answering", "q.tflite"))
     other = model("classification", "o.tflite", labels=("negative", "neutral", "sad"))
-    with pytest.raises(InputError, match="cannot be compared: one knows the labels negative, "):
+    with pytest.raises(InputError, match="cannot be compared: one has the labels negative, "):
         evaluate(first, table, against=other)
 
 
 def test_perplexities_of_different_tokens_are_not_compared(model: Model, data: Data) -> None:
     answer = {"log_probabilities": [-1.0], "hits": 0}
     saved = {"kind": "fill-mask", "labels": [], "predictions": {"1": answer}}
-    with pytest.raises(InputError, match="cut the texts into different tokens"):
+    with pytest.raises(InputError, match="split the texts into different tokens"):
         evaluate(
             model("fill-mask"), data("d.txt", "the mill"), against=data("p.json", json.dumps(saved))
         )
@@ -357,7 +357,7 @@ def test_numbers_are_compared_by_the_order_of_their_labels(data: Data) -> None:
     table = data("d.tsv", "text\tlabel\na\t1,2\nb\t2,1\n")
     first = data("a.json", json.dumps(saved | {"labels": ["x", "y"]}))
     second = data("b.json", json.dumps(saved | {"labels": ["y", "x"]}))
-    with pytest.raises(InputError, match="one knows the labels x, y, the other y, x"):
+    with pytest.raises(InputError, match="one has the labels x, y, the other y, x"):
         evaluate(first, table, against=second)
 
 
@@ -379,7 +379,7 @@ def test_bad_models_and_outputs(model: Model, data: Data, tmp_path: Path) -> Non
 
 def test_progress_is_told(model: Model, data: Data) -> None:
     told: list[tuple[int, int]] = []
-    evaluate(model("classification"), data("d.tsv", TABLE), tell=lambda *at: told.append(at))
+    evaluate(model("classification"), data("d.tsv", TABLE), progress=lambda *at: told.append(at))
     assert told == [(n, 6) for n in range(1, 7)]
 
 

@@ -87,12 +87,12 @@ def test_summaries(data: Data) -> None:
 def test_squad_of_both_versions(data: Data) -> None:
     unanswered = {"id": "q2", "question": "who ?", "answers": [], "is_impossible": True}
     found = _read(data("a.json", _squad(QUESTION)), "question-answering")
-    assert not found.second
+    assert not found.squad_v2
     assert found.inputs == [{"question": "what fell ?", "context": "the mill fell ."}]
     assert found.targets == [("the mill",)]
-    assert _read(data("b.json", _squad(QUESTION, version="v2.0")), "question-answering").second
+    assert _read(data("b.json", _squad(QUESTION, version="v2.0")), "question-answering").squad_v2
     both = _read(data("c.json", _squad(QUESTION, unanswered)), "question-answering", limit=1)
-    assert both.second  # whatever is left of it
+    assert both.squad_v2  # whatever is left of it
     assert both.ids == ["q1"]
 
 

@@ -19,8 +19,8 @@ from albert_edge.evaluation.metrics import (
     pearson,
     regression,
     spearman,
+    token_classification,
 )
-from albert_edge.evaluation.ner import tagging
 from albert_edge.evaluation.rouge import Rouge, porter_stemmer, rouge
 from albert_edge.evaluation.squad import (
     best_threshold,
@@ -70,7 +70,7 @@ def test_several_numbers_have_the_mean_of_their_figures() -> None:
 
 @pytest.mark.parametrize("golden", GOLDEN["tags"])
 def test_tags(golden: dict[str, Any]) -> None:
-    _check(tagging(golden["predictions"], golden["targets"]), golden)
+    _check(token_classification(golden["predictions"], golden["targets"]), golden)
 
 
 @pytest.mark.parametrize(("summary", "references", "plain", "stemmed"), GOLDEN["rouge"])
@@ -85,20 +85,20 @@ def test_rouge(
 @pytest.mark.parametrize(("answer", "truth", "exact", "first", "second"), GOLDEN["squad"])
 def test_squad(answer: str, truth: str, exact: bool, first: float, second: float) -> None:
     assert exact_score(answer, [truth]) == exact
-    assert f1_score(answer, [truth], second=False) == pytest.approx(first, rel=1e-12)
-    assert f1_score(answer, [truth], second=True) == pytest.approx(second, rel=1e-12)
+    assert f1_score(answer, [truth], squad_v2=False) == pytest.approx(first, rel=1e-12)
+    assert f1_score(answer, [truth], squad_v2=True) == pytest.approx(second, rel=1e-12)
 
 
 def test_the_best_of_several_truths_counts() -> None:
     assert exact_score("the mill", ["a river", "Mill!"])
-    assert f1_score("old mill", ["river", "an old mill wheel"], second=False) == 0.8
+    assert f1_score("old mill", ["river", "an old mill wheel"], squad_v2=False) == 0.8
 
 
 def test_answers_of_which_nothing_is_left_are_none_in_squad_2() -> None:
     assert normalize_answer("The!") == ""
-    assert references(("The!", "mill"), second=True) == ["mill"]
-    assert references(("The!",), second=True) == [""]
-    assert references(("The!",), second=False) == ("The!",)
+    assert references(("The!", "mill"), squad_v2=True) == ["mill"]
+    assert references(("The!",), squad_v2=True) == [""]
+    assert references(("The!",), squad_v2=False) == ("The!",)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_example_that_counts_twice_is_as_good_as_two(data: st.DataObject) -> 
         (lambda *sides: classification(*sides, labels), names),
         (lambda *sides: multi_label(*sides, labels), st.lists(names)),
         (regression, numbers),
-        (tagging, tags),
+        (token_classification, tags),
     ):
         sides = draw(values), draw(values)
         twice = [
