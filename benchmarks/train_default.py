@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from albert_edge import convert, load_keras
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
+from albert_edge.datasets.examples import Examples, read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.files import write_file
 from albert_edge.tokenizer.train import train_vocabulary
-from albert_edge.training.data import LabelledTexts, read_labelled
 from albert_edge.training.finetune import finetune
 from albert_edge.training.init import with_new_head
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.pretraining.options import PretrainOptions
 from albert_edge.training.pretraining.pretrain_files import pretrain_files
+from albert_edge.training.tasks.classification import ClassificationObjective
 from benchmarks.corpus import read_corpus
 
 LABELS = ("negative", "positive")
@@ -69,15 +68,10 @@ FINETUNING = FinetuneOptions(
 FILM_SHARE = 4  # the weight of the film phrases, the domain of the dev set, in the vocabulary
 
 
-def read_distillation_data(path: Path) -> LabelledTexts:
-    """Read the output of `benchmarks.distillation_data`."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return LabelledTexts(
-        texts=[row["text"] for row in rows],
-        classes=np.array([LABELS.index(row["label"]) for row in rows], np.int32),
-        labels=LABELS,
-        targets=np.array([row["targets"] for row in rows], np.float32),
-    )
+def read_texts(path: Path, teacher_column: str | None = None) -> Examples:
+    """Read a table of labelled texts."""
+    options = EvaluateOptions()
+    return read_examples(path, "classification", LABELS, options, teacher_column=teacher_column)
 
 
 def write_corpus(data: Path, folder: Path) -> None:
@@ -86,7 +80,8 @@ def write_corpus(data: Path, folder: Path) -> None:
     documents = read_corpus(data)
     for name, texts in zip(("train.txt", "held_out.txt"), documents, strict=True):
         write_file(folder / name, "\n\n".join(texts).encode(), force=True)
-    phrases = read_labelled(data / "sentiment" / "train.tsv", labels=LABELS).texts
+    table = read_texts(data / "sentiment" / "train.tsv")
+    phrases = [inputs["text"] for inputs in table.inputs]
     lines = (line for document in documents[0] for line in document.split("\n"))
     tokenizer = train_vocabulary([*lines, *phrases * FILM_SHARE], size=SHAPE.vocab_size)
     write_file(folder / "config.json", SHAPE.to_json().encode(), force=True)
@@ -108,14 +103,13 @@ def pretrain(corpus: Path, output: Path) -> None:
     )
 
 
-def distill(
-    encoder: Path, examples: LabelledTexts, dev: LabelledTexts, output: Path
-) -> Iterator[str]:
+def distill(encoder: Path, examples: Examples, dev: Examples, output: Path) -> Iterator[str]:
     """Fine-tune all exits of a classifier; write it after every epoch, and yield its accuracy."""
     checkpoint = read_checkpoint(encoder)
     config = dataclasses.replace(checkpoint.config, early_exit=True)
     start = with_new_head(dataclasses.replace(checkpoint, config=config), LABELS, seed=0)
-    for result in finetune(start, examples, dev=dev, options=FINETUNING):
+    objective = ClassificationObjective(examples)
+    for result in finetune(start, objective, dev=dev, options=FINETUNING):
         write_checkpoint(output, dataclasses.replace(result.checkpoint, source=""), force=True)
         yield f"epoch {result.epoch}: {result.dev_accuracy:.4f} on dev"
 
@@ -133,8 +127,9 @@ def main() -> None:
         write_corpus(arguments.data, corpus)
     if not (encoder / "config.json").exists() or (encoder / "training.npz").exists():
         pretrain(corpus, encoder)
-    dev = read_labelled(arguments.data / "sentiment" / "dev.tsv", labels=LABELS)
-    for line in distill(encoder, read_distillation_data(arguments.examples), dev, sentiment):
+    dev = read_texts(arguments.data / "sentiment" / "dev.tsv")
+    examples = read_texts(arguments.examples, teacher_column="targets")
+    for line in distill(encoder, examples, dev, sentiment):
         print(line, flush=True)
     convert(load_keras(sentiment)).save(sentiment / "model.tflite", force=True)
 

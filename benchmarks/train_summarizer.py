@@ -24,7 +24,7 @@ from albert_edge.training.finetune import finetune
 from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
 from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.tasks import read_objective
+from albert_edge.training.tasks.summarization import SummarizationObjective
 
 TASK = "summarization"
 READING = EvaluateOptions(bullets=1)
@@ -60,7 +60,7 @@ def main(
 ) -> None:
     """Train on one core, and write the best epoch's model."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    lesson = read_objective(train, TASK, (), READING)
+    lesson = SummarizationObjective(read_examples(train, TASK, (), READING))
     options = dataclasses.replace(OPTIONS, epochs=epochs, learning_rate=learning_rate)
     best = 0.0
     for result in finetune(

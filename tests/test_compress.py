@@ -12,13 +12,20 @@ import numpy as np
 import pytest
 
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
-from albert_edge.errors import CheckpointError, OutputError, TrainingError
+from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.errors import (
+    AlbertEdgeError,
+    CheckpointError,
+    InputError,
+    OutputError,
+    TrainingError,
+)
 from albert_edge.modeling import load_keras
 from albert_edge.training.compression import compress as module
 from albert_edge.training.compression.compress import compress_files
 from albert_edge.training.compression.int8_weights import is_compressible
 from albert_edge.training.compression.methods import OPTIONS, Cluster, Method, Prune, Qat
-from albert_edge.training.data import read_labelled
 from albert_edge.training.state import SaveConfig, read_state
 
 FAST = dataclasses.replace(
@@ -61,7 +68,7 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
     tmp_path: Path,
 ) -> None:
     start = read_checkpoint(toy_model)
-    data = read_labelled(toy_table, labels=start.config.labels)
+    data = read_examples(toy_table, "classification", start.config.labels, EvaluateOptions())
     saving = SaveConfig(path=tmp_path / "state", of="it", every_s=0.0)
     with pytest.raises(PluggedOutError):
         list(
@@ -85,7 +92,7 @@ def whole(toy_model: Path, toy_table: Path) -> Any:
     @cache
     def make(method: Method) -> Any:
         start = read_checkpoint(toy_model)
-        data = read_labelled(toy_table, labels=start.config.labels)
+        data = read_examples(toy_table, "classification", start.config.labels, EvaluateOptions())
         *_, last = module.compress(start, data, method=method, options=FAST)
         return last
 
@@ -125,7 +132,7 @@ def test_what_was_done_before_is_kept_in_mind(
 ) -> None:
     write_checkpoint(tmp_path / "one", whole(Prune()).checkpoint)
     start = read_checkpoint(tmp_path / "one")
-    data = read_labelled(toy_table, labels=start.config.labels)
+    data = read_examples(toy_table, "classification", start.config.labels, EvaluateOptions())
     *_, last = module.compress(start, data, method=Cluster(clusters=16), options=FAST)
     assert set(last.checkpoint.changes) == {"cluster", "prune"}
     assert last.checkpoint.config == read_checkpoint(toy_model).config  # dropouts too
@@ -159,19 +166,24 @@ def test_what_is_in_the_way(toy_model: Path, toy_table: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("rows", "kind", "message"),
     [
-        ("", "no examples|no rows|empty"),
-        ("a fine film\tpositive\n", "no example has label negative"),
-        ("a fine film\tsplendid\n", "label 'splendid' is none of negative, positive"),
+        ("", InputError, "no examples|no rows|empty"),
+        ("a fine film\tpositive\n", TrainingError, "no example has label negative"),
+        ("a fine film\tsplendid\n", InputError, "label 'splendid' is none of negative, positive"),
     ],
 )
 def test_texts_that_cannot_teach(
-    rows: str, message: str, toy_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rows: str,
+    kind: type[AlbertEdgeError],
+    message: str,
+    toy_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(module, "distill")  # nothing is trained, nor answered
     (tmp_path / "data.tsv").write_text("text\tlabel\n" + rows)
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(kind, match=message):
         compress(toy_model, tmp_path / "data.tsv", tmp_path / "new")
 
 
@@ -185,7 +197,7 @@ def test_models_that_cannot_be_taught(toy_model: Path, toy_table: Path, tmp_path
     config = json.loads((folder / "config.json").read_text())
     config["problem_type"] = "multi_label_classification"
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(TrainingError, match="is for multi_label_classification; this trains one"):
+    with pytest.raises(TrainingError, match="is for multi-label; this trains one"):
         compress(folder, toy_table, tmp_path / "new")
     with pytest.raises(TrainingError, match=r"distilled targets must be in \[0, 1\], not 1.5"):
         compress(toy_model, toy_table, tmp_path / "new", share=1.5)

@@ -106,7 +106,7 @@ def command(
     if source and config:
         raise click.UsageError("--from sets the model's configuration; leave out --config.")
     files: dict[str, Any] = {"source": source, "config": config, "task": task}
-    files["reading"] = take_fields(EvaluateOptions(), settings)
+    files["data_options"] = take_fields(EvaluateOptions(), settings)
     files["options"] = take_fields(FinetuneOptions(), settings)
     files["selection"] = take_fields(BestCheckpoint(), settings)
     from albert_edge.cli.console import quiet

@@ -1,11 +1,10 @@
-"""Files in CoNLL's form: a word and its label on every line."""
+"""Read files in CoNLL's form: a word and its label on every line."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-from albert_edge.datasets.tables import read_text
+from albert_edge.datasets.tables import DataSource, read_text
 from albert_edge.errors import InputError
 
 __all__ = ["TaggedSentence", "read_conll"]
@@ -15,9 +14,9 @@ class TaggedSentence(NamedTuple):
     """A sentence of labelled words.
 
     Attributes:
-        line: Where it begins in its file, from 1.
+        line: The line of the file at which it begins, from 1.
         words: Its words, at least one.
-        labels: As many labels.
+        labels: The label of each word.
     """
 
     line: int
@@ -25,13 +24,14 @@ class TaggedSentence(NamedTuple):
     labels: list[str]
 
 
-def read_conll(path: Path) -> list[TaggedSentence]:
-    """Read a file as CoNLL-2003 has them: a word a line, in the first of its columns; the last has
-    the label; spaces or tabs between; a blank line, or one that begins with -DOCSTART-, between
-    sentences.
+def read_conll(path: DataSource) -> list[TaggedSentence]:
+    """Read the sentences of a file in the form of CoNLL-2003.
+
+    Every line has a word in its first column and the word's label in its last; spaces or tabs part
+    the columns.  A blank line, or one that begins with -DOCSTART-, parts the sentences.
 
     Raises:
-        InputError: The file cannot be read, has no words, or a line has no second column.
+        InputError: The file cannot be read, has no words, or has a line of one column.
     """
     sentences: list[TaggedSentence] = []
     within = False

@@ -1,13 +1,12 @@
-"""SQuAD's files (Rajpurkar et al. 2016, arXiv:1606.05250, and 2018, arXiv:1806.03822)."""
+"""Read SQuAD's files (Rajpurkar et al. 2016, arXiv:1606.05250, and 2018, arXiv:1806.03822)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from albert_edge.datasets.tables import read_text
+from albert_edge.datasets.tables import DataSource, read_text
 from albert_edge.errors import InputError
 from albert_edge.files import parse_json
 
@@ -19,10 +18,11 @@ class Question:
     """A question of SQuAD.
 
     Attributes:
-        id: What predictions are filed under.
-        question, context: What the model is given.
-        answers: The texts that people gave for answers; none if there is no answer.
-        start: Where the first of them begins in the context, in code points, if the file says so.
+        id: The key of its prediction.
+        question, context: The inputs of the model.
+        answers: The annotators' answers; none if the question has no answer.
+        start: The position in the context at which the first answer begins, in code points; None
+            if the file does not give it.
     """
 
     id: str
@@ -32,15 +32,15 @@ class Question:
     start: int | None = None
 
 
-def read_squad(path: Path) -> tuple[list[Question], bool]:
-    """Read a SQuAD file.
+def read_squad(path: DataSource) -> tuple[list[Question], bool]:
+    """Read the questions of a SQuAD file.
 
     Returns:
-        The questions, at least one, and whether they are scored as in SQuAD 2.0: if the file says
-        that it is of version 2, or if a question has no answer.
+        The questions, at least one, and whether they are scored as in SQuAD 2.0: the file's version
+        is 2, or a question has no answer.
 
     Raises:
-        InputError: The file cannot be read, is not of this form, has no question, or one twice.
+        InputError: The file cannot be read, has another form, no question, or one id twice.
     """
     document = parse_json(read_text(path), where=str(path), error=InputError)
     questions: dict[str, Question] = {}
@@ -58,7 +58,7 @@ def read_squad(path: Path) -> tuple[list[Question], bool]:
     return list(questions.values()), second or not all(q.answers for q in questions.values())
 
 
-def _question(entry: Any, context: str, path: Path) -> Question:
+def _question(entry: Any, context: str, path: DataSource) -> Question:
     where = f"{path}: a question"
     identity = _text(entry, "id", where)
     where = f"{path}: question {identity}"

@@ -1,4 +1,8 @@
-"""Rows of text from a file with named columns: tabs, commas, JSON a line, or Parquet."""
+"""Read tables with named columns (.tsv, .csv, .jsonl, .parquet), and plain text.
+
+Whatever is read here can be given as a path, or as a `FileContent` that was read before: then one
+read serves the parser and the digest of the training that depends on the file.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias
 
 from albert_edge.errors import InputError, requires_extra
 from albert_edge.files import parse_json
 
-__all__ = ["TableRow", "TextLines", "read_table", "read_text"]
+__all__ = [
+    "DataSource",
+    "FileContent",
+    "TableRow",
+    "TextLines",
+    "read_table",
+    "read_text",
+]
 
 
 class _Tabs(csv.excel_tab):
@@ -24,12 +35,47 @@ class _Tabs(csv.excel_tab):
 _DIALECTS: dict[str, type[csv.Dialect]] = {".tsv": _Tabs, ".csv": csv.excel}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FileContent:
+    """A file and its bytes.
+
+    Attributes:
+        path: The file.
+        content: All of it.
+    """
+
+    path: Path
+    content: bytes
+
+    @classmethod
+    def read(cls, path: Path) -> FileContent:
+        """Read a file.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        try:
+            return cls(path, path.read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}.") from error
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+DataSource: TypeAlias = Path | FileContent
+
+
 class TableRow(NamedTuple):
     """One row of a table.
 
     Attributes:
-        line: Where it ends in the file, from 1; of Parquet, its number.
-        values: What it holds, by the name that was asked for: text, or any JSON value.
+        line: The line of the file at which it ends, from 1; in Parquet, its number.
+        values: Its values by the name that was asked for: text, or any JSON value.
     """
 
     line: int
@@ -37,20 +83,20 @@ class TableRow(NamedTuple):
 
 
 def read_table(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | FileContent,
     columns: Mapping[str, Sequence[str]],
     *,
     optional: Sequence[str] = (),
 ) -> list[TableRow]:
     """Read some columns of a table.
 
-    A `.tsv` has tabs between its columns and knows no quoting (as GLUE's files); a `.csv` has
-    commas and may quote; the first row names the columns.  A `.jsonl` has a JSON object a line.  A
+    A `.tsv` has tabs between its columns and no quoting (as in GLUE's files); a `.csv` has commas
+    and may quote; the first row names the columns.  A `.jsonl` has one JSON object per line.  A
     `.parquet` needs the parquet extra.
 
     Args:
-        path: The file, UTF-8.
-        columns: For each name that a row's values are to have, what the column may be called.
+        source: The file, UTF-8.
+        columns: For each name that a row's values are to have, the column names that are accepted.
         optional: The names that may be missing; then rows have no such value.
 
     Returns:
@@ -59,9 +105,9 @@ def read_table(
     Raises:
         InputError: The file cannot be read, has no rows, lacks a column, or has a row that does
             not fit.
-        MissingExtraError: What reads Parquet is not installed.
+        MissingExtraError: PyArrow, which reads Parquet, is not installed.
     """
-    path = Path(path)
+    path = source if isinstance(source, FileContent) else Path(source)
     if path.suffix == ".jsonl":
         rows = _json_rows(path, columns, optional)
     elif path.suffix == ".parquet":
@@ -75,23 +121,22 @@ def read_table(
     return found
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Read a file of UTF-8, without the mark that it may begin with; line ends stay as they are.
+def read_text(source: DataSource) -> str:
+    """Read a UTF-8 file, without its byte order mark if it has one; line ends stay as they are.
 
     Raises:
         InputError: It cannot be read, or is not UTF-8.
     """
+    file = source if isinstance(source, FileContent) else FileContent.read(source)
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+        return file.content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
+        raise InputError(f"{file}, line {line}: not UTF-8; save the file as UTF-8.") from error
 
 
 def _separated_rows(
-    path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+    path: DataSource, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
 ) -> Iterator[TableRow]:
     reader = csv.reader(io.StringIO(read_text(path), newline=""), _DIALECTS[path.suffix])
     try:
@@ -109,9 +154,9 @@ def _separated_rows(
 
 
 def _json_rows(
-    path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+    path: DataSource, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
 ) -> Iterator[TableRow]:
-    # Only line feeds end a line: JSON text may hold the other marks that `splitlines` cuts at.
+    # Only line feeds end a line: JSON text may contain the other marks that `splitlines` cuts at.
     for line, text in enumerate(read_text(path).split("\n"), 1):
         if text.strip():
             where = f"{path}, line {line}"
@@ -122,15 +167,18 @@ def _json_rows(
 
 
 def _parquet_rows(
-    path: Path, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+    path: DataSource, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
 ) -> Iterator[TableRow]:
     with requires_extra():
         import pyarrow
         from pyarrow import parquet
     try:
-        header = parquet.read_schema(path).names
+        file = parquet.ParquetFile(
+            pyarrow.BufferReader(path.content) if isinstance(path, FileContent) else path
+        )
+        header = file.schema_arrow.names
         places = _places(header, columns, optional, where=str(path))
-        table = parquet.read_table(path, columns=[header[place] for place in places.values()])
+        table = file.read(columns=[header[place] for place in places.values()])
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"cannot read {path}: {error}.") from error
     found = [table.column(header[place]).to_pylist() for place in places.values()]
@@ -158,23 +206,22 @@ def _places(
     return places
 
 
-# A plain text file, one text a line, that may be larger than memory.
-
-
 def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
     return path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)
 class TextLines:
-    """The texts of a UTF-8 file, read anew each time that it is iterated; blank lines are none.
+    """The texts of a UTF-8 file, one per line, which may be larger than memory.
+
+    The file is read again at every iteration; blank lines are skipped.
 
     Attributes:
         path: The file.
-        opener: What opens it; one that shows progress, say.
+        opener: The function that opens it, such as one that shows progress.
 
     Raises:
-        InputError: On iteration: it cannot be read, or is no UTF-8.
+        InputError: On iteration: it cannot be read, or is not UTF-8.
     """
 
     path: Path

@@ -15,7 +15,6 @@ from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.batching import BUCKETS, Batch, make_batches, pad_rows
-from albert_edge.training.data import LabelledTexts
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.state import SaveConfig, TrainingState, write_state
 
@@ -26,7 +25,6 @@ with requires_extra("train"):
 
     from albert_edge.training.dev_metrics import DevEvaluator
     from albert_edge.training.objective import IGNORE_INDEX, TaskObjective
-    from albert_edge.training.tasks.classification import examples_of, objective_of
     from albert_edge.training.trainer import MakeConstraint, Trainer, Unconstrained
 
 _WARM_UP = 0.1  # the share of the run in which the learning rate rises
@@ -65,9 +63,9 @@ class EpochResult:
 
 def finetune(
     start: Checkpoint,
-    data: TaskObjective | LabelledTexts,
+    objective: TaskObjective,
     *,
-    dev: Examples | LabelledTexts | None = None,
+    dev: Examples | None = None,
     options: FinetuneOptions | None = None,
     constrain: MakeConstraint = Unconstrained,
     saving: SaveConfig | None = None,
@@ -103,42 +101,35 @@ def finetune(
         >>> *_, last = finetune(start, data, options=FinetuneOptions(epochs=2))  # doctest: +SKIP
     """
     options = options or FinetuneOptions()
-    check_objective(start, data, dev, options)
-    lesson = _lesson(data)
+    check_objective(start, objective, dev, options)
     # Before the training: it finds what is wrong with the dev set.
-    exam = (
-        DevEvaluator(start, examples_of(dev) if isinstance(dev, LabelledTexts) else dev)
-        if dev
-        else None
-    )
+    evaluator = DevEvaluator(start, dev) if dev else None
     run = FinetuneRun(
-        start, lesson, options=options, constrain=constrain, saving=saving, saved=saved
+        start, objective, options=options, constrain=constrain, saving=saving, saved=saved
     )
     for epoch in range(saved.epoch if saved else 0, options.epochs):
         began, truncated = time.monotonic(), run.truncated
         loss, accuracy = run.train(epoch, progress)
         tensors = run.tensors()
-        metrics = exam.metrics(tensors) if exam else []
+        metrics = evaluator.metrics(tensors) if evaluator else []
         yield EpochResult(
             epoch=epoch + 1,
             checkpoint=dataclasses.replace(start, tensors=tensors, ranges=run.ranges(), sha256=""),
             loss=loss,
             accuracy=accuracy,
             metrics=metrics,
-            dev={one.name: one.statistic(np.ones(len(exam))) for one in metrics} if exam else {},
+            dev={one.name: one.statistic(np.ones(len(evaluator))) for one in metrics}
+            if evaluator
+            else {},
             truncated=truncated,
             duration_s=time.monotonic() - began,
         )
 
 
-def _lesson(data: TaskObjective | LabelledTexts) -> TaskObjective:
-    return objective_of(data) if isinstance(data, LabelledTexts) else data
-
-
 def check_objective(
     start: Checkpoint,
-    data: TaskObjective | LabelledTexts,
-    dev: Examples | LabelledTexts | None,
+    objective: TaskObjective,
+    dev: Examples | None,
     options: FinetuneOptions,
 ) -> None:
     """Check that `start` can be trained on `data`.
@@ -146,23 +137,24 @@ def check_objective(
     Raises:
         TrainingError: It cannot; the message says why.
     """
-    lesson, config = _lesson(data), start.config
-    if start.task == lesson.task == "classification" and config.kind != lesson.kind:
-        what = "one label for each text" if lesson.kind == "classification" else str(lesson.kind)
+    config = start.config
+    if start.task == objective.task == "classification" and config.kind != objective.kind:
+        single = objective.kind == "classification"
+        what = "one label for each text" if single else str(objective.kind)
         raise TrainingError(f"the checkpoint is for {config.kind}; this trains {what}.")
-    if start.task != lesson.task or (lesson.labels and config.labels != lesson.labels):
+    if start.task != objective.task or (objective.labels and config.labels != objective.labels):
         raise TrainingError(
             f"the checkpoint is for {start.task} with labels {', '.join(config.labels)}; "
-            f"expected {lesson.task} with labels {', '.join(lesson.labels) or 'of any name'}."
+            f"expected {objective.task} with labels {', '.join(objective.labels) or 'of any name'}."
         )
-    if dev is not None and dev.labels != lesson.labels:
+    if dev is not None and dev.labels != objective.labels:
         raise TrainingError(
             f"the dev texts have labels {', '.join(dev.labels)}; "
-            f"expected {', '.join(lesson.labels)}."
+            f"expected {', '.join(objective.labels)}."
         )
-    lesson.check(options)
+    objective.check(options)
     most = min(config.max_position_embeddings, BUCKETS[-1])
-    windowed = lesson.task in ("question-answering", "summarization")
+    windowed = objective.task in ("question-answering", "summarization")
     if options.max_length > most and not windowed:
         raise TrainingError(f"max_length must be at most {most}, not {options.max_length}.")
 
@@ -185,7 +177,7 @@ class FinetuneRun:
     def __init__(
         self,
         start: Checkpoint,
-        lesson: TaskObjective,
+        objective: TaskObjective,
         *,
         options: FinetuneOptions,
         constrain: MakeConstraint,
@@ -194,7 +186,7 @@ class FinetuneRun:
     ) -> None:
         positions = start.config.max_position_embeddings
         options = dataclasses.replace(options, window=min(options.window, positions))
-        self._lesson, self._options = lesson, options
+        self._objective, self._options = objective, options
         self._saving, self._saved = saving, saved
         self._written = time.monotonic()
         self._tokenizer = tokenizer_from_files(start.tokenizer_files)
@@ -208,7 +200,7 @@ class FinetuneRun:
         tf_keras.utils.set_random_seed(options.seed + (saved.done if saved else 0))
         self._trainer = Trainer(
             start,
-            lesson,
+            objective,
             options=options,
             steps=self._steps,
             constrain=constrain,
@@ -254,7 +246,7 @@ class FinetuneRun:
     def _draw(self) -> None:
         self._state = self._random.bit_generator.state
         tokenizer, options = self._tokenizer, self._options
-        self._drawn = self._lesson.draw(tokenizer, options, self._random)
+        self._drawn = self._objective.draw(tokenizer, options, self._random)
         self._batches = make_batches(
             self._drawn.input_ids,
             tokens=options.batch_tokens,

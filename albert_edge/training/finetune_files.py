@@ -23,7 +23,7 @@ from albert_edge.files import check_writable
 from albert_edge.training.finetune import EpochResult, finetune
 from albert_edge.training.options import BestCheckpoint, FinetuneOptions
 from albert_edge.training.setup import make_setup
-from albert_edge.training.state import SaveConfig, fingerprint, read_state, state_file
+from albert_edge.training.state import SaveConfig, read_state, state_file
 
 __all__ = [
     "best_epoch",
@@ -47,7 +47,7 @@ def finetune_files(
     dev: Path | None = None,
     task: str | None = None,
     labels: Sequence[str] | None = None,
-    reading: EvaluateOptions | None = None,
+    data_options: EvaluateOptions | None = None,
     teacher_column: str | None = None,
     early_exit: bool = False,
     options: FinetuneOptions | None = None,
@@ -72,7 +72,7 @@ def finetune_files(
         task: What to learn, one of `OBJECTIVES`; None for what the head of `source` is for, or what
             such a file is usually for.
         labels: The names of the classes; None for the labels in `data`.
-        reading: How the columns are called.
+        data_options: The names of the columns.
         teacher_column: The column of the probabilities that a better model found; see
             `add_teacher_targets`.
         early_exit: Whether the model learns to answer after every pass.
@@ -101,13 +101,13 @@ def finetune_files(
             or cannot be written.
     """
     options, selection = options or FinetuneOptions(), selection or BestCheckpoint()
-    reading = reading or EvaluateOptions()
+    data_options = data_options or EvaluateOptions()
     state = state_file(output.with_name(f"{output.name}.training"), resume=resume, force=force)
     check_output(output, force=force or resume)
     if dev is None and selection.needs_dev:
         raise TrainingError("what is chosen by a dev set needs --dev.")
     began = time.monotonic()
-    plan = make_setup(
+    setup = make_setup(
         data,
         dev,
         source=source,
@@ -115,13 +115,12 @@ def finetune_files(
         config=config,
         task=task,
         labels=labels,
-        reading=reading,
+        data_options=data_options,
         teacher_column=teacher_column,
         early_exit=early_exit,
-        seed=options.seed,
+        options=options,
     )
-    files = [path.read_bytes() for path in (data, dev) if path]
-    of = fingerprint(plan.start, *files, plan.lesson.labels, reading, teacher_column, options)
+    of = setup.fingerprint
     if force:
         state.unlink(missing_ok=True)
     saved = read_state(state, of=of) if resume else None
@@ -131,9 +130,9 @@ def finetune_files(
         bar = bars.add_task("", total=options.epochs)
         tell = partial(show_step, bars, bar, epochs, options.epochs)
         for result in finetune(
-            plan.start,
-            plan.lesson,
-            dev=plan.dev,
+            setup.start,
+            setup.objective,
+            dev=setup.dev,
             options=options,
             saving=saving,
             saved=saved,
@@ -148,12 +147,12 @@ def finetune_files(
     state.unlink(missing_ok=True)
     return {
         "output": str(output),
-        "task": plan.lesson.examples.kind,
-        "labels": list(plan.lesson.labels),
-        "parameters": count_parameters(plan.start.config, plan.start.task),
-        "train_examples": len(plan.lesson),
+        "task": setup.objective.examples.kind,
+        "labels": list(setup.objective.labels),
+        "parameters": count_parameters(setup.start.config, setup.start.task),
+        "train_examples": len(setup.objective),
         "truncated": epochs[0]["truncated"],
-        "dev_examples": len(plan.dev) if plan.dev else None,
+        "dev_examples": len(setup.dev) if setup.dev else None,
         "metric": result.metrics[0].name if result.metrics else None,
         "kept_epoch": epochs[kept]["epoch"],
         "dev_accuracy": epochs[kept]["dev_accuracy"],
@@ -162,7 +161,7 @@ def finetune_files(
         "epochs": epochs,
         "options": dataclasses.asdict(options),
         "selection": dataclasses.asdict(selection),
-        "early_exit": plan.start.config.early_exit,
+        "early_exit": setup.start.config.early_exit,
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }

@@ -1,4 +1,4 @@
-"""What is to be trained, and on what: files become a checkpoint, a lesson and a dev set."""
+"""The setup of a fine-tuning: files become a checkpoint, an objective and a dev set."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.config import AlbertConfig
-from albert_edge.datasets.examples import Examples, find_labels, read_examples
+from albert_edge.datasets.examples import DataFile, Examples, read_data_file, read_examples
+from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.datasets.tables import FileContent
 from albert_edge.errors import TrainingError
-from albert_edge.evaluation import EvaluateOptions
 from albert_edge.tasks import PROBLEM_TYPES
-from albert_edge.training.distill import add_teacher_targets
 from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
 from albert_edge.training.objective import TaskObjective
-from albert_edge.training.tasks import OBJECTIVES, read_objective
-from albert_edge.training.tasks.classification import ClassificationObjective
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.state import fingerprint
+from albert_edge.training.tasks import OBJECTIVES
 
 __all__ = ["TrainingSetup", "make_setup"]
 
-# The kind of a file's examples where neither the user nor a checkpoint's head tells.
+# The kind of a file's examples where neither the user nor a checkpoint's head determines it.
 _KINDS = {
     ".json": "question-answering",
     **dict.fromkeys((".conll", ".txt", ".iob", ".iob2", ".bio"), "token-classification"),
@@ -33,14 +34,16 @@ class TrainingSetup:
     """A training before its first step.
 
     Attributes:
-        start: What is trained.
-        lesson: What it is to learn.
-        dev: What it is asked after every epoch, if anything.
+        start: The checkpoint to train.
+        objective: The examples and the loss.
+        dev: The examples to evaluate the model on after every epoch, if any.
+        fingerprint: The digest of all that the training depends on.
     """
 
     start: Checkpoint
-    lesson: TaskObjective
+    objective: TaskObjective
     dev: Examples | None
+    fingerprint: str
 
 
 def make_setup(
@@ -52,36 +55,45 @@ def make_setup(
     config: Path | None,
     task: str | None,
     labels: Sequence[str] | None,
-    reading: EvaluateOptions,
+    data_options: EvaluateOptions,
     teacher_column: str | None,
     early_exit: bool,
-    seed: int,
+    options: FinetuneOptions,
 ) -> TrainingSetup:
-    """Read what `finetune_files` is given; arguments as there."""
+    """Read the files of `finetune_files`, each of them once; arguments as there."""
     if source is not None and config is not None:
         raise TrainingError(
-            "a model has the shape of the checkpoint it starts from; drop --config."
+            "a model has the shape of the checkpoint that it starts from; drop --config."
         )
     if task is not None and task not in OBJECTIVES:
         raise TrainingError(f"task must be one of {', '.join(OBJECTIVES)}, not {task!r}.")
-    before = None if source is None else _read(source, task, init_head=init_head)
-    kind = task or _kind(data, None if init_head else before)
-    names = _labels(data, kind, labels, None if init_head else before, reading)
-    lesson = read_objective(data, kind, names, reading)
-    if teacher_column is not None:
-        if not isinstance(lesson, ClassificationObjective):
-            raise TrainingError(f"a teacher's column is for classification, not {kind}.")
-        lesson = add_teacher_targets(lesson, data, teacher_column)
+    before = None if source is None else _read_source(source, task, init_head=init_head)
+    with_head = None if init_head else before
+    kind = task or _kind(data, with_head)
+    if teacher_column is not None and kind not in PROBLEM_TYPES:
+        raise TrainingError(f"a teacher's column is for classification, not {kind}.")
+    contents = [FileContent.read(path) for path in (data, dev) if path]
+    file = read_data_file(contents[0], kind, data_options, teacher_column=teacher_column)
+    names = _labels(data, kind, labels, file, with_head)
+    objective = OBJECTIVES[kind](file.examples(names))
     if before is None:
-        start = _fresh(config, lesson, early_exit=early_exit, seed=seed)
+        start = _from_scratch(config, objective, early_exit=early_exit, seed=options.seed)
     else:
-        _check_head(before, lesson, str(source), init_head=init_head)
-        start = _with_head(before, lesson, early_exit=early_exit, seed=seed)
-    held_out = None if dev is None else read_examples(dev, kind, names, reading)
-    return TrainingSetup(start=start, lesson=lesson, dev=held_out)
+        _check_head(before, objective, str(source), init_head=init_head)
+        start = _with_head(before, objective, early_exit=early_exit, seed=options.seed)
+    dev_examples = None if dev is None else read_examples(contents[1], kind, names, data_options)
+    digest = fingerprint(
+        start,
+        *(file.content for file in contents),
+        objective.labels,
+        data_options,
+        teacher_column,
+        options,
+    )
+    return TrainingSetup(start=start, objective=objective, dev=dev_examples, fingerprint=digest)
 
 
-def _read(source: str, task: str | None, *, init_head: bool) -> Checkpoint:
+def _read_source(source: str, task: str | None, *, init_head: bool) -> Checkpoint:
     if task is None or init_head:
         return read_checkpoint(source)
     return read_checkpoint(source, task="classification" if task in PROBLEM_TYPES else task)
@@ -99,15 +111,23 @@ def _labels(
     data: Path,
     kind: str,
     given: Sequence[str] | None,
+    file: DataFile,
     before: Checkpoint | None,
-    reading: EvaluateOptions,
 ) -> tuple[str, ...]:
-    """Return the given labels; or those that a head has, if the data use no others; or theirs."""
+    """Return the given labels; else those of the head if they include the file's; else the file's.
+
+    Args:
+        data: The file, for messages.
+        kind: The kind of its examples.
+        given: The user's labels, if any.
+        file: The parsed file.
+        before: The checkpoint whose head is kept, if any.
+    """
     if kind in ("question-answering", "summarization"):
         if given:
             raise TrainingError(f"{kind} has no labels; drop --labels.")
         return ()
-    labels = tuple(given) if given else find_labels(data, kind, reading)
+    labels = tuple(given) if given else file.labels()
     if not given and before is not None:
         known = before.config.labels
         fits = len(labels) == len(known) if kind == "regression" else set(labels) <= set(known)
@@ -118,17 +138,17 @@ def _labels(
     return labels
 
 
-def _fresh(
-    config: Path | None, lesson: TaskObjective, *, early_exit: bool, seed: int
+def _from_scratch(
+    config: Path | None, objective: TaskObjective, *, early_exit: bool, seed: int
 ) -> Checkpoint:
     shape = DEFAULT_CONFIG if config is None else AlbertConfig.read(config)
-    task, texts = lesson.task, _texts(lesson.examples)
-    fresh = init_from_scratch(shape, texts, lesson.labels, task=task, seed=seed)
-    return _with_head(fresh, lesson, early_exit=early_exit, seed=seed)
+    texts = _texts(objective.examples)
+    start = init_from_scratch(shape, texts, objective.labels, task=objective.task, seed=seed)
+    return _with_head(start, objective, early_exit=early_exit, seed=seed)
 
 
 def _texts(examples: Examples) -> list[str]:
-    """Return the texts that a vocabulary is trained on; a context once, whatever is asked of it."""
+    """Return the texts to train a vocabulary on; a context once, however many questions it has."""
     found = [
         part if isinstance(part, str) else " ".join(part)
         for inputs in examples.inputs
@@ -138,16 +158,21 @@ def _texts(examples: Examples) -> list[str]:
     return list(dict.fromkeys(found)) if examples.kind == "question-answering" else found
 
 
-def _check_head(before: Checkpoint, lesson: TaskObjective, source: str, *, init_head: bool) -> None:
-    same = before.task == lesson.task and (not lesson.labels or _fits(before.config, lesson))
-    if same or init_head:
+def _check_head(
+    before: Checkpoint, objective: TaskObjective, source: str, *, init_head: bool
+) -> None:
+    labels_fit = not objective.labels or _fits(before.config, objective)
+    if init_head or (before.task == objective.task and labels_fit):
         return
-    verb = {"regression": "predicts", "multi-label": "marks"}
-    what = {
-        "classification": f"{verb.get(lesson.kind or '', 'classifies into')}",
-        "token-classification": "labels words with",
-    }.get(lesson.task)
-    named = f"that {what} {', '.join(lesson.labels)}" if what else f"for {lesson.task}"
+    verbs = {
+        "classification": "classifies into",
+        "regression": "predicts",
+        "multi-label": "marks",
+        None: "labels words with",
+    }
+    named = f"for {objective.task}"
+    if objective.labels:
+        named = f"that {verbs[objective.kind]} {', '.join(objective.labels)}"
     raise TrainingError(
         f"{source} has no head {named}; it is for {before.task} "
         f"({', '.join(before.config.labels)}). --init-head (init_head=True) keeps its encoder and "
@@ -155,21 +180,22 @@ def _check_head(before: Checkpoint, lesson: TaskObjective, source: str, *, init_
     )
 
 
-def _fits(config: AlbertConfig, lesson: TaskObjective) -> bool:
-    return config.labels == lesson.labels and lesson.kind in (None, config.kind)
+def _fits(config: AlbertConfig, objective: TaskObjective) -> bool:
+    return config.labels == objective.labels and objective.kind in (None, config.kind)
 
 
 def _with_head(
-    before: Checkpoint, lesson: TaskObjective, *, early_exit: bool, seed: int
+    before: Checkpoint, objective: TaskObjective, *, early_exit: bool, seed: int
 ) -> Checkpoint:
+    fits = _fits(before.config, objective)
     changes: dict[str, Any] = {}
-    if not _fits(before.config, lesson):
-        single = lesson.kind in (None, "classification")
-        changes["problem_type"] = None if single else PROBLEM_TYPES[str(lesson.kind)]
-    if not (before.task == lesson.task and _fits(before.config, lesson)):
-        changes["early_exit"] = False  # its exits say what the old head said
+    if not fits:
+        single = objective.kind in (None, "classification")
+        changes["problem_type"] = None if single else PROBLEM_TYPES[str(objective.kind)]
+    if not (fits and before.task == objective.task):
+        changes["early_exit"] = False  # its exits are trained for the old head's labels
     if early_exit:
-        if lesson.task != "classification":
-            raise TrainingError(f"early exits are for classification, not {lesson.task}.")
+        if objective.task != "classification":
+            raise TrainingError(f"early exits are for classification, not {objective.task}.")
         changes["early_exit"] = True
-    return with_new_head(before, lesson.labels, seed=seed, task=lesson.task, changes=changes)
+    return with_new_head(before, objective.labels, seed=seed, task=objective.task, changes=changes)

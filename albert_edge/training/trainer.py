@@ -28,8 +28,8 @@ class Trainer:
     """A model in training and the running average of what is trained.
 
     Args:
-        start: What to train, with the head of the lesson's task.
-        lesson: What it is to learn.
+        start: What to train, with the head of the objective's task.
+        objective: The loss and the accuracy.
         options: How.
         steps: How many there will be.
         constrain: What the weights have to keep to.
@@ -38,7 +38,7 @@ class Trainer:
     def __init__(
         self,
         start: Checkpoint,
-        lesson: TaskObjective,
+        objective: TaskObjective,
         *,
         options: FinetuneOptions,
         steps: int,
@@ -46,7 +46,7 @@ class Trainer:
     ) -> None:
         with mixed_precision(options.mixed_precision):
             self._model = from_checkpoint(start)
-        self._lesson, self._options = lesson, options
+        self._objective, self._options = objective, options
         self._optimizer = tf_keras.optimizers.AdamW(
             options.learning_rate,
             weight_decay=options.weight_decay,
@@ -70,7 +70,7 @@ class Trainer:
 
         Args:
             batch: The examples.
-            targets: float32 [B, K], as the lesson's loss takes them.
+            targets: float32 [B, K], as the objective's loss takes them.
             rate: The learning rate of this step.
 
         Returns:
@@ -108,14 +108,14 @@ class Trainer:
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
             outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
-            loss = self._lesson.loss(outputs, targets, mask, self._options)
+            loss = self._objective.loss(outputs, targets, mask, self._options)
         gradients = tape.gradient(loss, self._model.trainable_variables)
         # Dense, also the embeddings': Keras would update a sparse one row by row.
         gradients = self._constraint.pull_back([tf.convert_to_tensor(g) for g in gradients])
         self._update(gradients)
         self._constraint.enforce()
         self._update_averages()
-        return loss, self._lesson.right(outputs, targets, mask)
+        return loss, self._objective.right(outputs, targets, mask)
 
     def _update(self, gradients: Sequence[Any]) -> None:
         trained = self._constraint.trained

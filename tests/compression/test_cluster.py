@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
+from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError
 from albert_edge.training.compression.cluster import Codebook, nearest
 from albert_edge.training.compression.compress import compress
 from albert_edge.training.compression.int8_weights import int8_codes, is_compressible
 from albert_edge.training.compression.methods import CENTROIDS, OPTIONS, Cluster
-from albert_edge.training.data import read_labelled
 from stored import assert_stored
 
 FAST = dataclasses.replace(
@@ -28,7 +29,7 @@ KERNEL = "encoder/group_0/layer_0/ffn/output/kernel"
 @pytest.fixture(scope="module")
 def clustered(toy_model: Path, toy_table: Path) -> Checkpoint:
     start = read_checkpoint(toy_model)
-    data = read_labelled(toy_table, labels=start.config.labels)
+    data = read_examples(toy_table, "classification", start.config.labels, EvaluateOptions())
     *_, last = compress(start, data, method=Cluster(clusters=8), dev=data, options=FAST)
     assert last.dev_accuracy == 1.0
     return last.checkpoint

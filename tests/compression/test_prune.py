@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
+from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError
 from albert_edge.training.compression.compress import compress
 from albert_edge.training.compression.int8_weights import is_compressible
 from albert_edge.training.compression.methods import OPTIONS, PATTERNS, Prune
 from albert_edge.training.compression.prune import _schedule
-from albert_edge.training.data import read_labelled
 from stored import assert_stored, stored_matrices
 
 FAST = dataclasses.replace(
@@ -27,7 +28,7 @@ def pruned(
     request: pytest.FixtureRequest, toy_model: Path, toy_table: Path
 ) -> tuple[str, Checkpoint]:
     start = read_checkpoint(toy_model)
-    data = read_labelled(toy_table, labels=start.config.labels)
+    data = read_examples(toy_table, "classification", start.config.labels, EvaluateOptions())
     method = Prune(pattern=request.param)
     *_, last = compress(start, data, method=method, dev=data, options=FAST)
     assert last.dev_accuracy == 1.0

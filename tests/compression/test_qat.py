@@ -16,6 +16,8 @@ from albert_edge.bundle.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.checkpoints.activation_ranges import channels_of
 from albert_edge.conversion import convert
+from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import InputError, TrainingError
 from albert_edge.modeling import from_checkpoint
 from albert_edge.modeling.layers import tensors
@@ -30,7 +32,6 @@ from albert_edge.training.compression.fake_quant import MovingRange
 from albert_edge.training.compression.int8_weights import folded_scale
 from albert_edge.training.compression.methods import OPTIONS, Qat
 from albert_edge.training.compression.qat import Quantized, calibrate
-from albert_edge.training.data import read_labelled
 from albert_edge.training.finetune import finetune
 
 FAST = dataclasses.replace(
@@ -211,7 +212,7 @@ def test_a_range_follows_the_extremes_of_all_passes_but_for_padding() -> None:
 @pytest.fixture(scope="module")
 def trained(toy_model: Path, toy_table: Path) -> Checkpoint:
     start = read_checkpoint(toy_model)
-    data = read_labelled(toy_table, labels=start.config.labels)
+    data = read_examples(toy_table, "classification", start.config.labels, EvaluateOptions())
     *_, last = compress(start, data, method=Qat(), dev=data, options=FAST)
     assert last.dev_accuracy == 1.0
     return last.checkpoint
@@ -246,7 +247,7 @@ def test_other_recipes_take_no_notice(trained: Checkpoint) -> None:
 
 
 def test_ranges_are_of_one_training(trained: Checkpoint, toy_table: Path) -> None:
-    data = read_labelled(toy_table, labels=trained.config.labels)
+    data = read_examples(toy_table, "classification", trained.config.labels, EvaluateOptions())
     further = next(finetune(trained, data, options=dataclasses.replace(FAST, epochs=1)))
     assert trained.ranges
     assert not further.checkpoint.ranges

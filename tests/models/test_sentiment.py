@@ -11,8 +11,9 @@ import pytest
 
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.checkpoints.init import count_parameters
+from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.training.batching import encode_texts, make_batches
-from albert_edge.training.data import read_labelled
 
 FOLDER = Path(__file__).parents[2] / "albert_edge" / "models" / "sentiment"
 BASELINE = 0.736  # a tuned logistic regression over words and pairs of words
@@ -89,8 +90,15 @@ def test_reads_a_long_review_to_its_end(model: Any) -> None:
 
 
 def test_beats_bags_of_words(model: Any, data_folder: Path) -> None:
-    dev = read_labelled(data_folder / "sentiment" / "dev.tsv", labels=model.config.labels)
-    accuracy = (_answers(model, list(dev.texts)) == dev.classes).mean()
+    dev = read_examples(
+        data_folder / "sentiment" / "dev.tsv",
+        "classification",
+        model.config.labels,
+        EvaluateOptions(),
+    )
+    accuracy = (
+        _answers(model, [inputs["text"] for inputs in dev.inputs]) == dev.class_indices()
+    ).mean()
     assert accuracy > BASELINE
 
 

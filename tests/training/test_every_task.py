@@ -244,7 +244,7 @@ def test_a_killed_training_goes_on(toy_table: Path, toy_shape: Path, tmp_path: P
         finetune_files(toy_table, tmp_path / "model", **again)
     with pytest.raises(TrainingError, match="either resumed or, with --force"):
         finetune_files(toy_table, tmp_path / "model", **again, resume=True, force=True)
-    other = {**again, "reading": EvaluateOptions(bullets=1)}
+    other = {**again, "data_options": EvaluateOptions(bullets=1)}
     with pytest.raises(TrainingError, match="other data, options or weights"):
         finetune_files(toy_table, tmp_path / "model", **other, resume=True)
     report = finetune_files(toy_table, tmp_path / "model", **again, resume=True)

@@ -9,12 +9,14 @@ import pytest
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.config import AlbertConfig
+from albert_edge.datasets.examples import Examples, read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import OutputError, TrainingError
-from albert_edge.training.data import LabelledTexts, read_labelled
 from albert_edge.training.finetune import finetune
 from albert_edge.training.finetune_files import finetune_files
 from albert_edge.training.init import init_from_scratch, with_new_head
 from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.tasks.classification import ClassificationObjective
 
 FAST = FinetuneOptions(
     epochs=30, batch_tokens=256, learning_rate=0.01, max_length=32, averaging=0.9, sampling=1.0
@@ -23,14 +25,16 @@ SHORT = dataclasses.replace(FAST, epochs=1)
 
 
 @pytest.fixture(scope="module")
-def data(toy_table: Path) -> LabelledTexts:
-    return read_labelled(toy_table, labels=("negative", "positive"))
+def data(toy_table: Path) -> Examples:
+    return read_examples(toy_table, "classification", ("negative", "positive"), EvaluateOptions())
 
 
 @pytest.fixture(scope="module")
-def start(data: LabelledTexts, toy_shape: Path) -> Checkpoint:
+def start(data: Examples, toy_shape: Path) -> Checkpoint:
     config = AlbertConfig.read(toy_shape)
-    return init_from_scratch(config, data.texts, data.labels, seed=1)
+    return init_from_scratch(
+        config, [inputs["text"] for inputs in data.inputs], data.labels, seed=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def test_learns_a_task_whole(trained: tuple[Path, dict[str, object]]) -> None:
 
 
 def test_what_is_written_answers_as_it_was_measured(
-    trained: tuple[Path, dict[str, object]], data: LabelledTexts
+    trained: tuple[Path, dict[str, object]], data: Examples
 ) -> None:
     from albert_edge.modeling import load_keras
     from albert_edge.tokenizer import load_tokenizer
@@ -65,15 +69,17 @@ def test_what_is_written_answers_as_it_was_measured(
     folder, _ = trained
     model, tokenizer = load_keras(folder), load_tokenizer(folder)
     assert model.config.labels == data.labels
-    for text, expected in zip(data.texts[:20], data.classes, strict=False):
-        logits = model({"input_ids": [tokenizer.encode(text).input_ids]})["logits"].numpy()
+    for inputs, expected in zip(data.inputs[:20], data.class_indices(), strict=False):
+        logits = model({"input_ids": [tokenizer.encode(inputs["text"]).input_ids]})[
+            "logits"
+        ].numpy()
         assert logits.argmax() == expected
 
 
-def test_same_seed_same_weights(start: Checkpoint, data: LabelledTexts) -> None:
+def test_same_seed_same_weights(start: Checkpoint, data: Examples) -> None:
     def weights(seed: int) -> dict[str, np.ndarray]:
         options = dataclasses.replace(SHORT, seed=seed, sampling=0.3)
-        (result,) = finetune(start, data, options=options)
+        (result,) = finetune(start, ClassificationObjective(data), options=options)
         return dict(result.checkpoint.tensors)
 
     one, two = weights(1), weights(1)
@@ -119,36 +125,51 @@ def test_needs_a_tokenizer(start: Checkpoint) -> None:
         with_new_head(dataclasses.replace(start, tokenizer_files={}), ("a", "b"), seed=0)
 
 
-def test_soft_targets_outweigh_the_classes(start: Checkpoint, data: LabelledTexts) -> None:
-    turned = np.eye(2, dtype=np.float32)[1 - data.classes]
-    lesson = dataclasses.replace(data, targets=turned)
-    *_, last = finetune(start, lesson, dev=data, options=FAST)
+def test_soft_targets_outweigh_the_classes(start: Checkpoint, data: Examples) -> None:
+    turned = np.eye(2, dtype=np.float32)[1 - data.class_indices()]
+    objective = ClassificationObjective(data, turned)
+    *_, last = finetune(start, objective, dev=data, options=FAST)
     assert last.dev_accuracy == 0.0
 
 
-def test_needs_every_class(start: Checkpoint, data: LabelledTexts) -> None:
-    one_sided = dataclasses.replace(data, classes=np.ones_like(data.classes))
+def test_needs_every_class(start: Checkpoint, data: Examples) -> None:
+    one_sided = dataclasses.replace(data, targets=["positive"] * len(data))
     with pytest.raises(TrainingError, match="no example has label negative"):
-        next(finetune(start, one_sided, options=SHORT))
+        next(finetune(start, ClassificationObjective(one_sided), options=SHORT))
 
 
-def test_needs_the_same_labels(start: Checkpoint, data: LabelledTexts) -> None:
-    renamed = dataclasses.replace(data, labels=("no", "yes"))
+def test_needs_the_same_labels(start: Checkpoint, data: Examples) -> None:
+    labels = ("no", "yes")
+    renamed = dataclasses.replace(
+        data, labels=labels, targets=[labels[index] for index in data.class_indices()]
+    )
     with pytest.raises(TrainingError, match="expected classification with labels no, yes"):
-        next(finetune(start, renamed, options=SHORT))
+        next(finetune(start, ClassificationObjective(renamed), options=SHORT))
     with pytest.raises(TrainingError, match="the dev texts have labels no, yes"):
-        next(finetune(start, data, dev=renamed, options=SHORT))
+        next(finetune(start, ClassificationObjective(data), dev=renamed, options=SHORT))
 
 
-def test_texts_fit_the_positions(start: Checkpoint, data: LabelledTexts) -> None:
+def test_texts_fit_the_positions(start: Checkpoint, data: Examples) -> None:
     with pytest.raises(TrainingError, match="max_length must be at most 32, not 33"):
-        next(finetune(start, data, options=dataclasses.replace(SHORT, max_length=33)))
+        next(
+            finetune(
+                start,
+                ClassificationObjective(data),
+                options=dataclasses.replace(SHORT, max_length=33),
+            )
+        )
 
 
-def test_a_diverging_run_stops(start: Checkpoint, data: LabelledTexts) -> None:
+def test_a_diverging_run_stops(start: Checkpoint, data: Examples) -> None:
     broken = {**start.tensors, "pooler/bias": np.full(16, np.nan, np.float32)}
     with pytest.raises(TrainingError, match="the loss became nan at a learning rate of"):
-        next(finetune(dataclasses.replace(start, tensors=broken), data, options=SHORT))
+        next(
+            finetune(
+                dataclasses.replace(start, tensors=broken),
+                ClassificationObjective(data),
+                options=SHORT,
+            )
+        )
 
 
 @pytest.mark.parametrize(

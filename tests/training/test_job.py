@@ -10,8 +10,9 @@ import pytest
 
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
+from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError
-from albert_edge.training.data import read_labelled
 from albert_edge.training.finetune_files import finetune_files
 from albert_edge.training.init import init_from_scratch
 from albert_edge.training.options import FinetuneOptions
@@ -22,7 +23,8 @@ SHORT = FinetuneOptions(epochs=1, batch_tokens=256, max_length=32)
 @pytest.fixture
 def source(toy_table: Path, toy_shape: Path, tmp_path: Path) -> str:
     """A checkpoint with the labels a and b."""
-    texts = read_labelled(toy_table).texts
+    examples = read_examples(toy_table, "classification", None, EvaluateOptions())
+    texts = [inputs["text"] for inputs in examples.inputs]
     checkpoint = init_from_scratch(AlbertConfig.read(toy_shape), texts, ("a", "b"), seed=1)
     write_checkpoint(tmp_path / "ab", checkpoint)
     return str(tmp_path / "ab")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from rich.console import Console
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
+from albert_edge.datasets.examples import Examples, read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.quantization.calibration import MOST_TEXTS
 
@@ -24,7 +26,6 @@ with requires_extra("train"):
     from albert_edge.training.compression.prune import Pruned
     from albert_edge.training.compression.qat import Quantized, calibrate
     from albert_edge.training.compression.report import compression_report
-    from albert_edge.training.data import LabelledTexts, read_labelled
     from albert_edge.training.distill import distill
     from albert_edge.training.finetune import EpochResult, check_objective, finetune
     from albert_edge.training.finetune_files import (
@@ -42,6 +43,7 @@ with requires_extra("train"):
         read_state,
         state_file,
     )
+    from albert_edge.training.tasks.classification import ClassificationObjective
     from albert_edge.training.trainer import MakeConstraint
 
 _EMPTY_REPORT: Callable[[float, float, float], None] = lambda done, loss, accuracy: None  # noqa: E731
@@ -49,11 +51,11 @@ _EMPTY_REPORT: Callable[[float, float, float], None] = lambda done, loss, accura
 
 def compress(
     start: Checkpoint,
-    data: LabelledTexts,
+    data: Examples,
     *,
     method: Method,
     share: float = 1.0,
-    dev: LabelledTexts | None = None,
+    dev: Examples | None = None,
     options: FinetuneOptions | None = None,
     saving: SaveConfig | None = None,
     saved: TrainingState | None = None,
@@ -63,7 +65,7 @@ def compress(
 
     Args:
         start: A classification checkpoint with the labels of `data`, and its tokenizer.
-        data: The training texts.
+        data: The training texts, of the kind `classification`.
         method: What to do.
         share: Of the targets that is what `start` says of the texts; the rest is their classes.
         dev: Texts to measure the accuracy on after every epoch.
@@ -80,13 +82,15 @@ def compress(
     options = options or default_options(method)
     if not 0 <= share <= 1:
         raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
-    check_objective(start, data, dev, options)
+    if data.kind != "classification":
+        raise TrainingError(f"compression trains on examples of classification, not {data.kind}.")
+    check_objective(start, ClassificationObjective(data), dev, options)
     begin, constrain = _prepare(start, data, method)
     figures = {**dataclasses.asdict(method), "source": start.source, "sha256": start.sha256}
-    lesson = distill(start, data, share=share)
+    objective = distill(start, data, share=share)
     for result in finetune(
         dataclasses.replace(begin, config=_without_dropout(start.config)),
-        lesson,
+        objective,
         dev=dev,
         options=options,
         constrain=constrain,
@@ -111,20 +115,20 @@ def _without_dropout(config: AlbertConfig) -> AlbertConfig:
 
 
 def _prepare(
-    start: Checkpoint, data: LabelledTexts, method: Method
+    start: Checkpoint, data: Examples, method: Method
 ) -> tuple[Checkpoint, MakeConstraint]:
     """Return what the training starts from, and what it has to keep to."""
     if isinstance(method, Prune):
         return start, partial(Pruned, method=method)
     if isinstance(method, Cluster):
         return start, partial(Clustered, method=method)
-    begin, ranges = calibrate(start, _some(data), method=method)
+    begin, ranges = calibrate(start, _sample_texts(data), method=method)
     return begin, partial(Quantized, method=method, start=ranges)
 
 
-def _some(data: LabelledTexts) -> Sequence[str]:
-    """Return texts from all over a table, as many as calibration takes or a few more."""
-    return data.texts[:: max(len(data) // MOST_TEXTS, 1)]
+def _sample_texts(data: Examples) -> list[str]:
+    """Return evenly spaced texts of a table: as many as calibration takes, or a few more."""
+    return [inputs["text"] for inputs in data.inputs[:: max(len(data) // MOST_TEXTS, 1)]]
 
 
 def compress_files(
@@ -147,7 +151,7 @@ def compress_files(
 
     Args:
         source: What `read_checkpoint` takes.
-        data: The training table; see `read_labelled`.
+        data: The training table, with the columns of `evaluate`.
         output: The directory to write.  Its parent must exist.
         method: What to do.
         share: As in `compress`.
@@ -173,6 +177,7 @@ def compress_files(
         Accuracies and what follows from them are None without `dev`.
 
     Raises:
+        InputError: A table cannot be read or does not fit.
         TrainingError: The table, an option or the source cannot work, or what is to be resumed is
             not there, damaged, or of another training.
         CheckpointError: `source` cannot be read.
@@ -185,10 +190,11 @@ def compress_files(
     state = state_file(output.with_name(f"{output.name}.training"), resume=resume, force=force)
     start = read_checkpoint(source)
     labels = start.config.labels
-    train = read_labelled(data, labels=labels)
-    held_out = None if dev is None else read_labelled(dev, labels=labels)
-    check_objective(with_new_head(start, labels, seed=0), train, held_out, options)
-    of = fingerprint(start, train.labels, train.texts, train.classes, method, share, options)
+    read = partial(read_examples, kind="classification", labels=labels, options=EvaluateOptions())
+    train, held_out = read(data), None if dev is None else read(dev)
+    with_head = with_new_head(start, labels, seed=0)
+    check_objective(with_head, ClassificationObjective(train), held_out, options)
+    of = _fingerprint(start, train, method, share, options)
     saving = SaveConfig(path=state, of=of, every_s=save_every_s)
     if force:
         state.unlink(missing_ok=True)
@@ -223,10 +229,19 @@ def compress_files(
             result.checkpoint,
             held_out,
             quantize=method.quantize,
-            calibration=_some(train),
+            calibration=_sample_texts(train),
         ),
         "epochs": epochs,
         "options": dataclasses.asdict(options),
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }
+
+
+def _fingerprint(
+    start: Checkpoint, data: Examples, method: Method, share: float, options: FinetuneOptions
+) -> str:
+    texts = [inputs["text"] for inputs in data.inputs]
+    pairs = [inputs["pair"] for inputs in data.inputs if "pair" in inputs]
+    parts = [data.labels, texts, data.class_indices(), *([pairs] if pairs else [])]
+    return fingerprint(start, *parts, method, share, options)

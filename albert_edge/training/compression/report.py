@@ -13,12 +13,12 @@ import numpy as np
 from albert_edge.bundle.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.conversion import convert
+from albert_edge.datasets.examples import Examples
 from albert_edge.evaluation.intervals import paired_interval
 from albert_edge.modeling.load import from_checkpoint
 from albert_edge.pipelines import load
 from albert_edge.training.compression.int8_weights import describe_matrix, is_compressible
-from albert_edge.training.data import LabelledTexts
-from albert_edge.training.distill import KerasClassifier
+from albert_edge.training.distill import predict_proba
 from albert_edge.training.finetune_files import wilson_interval
 
 __all__ = ["compression_report"]
@@ -29,7 +29,7 @@ Shares: TypeAlias = np.ndarray | None  # of each class in each answer, [n, num_l
 def compression_report(
     before: Checkpoint,
     after: Checkpoint,
-    dev: LabelledTexts | None,
+    dev: Examples | None,
     *,
     quantize: str,
     calibration: Sequence[str],
@@ -45,7 +45,7 @@ def compression_report(
     Returns:
         The part of `compress_files`' report that is about the two.
     """
-    meant, became = (KerasClassifier(one).shares(dev) if dev else None for one in (before, after))
+    meant, became = (predict_proba(one, dev) if dev else None for one in (before, after))
     blobs = [
         convert(from_checkpoint(one), quantize=quantize, calibration=calibration).blob
         for one in (before, after)
@@ -70,10 +70,10 @@ def compression_report(
     }
 
 
-def _ask(blob: bytes, dev: LabelledTexts) -> np.ndarray:
+def _ask(blob: bytes, dev: Examples) -> np.ndarray:
     """Return the probabilities that a file finds, as a device does: float64 [n, num_labels]."""
     pipe = load(blob)
-    answers = (pipe(text)["scores"] for text in dev.texts)
+    answers = (pipe(**inputs)["scores"] for inputs in dev.inputs)
     return np.array([[scores[label] for label in dev.labels] for scores in answers])
 
 
@@ -91,7 +91,7 @@ def _sizes(blob: bytes) -> dict[str, int]:
     }
 
 
-def _answers(said: Shares, meant: Shares, dev: LabelledTexts | None) -> dict[str, Any]:
+def _answers(said: Shares, meant: Shares, dev: Examples | None) -> dict[str, Any]:
     """Return how right a file is, and how near to what the source says in float32."""
     accuracy = _accuracy(said, dev)
     off = None if said is None or meant is None else float(np.mean(np.abs(said - meant)))
@@ -103,10 +103,10 @@ def _answers(said: Shares, meant: Shares, dev: LabelledTexts | None) -> dict[str
     }
 
 
-def _accuracy(shares: Shares, dev: LabelledTexts | None) -> float | None:
+def _accuracy(shares: Shares, dev: Examples | None) -> float | None:
     if shares is None or dev is None:
         return None
-    return float(np.mean(shares.argmax(axis=-1) == dev.classes))
+    return float(np.mean(shares.argmax(axis=-1) == dev.class_indices()))
 
 
 def _agreement(first: Shares, second: Shares) -> float | None:
@@ -124,11 +124,11 @@ def _nearer(before: Shares, after: Shares, meant: Shares) -> dict[str, Any] | No
     return {"value": round(value, 5), "interval": [round(value - half, 5), round(value + half, 5)]}
 
 
-def _change(before: Shares, after: Shares, dev: LabelledTexts | None) -> dict[str, Any] | None:
+def _change(before: Shares, after: Shares, dev: Examples | None) -> dict[str, Any] | None:
     """Return the change in accuracy, and its 95% interval on the same texts."""
     if before is None or after is None or dev is None:
         return None
-    was, now = (shares.argmax(axis=-1) == dev.classes for shares in (before, after))
+    was, now = (shares.argmax(axis=-1) == dev.class_indices() for shares in (before, after))
     lost, won = int(np.sum(was & ~now)), int(np.sum(~was & now))
     bounds = paired_interval(lost, won, len(dev))
     value = (won - lost) / len(dev)

@@ -1,7 +1,9 @@
-"""One text, or a pair, to a label, to any number of labels, or to numbers."""
+"""Train text classifiers: one label per text or pair of texts, several labels, or numbers."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -12,7 +14,6 @@ from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.training.batching import concat_mixup, encode_pairs, sample_pairs, token_dropout
-from albert_edge.training.data import LabelledTexts
 from albert_edge.training.objective import (
     EncodedEpoch,
     TaskObjective,
@@ -21,17 +22,22 @@ from albert_edge.training.objective import (
 )
 from albert_edge.training.options import FinetuneOptions
 
-__all__ = ["ClassificationObjective", "objective_of"]
+__all__ = ["ClassificationObjective"]
+
+_SUM_TOLERANCE = 0.01  # of probabilities that were rounded to a few digits
 
 
 @final
 class ClassificationObjective(TaskObjective):
-    """Texts, or pairs of texts, and what a model is to say of each.
+    """Train on texts, or pairs of texts, with labels or numbers.
+
+    The targets are, in this order of precedence, the given ones, the teacher's probabilities in the
+    examples, or the examples' labels.
 
     Args:
         examples: Of a kind in `tasks.PROBLEM_TYPES`.
-        targets: float32 [n, num_labels], what a model is to say where that is less sure than the
-            labels: probabilities, of one label a text with a sum of 1.  None for the labels alone.
+        targets: float32 [n, num_labels], soft targets: probabilities, which sum to 1 where a text
+            has one label.
     """
 
     task = "classification"
@@ -40,7 +46,9 @@ class ClassificationObjective(TaskObjective):
         self.examples = examples
         self.kind = examples.kind
         self._hard = _targets(examples)  # [n, num_labels]
-        self.targets = self._hard if targets is None else targets
+        if targets is None:
+            targets = _teacher_targets(examples) if examples.teacher else self._hard
+        self.targets = targets
 
     def check(self, options: FinetuneOptions) -> None:
         labels = self.examples.labels
@@ -131,24 +139,6 @@ class ClassificationObjective(TaskObjective):
         return self.examples.kind == "classification" and not self._paired()
 
 
-def objective_of(data: LabelledTexts) -> ClassificationObjective:
-    """Make a lesson of labelled texts."""
-    return ClassificationObjective(examples_of(data), data.targets)
-
-
-def examples_of(data: LabelledTexts) -> Examples:
-    """Make examples of labelled texts."""
-    numbers = [str(number) for number in range(1, len(data) + 1)]
-    return Examples(
-        kind="classification",
-        ids=numbers,
-        places=[f"text {number}" for number in numbers],
-        inputs=[{"text": text} for text in data.texts],
-        targets=[data.labels[index] for index in data.classes.tolist()],
-        labels=data.labels,
-    )
-
-
 def _targets(examples: Examples) -> np.ndarray:
     if examples.kind == "regression":
         return np.array(examples.targets, np.float32)  # [n, num_labels]
@@ -158,3 +148,42 @@ def _targets(examples: Examples) -> np.ndarray:
         for label in [target] if examples.kind == "classification" else target:
             hard[row, numbers[label]] = 1
     return hard
+
+
+def _teacher_targets(examples: Examples) -> np.ndarray:
+    """Return the probabilities in the teacher's column as targets, float32 [n, num_labels].
+
+    Hinton et al. 2015, arXiv:1503.02531.  A value is a list of the labels' probabilities in their
+    order, or an object of them by label; in a table without types it is JSON.
+
+    Raises:
+        TrainingError: A value is invalid, or the targets are numbers.
+    """
+    if examples.kind == "regression":
+        raise TrainingError("a teacher's column has probabilities, and regression has none.")
+    single = examples.kind == "classification"
+    rows = [
+        _probabilities(value, examples.labels, single, place)
+        for value, place in zip(examples.teacher, examples.places, strict=True)
+    ]
+    targets = np.array(rows, np.float32)  # [n, num_labels]
+    if single:
+        targets /= targets.sum(axis=1, keepdims=True)
+    return targets
+
+
+def _probabilities(value: Any, labels: tuple[str, ...], single: bool, place: str) -> list[float]:
+    try:
+        given = json.loads(value) if isinstance(value, str) else value
+        found = [given[label] for label in labels] if isinstance(given, Mapping) else list(given)
+        probabilities = [float(each) for each in found]
+    except (ValueError, TypeError, KeyError):
+        probabilities = []
+    valid = len(probabilities) == len(labels) and all(0 <= each <= 1 for each in probabilities)
+    if not valid or (single and not math.isclose(sum(probabilities), 1, abs_tol=_SUM_TOLERANCE)):
+        total = " with a sum of 1" if single else ""
+        raise TrainingError(
+            f"{place}: expected {len(labels)} probabilities{total}, of {', '.join(labels)}, as a "
+            f"JSON list or by label; got {str(value)[:60]!r}."
+        )
+    return probabilities

@@ -32,19 +32,25 @@ class QuestionAnsweringObjective(TaskObjective):
     (Devlin et al. 2018, arXiv:1810.04805, sec. 4.3).
 
     Args:
-        examples: Of the kind `question-answering`.
-        starts: Where the first answer of each begins in its context, in code points; None if the
-            file does not say: then it is where those words are first.
+        examples: Of the kind `question-answering`.  An answer whose position the file does not give
+            is the first occurrence of its words in the context.
+
+    Raises:
+        TrainingError: An answer is not in its context.
     """
 
     task = "question-answering"
 
-    def __init__(self, examples: Examples, starts: Sequence[int | None]) -> None:
+    def __init__(self, examples: Examples) -> None:
         self.examples = examples
         self._spans = [
             _find(inputs["context"], answers, start, place)
             for inputs, answers, start, place in zip(
-                examples.inputs, examples.targets, starts, examples.places, strict=True
+                examples.inputs,
+                examples.targets,
+                examples.answer_starts,
+                examples.places,
+                strict=True,
             )
         ]
 

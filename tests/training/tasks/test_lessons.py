@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert_edge.datasets.examples import Examples
+from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.errors import InputError, TrainingError
 from albert_edge.evaluation import EvaluateOptions
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.objective import IGNORE_INDEX, EncodedEpoch, TaskObjective
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.tasks import read_objective
+from albert_edge.training.tasks import OBJECTIVES
 from albert_edge.training.tasks.classification import ClassificationObjective
 
 PLAIN = FinetuneOptions(
@@ -34,7 +34,7 @@ def tokenizer() -> Tokenizer:
 
 def read(folder: Path, name: str, content: str, kind: str, *labels: str) -> TaskObjective:
     (folder / name).write_text(content)
-    return read_objective(folder / name, kind, labels, EvaluateOptions())
+    return OBJECTIVES[kind](read_examples(folder / name, kind, labels, EvaluateOptions()))
 
 
 def draw(lesson: TaskObjective, tokenizer: Tokenizer, **options: Any) -> EncodedEpoch:
@@ -171,11 +171,11 @@ def test_a_table_in_parquet_is_read_as_one_of_lines(tmp_path: Path) -> None:
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     expected = read(tmp_path, "a.jsonl", lines, "classification", "0", "1").examples
     path = tmp_path / "a.parquet"
-    found = read_objective(path, "classification", ("0", "1"), EvaluateOptions()).examples
+    found = read_examples(path, "classification", ("0", "1"), EvaluateOptions())
     assert (found.inputs, found.targets) == (expected.inputs, expected.targets)
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match=r"cannot read .*a\.parquet"):
-        read_objective(path, "classification", ("0", "1"), EvaluateOptions())
+        read_examples(path, "classification", ("0", "1"), EvaluateOptions())
 
 
 def lesson_in(kind: str, *targets: Any) -> ClassificationObjective:
