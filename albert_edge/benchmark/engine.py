@@ -8,6 +8,7 @@ from albert_edge.bundle.archive import locate
 from albert_edge.bundle.bundle import read
 from albert_edge.runtime import Model, open_model
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
+from albert_edge.runtime.model import interpreter_forward
 
 __all__ = ["describe_delegate", "open_model", "open_reference"]
 
@@ -23,8 +24,9 @@ def open_reference(path: str, *, threads: int = 1) -> Model:
     Raises:
         BundleError: The file is missing, damaged, foreign or newer than this version.
     """
+    bundle = read(path)
     interpreter = open_interpreter(locate(path), threads=threads, delegated=False)
-    return Model(read(path), interpreter, runtime_name())
+    return Model(bundle, interpreter_forward(bundle, interpreter), runtime_name())
 
 
 def describe_delegate(path: str, *, threads: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
@@ -17,10 +17,12 @@ from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
 from albert_edge.tasks import TASKS
 
-__all__ = ["Model", "open_model"]
+__all__ = ["Model", "interpreter_forward", "open_model"]
 
 Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+# The model's inputs by name, int32 [1, T], and the rule of an early exit, to its outputs by name.
+Forward: TypeAlias = Callable[[Arrays, EarlyExit | None], Arrays]
 
 
 def open_model(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> Model:
@@ -37,7 +39,10 @@ def open_model(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> M
     bundle, place = read(source), locate(source)
     interpreter = open_interpreter(place, threads=threads)
     return Model(
-        bundle, interpreter, runtime_name(), path=place if isinstance(place, Path) else None
+        bundle,
+        interpreter_forward(bundle, interpreter),
+        runtime_name(),
+        path=place if isinstance(place, Path) else None,
     )
 
 
@@ -52,13 +57,13 @@ class Model:
     """
 
     def __init__(
-        self, bundle: Bundle, interpreter: Any, runtime: str, *, path: Path | None = None
+        self, bundle: Bundle, forward: Forward, runtime: str, *, path: Path | None = None
     ) -> None:
         self.bundle = bundle
         self.runtime = runtime
         self._read_once = path  # the first inference packs the weights
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
-        self._forward = _forward(bundle, _signatures(bundle, interpreter))
+        self._forward = forward
 
     def run(
         self,
@@ -203,9 +208,13 @@ def _layer_names(bundle: Bundle) -> list[str]:
     return [f"layer_{config.group_of_layer(i)}" for i in range(config.num_hidden_layers)]
 
 
-def _forward(
-    bundle: Bundle, signatures: Mapping[str, Any]
-) -> Callable[[Arrays, EarlyExit | None], Arrays]:
+def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
+    """Return the forward pass of a model that is open in a TFLite interpreter.
+
+    Raises:
+        BundleError: The model's signatures contradict its bundle.
+    """
+    signatures = _signatures(bundle, interpreter)
     # Signature runners resize only if the length changed; over the bare call they cost 3 to 5 µs.
     if bundle.layout != "split":
         whole = signatures["serving_default"]

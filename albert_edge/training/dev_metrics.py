@@ -1,9 +1,10 @@
-"""What a model in training scores on a dev set: the figures that `evaluate` gives of its file."""
+"""Metrics of a model in training on a dev set: those that `evaluate` reports of its file."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -12,8 +13,9 @@ import tensorflow as tf
 from albert_edge.bundle.bundle import Bundle
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
+from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import AlbertEdgeError
-from albert_edge.evaluation import EvaluateOptions
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.evaluation.predict import predict_one
 from albert_edge.evaluation.task_metrics import compute_metrics
@@ -22,160 +24,140 @@ from albert_edge.modeling.layers import assign
 from albert_edge.pipelines import PIPELINES, Pipeline
 from albert_edge.runtime.model import Model
 from albert_edge.tasks import TASKS
-from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.base import Tokens
+from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.batching import BUCKETS, make_batches
 
-__all__ = ["DevEvaluator"]
+__all__ = ["DevEvaluator", "KerasForward"]
 
-_TOKENS = 8192  # in a batch
-# A sequence that the model is given: its ids, and their types.
-_Asked: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+_BATCH_TOKENS = 8192
+# The ids of a sequence and their types.
+_Sequence: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 _Outputs: TypeAlias = dict[str, np.ndarray]
 
 
-class DevEvaluator:
-    """Examples that a model is asked again and again.
+@final
+class KerasForward:
+    """The forward pass of a Keras model over many sequences, in batches of like lengths.
 
-    The very pipeline of the device answers, so that the figures are those of the device.  It is
-    gone through once to see what it asks of the model, all of which the Keras model then answers in
-    batches, and again to hear what it makes of the answers.
+    Args:
+        checkpoint: The model's weights and configuration.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._model = from_checkpoint(checkpoint)
+        self._pad_id = checkpoint.config.pad_token_id
+        self._per_token = TASKS[checkpoint.task].per_token
+        ids = tf.TensorSpec([None, None], tf.int32)
+        self._compiled = tf.function(
+            lambda ids, types, mask: self._model(
+                {"input_ids": ids, "token_type_ids": types, "attention_mask": mask}
+            ),
+            input_signature=[ids, ids, ids],
+            autograph=False,
+        )
+
+    def set_weights(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Replace the model's weights, given by canonical name."""
+        assign(self._model, tensors)
+
+    def __call__(
+        self,
+        sequences: Sequence[Sequence[int]],
+        types: Sequence[Sequence[int]] | None = None,
+    ) -> Iterator[tuple[int, _Outputs]]:
+        """Yield the place of every sequence, in any order, and its outputs.
+
+        Args:
+            sequences: Token ids in [0, V), T of each.
+            types: As many token types, 0 or 1; None if all are 0.
+
+        Yields:
+            The place; and the outputs by name, float32 [1, ...], or [1, T, ...] per token.
+        """
+        batches = make_batches(sequences, tokens=_BATCH_TOKENS, pad_id=self._pad_id, types=types)
+        for batch in batches:
+            found = self._compiled(batch.input_ids, batch.token_type_ids, batch.attention_mask)
+            outputs = {name: values.numpy() for name, values in found.items()}
+            for at, row in enumerate(batch.rows.tolist()):
+                length = len(sequences[row])  # what follows is padding
+                yield (
+                    row,
+                    {
+                        name: values[at : at + 1, :length]
+                        if name in self._per_token
+                        else values[at : at + 1]
+                        for name, values in outputs.items()
+                    },
+                )
+
+
+@final
+class DevEvaluator:
+    """Evaluates a model on the same examples after every epoch.
+
+    The examples go through the pipeline of the device, so that the metrics are those of the device.
+    The first run of the pipeline records the sequences that it passes to the model.  For every
+    evaluation the Keras model computes their outputs in batches, and the pipeline runs on those.
 
     Args:
         start: A checkpoint with a head for the examples, and its tokenizer.
-        examples: What to ask.
+        examples: The dev set.
 
     Raises:
-        InputError: An example cannot be given to the model.
+        InputError: An example is not a valid input of the model.
     """
 
     def __init__(self, start: Checkpoint, examples: Examples) -> None:
         self._examples = examples
-        self._pad = start.config.pad_token_id
-        self._model = from_checkpoint(start)
-        ids = tf.TensorSpec([None, None], tf.int32)
-        self._answer = tf.function(self._call, input_signature=[ids, ids, ids], autograph=False)
-        self._known = _CachedOutputs(
-            self._outputs([[0]], [[0]], [[1]]), TASKS[start.task].per_token
-        )
-        self._pipe = _pipeline(start, self._known)
-        self._ask()
+        self._model = KerasForward(start)
+        self._outputs: dict[_Sequence, _Outputs] = {}
+        self._per_token = TASKS[start.task].per_token
+        ((_, self._sample),) = self._model([[0]])
+        self._pipe = _pipeline(start, self._forward)
+        self._predict()
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def metrics(self, tensors: Mapping[str, np.ndarray]) -> list[Metric]:
         """Return the metrics of the examples' kind with these weights, the official one first."""
-        assign(self._model, tensors)
-        asked = list(self._known.outputs)
-        batches = make_batches(
-            [ids for ids, _ in asked],
-            tokens=_TOKENS,
-            pad_id=self._pad,
-            types=[types for _, types in asked],
-        )
-        for batch in batches:
-            outputs = self._outputs(batch.input_ids, batch.token_type_ids, batch.attention_mask)
-            for at, row in enumerate(batch.rows.tolist()):
-                one = {name: values[at : at + 1] for name, values in outputs.items()}
-                self._known.learn(asked[row], one)
-        return compute_metrics(self._examples, self._ask(), EvaluateOptions())
+        self._model.set_weights(tensors)
+        sequences = list(self._outputs)
+        for row, outputs in self._model([ids for ids, _ in sequences], [t for _, t in sequences]):
+            self._outputs[sequences[row]] = outputs
+        return compute_metrics(self._examples, self._predict(), EvaluateOptions())
 
-    def _call(self, input_ids: Any, types: Any, mask: Any) -> dict[str, Any]:
-        inputs = {"input_ids": input_ids, "token_type_ids": types, "attention_mask": mask}
-        outputs: dict[str, Any] = self._model(inputs)
-        return outputs
-
-    def _outputs(self, input_ids: Any, types: Any, mask: Any) -> _Outputs:
-        outputs = self._answer(input_ids, types, mask)
-        return {name: values.numpy() for name, values in outputs.items()}
-
-    def _ask(self) -> list[Any]:
-        answers = []
-        for inputs, place in zip(self._examples.inputs, self._examples.places, strict=True):
-            try:
-                answers.append(predict_one(self._pipe, self._examples.kind, inputs))
-            except AlbertEdgeError as error:
-                raise type(error)(f"{place}: {error}") from error
-        return answers
-
-
-@final
-class _CachedOutputs:
-    """What passes for an interpreter, and knows the answers to what it was asked before.
-
-    Args:
-        sample: Outputs for one token, [1, ...] or [1, 1, ...].
-        per_token: The names of those that have an entry for each token.
-    """
-
-    def __init__(self, sample: _Outputs, per_token: Sequence[str]) -> None:
-        self._sample, self._per_token = sample, per_token
-        self.outputs: dict[_Asked, _Outputs] = {}
-
-    def learn(self, asked: _Asked, outputs: _Outputs) -> None:
-        """Take the outputs [1, ...] for a sequence; those of its padding are cut off."""
-        self.outputs[asked] = {
-            name: values[:, : len(asked[0])] if name in self._per_token else values
-            for name, values in outputs.items()
-        }
-
-    def __call__(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> _Outputs:
-        asked = tuple(input_ids[0].tolist()), tuple(token_type_ids[0].tolist())
-        if asked not in self.outputs:
-            blank = {
-                name: np.zeros_like(values).repeat(len(asked[0]), axis=1)
-                if name in self._per_token
-                else np.zeros_like(values)
+    def _forward(self, inputs: _Outputs, _: EarlyExit | None) -> _Outputs:
+        """Return the outputs of a sequence; zeros the first time, when it is recorded."""
+        ids, types = (inputs[name][0].tolist() for name in ("input_ids", "token_type_ids"))
+        sequence = tuple(ids), tuple(types)
+        if sequence not in self._outputs:
+            self._outputs[sequence] = {
+                name: np.zeros_like(values).repeat(
+                    len(ids) if name in self._per_token else 1, axis=1
+                )
                 for name, values in self._sample.items()
             }
-            self.learn(asked, blank)
-        return self.outputs[asked]
+        return self._outputs[sequence]
 
-    def get_signature_list(self) -> dict[str, Any]:
-        return {"serving_default": {"inputs": ["input_ids", "token_type_ids"]}}
-
-    def get_signature_runner(self, _: str) -> Any:
-        return self
-
-    def get_input_details(self) -> dict[str, Any]:
-        return {"input_ids": {"shape": np.array([1, 1])}}
-
-
-@final
-class _CachingTokenizer(Tokenizer):
-    """A tokenizer that cuts every text once."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._found: dict[str, Tokens] = {}
-        self.vocab_size, self.do_lower_case = tokenizer.vocab_size, tokenizer.do_lower_case
-        self.cls_id, self.sep_id, self.pad_id = tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id
-        self.unk_id, self.mask_id = tokenizer.unk_id, tokenizer.mask_id
-
-    def tokenize(self, text: str) -> Tokens:
-        if text not in self._found:
-            self._found[text] = self._tokenizer.tokenize(text)
-        return self._found[text]
-
-    def id_to_piece(self, token_id: int) -> str:
-        return self._tokenizer.id_to_piece(token_id)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode(ids)
-
-    def files(self) -> dict[str, bytes]:
-        return self._tokenizer.files()
+    def _predict(self) -> list[Any]:
+        predictions = []
+        for inputs, place in zip(self._examples.inputs, self._examples.places, strict=True):
+            try:
+                predictions.append(predict_one(self._pipe, self._examples.kind, inputs))
+            except AlbertEdgeError as error:
+                raise type(error)(f"{place}: {error}") from error
+        return predictions
 
 
-def _pipeline(start: Checkpoint, known: _CachedOutputs) -> Pipeline:
+def _pipeline(start: Checkpoint, forward: Any) -> Pipeline:
     positions = min(start.config.max_position_embeddings, BUCKETS[-1])
     bundle = Bundle(
         task=start.task,
         layout="loop",
         quantize="float32",
         seq_len=None,
-        # What is asked is what the last pass says, also of a model that can leave early.
+        # The metrics are of the last layer, also of a model with early exits.
         config=dataclasses.replace(
             start.config, max_position_embeddings=positions, early_exit=False
         ),
@@ -183,5 +165,6 @@ def _pipeline(start: Checkpoint, known: _CachedOutputs) -> Pipeline:
         provenance={},
         verification=None,
     )
-    tokenizer = _CachingTokenizer(tokenizer_from_files(start.tokenizer_files))
-    return PIPELINES[start.task](Model(bundle, known, "Keras"), tokenizer)
+    tokenizer = tokenizer_from_files(start.tokenizer_files)
+    vars(tokenizer)["tokenize"] = cache(tokenizer.tokenize)  # of every text once, not every epoch
+    return PIPELINES[start.task](Model(bundle, forward, "Keras"), tokenizer)

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
-from albert_edge.modeling import from_checkpoint
 from albert_edge.tokenizer import tokenizer_from_files
-from albert_edge.training.batching import BUCKETS, encode_pairs, make_batches
+from albert_edge.training.batching import BUCKETS, encode_pairs
+from albert_edge.training.dev_metrics import KerasForward
 from albert_edge.training.tasks.classification import ClassificationObjective
 
 __all__ = ["distill", "predict_proba"]
@@ -37,23 +37,13 @@ def predict_proba(checkpoint: Checkpoint, examples: Examples) -> np.ndarray:
 
     Texts are cut as on a device, at the model's number of positions.
     """
-    model, tokenizer = from_checkpoint(checkpoint), tokenizer_from_files(checkpoint.tokenizer_files)
-    ids = tf.TensorSpec([None, None], tf.int32)
-    forward = tf.function(
-        lambda ids, types, mask: model(
-            {"input_ids": ids, "token_type_ids": types, "attention_mask": mask}
-        )["logits"],
-        input_signature=[ids, ids, ids],
-        autograph=False,
-    )
+    tokenizer = tokenizer_from_files(checkpoint.tokenizer_files)
     texts = [inputs["text"] for inputs in examples.inputs]
     pairs = [i["pair"] for i in examples.inputs] if "pair" in examples.inputs[0] else None
     most = min(checkpoint.config.max_position_embeddings, BUCKETS[-1])
-    encoded = encode_pairs(texts, pairs, tokenizer, max_length=most)
-    probabilities = np.zeros((len(examples), checkpoint.config.num_labels), np.float32)
-    for batch in make_batches(
-        encoded.input_ids, tokens=8192, pad_id=tokenizer.pad_id, types=encoded.token_type_ids
-    ):
-        logits = forward(batch.input_ids, batch.token_type_ids, batch.attention_mask)
-        probabilities[batch.rows] = tf.nn.softmax(logits).numpy()
+    ids, types, _ = encode_pairs(texts, pairs, tokenizer, max_length=most)
+    logits = np.zeros((len(examples), checkpoint.config.num_labels), np.float32)
+    for row, outputs in KerasForward(checkpoint)(ids, types):
+        logits[row] = outputs["logits"][0]
+    probabilities: np.ndarray = tf.nn.softmax(logits).numpy()
     return probabilities
