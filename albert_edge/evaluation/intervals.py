@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 __all__ = [
     "Floats",
-    "Statistic",
     "bootstrap",
     "bootstrap_p_value",
     "mcnemar",
@@ -23,9 +22,6 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
-# A statistic of n examples, as a function of their weights: how often each counts, float64 [n].
-Statistic = Callable[[Floats], float]
-
 _Z = 1.959963984540054  # the normal quantile of 97.5%
 _RESAMPLES = 2000
 _SEED = 20190926  # arbitrary, but fixed
@@ -46,14 +42,14 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
     return max(min(middle - half, proportion), 0.0), min(max(middle + half, proportion), 1.0)
 
 
-def bootstrap(statistics: Sequence[Statistic], count: int) -> Floats:
+def bootstrap(statistics: Sequence[Callable[[Floats], float]], count: int) -> Floats:
     """Compute statistics of samples that are drawn from the examples with replacement.
 
     All statistics are computed of the same samples, so those of two models can be subtracted (Efron
     & Tibshirani 1993); the same arguments give the same result.
 
     Args:
-        statistics: M statistics of the same examples.
+        statistics: M functions of the examples' weights: how often each counts, float64 [n].
         count: n, the number of examples.
 
     Returns:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.evaluation.intervals import Floats, Statistic
 from albert_edge.pipelines.words import bio_to_entities
 
 __all__ = [
@@ -27,6 +26,10 @@ __all__ = [
     "regression",
     "token_classification",
 ]
+
+Floats = npt.NDArray[np.float64]
+# A metric of n examples, as a function of their weights: how often each counts, float64 [n].
+Statistic = Callable[[Floats], float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

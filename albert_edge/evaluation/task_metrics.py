@@ -11,7 +11,6 @@ import numpy as np
 
 from albert_edge.datasets.examples import Examples
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.evaluation.intervals import Floats
 from albert_edge.evaluation.metrics import (
     Metric,
     classification,
@@ -113,10 +112,11 @@ def _squad(examples: Examples, predictions: Predictions, options: EvaluateOption
 
 
 def _subset_mean(name: str, scores: Sequence[float], subset: Any) -> Metric:
-    def mean(sums: Floats) -> float:
-        return float(sums[0] / sums[1]) if sums[1] else math.nan
-
-    return metric_from_sums(name, [np.asarray(scores) * subset, subset], mean)
+    return metric_from_sums(
+        name,
+        [np.asarray(scores) * subset, subset],
+        lambda sums: float(sums[0] / sums[1]) if sums[1] else math.nan,
+    )
 
 
 def _squad_scores(
@@ -153,12 +153,13 @@ def _perplexity(examples: Examples, predictions: Predictions, _: EvaluateOptions
     logs = [sum(one["log_probabilities"]) for one in predictions]
     counts = [len(one["log_probabilities"]) for one in predictions]
     hits = [one["hits"] for one in predictions]
-
-    def perplexity(sums: Floats) -> float:
-        return math.exp(min(-sums[0] / sums[1], 700))  # JSON has no infinity
-
+    perplexity = metric_from_sums(
+        "perplexity",
+        [logs, counts],
+        lambda sums: math.exp(min(-sums[0] / sums[1], 700)),  # JSON has no infinity
+    )
     return [
-        replace(metric_from_sums("perplexity", [logs, counts], perplexity), is_percentage=False),
+        replace(perplexity, is_percentage=False),
         metric_from_sums("accuracy", [hits, counts], lambda sums: float(sums[0] / sums[1])),
     ]
 

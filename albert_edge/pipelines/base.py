@@ -1,4 +1,4 @@
-"""What every pipeline does: turn a text, or ids, into one encoding that the model can take."""
+"""The base class of all pipelines: it encodes a text, or ids, as one input of the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pipeline(ABC):
 
     @abstractmethod
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Answer one text; a plain dict, ready for JSON but for arrays of features."""
+        """Run the task on one text; return a plain dict, ready for JSON but for feature arrays."""
 
     @final
     def text_tokenizer(self) -> Tokenizer:
@@ -38,8 +38,8 @@ class Pipeline(ABC):
         """
         if self.tokenizer is None:
             raise InputError(
-                "this file carries no tokenizer, so it cannot take text; give input_ids instead, "
-                "or convert the checkpoint together with its spiece.model."
+                "this file carries no tokenizer, so it does not accept text; give input_ids "
+                "instead, or convert the checkpoint together with its spiece.model."
             )
         return self.tokenizer
 
@@ -53,21 +53,22 @@ class Pipeline(ABC):
         *,
         allow_special: bool = False,
     ) -> tuple[Encoding, bool]:
-        """Encode a text or two, or take ids as they are.
+        """Encode one text or two, or wrap ids that are given.
 
         Args:
             text: The first text, or None for ids.
-            pair: The second, if there is one.
+            pair: The second text, if there is one.
             input_ids: T token ids, or None for text.
-            token_type_ids: T numbers; all 0 if left out.
-            allow_special: Whether the names of special tokens in text are those tokens.
+            token_type_ids: T types, 0 or 1; all 0 if left out.
+            allow_special: Whether the names of special tokens in the text become those tokens.
 
         Returns:
-            The encoding, and whether the text was cut at its end to what the model takes.  The
-            offsets of ids are all None.
+            The encoding, and whether the text was cut at its end because it is longer than the
+            model takes.  The offsets of ids are all None.
 
         Raises:
-            InputError: There is nothing to encode, or both text and ids, or no tokenizer.
+            InputError: There is neither text nor ids, or both, or the text is empty, or the file
+                carries no tokenizer.
         """
         if text is None:
             if input_ids is None or pair is not None:
@@ -88,13 +89,11 @@ class Pipeline(ABC):
 
 
 def check_not_empty(encoding: Encoding, *, paired: bool) -> None:
-    """Refuse an encoding whose first text, or second if there are two, has no tokens.
+    """Check that the first text of an encoding, and the second if there are two, has tokens.
 
     Raises:
         InputError: There is nothing between two special tokens.
     """
     if encoding.offsets[1] is None or (paired and encoding.offsets[-2] is None):
         which = "second" if encoding.offsets[1] is not None else "first" if paired else ""
-        raise InputError(
-            f"the {which + ' ' if which else ''}text is empty: there is nothing in it to read."
-        )
+        raise InputError(f"the {which + ' ' if which else ''}text is empty: it contains no tokens.")

@@ -75,14 +75,7 @@ class QuestionAnswering(Pipeline):
         source: str | list[int]
         if question is not None and context is not None and input_ids is None:
             source = context
-            windows, step = plan_windows(
-                self.text_tokenizer(),
-                question,
-                context,
-                max_length=self.model.bundle.seq_len or min(_WINDOW, self.model.max_tokens),
-                max_answer_length=max_answer_length,
-                stride=stride,
-            )
+            windows, step = self._encode_text(question, context, max_answer_length, stride)
         elif question is None and context is None and input_ids is not None:
             source, step = list(input_ids), 1
             windows = [self._encode_ids(source, token_type_ids)]
@@ -101,6 +94,18 @@ class QuestionAnswering(Pipeline):
         ]
         best = answers[0] | {"null_score": null_score, "windows": len(windows)}
         return best | ({"answers": answers} if top_k > 1 else {})
+
+    def _encode_text(
+        self, question: str, context: str, max_answer_length: int, stride: int
+    ) -> tuple[list[Encoding], int]:
+        return plan_windows(
+            self.text_tokenizer(),
+            question,
+            context,
+            max_length=self.model.bundle.seq_len or min(_WINDOW, self.model.max_tokens),
+            max_answer_length=max_answer_length,
+            stride=stride,
+        )
 
     def _encode_ids(
         self, input_ids: Sequence[int], token_type_ids: Sequence[int] | None

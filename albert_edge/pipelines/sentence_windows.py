@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from albert_edge.tokenizer import Tokenizer
-from albert_edge.tokenizer.base import Span, check_text
+from albert_edge.tokenizer.base import Span, Tokenizer, check_text
 
 __all__ = [
     "SentenceTokens",
