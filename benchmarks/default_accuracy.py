@@ -20,7 +20,7 @@ import click
 import albert_edge
 from albert_edge.benchmark.console import document, write_document
 from albert_edge.early_exit import NEVER
-from albert_edge.evaluation import evaluate
+from albert_edge.evaluation.evaluate import evaluate
 from albert_edge.quantization.recipes import RECIPES
 
 REFERENCE = Path(__file__).parent / "reference"

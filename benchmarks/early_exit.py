@@ -33,8 +33,8 @@ import albert_edge
 from albert_edge.benchmark.console import document, write_document
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.early_exit import NEVER, EarlyExit
-from albert_edge.evaluation import EvaluateOptions
 from albert_edge.modeling import from_checkpoint
 from albert_edge.runtime import Model
 from benchmarks.thresholds import print_thresholds

@@ -26,7 +26,7 @@ import albert_edge
 from albert_edge.benchmark.console import document, write_document
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.datasets.examples import Examples, read_examples
-from albert_edge.evaluation import EvaluateOptions
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.evaluation.evaluate import differences, score_metrics
 from albert_edge.evaluation.intervals import bootstrap
 from albert_edge.evaluation.rouge import rouge

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from albert_edge.datasets.examples import read_examples
-from albert_edge.evaluation import EvaluateOptions
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.training.finetune import finetune
 from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
 from albert_edge.training.objective import TaskObjective

@@ -58,7 +58,7 @@ def command(
     albert-edge evaluate pairs.tflite mnli.tsv --text-column premise --pair-column hypothesis
     """
     from albert_edge.cli.console import bars
-    from albert_edge.evaluation import evaluate
+    from albert_edge.evaluation.evaluate import evaluate
 
     options = take_fields(EvaluateOptions(), settings)
     with bars() as shown:

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from albert_edge.checkpoints import write_checkpoint
 from albert_edge.checkpoints.init import count_parameters
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import OutputError, TrainingError
-from albert_edge.evaluation import EvaluateOptions
 from albert_edge.evaluation.intervals import wilson
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.files import check_writable

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from albert_edge.datasets.examples import read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import BundleError, InputError, MissingExtraError, OutputError
-from albert_edge.evaluation import EvaluateOptions, evaluate
+from albert_edge.evaluation.evaluate import evaluate
 from albert_edge.evaluation.predict import predict_all
 from albert_edge.evaluation.rouge import rouge
 from albert_edge.pipelines import load

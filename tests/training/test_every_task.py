@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from albert_edge.checkpoints import read_checkpoint
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import InputError, OutputError, TrainingError
-from albert_edge.evaluation import EvaluateOptions
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.finetune_files import BestCheckpoint, finetune_files
 from albert_edge.training.options import FinetuneOptions

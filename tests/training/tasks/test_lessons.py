@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from albert_edge.datasets.examples import Examples, read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import InputError, TrainingError
-from albert_edge.evaluation import EvaluateOptions
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.objective import IGNORE_INDEX, EncodedEpoch, TaskObjective

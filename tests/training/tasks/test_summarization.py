@@ -14,8 +14,8 @@ import tensorflow as tf
 from albert_edge.config import AlbertConfig
 from albert_edge.conversion import convert
 from albert_edge.datasets.examples import Examples, read_examples
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError
-from albert_edge.evaluation import EvaluateOptions
 from albert_edge.evaluation.rouge import rouge
 from albert_edge.modeling import from_checkpoint
 from albert_edge.pipelines import load
