@@ -24,16 +24,17 @@ VERBS = ("finetune", "compress", "pretrain")
 # Of probabilities and normalized states.  In floats another processor sums in another order: some
 # steps of 2e-7 a pass.
 OF_FLOATS = 1e-4
-# Values are rounded to 8 bits on the way, and on another processor one that lies between two steps
-# may fall to the other side.  All rounding together moves these probabilities by 1.3e-3 at most from
-# those of the float32 file, and what falls otherwise by less.  The likelier label has at least 0.9.
+# Values are rounded to 8 bits on the way, and on another processor one that lies between two
+# steps may fall to the other side.  All rounding together moves these probabilities by 1.3e-3 at
+# most from those of the float32 file, and what falls otherwise by less.  The likelier label has
+# at least 0.9.
 OF_INTEGERS = 0.01
 INTEGERS = ("int", "early_exit")  # what the names of such files begin with
 # Keras, as in modeling/test_parity.py.
 OF_KERAS = 1e-5
-# Losses after dozens of steps, each of which makes more of what differs in the last digit.  The first
-# training learns fast where it was killed, from 0.58 to 0.26; the second had learned all before; the
-# third, at losses of about 3, takes small steps.
+# Losses after dozens of steps, each of which makes more of what differs in the last digit.  The
+# first training learns fast where it was killed, from 0.58 to 0.26; the second had learned all
+# before; the third, at losses of about 3, takes small steps.
 OF_TRAINING = {"finetune": 0.05, "compress": 0.005, "pretrain": 0.02}
 
 
