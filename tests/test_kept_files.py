@@ -25,7 +25,7 @@ VERBS = ("finetune", "compress", "pretrain")
 # steps of 2e-7 a pass.
 OF_FLOATS = 1e-4
 # Values are rounded to 8 bits on the way, and on another processor one that lies between two
-# steps may fall to the other side.  All rounding together moves these probabilities by 1.3e-3 at
+# steps may fall to the other side.  All rounding together moves these probabilities by 3.1e-3 at
 # most from those of the float32 file, and what falls otherwise by less.  The likelier label has
 # at least 0.9.
 OF_INTEGERS = 0.01
