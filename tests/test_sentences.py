@@ -1,4 +1,4 @@
-"""Where sentences begin and end, to the character."""
+"""`split_sentences` finds the first and the last character of every sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from albert_edge.pipelines.sentence_windows import split_sentences
 
-# Text full of what the rules look at.
+# Texts full of the characters that the rules depend on.
 _PARTS = st.sampled_from(
     [*'.!?…"”’)。！ \n\t\u00a0\x1c', "...", "  ", "a", "I", "Dr", "e.g", "word", "Word", "3", "語"]
 )
@@ -30,7 +30,7 @@ def test_every_word_is_in_one_sentence_and_no_space_is_around_it(text: str) -> N
 
 @given(_TEXT)
 def test_a_line_ends_a_sentence(text: str) -> None:
-    # Unless what follows is no more than marks, which belong to what they close.
+    # Unless only marks follow, which belong to the sentence that they close.
     for start, end in split_sentences(text):
         _, *rest = text[start:end].split("\n")
         assert not any(character.isalnum() for line in rest for character in line)
@@ -48,7 +48,7 @@ def test_a_line_ends_a_sentence(text: str) -> None:
         ['"Come in."', '"No!"', "He went."],
         ["“Come in.”", "‘No!’", "He went."],
         ["(He came.)", "[She left.]", "They met."],
-        ['"Stop!" he said.', "She did."],  # both are kept apart only by what follows
+        ['"Stop!" he said.', "She did."],  # only the text behind them separates the two
         ["He waited...", "Nobody came."],
         ["He waited . . .", "Nobody came."],
         ["He waited…", "Nobody came."],
@@ -67,9 +67,9 @@ def test_sentences_of_a_text(sentences: list[str]) -> None:
     assert [text[start:end] for start, end in split_sentences(text)] == sentences
 
 
-def test_a_full_stop_before_a_small_letter_ends_none() -> None:
+def test_a_full_stop_before_a_lower_case_letter_ends_no_sentence() -> None:
     assert len(split_sentences("The approx. value of the est. mass is small. It fell.")) == 2
-    # But where nothing has capitals, they tell nothing.
+    # In a text without capitals, it does.
     assert len(split_sentences("the mass is small. it fell.")) == 2
 
 
@@ -79,13 +79,13 @@ def test_lines_and_space_between_them() -> None:
     assert split_sentences(" \n\t ") == split_sentences("") == []
 
 
-def test_marks_alone_belong_to_what_was_before() -> None:
+def test_marks_alone_belong_to_the_sentence_before() -> None:
     text = 'He said: "Well . . ." . . . "'
     assert split_sentences(text) == [(0, len(text))]
     assert split_sentences("...") == [(0, 3)]
 
 
-def test_a_long_run_of_marks_takes_no_longer_than_its_length() -> None:
+def test_a_long_run_of_marks_takes_linear_time() -> None:
     # Tried at each of its marks, this would take hours.
     text = "." * 1_000_000 + "x"
     assert split_sentences(text) == [(0, len(text))]

@@ -14,11 +14,11 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline(ABC):
-    """A model and its tokenizer, as one function; a subclass says what the outputs mean.
+    """A model and its tokenizer as one function; a subclass interprets the model's outputs.
 
     Attributes:
         model: The open model.
-        tokenizer: Its tokenizer, or None if the file carries none; then only ids can be given.
+        tokenizer: Its tokenizer; None if the file carries none, then only ids are accepted.
     """
 
     def __init__(self, model: Model, tokenizer: Tokenizer | None) -> None:

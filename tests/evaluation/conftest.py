@@ -1,4 +1,4 @@
-"""Tiny models with a tokenizer inside, as files, and data for them."""
+"""Fixtures: files of tiny models with a tokenizer, and data files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real files answer real data: the figures are those of what the pipelines say."""
+"""`evaluate` on tiny models: its metrics are those of the pipelines' results."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_accuracy_is_that_of_the_pipeline(model: Model, data: Data) -> None:
         ("token-classification", "d.conll", "the negative\nmill neutral\n\nfell positive\n", {}),
     ],
 )
-def test_answers_do_not_depend_on_the_number_of_workers(
+def test_metrics_do_not_depend_on_the_number_of_workers(
     model: Model, data: Data, task: str, name: str, content: str, options: dict[str, Any]
 ) -> None:
     path, source = model(task, **options), data(name, content)
@@ -96,7 +96,7 @@ def test_answers_do_not_depend_on_the_number_of_workers(
     assert all(row["value"] is not None for row in first.values())
 
 
-def test_questions_by_both_files_of_the_official_evaluator(
+def test_squad_2_in_the_files_of_the_official_evaluator(
     model: Model, data: Data, tmp_path: Path
 ) -> None:
     path, source = model("question-answering"), data("d.json", json.dumps(SQUAD_2))
@@ -109,11 +109,11 @@ def test_questions_by_both_files_of_the_official_evaluator(
     for question in paragraph["qas"]:
         given = {"question": question["question"], "context": paragraph["context"]}
         assert answers[question["id"]] == pipe(**given)["answer"]
-        # The odds are where the pipeline itself turns to no answer.
+        # At these odds the pipeline itself switches to no answer.
         for shift, empty in ((-1e-4, True), (1e-4, False)):
             threshold = odds[question["id"]] + shift
-            said = pipe(**given, allow_null=True, null_threshold=threshold)["answer"]
-            assert (said == "") == empty
+            answer = pipe(**given, allow_null=True, null_threshold=threshold)["answer"]
+            assert (answer == "") == empty
     again = evaluate(saved, source)
     assert again["models"][0]["metrics"] == report["models"][0]["metrics"]
     assert again["models"][0]["thresholds"] == report["models"][0]["thresholds"]
@@ -126,13 +126,13 @@ def test_pseudo_perplexity_by_hand(model: Model, data: Data) -> None:
     path = model("fill-mask")
     pipe = load(path)
     ids = pipe.text_tokenizer().encode("the mill fell").input_ids
-    chances = []
+    probabilities = []
     for place in (1, 2, 3):
         hidden = [*ids[:place], pipe.text_tokenizer().mask_id, *ids[place + 1 :]]
         row = np.exp(pipe.model.run(hidden)["logits"][0, place].astype(float))
-        chances.append(row[ids[place]] / row.sum())
+        probabilities.append(row[ids[place]] / row.sum())
     found = _figures(evaluate(path, data("d.txt", "the mill\n".replace("\n", " fell\n"))))
-    assert found["perplexity"] == pytest.approx(math.exp(-np.mean(np.log(chances))), rel=1e-5)
+    assert found["perplexity"] == pytest.approx(math.exp(-np.mean(np.log(probabilities))), rel=1e-5)
 
 
 def test_a_word_has_the_label_of_its_first_token(model: Model, data: Data) -> None:
@@ -192,7 +192,7 @@ def test_two_files_are_compared(model: Model, data: Data) -> None:
     assert report["differences"]["macro_f1"]["test"] == "bootstrap"
 
 
-def test_a_better_file_is_found_better(data: Data, tmp_path: Path) -> None:
+def test_a_better_file_scores_significantly_better(data: Data, tmp_path: Path) -> None:
     table = data("d.tsv", "text\tlabel\n" + "a\t0\nb\t1\n" * 30)
     rows = {str(n): "bad" if n % 2 else "good" for n in range(1, 61)}
     for name, wrong in (("a.json", range(1, 16)), ("b.json", range(15, 17))):
@@ -202,7 +202,7 @@ def test_a_better_file_is_found_better(data: Data, tmp_path: Path) -> None:
     report = evaluate(tmp_path / "a.json", table, against=tmp_path / "b.json")
     row = report["differences"]["accuracy"]
     assert row["value"] == pytest.approx(13 / 60)
-    # Only the first is wrong in 14, only the second in 1: (1 + 15) / 2^15, twice.
+    # Only the first is wrong on 14 examples, only the second on 1: (1 + 15) / 2^15, twice.
     assert row["p_value"] == 2 * 16 / 2**15
     assert 0 < row["low"] < row["value"] < row["high"]
     row = report["differences"]["f1"]
@@ -212,7 +212,7 @@ def test_a_better_file_is_found_better(data: Data, tmp_path: Path) -> None:
     assert report["models"][0]["duration_s"] is None
 
 
-def test_saved_answers_score_the_same(model: Model, data: Data, tmp_path: Path) -> None:
+def test_saved_predictions_score_the_same(model: Model, data: Data, tmp_path: Path) -> None:
     for task, name, content in (
         ("classification", "d.tsv", TABLE),
         ("fill-mask", "d.txt", "the mill\nfell"),
@@ -225,7 +225,7 @@ def test_saved_answers_score_the_same(model: Model, data: Data, tmp_path: Path) 
     assert evaluate(saved, source, against=model("token-classification"))["agreement"] == 1
 
 
-def test_summaries_are_scored_from_saved_ones(data: Data) -> None:
+def test_saved_summaries(data: Data) -> None:
     predictions = {"1": "the mills fell", "2": "a river"}
     saved = {"kind": "summarization", "labels": [], "predictions": predictions}
     path = data("s.json", json.dumps(saved))
@@ -248,9 +248,9 @@ def test_summaries_of_a_file(model: Model, data: Data, tmp_path: Path) -> None:
         options = EvaluateOptions(bullets=1, task="summarize")
         report = evaluate(model(task), source, options=options, save=saved, force=True)
         pipe = load(model(task), task="summarize")
-        said = [pipe(article, bullets=1)["bullets"][0]["text"] for article in articles]
-        assert json.loads(saved.read_text())["predictions"] == {"1": said[0], "2": said[1]}
-        want = [rouge(*pair).rouge1 for pair in zip(said, summaries, strict=True)]
+        summed = [pipe(article, bullets=1)["bullets"][0]["text"] for article in articles]
+        assert json.loads(saved.read_text())["predictions"] == {"1": summed[0], "2": summed[1]}
+        want = [rouge(*pair).rouge1 for pair in zip(summed, summaries, strict=True)]
         assert _figures(report)["rouge1"] == pytest.approx(np.mean(want))
         assert list(_figures(report)) == ["rouge1", "rouge2", "rougeL"]
         assert _figures(evaluate(saved, source)) == _figures(report)
@@ -362,7 +362,7 @@ def test_numbers_are_compared_by_the_order_of_their_labels(data: Data) -> None:
         evaluate(first, table, against=second)
 
 
-def test_an_example_that_the_model_cannot_take_is_named(model: Model, data: Data) -> None:
+def test_the_error_names_the_invalid_example(model: Model, data: Data) -> None:
     source = data("d.tsv", "text\tlabel\nthe mill\t0\n\u200b\t1\n")
     with pytest.raises(InputError, match=r"d\.tsv, line 3: the text is empty"):
         evaluate(model("classification"), source)
@@ -378,14 +378,14 @@ def test_bad_models_and_outputs(model: Model, data: Data, tmp_path: Path) -> Non
         evaluate(model("classification"), table, save=data("a.json", "{}"))
 
 
-def test_progress_is_told(model: Model, data: Data) -> None:
-    told: list[tuple[int, int]] = []
-    evaluate(model("classification"), data("d.tsv", TABLE), progress=lambda *at: told.append(at))
-    assert told == [(n, 6) for n in range(1, 7)]
+def test_progress_is_called_after_every_prediction(model: Model, data: Data) -> None:
+    calls: list[tuple[int, int]] = []
+    evaluate(model("classification"), data("d.tsv", TABLE), progress=lambda *at: calls.append(at))
+    assert calls == [(n, 6) for n in range(1, 7)]
 
 
-def test_the_official_figures(data_folder: Path) -> None:
-    """What SQuAD 1.1's own evaluator says of these files, to the last digit printed."""
+def test_the_scores_of_the_official_evaluator(data_folder: Path) -> None:
+    """The scores equal those that SQuAD 1.1's own evaluator prints, to the last digit."""
     source = data_folder / "squad" / "dev-v1.1.from-explorer.json"
     for name, exact, f1 in (
         ("BERT__ensemble___Google_AI_Language_", 86.20624408703878, 92.19557978351129),

@@ -1,4 +1,4 @@
-"""What data files are read to, and what is said of bad ones."""
+"""Data files as examples, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_json_lines_hold_lists_and_numbers(data: Data) -> None:
     ]
 
 
-def test_pretraining_is_asked_for_order_if_there_are_labels(data: Data) -> None:
+def test_pretraining_examples_with_labels_are_of_sentence_order(data: Data) -> None:
     path = data("d.tsv", "text\ttext_pair\tlabel\na\tb\tswapped\nb\ta\t0\n")
     found = _read(path, "pretraining")
     assert (found.kind, found.targets) == ("sentence-order", ["swapped", "in order"])
@@ -92,7 +92,7 @@ def test_squad_of_both_versions(data: Data) -> None:
     assert found.targets == [("the mill",)]
     assert _read(data("b.json", _squad(QUESTION, version="v2.0")), "question-answering").squad_v2
     both = _read(data("c.json", _squad(QUESTION, unanswered)), "question-answering", limit=1)
-    assert both.squad_v2  # whatever is left of it
+    assert both.squad_v2  # also if the limit leaves no such question
     assert both.ids == ["q1"]
 
 
@@ -152,14 +152,14 @@ def test_conll(data: Data) -> None:
         ("d.json", _squad(QUESTION, QUESTION), "question-answering", "two questions have .* 'q1'"),
     ],
 )
-def test_says_what_is_wrong(
+def test_errors_for_invalid_data(
     data: Data, name: str, content: str | bytes, kind: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         _read(data(name, content), kind, ("bad", "good"))
 
 
-def test_options_that_cannot_be() -> None:
+def test_invalid_options() -> None:
     with pytest.raises(ConfigError, match="limit must be a whole number of at least 1, not 0"):
         EvaluateOptions(limit=0)
     with pytest.raises(ConfigError, match="workers must be"):

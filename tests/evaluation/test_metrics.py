@@ -1,4 +1,4 @@
-"""Every figure equals what the public evaluators say; see tests/data/make_metrics_golden.py."""
+"""Every metric equals that of the public evaluators; see tests/data/make_metrics_golden.py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _values(metrics: list[Metric], count: int) -> dict[str, float]:
 def _check(metrics: list[Metric], golden: dict[str, Any], *, without: tuple[str, ...] = ()) -> None:
     found = _values(metrics, len(golden["targets"]))
     wanted = {name: golden[name] for name in found if name not in without}
-    # The same sums in another order: rounding differs in the last digits alone.
+    # The same sums in another order: rounding differs in the last digits only.
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1e-12)
     assert {*golden, *without} >= {*found}
 
@@ -62,14 +62,14 @@ def test_regression(golden: dict[str, Any]) -> None:
     _check(regression(*columns), golden, without=("mean_squared_error",))
 
 
-def test_several_numbers_have_the_mean_of_their_figures() -> None:
+def test_metrics_of_several_numbers_are_means() -> None:
     found = _values(regression([[1, 5], [2, 3], [3, 4]], [[1, 1], [2, 2], [3, 3]]), 3)
     assert found["pearson"] == pytest.approx((1 - 0.5) / 2)
     assert found["mean_squared_error"] == pytest.approx((16 + 1 + 1) / 6)
 
 
 @pytest.mark.parametrize("golden", GOLDEN["tags"])
-def test_tags(golden: dict[str, Any]) -> None:
+def test_token_classification(golden: dict[str, Any]) -> None:
     _check(token_classification(golden["predictions"], golden["targets"]), golden)
 
 
@@ -82,19 +82,19 @@ def test_rouge(
     assert with_stems == pytest.approx(Rouge(*stemmed), rel=1e-12)
 
 
-@pytest.mark.parametrize(("answer", "truth", "exact", "first", "second"), GOLDEN["squad"])
-def test_squad(answer: str, truth: str, exact: bool, first: float, second: float) -> None:
-    assert exact_score(answer, [truth]) == exact
-    assert f1_score(answer, [truth], squad_v2=False) == pytest.approx(first, rel=1e-12)
-    assert f1_score(answer, [truth], squad_v2=True) == pytest.approx(second, rel=1e-12)
+@pytest.mark.parametrize(("answer", "reference", "exact", "f1_v1", "f1_v2"), GOLDEN["squad"])
+def test_squad(answer: str, reference: str, exact: bool, f1_v1: float, f1_v2: float) -> None:
+    assert exact_score(answer, [reference]) == exact
+    assert f1_score(answer, [reference], squad_v2=False) == pytest.approx(f1_v1, rel=1e-12)
+    assert f1_score(answer, [reference], squad_v2=True) == pytest.approx(f1_v2, rel=1e-12)
 
 
-def test_the_best_of_several_truths_counts() -> None:
+def test_the_best_of_several_references_counts() -> None:
     assert exact_score("the mill", ["a river", "Mill!"])
     assert f1_score("old mill", ["river", "an old mill wheel"], squad_v2=False) == 0.8
 
 
-def test_answers_of_which_nothing_is_left_are_none_in_squad_2() -> None:
+def test_references_that_normalize_to_nothing_are_left_out_in_squad_2() -> None:
     assert normalize_answer("The!") == ""
     assert references(("The!", "mill"), squad_v2=True) == ["mill"]
     assert references(("The!",), squad_v2=True) == [""]
@@ -102,17 +102,17 @@ def test_answers_of_which_nothing_is_left_are_none_in_squad_2() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "answers", "known", "odds", "best", "threshold"), GOLDEN["thresholds"]
+    ("scores", "answers", "has_answer", "odds", "best", "threshold"), GOLDEN["thresholds"]
 )
 def test_best_threshold(
     scores: list[float],
     answers: list[str],
-    known: list[bool],
+    has_answer: list[bool],
     odds: list[float],
     best: float,
     threshold: float,
 ) -> None:
-    found = best_threshold(scores, [bool(answer) for answer in answers], known, odds)
+    found = best_threshold(scores, [bool(answer) for answer in answers], has_answer, odds)
     assert found == (pytest.approx(best / 100, rel=1e-12), threshold)
 
 
@@ -123,8 +123,8 @@ def test_correlations_of_equal_numbers_are_undefined() -> None:
 
 
 @given(st.data())
-def test_an_example_that_counts_twice_is_as_good_as_two(data: st.DataObject) -> None:
-    """What the bootstrap draws on: weights stand for repeated examples, in every metric."""
+def test_a_weight_of_two_equals_two_examples(data: st.DataObject) -> None:
+    """The bootstrap relies on it: weights stand for repeated examples, in every metric."""
     count = data.draw(st.integers(2, 8))
 
     def draw(values: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Tiny models with a tokenizer inside."""
+"""Fixtures: tiny models with a tokenizer in the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SENTENCES = (
 
 @pytest.fixture(scope="session")
 def tokenizer_files() -> Mapping[str, bytes]:
-    """A vocabulary of 56 pieces, as ALBERT numbers its special ones."""
+    """A vocabulary of 56 pieces, with the special ids of ALBERT."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES * 20),

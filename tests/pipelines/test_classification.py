@@ -1,4 +1,4 @@
-"""One label, with a probability for each."""
+"""Classification: labels with their probabilities, numbers, and invalid inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_text(classify: Pipeline) -> None:
     np.testing.assert_allclose(list(found["scores"].values()), want, rtol=1e-12)
 
 
-def test_a_pair_is_not_one_text(classify: Pipeline) -> None:
+def test_a_pair_differs_from_one_text(classify: Pipeline) -> None:
     pair = classify(TEXT, "nobody knows")
     assert pair["tokens"] > classify(TEXT)["tokens"]
     ids = classify.text_tokenizer().encode(TEXT, "nobody knows")
@@ -41,7 +41,7 @@ def test_a_pair_is_not_one_text(classify: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("seq_len", [None, 24])
-def test_long_text_is_cut_and_says_so(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
+def test_a_long_text_is_truncated(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
     classify = pipe("classification", seq_len=seq_len)
     long = classify("the river " * 10_000)
     assert (long["tokens"], long["truncated"]) == (seq_len or 40, True)
@@ -63,7 +63,7 @@ def test_one_emoji_is_a_text(classify: Pipeline) -> None:
     assert classify("🙂")["tokens"] >= 3
 
 
-def test_neither_or_both(classify: Pipeline) -> None:
+def test_text_and_ids_are_exclusive(classify: Pipeline) -> None:
     for given in ({}, {"pair": TEXT}, {"pair": TEXT, "input_ids": [2, 3]}):
         with pytest.raises(InputError, match="give a text or input_ids"):
             classify(**given)
@@ -85,20 +85,22 @@ def test_no_tokenizer(tiny_tflite: Callable[..., bytes]) -> None:
     assert bare(input_ids=[2, 9, 3])["tokens"] == 3
 
 
-def test_several_labels(pipe: Callable[..., Pipeline]) -> None:
-    several = pipe("classification", problem_type="multi_label_classification")
-    found = several(TEXT)
-    logits = several.model.run(several.text_tokenizer().encode(TEXT).input_ids)["logits"][0]
-    chances = 1 / (1 + np.exp(-logits.astype(float)))
-    np.testing.assert_allclose(list(found["scores"].values()), chances, rtol=1e-12)
+def test_multi_label(pipe: Callable[..., Pipeline]) -> None:
+    classify = pipe("classification", problem_type="multi_label_classification")
+    found = classify(TEXT)
+    logits = classify.model.run(classify.text_tokenizer().encode(TEXT).input_ids)["logits"][0]
+    probabilities = 1 / (1 + np.exp(-logits.astype(float)))
+    np.testing.assert_allclose(list(found["scores"].values()), probabilities, rtol=1e-12)
     assert found.keys() == {"labels", "scores", "tokens", "truncated"}
     for threshold in (0, 0.5, 1):
-        given = several(TEXT, threshold=threshold)["labels"]
-        wanted = {label for label, chance in found["scores"].items() if chance >= threshold}
+        given = classify(TEXT, threshold=threshold)["labels"]
+        wanted = {
+            label for label, probability in found["scores"].items() if probability >= threshold
+        }
         assert set(given) == wanted
         assert given == sorted(given, key=found["scores"].__getitem__, reverse=True)
     with pytest.raises(InputError, match=r"threshold must be in \[0, 1\], not 2"):
-        several(TEXT, threshold=2)
+        classify(TEXT, threshold=2)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Vectors of a text."""
+"""Feature extraction: hidden states, pooled embeddings, and invalid options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_text(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
     assert embed("river " * 99)["truncated"] is True
 
 
-def test_one_vector_of_a_text(pipe: Callable[..., Pipeline]) -> None:
+def test_pooled_embeddings(pipe: Callable[..., Pipeline]) -> None:
     embed = pipe("feature-extraction")
     found = embed(TEXT)
     assert "embedding" not in found
@@ -55,7 +55,7 @@ def test_one_vector_of_a_text(pipe: Callable[..., Pipeline]) -> None:
 def test_padding_is_not_in_the_mean(pipe: Callable[..., Pipeline]) -> None:
     free = pipe("feature-extraction")(TEXT)
     padded = pipe("feature-extraction", seq_len=24)(TEXT)
-    # Sums of 24 terms instead of a few are rounded differently.
+    # Sums of 24 terms round differently from sums of a few.
     np.testing.assert_allclose(padded["mean"], free["mean"], atol=2e-5)
 
 

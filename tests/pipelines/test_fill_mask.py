@@ -1,4 +1,4 @@
-"""Masks are filled in place, the order of texts is judged, and both together."""
+"""The heads of pre-training: masks are filled in place, and the order of texts is predicted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fill(pipe: Callable[..., Pipeline]) -> Pipeline:
     return pipe("fill-mask")
 
 
-def test_candidates_are_the_likeliest_at_their_place(fill: Pipeline) -> None:
+def test_candidates_are_the_most_probable_pieces(fill: Pipeline) -> None:
     found = fill(TEXT, top_k=4)
     tokenizer = fill.text_tokenizer()
     encoding = tokenizer.encode(TEXT, allow_special=True)
@@ -36,11 +36,11 @@ def test_candidates_are_the_likeliest_at_their_place(fill: Pipeline) -> None:
     for place, mask in zip(places, found["masks"], strict=True):
         assert TEXT[mask["start"] : mask["end"]] == "[MASK]"
         assert len(mask["candidates"]) == 4
-        chances = softmax(logits[place])
-        best = np.argsort(-chances[: tokenizer.vocab_size])[:4].tolist()
+        probabilities = softmax(logits[place])
+        best = np.argsort(-probabilities[: tokenizer.vocab_size])[:4].tolist()
         assert [one["id"] for one in mask["candidates"]] == best
         for one in mask["candidates"]:
-            assert one["score"] == pytest.approx(chances[one["id"]])
+            assert one["score"] == pytest.approx(probabilities[one["id"]])
 
 
 def test_rows_without_a_piece_are_no_candidates(fill: Pipeline) -> None:
@@ -48,7 +48,7 @@ def test_rows_without_a_piece_are_no_candidates(fill: Pipeline) -> None:
     assert sorted(one["id"] for one in mask["candidates"]) == list(range(56))
 
 
-def put(tokenizer_files: Mapping[str, bytes], text: str, *pieces: str) -> dict:
+def fill_with(tokenizer_files: Mapping[str, bytes], text: str, *pieces: str) -> dict:
     """Fill the masks of a text with given pieces."""
     tokenizer = tokenizer_from_files(tokenizer_files)
     names = {tokenizer.id_to_piece(i): i for i in range(tokenizer.vocab_size)}
@@ -60,8 +60,8 @@ def put(tokenizer_files: Mapping[str, bytes], text: str, *pieces: str) -> dict:
     return fill_masks([text], encoding, logits, tokenizer, top_k=1)
 
 
-def test_words_are_put_in_place(tokenizer_files: Mapping[str, bytes]) -> None:
-    found = put(tokenizer_files, TEXT, "▁mill", "▁bring")
+def test_candidates_replace_the_mask(tokenizer_files: Mapping[str, bytes]) -> None:
+    found = fill_with(tokenizer_files, TEXT, "▁mill", "▁bring")
     assert found["text"] == "The mill took the roof, and bring took the road."
     first, second = (mask["candidates"][0] for mask in found["masks"])
     assert first["token"] == "mill"  # noqa: S105
@@ -69,12 +69,12 @@ def test_words_are_put_in_place(tokenizer_files: Mapping[str, bytes]) -> None:
     assert second["text"] == "The [MASK] took the roof, and bring took the road."
 
 
-def test_a_piece_inside_of_a_word_goes_on_with_the_word_before(
+def test_a_piece_inside_of_a_word_continues_the_word_before(
     tokenizer_files: Mapping[str, bytes],
 ) -> None:
-    found = put(tokenizer_files, "two  mill [MASK] fell", "s")
+    found = fill_with(tokenizer_files, "two  mill [MASK] fell", "s")
     assert found["text"] == "two  mills fell"
-    assert put(tokenizer_files, "[MASK] [MASK]!", "▁mill", "s")["text"] == "mills!"
+    assert fill_with(tokenizer_files, "[MASK] [MASK]!", "▁mill", "s")["text"] == "mills!"
 
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "mill", "##s", "fell", "北", "京", ",")
@@ -91,10 +91,10 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "mill", "##s", "fell", "�
 )
 def test_wordpiece(text: str, piece: str, filled: str) -> None:
     vocabulary = {"vocab.txt": "\n".join(WORDS).encode()}
-    assert put(vocabulary, text, piece)["text"] == filled
+    assert fill_with(vocabulary, text, piece)["text"] == filled
 
 
-def test_a_pair_says_which_text_a_mask_is_in(fill: Pipeline) -> None:
+def test_in_pair_names_the_text_of_a_mask(fill: Pipeline) -> None:
     found = fill("who [MASK]?", "[MASK] knows")
     assert [(mask["start"], mask["in_pair"]) for mask in found["masks"]] == [(4, False), (0, True)]
     assert "[MASK]" not in found["text"] + found["pair"]
@@ -129,7 +129,7 @@ def test_any_text_around_masks(fill: Pipeline, texts: list[str]) -> None:
     try:
         found = fill(text, top_k=1)
     except InputError as error:
-        assert "cut off" in str(error)  # noqa: PT017 (another text is answered)
+        assert "cut off" in str(error)  # noqa: PT017 (any other text has a result)
         return
     spans = [(mask["start"], mask["end"]) for mask in found["masks"]]
     assert [text[start:end] for start, end in spans] == ["[MASK]"] * len(spans)
@@ -137,7 +137,7 @@ def test_any_text_around_masks(fill: Pipeline, texts: list[str]) -> None:
     assert found["truncated"] or len(spans) == text.count("[MASK]")
 
 
-def test_mistakes(fill: Pipeline) -> None:
+def test_invalid_inputs(fill: Pipeline) -> None:
     with pytest.raises(InputError, match=r"top_k must be in \[1, 60\], not 0"):
         fill(TEXT, top_k=0)
     with pytest.raises(InputError, match="there is no mask, 4, in input_ids"):
@@ -145,9 +145,9 @@ def test_mistakes(fill: Pipeline) -> None:
 
 
 def test_order(pipe: Callable[..., Pipeline], tiny_tflite: Callable[..., bytes]) -> None:
-    judge = pipe("sentence-order")
-    found = judge(FIRST, SECOND)
-    encoding = judge.text_tokenizer().encode(FIRST, SECOND)
+    predict_order = pipe("sentence-order")
+    found = predict_order(FIRST, SECOND)
+    encoding = predict_order.text_tokenizer().encode(FIRST, SECOND)
     logits = open_model(tiny_tflite("sentence-order")).run(
         encoding.input_ids, encoding.token_type_ids
     )["sop_logits"][0]
@@ -155,24 +155,26 @@ def test_order(pipe: Callable[..., Pipeline], tiny_tflite: Callable[..., bytes])
     assert list(found["scores"].items()) == [("in order", want[0]), ("swapped", want[1])]
     assert found["label"] == ("in order", "swapped")[want.argmax()]
     assert found["score"] == want.max()
-    assert judge(SECOND, FIRST)["scores"] != found["scores"]
+    assert predict_order(SECOND, FIRST)["scores"] != found["scores"]
     ids = {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
-    assert judge(**ids) == found
+    assert predict_order(**ids) == found
     with pytest.raises(InputError, match="give a second one"):
-        judge(FIRST)
+        predict_order(FIRST)
     with pytest.raises(InputError, match="token_type_ids that are 1"):
-        judge(input_ids=encoding.input_ids)
+        predict_order(input_ids=encoding.input_ids)
 
 
-def test_both_at_once(pipe: Callable[..., Pipeline], tiny_tflite: Callable[..., bytes]) -> None:
+def test_masks_and_order_together(
+    pipe: Callable[..., Pipeline], tiny_tflite: Callable[..., bytes]
+) -> None:
     both = pipe("pretraining")
     assert read(tiny_tflite("pretraining")).task == "pretraining"
     filled = both(TEXT)
     assert "order" not in filled
     assert len(filled["masks"]) == 2
-    judged = both(FIRST, SECOND)
-    assert "masks" not in judged
-    assert judged["order"]["label"] in ("in order", "swapped")
+    ordered = both(FIRST, SECOND)
+    assert "masks" not in ordered
+    assert ordered["order"]["label"] in ("in order", "swapped")
     found = both(TEXT, SECOND)
     assert found.keys() == {"text", "pair", "masks", "order", "tokens", "truncated"}
     with pytest.raises(InputError, match="nothing to predict"):

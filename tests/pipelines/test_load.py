@@ -1,4 +1,4 @@
-"""Opening a file gives the pipeline of its task, or one clear error."""
+"""`load` returns the pipeline of a file's task, or raises one clear error."""
 
 from __future__ import annotations
 

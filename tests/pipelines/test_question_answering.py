@@ -1,4 +1,4 @@
-"""Answers are words of the context, the best there are, wherever the windows' seams lie."""
+"""Question answering: the best span of the context, wherever its windows overlap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def qa(pipe: Callable[..., Pipeline]) -> Pipeline:
 
 
 def best_by_hand(qa: Pipeline, *, longest: int, step: int) -> tuple[str, float]:
-    # Plain loops over every window and span; the window with the most context decides.
+    # In plain loops over every window and span; the window with the most context counts.
     tokenizer = qa.text_tokenizer()
     question, context = tokenizer.tokenize(QUESTION).ids, tokenizer.tokenize(CONTEXT)
     room = qa.model.max_tokens - len(question) - 3
@@ -67,8 +67,8 @@ def test_long_context_agrees_with_plain_loops(qa: Pipeline, longest: int, stride
     assert found["score"] == pytest.approx(score)
 
 
-def test_wherever_the_context_begins_the_answer_fits_a_window(qa: Pipeline) -> None:
-    # As the context moves along, every place of the answer meets a seam once.
+def test_answer_is_a_span_for_every_window_boundary(qa: Pipeline) -> None:
+    # As the context shifts, every place of the answer is at a window boundary once.
     for words in range(12):
         context = "a storm " * words + CONTEXT
         found = qa(question=QUESTION, context=context, max_answer_length=8, top_k=5)
@@ -79,15 +79,15 @@ def test_wherever_the_context_begins_the_answer_fits_a_window(qa: Pipeline) -> N
 
 @pytest.mark.parametrize("layout", ["loop", "unrolled", "split"])
 def test_layouts_and_lengths_agree(pipe: Callable[..., Pipeline], layout: str) -> None:
-    ask = {"question": "who", "context": SHORT, "max_answer_length": 4, "stride": 4}
-    want = pipe("question-answering", layout="loop")(**ask)
-    assert pipe("question-answering", layout=layout)(**ask) == want
-    got = pipe("question-answering", layout=layout, seq_len=32)(**ask)
+    inputs = {"question": "who", "context": SHORT, "max_answer_length": 4, "stride": 4}
+    want = pipe("question-answering", layout="loop")(**inputs)
+    assert pipe("question-answering", layout=layout)(**inputs) == want
+    got = pipe("question-answering", layout=layout, seq_len=32)(**inputs)
     assert got["answer"] == want["answer"]
     assert got["score"] == pytest.approx(want["score"], abs=1e-4)
 
 
-def test_many_answers_best_first_and_distinct(qa: Pipeline) -> None:
+def test_top_k_answers_are_distinct_and_sorted(qa: Pipeline) -> None:
     found = qa(question=QUESTION, context=CONTEXT, top_k=20, max_answer_length=4)
     answers = found["answers"]
     assert len(answers) == len({(a["start"], a["end"]) for a in answers}) == 20
@@ -99,26 +99,27 @@ def test_many_answers_best_first_and_distinct(qa: Pipeline) -> None:
 
 
 def test_no_answer(qa: Pipeline) -> None:
-    ask = {"question": QUESTION, "context": SHORT, "max_answer_length": 5}
-    plain = qa(**ask)
-    never = qa(**ask, allow_null=True, null_threshold=1e9)
+    inputs = {"question": QUESTION, "context": SHORT, "max_answer_length": 5}
+    plain = qa(**inputs)
+    never = qa(**inputs, allow_null=True, null_threshold=1e9)
     assert never["answer"] == plain["answer"]
     assert never["null_score"] == plain["null_score"]
-    assert never["score"] < plain["score"]  # no answer has a share of the probability too
-    always = qa(**ask, allow_null=True, null_threshold=-1e9, top_k=2)
+    assert never["score"] < plain["score"]  # no answer has some of the probability too
+    always = qa(**inputs, allow_null=True, null_threshold=-1e9, top_k=2)
     assert (always["answer"], always["start"], always["end"]) == ("", 0, 0)
     assert [a["answer"] for a in always["answers"]] == ["", plain["answer"]]
     assert (
         always["score"]
         + sum(
-            a["score"] for a in qa(**ask, allow_null=True, null_threshold=1e9, top_k=999)["answers"]
+            a["score"]
+            for a in qa(**inputs, allow_null=True, null_threshold=1e9, top_k=999)["answers"]
         )
         <= 1 + 1e-12
     )
 
 
 def test_null_score_is_the_least_over_windows(qa: Pipeline) -> None:
-    stride = 8  # more than the longest answer, less than half the room: taken as it is
+    stride = 8  # more than the longest answer, less than half the room: not adjusted
     found = qa(question=QUESTION, context=CONTEXT, max_answer_length=4, stride=stride)
     windows = qa.text_tokenizer().windows(
         QUESTION, CONTEXT, max_length=qa.model.max_tokens, stride=stride
@@ -129,13 +130,13 @@ def test_null_score_is_the_least_over_windows(qa: Pipeline) -> None:
     assert min(sums) < max(sums)
 
 
-def test_ids_give_what_text_gives(qa: Pipeline) -> None:
+def test_ids_give_the_same_answer_as_text(qa: Pipeline) -> None:
     encoding = qa.text_tokenizer().encode(QUESTION, SHORT)
     by_text = qa(question=QUESTION, context=SHORT)
     ids = {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
     by_ids = qa(**ids, top_k=50)
     assert by_ids["null_score"] == by_text["null_score"]
-    # Ids have no words, so an answer in ids may end in a mark that one in text may not.
+    # An answer in ids may end in a zero-width token, one in text may not.
     words = [encoding.offsets[a["start"] : a["end"]] for a in by_ids["answers"]]
     ends = [spans[-1] for spans in words if spans[-1][0] < spans[-1][1]]
     assert ends[0][1] == by_text["end"]
@@ -147,7 +148,7 @@ def test_ids_give_what_text_gives(qa: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("inputs", "message"),
     [
         ({"question": "", "context": SHORT}, "first text is empty"),
         ({"question": QUESTION, "context": " \n"}, "second text is empty"),
@@ -166,9 +167,9 @@ def test_ids_give_what_text_gives(qa: Pipeline) -> None:
         ({"input_ids": [2, 99, 9], "token_type_ids": [0, 1, 1]}, r"in \[0, 60\)"),
     ],
 )
-def test_questions_that_cannot_be(qa: Pipeline, ask: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        qa(**ask)
+def test_invalid_inputs(qa: Pipeline, inputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        qa(**inputs)
 
 
 @pytest.mark.parametrize("context", ["🙂", "naïve 🙂🙂 café", "x", "ﬁn½", "\u200b river \u00a0"])

@@ -1,4 +1,4 @@
-"""Every span of a context is scored once, where it has the most context."""
+"""Span scores: every span of a context once, from the window where it has the most context."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def windows_of(count: int, room: int, shared: int) -> list[tuple[int, int]]:
 def by_hand(
     windows: list[tuple[int, int]], starts: list[np.ndarray], ends: list[np.ndarray], longest: int
 ) -> dict[tuple[int, int], float]:
-    # The same in plain loops: of the windows that hold a span, the one with most context decides.
+    # In plain loops: of the windows that contain a span, the one with the most context counts.
     best: dict[tuple[int, int], tuple[int, float]] = {}
     for (begin, end), start_logits, end_logits in zip(windows, starts, ends, strict=True):
         for first in range(begin, end):
@@ -30,7 +30,7 @@ def by_hand(
 
 
 @given(data=st.data())
-def test_agrees_with_plain_loops_and_loses_nothing(data: st.DataObject) -> None:
+def test_all_spans_agree_with_plain_loops(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 40), "tokens")
     room = data.draw(st.integers(1, 12), "room")
     longest = data.draw(st.integers(1, room), "longest")
@@ -46,7 +46,7 @@ def test_agrees_with_plain_loops_and_loses_nothing(data: st.DataObject) -> None:
     assert found.keys() == everything
 
 
-def test_a_longest_beyond_the_context() -> None:
+def test_a_max_length_beyond_the_context() -> None:
     first, last, scores = score_spans(
         [np.array([1.0, 2.0])], [np.array([10.0, 20.0])], step=1, max_length=10**9
     )

@@ -1,4 +1,4 @@
-"""Bullets are sentences of the article, in its order; a long one is read in windows."""
+"""Summarization: sentences of the article in its order, and long articles in windows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SENTENCES = [
 
 
 @pytest.fixture(scope="module")
-def sum_up(pipe: Callable[..., Pipeline]) -> Pipeline:
+def summarize(pipe: Callable[..., Pipeline]) -> Pipeline:
     return pipe("summarization")
 
 
@@ -48,7 +48,7 @@ def encoder(pipe: Callable[..., Pipeline]) -> Pipeline:
 
 
 def scores_by_hand(pipe: Pipeline, sentences: Sequence[str]) -> list[float]:
-    # All of it in one window, by plain loops.
+    # In one window, by plain loops.
     tokenizer = pipe.text_tokenizer()
     ids, types, ends = [tokenizer.cls_id], [0], []
     for turn, sentence in enumerate(sentences):
@@ -62,11 +62,11 @@ def scores_by_hand(pipe: Pipeline, sentences: Sequence[str]) -> list[float]:
 
 
 def test_bullets_are_the_best_sentences_in_their_order(pipe: Callable[..., Pipeline]) -> None:
-    sum_up = pipe("summarization", max_position_embeddings=128)
-    scores = scores_by_hand(sum_up, SENTENCES)
+    summarize = pipe("summarization", max_position_embeddings=128)
+    scores = scores_by_hand(summarize, SENTENCES)
     text = " ".join(SENTENCES)
     for count in range(1, 6):
-        found = sum_up(SENTENCES, bullets=count, redundancy=0)
+        found = summarize(SENTENCES, bullets=count, redundancy=0)
         best = sorted(np.argsort(scores)[::-1][:count].tolist())
         assert [bullet["text"] for bullet in found["bullets"]] == [SENTENCES[i] for i in best]
         got = [bullet["score"] for bullet in found["bullets"]]
@@ -75,7 +75,7 @@ def test_bullets_are_the_best_sentences_in_their_order(pipe: Callable[..., Pipel
         assert (found["sentences"], found["truncated"]) == (4, False)
 
 
-@pytest.mark.parametrize("kind", ["sum_up", "encoder"])
+@pytest.mark.parametrize("kind", ["summarize", "encoder"])
 def test_places_are_code_points_of_the_article(kind: str, request: pytest.FixtureRequest) -> None:
     found = request.getfixturevalue(kind)(ARTICLE, bullets=6)
     assert found["sentences"] == len(found["bullets"]) == 6
@@ -102,40 +102,40 @@ def test_every_sentence_is_new_in_one_window(lengths: list[int], room: int) -> N
         assert sum(lengths[window.start : window.stop]) <= room
         assert sum(lengths[window.start : window.first_new]) <= room // 2
     for before, after in pairwise(found):
-        # Nothing more would have fitted, and some of what was read stands before what is new.
+        # No more sentences fit, and the new ones have earlier ones before them.
         assert sum(lengths[before.start : before.stop + 1]) > room
         roomy = lengths[after.first_new - 1] + lengths[after.first_new] <= room
         if roomy and lengths[after.first_new - 1] <= room // 2:
             assert after.start < after.first_new
 
 
-def test_a_long_article_is_read_whole(sum_up: Pipeline) -> None:
+def test_every_window_of_a_long_article_is_read(summarize: Pipeline) -> None:
     article = SENTENCES * 30
-    found = sum_up(article, bullets=120, redundancy=0)
+    found = summarize(article, bullets=120, redundancy=0)
     assert (found["sentences"], len(found["bullets"])) == (120, 120)
     assert found["truncated"] is False
-    # By hand: each sentence's score is that of the first window it is in.
-    tokenizer = sum_up.text_tokenizer()
+    # By hand: each sentence's score is from the first window that contains it.
+    tokenizer = summarize.text_tokenizer()
     ids = [tokenizer.tokenize(sentence).ids for sentence in article]
     scores = []
-    for window in split_into_windows(ids, sum_up.model.max_tokens):
+    for window in split_into_windows(ids, summarize.model.max_tokens):
         part = article[window.start : window.stop]
-        scores += scores_by_hand(sum_up, part)[window.first_new - window.start :]
+        scores += scores_by_hand(summarize, part)[window.first_new - window.start :]
     assert [b["score"] for b in found["bullets"]] == pytest.approx(scores, rel=1e-6)
 
 
 @pytest.mark.parametrize("seq_len", [None, 24])
-def test_a_sentence_that_is_too_long_is_cut_and_said(
+def test_a_sentence_that_is_too_long_is_truncated(
     pipe: Callable[..., Pipeline], seq_len: int | None
 ) -> None:
     for task in ("summarization", "feature-extraction"):
         inner = pipe(task, seq_len=seq_len)
-        sum_up = Summarization(inner.model, inner.tokenizer)
+        summarize = Summarization(inner.model, inner.tokenizer)
         long = "the river " * 100
-        found = sum_up(["a storm", long, "who fell"], bullets=3)
+        found = summarize(["a storm", long, "who fell"], bullets=3)
         assert (found["sentences"], found["truncated"]) == (3, True)
         assert found["bullets"][1]["text"] == long
-        assert sum_up(["a storm", "who fell"])["truncated"] is False
+        assert summarize(["a storm", "who fell"])["truncated"] is False
 
 
 def test_layouts_and_lengths_agree(pipe: Callable[..., Pipeline]) -> None:
@@ -148,8 +148,8 @@ def test_layouts_and_lengths_agree(pipe: Callable[..., Pipeline]) -> None:
     assert got == pytest.approx([bullet["score"] for bullet in want["bullets"]], abs=1e-5)
 
 
-def test_the_same_is_not_said_twice(sum_up: Pipeline, encoder: Pipeline) -> None:
-    for pipe in (sum_up, encoder):
+def test_no_sentence_is_selected_twice(summarize: Pipeline, encoder: Pipeline) -> None:
+    for pipe in (summarize, encoder):
         once = pipe(SENTENCES[:3], bullets=1, redundancy=0)["bullets"][0]["text"]
         again = [once, *SENTENCES[:3]]
         both = pipe(again, bullets=2, redundancy=0.9)["bullets"]
@@ -158,43 +158,43 @@ def test_the_same_is_not_said_twice(sum_up: Pipeline, encoder: Pipeline) -> None
 
 def test_redundancy_trades_relevance_for_difference() -> None:
     relevance = np.array([1.0, 0.9, 0.2, 0.0])
-    likeness = np.array(
+    similarity = np.array(
         [[1.0, 0.8, 0.1, 0.0], [0.8, 1.0, 0.1, 0.0], [0.1, 0.1, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
     )
-    like = likeness.__getitem__
-    picked = [mmr_select(relevance, like, count=2, redundancy=r) for r in (0, 0.4, 0.6, 1)]
-    assert picked == [[0, 1], [0, 1], [0, 2], [0, 3]]
-    assert mmr_select(relevance, like, count=9, redundancy=0.5) == [0, 1, 2, 3]
+    row = similarity.__getitem__
+    selected = [mmr_select(relevance, row, count=2, redundancy=r) for r in (0, 0.4, 0.6, 1)]
+    assert selected == [[0, 1], [0, 1], [0, 2], [0, 3]]
+    assert mmr_select(relevance, row, count=9, redundancy=0.5) == [0, 1, 2, 3]
 
 
-def test_the_sentence_that_the_others_are_like_is_central() -> None:
-    # Something that all have in common, the topic, and something of its own.
+def test_the_sentence_most_similar_to_the_others_is_central() -> None:
+    # A common part, the topic, and a part of each sentence's own.
     common, topic, *own = np.random.default_rng(0).standard_normal((8, 64))
-    about = [0, 0, 2, 1, 1, 0]  # how much each sentence is about the topic
-    vectors = np.stack([common + a * topic + n for a, n in zip(about, own, strict=True)])
-    scores, likeness = centrality(vectors)
+    weights = [0, 0, 2, 1, 1, 0]  # of the topic in each sentence
+    vectors = np.stack([common + a * topic + n for a, n in zip(weights, own, strict=True)])
+    scores, similarity = centrality(vectors)
     assert (scores.argmax(), scores.min(), scores.max()) == (2, 0, 1)
-    assert (likeness.max(), likeness.min()) == (1, 0)
-    np.testing.assert_allclose(likeness, likeness.T, atol=1e-12)
-    # Of two sentences that say the same, the earlier one stands for both.
+    assert (similarity.max(), similarity.min()) == (1, 0)
+    np.testing.assert_allclose(similarity, similarity.T, atol=1e-12)
+    # Of two equal sentences, the earlier one has the greater centrality.
     scores, _ = centrality(vectors[[0, 1, 2, 2, 5]])
     assert scores.argmax() == 2
     assert min_max_scale(np.array([2.0, 2.0])).tolist() == [1, 1]
 
 
-def test_ids_give_what_sentences_give(sum_up: Pipeline) -> None:
-    tokenizer = sum_up.text_tokenizer()
+def test_ids_give_the_same_sentences_as_text(summarize: Pipeline) -> None:
+    tokenizer = summarize.text_tokenizer()
     ids = [tokenizer.tokenize(sentence).ids for sentence in SENTENCES]
     joined = join_sentences(ids, tokenizer.cls_id, tokenizer.sep_id).input_ids
-    want = sum_up(SENTENCES, bullets=2)
-    found = sum_up(input_ids=joined, bullets=2)
+    want = summarize(SENTENCES, bullets=2)
+    found = summarize(input_ids=joined, bullets=2)
     assert [b["score"] for b in found["bullets"]] == [b["score"] for b in want["bullets"]]
     for bullet, text in zip(found["bullets"], want["bullets"], strict=True):
         assert bullet["text"] == joined[bullet["start"] : bullet["end"]]
         assert bullet["text"] == ids[SENTENCES.index(text["text"])]
 
 
-def test_an_encoder_sums_up_if_asked(tiny_tflite: Callable[..., bytes]) -> None:
+def test_an_encoder_summarizes_with_task_summarize(tiny_tflite: Callable[..., bytes]) -> None:
     blob = tiny_tflite("feature-extraction")
     assert "last_hidden_state" in load(blob)(input_ids=[2, 9, 3])
     found = load(blob, task="summarize")(input_ids=[2, 9, 8, 3, 7, 3, 9, 5, 3], bullets=1)
@@ -214,24 +214,24 @@ def test_examples(module: ModuleType) -> None:
 
 @settings(max_examples=60)
 @given(text=st.text(max_size=60))
-def test_any_text(sum_up: Pipeline, text: str) -> None:
+def test_any_text(summarize: Pipeline, text: str) -> None:
     try:
-        found = sum_up(text)
+        found = summarize(text)
     except InputError as error:
-        assert "the text is empty" in str(error)  # noqa: PT017 (another text is answered)
+        assert "the text is empty" in str(error)  # noqa: PT017 (any other text has a result)
         return
     assert all(b["text"] == text[b["start"] : b["end"]] for b in found["bullets"])
 
 
-def test_scores_are_probabilities_of_logits(sum_up: Pipeline) -> None:
+def test_scores_are_probabilities_of_logits(summarize: Pipeline) -> None:
     ids = [2, 9, 8, 3]
-    logit = sum_up.model.run(ids)["sentence_logits"][0, 1:].astype(float).mean()
-    (bullet,) = sum_up(input_ids=ids)["bullets"]
+    logit = summarize.model.run(ids)["sentence_logits"][0, 1:].astype(float).mean()
+    (bullet,) = summarize(input_ids=ids)["bullets"]
     assert bullet["score"] == pytest.approx(sigmoid(logit), rel=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("inputs", "message"),
     [
         ({"text": " \n"}, "the text is empty"),
         ({"text": []}, "the text is empty"),
@@ -245,6 +245,6 @@ def test_scores_are_probabilities_of_logits(sum_up: Pipeline) -> None:
         ({"text": "a storm", "redundancy": float("nan")}, r"redundancy in \[0, 1\]"),
     ],
 )
-def test_mistakes(sum_up: Pipeline, ask: dict[str, object], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        sum_up(**ask)
+def test_invalid_inputs(summarize: Pipeline, inputs: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        summarize(**inputs)

@@ -1,4 +1,4 @@
-"""Every word gets its label, where it stands in the text."""
+"""Token classification: a label for every word at its place in the text, and entities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tag(pipe: Callable[..., Pipeline]) -> Pipeline:
     return pipe("token-classification", labels=LABELS)
 
 
-def test_words_stand_where_they_say(tag: Pipeline) -> None:
+def test_words_are_spans_of_the_text(tag: Pipeline) -> None:
     found = tag(TEXT)
     texts = [word["text"] for word in found["words"]]
     assert texts == [TEXT[word["start"] : word["end"]] for word in found["words"]]
@@ -40,11 +40,11 @@ def test_the_label_of_a_word_of_several_tokens(tag: Pipeline, aggregation: str) 
     encoding = tag.text_tokenizer().encode("daughter")
     rows = tag.model.run(encoding.input_ids)["logits"][0, 1:-1]
     assert len(rows) > 1
-    chances = np.stack([softmax(row) for row in rows])
+    probabilities = np.stack([softmax(row) for row in rows])
     want = {
-        "first": chances[0],
-        "average": chances.mean(axis=0),
-        "max": max(chances, key=lambda row: row.max()),
+        "first": probabilities[0],
+        "average": probabilities.mean(axis=0),
+        "max": max(probabilities, key=lambda row: row.max()),
     }[aggregation]
     (word,) = tag("daughter", aggregation=aggregation)["words"]
     assert word["label"] == LABELS[want.argmax()]
@@ -68,7 +68,7 @@ def test_entities_cover_the_labelled_words(tag: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("seq_len", [None, 24])
-def test_a_long_text_is_cut_and_says_so(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
+def test_a_long_text_is_truncated(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
     tag = pipe("token-classification", labels=LABELS, seq_len=seq_len)
     found = tag("the river " * 100)
     assert (found["tokens"], found["truncated"]) == (seq_len or 40, True)
@@ -89,7 +89,7 @@ def test_any_text(tag: Pipeline, text: str) -> None:
     try:
         found = tag(text, entities=True)
     except InputError as error:
-        assert "the text is empty" in str(error)  # noqa: PT017 (another text is answered)
+        assert "the text is empty" in str(error)  # noqa: PT017 (any other text has a result)
         return
     for part in ("words", "entities"):
         edges = [edge for one in found[part] for edge in (one["start"], one["end"])]

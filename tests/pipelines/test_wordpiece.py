@@ -1,4 +1,4 @@
-"""A file with a WordPiece vocabulary inside takes Chinese text."""
+"""A file with a WordPiece vocabulary runs on Chinese text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_file_with_wordpiece_inside_runs(
     blob = tiny_tflite("classification")
     blob = pack(blob, dataclasses.replace(read(blob), tokenizer_files=tokenizer.files()))
     front = blob[: blob.index(b"PK\3\4")]
-    assert front.count(b"vocab.txt") == 2  # a file, and what the tokenizer reads
+    assert front.count(b"vocab.txt") == 2  # the associated file, and the tokenizer's
     path = tmp_path / "m.tflite"
     path.write_bytes(blob)
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Tokens become words: in order, within the text, nothing lost and nothing twice."""
+"""Words from tokens: in order, within the text, every token in exactly one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_words(text: str, pieces: list[str], words: list[str]) -> None:
     assert [text[word.start : word.end] for word in found] == words
 
 
-def test_a_mark_that_a_word_begins_is_of_that_word() -> None:
+def test_a_zero_width_token_belongs_to_the_next_word() -> None:
     assert align_words("a bc", [(0, 0), (0, 1), (2, 2), (2, 4), (4, 4)]) == [
         (0, 1, [0, 1]),
         (2, 4, [2, 3]),
@@ -60,7 +60,7 @@ def check(text: str, spans: list[tuple[int, int]]) -> None:
     assert tokens == sorted(set(tokens))
     seen = [index for index, (start, end) in enumerate(spans) if start < end]
     assert set(seen) <= set(tokens)
-    for word in words:  # a word is just its tokens
+    for word in words:  # a word covers its tokens exactly
         shown = [spans[token] for token in word.tokens if token in seen]
         assert (word.start, word.end) == (shown[0][0], max(end for _, end in shown))
 
