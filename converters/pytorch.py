@@ -23,7 +23,7 @@ def main() -> None:
     args = parser.parse_args()
 
     checkpoint = read_checkpoint(args.checkpoint)
-    print(f"{checkpoint.task}; unused tensors: {', '.join(checkpoint.left_out) or 'none'}")
+    print(f"{checkpoint.task}; unused tensors: {', '.join(checkpoint.unused) or 'none'}")
     if args.keep:
         write_checkpoint(args.keep, checkpoint, to="huggingface")
 

@@ -29,7 +29,7 @@ def main() -> None:
     checkpoint = read_checkpoint(args.checkpoint, task=args.task)
     for note in checkpoint.notes:  # remarks on the meaning of Google's files
         print(note)
-    slots = [name for name in checkpoint.left_out if name.endswith(("adam_m", "adam_v"))]
+    slots = [name for name in checkpoint.unused if name.endswith(("adam_m", "adam_v"))]
     print(f"{checkpoint.task}; {len(slots)} variables of the optimizer left out")
     if args.vocabulary:
         files = {"spiece.model": args.vocabulary.read_bytes()}

@@ -1,4 +1,8 @@
-"""Foreign files become tensors under this project's names, strictly; and back."""
+"""Read and write checkpoints of Hugging Face, Google and Keras, strictly.
+
+A format's module lists the tensors of its files; `match` turns them into a `Checkpoint` with this
+project's names (`tensor_names`); `read` and `write` choose the format.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The ranges that a model was trained to live with in 8 bits: a small file beside its weights."""
+"""Activation ranges learned by quantization-aware training: `quantization.json`.
+
+The file is beside the weights, and has a digest of the encoder for which the ranges hold.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ __all__ = ["RANGES_FILE", "channels_of", "pack_ranges", "read_ranges"]
 
 RANGES_FILE = "quantization.json"
 _FORMAT = 1
-# The values of a layer that are held in 8 bits, in the order in which it computes them.
-_SINGLE = (
+# The 8-bit activations of a layer, in the order in which they are computed.
+_PER_TENSOR = (
     "attention/input",
     "attention/query_key_value",
     "attention/scores",
@@ -29,17 +32,17 @@ _SINGLE = (
     "ffn/intermediate",
     "ffn/activation",
 )
-_BY_CHANNEL = ("attention/output", "ffn/output")  # they end in a residual sum
+_PER_CHANNEL = ("attention/output", "ffn/output")  # the residual is added to them
 
 
 def channels_of(config: AlbertConfig) -> dict[str, int]:
-    """Return, by name, how many channels of every 8-bit value have a range of their own.
+    """Return the number of ranges of every 8-bit activation by its name: one, or one per channel.
 
     Example:
         >>> channels_of(AlbertConfig(hidden_size=256))["encoder/group_0/layer_0/ffn/output"]
         256
     """
-    layer = dict.fromkeys(_SINGLE, 1) | dict.fromkeys(_BY_CHANNEL, config.hidden_size)
+    layer = dict.fromkeys(_PER_TENSOR, 1) | dict.fromkeys(_PER_CHANNEL, config.hidden_size)
     return {
         f"encoder/group_{group}/layer_{index}/{name}": channels
         for group in range(config.num_hidden_groups)
@@ -49,20 +52,24 @@ def channels_of(config: AlbertConfig) -> dict[str, int]:
 
 
 def pack_ranges(checkpoint: Checkpoint) -> bytes:
-    """Return the content of the file with a checkpoint's ranges."""
+    """Return the content of `quantization.json` for a checkpoint with ranges."""
     ranges = {
         name: {"low": values[0].tolist(), "high": values[1].tolist()}
         for name, values in checkpoint.ranges.items()
     }
-    whole = {"format": _FORMAT, "encoder_sha256": _digest(checkpoint), "ranges": ranges}
-    return (json.dumps(whole, sort_keys=True) + "\n").encode()
+    content = {"format": _FORMAT, "encoder_sha256": _digest(checkpoint), "ranges": ranges}
+    return (json.dumps(content, sort_keys=True) + "\n").encode()
 
 
 def read_ranges(directory: Path, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """Read the ranges that lie beside the weights of `checkpoint`; nothing if there are none.
+    """Read the ranges beside the weights of `checkpoint`.
+
+    Returns:
+        The minimum and the maximum of every activation, float32 [2, C], by the names of
+        `channels_of`; nothing if there is no file.
 
     Raises:
-        CheckpointError: The file is damaged, of a newer version, or was made for other weights.
+        CheckpointError: The file is damaged, of a newer version, or belongs to other weights.
     """
     if not has_file(directory, RANGES_FILE):
         return {}
@@ -71,45 +78,46 @@ def read_ranges(directory: Path, checkpoint: Checkpoint) -> dict[str, np.ndarray
     if values.get("format") != _FORMAT:
         raise CheckpointError(
             f"{path} has format {values.get('format')!r}, expected {_FORMAT}; update albert_edge, "
-            "or remove the file to calibrate anew."
+            "or remove the file to calibrate again."
         )
     ranges = _parse(values, channels_of(checkpoint.config), path)
     if values["encoder_sha256"] != _digest(checkpoint):
         raise CheckpointError(
-            f"{path} holds the ranges of other weights than those beside it: if the model was "
-            "trained further, remove the file, and train its ranges anew or calibrate."
+            f"{path} has the ranges of other weights than those beside it: if the model was "
+            "trained further, remove the file, then train the ranges again or calibrate."
         )
     return ranges
 
 
 def _parse(
-    values: Mapping[str, Any], wanted: Mapping[str, int], path: Path
+    values: Mapping[str, Any], channels: Mapping[str, int], path: Path
 ) -> dict[str, np.ndarray]:
     try:
         if values.keys() != {"format", "encoder_sha256", "ranges"}:
             raise ValueError(f"it has the keys {', '.join(values)}")
-        if odd := sorted(wanted.keys() ^ values["ranges"].keys()):
-            raise ValueError(f"{len(odd)} names are missing or unknown, such as {odd[0]}")
-        return {name: _range(values["ranges"][name], name, size) for name, size in wanted.items()}
+        ranges = values["ranges"]
+        if wrong := sorted(channels.keys() ^ ranges.keys()):
+            raise ValueError(f"{len(wrong)} names are missing or unknown, such as {wrong[0]}")
+        return {name: _parse_range(ranges[name], name, size) for name, size in channels.items()}
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{path} is damaged: {error}. Remove it to calibrate anew, or copy it again."
+            f"{path} is damaged: {error}. Remove it to calibrate again, or copy it again."
         ) from error
 
 
-def _range(entry: Mapping[str, Any], name: str, channels: int) -> np.ndarray:
+def _parse_range(entry: Mapping[str, Any], name: str, channels: int) -> np.ndarray:
     if entry.keys() != {"low", "high"}:
         raise ValueError(f"{name} must have a low and a high")
-    bounds = np.array([entry["low"], entry["high"]], np.float32)
-    if bounds.shape != (2, channels):
+    min_max = np.array([entry["low"], entry["high"]], np.float32)
+    if min_max.shape != (2, channels):
         raise ValueError(f"{name} must have {channels} channels")
-    if not (np.isfinite(bounds).all() and (bounds[0] <= 0).all() and (bounds[1] >= 0).all()):
-        raise ValueError(f"{name} must hold finite ranges around 0")
-    return bounds
+    if not (np.isfinite(min_max).all() and (min_max[0] <= 0).all() and (min_max[1] >= 0).all()):
+        raise ValueError(f"{name} must have finite ranges that include 0")
+    return min_max
 
 
 def _digest(checkpoint: Checkpoint) -> str:
-    """Return a digest of the layers' weights, which are the same in every format."""
+    """Return a digest of the encoder's weights; it does not depend on the checkpoint's format."""
     digest = hashlib.sha256()
     for name in sorted(name for name in checkpoint.tensors if name.startswith("encoder/")):
         digest.update(name.encode() + np.ascontiguousarray(checkpoint.tensors[name]).tobytes())

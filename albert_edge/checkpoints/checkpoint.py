@@ -1,4 +1,4 @@
-"""What every checkpoint format is read into."""
+"""The weights of an ALBERT in memory, whatever format they were read from."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ __all__ = ["Checkpoint"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checkpoint:
-    """The weights of one ALBERT with the head of one task.
+    """The weights of an ALBERT with the head of one task.
 
     Attributes:
-        config: The shape.
+        config: The configuration.
         task: One of `tasks.TASKS`.
-        tensors: float32 arrays by canonical name; `names.tensor_names` gives names and shapes.
-        tokenizer_files: The tokenizer's files by name, as found; empty when there are none.
-        source: What was read, for people: a directory's own name without the path to it, or a
-            preset's name and that its weights are random.
-        sha256: The hexadecimal digest of the weights' files; empty when there are none.
-        left_out: The tensors in the file that the task has no place for, by the file's names.
-        drawn: The tensors of a head that the file lacks, which are random; canonical names.
-        notes: What was understood that the files do not say outright, for people.
-        changes: What was done to it after it was read, such as "vocabulary": figures, ready for
-            JSON.
-        ranges: The least and the greatest value that 8 bits were trained to stand for, float32
-            [2, C], by the names of `ranges.channels_of`; empty for a model that was not so trained.
+        tensors: float32 arrays by canonical name; see `tensor_names.tensor_names`.
+        tokenizer_files: The tokenizer's files by name, unchanged; empty if there are none.
+        source: A name for reports: that of the directory without its path, or that of a preset
+            followed by "(random weights)".
+        sha256: The hexadecimal digest of the files of weights; empty if there are none.
+        unused: The tensors in the file that the task does not need, by the file's names.
+        randomly_initialized: The canonical names of the tensors that the file lacks.
+        notes: Remarks for the user on values that were inferred.
+        changes: The changes since training, such as "vocabulary", with figures that JSON can hold.
+        ranges: The activation ranges learned by quantization-aware training: minimum and maximum,
+            float32 [2, C], by the names of `activation_ranges.channels_of`; empty without it.
     """
 
     config: AlbertConfig
@@ -42,8 +41,8 @@ class Checkpoint:
     tokenizer_files: Mapping[str, bytes] = field(default_factory=dict)
     source: str = ""
     sha256: str = ""
-    left_out: tuple[str, ...] = ()
-    drawn: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    randomly_initialized: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ranges: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""Weights as Keras saves them in HDF5: a group for each layer, a dataset for each variable.
+"""Read and write weights in Keras's HDF5 format: one group per layer, one dataset per variable.
 
-Hugging Face's `tf_model.h5` is such a file, and so is what `Albert.save_weights("weights.h5")`
-writes; the variables' names tell them apart.
+Hugging Face's `tf_model.h5` and the files of `Albert.save_weights("weights.h5")` have this format;
+they differ in the names of the variables.
 """
 
 from __future__ import annotations
@@ -21,46 +21,54 @@ from albert_edge.errors import CheckpointError, requires_extra
 __all__ = ["HDF5_MAGIC", "open_hdf5", "pack_hdf5"]
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-# transformers' TensorFlow classes open a scope of their own name: tf_albert_for_masked_lm/...
+# The scope of transformers' TensorFlow classes, such as tf_albert_for_masked_lm/.
 _SCOPE = re.compile(r"tf_albert\w*/")
 _TORCH = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}
-_DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+_H5PY_ERRORS = (
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def open_hdf5(path: Path) -> TensorFile:
-    """Read the names, types and shapes in a file of Keras; no values yet.
+    """Open a file of Keras: read the names, types and shapes, but no values.
 
-    The variables of transformers' classes get the names that torch's have, as transformers itself
-    translates them; those of this project's model keep their own.
+    The variables of transformers' classes get their PyTorch names, as transformers translates them;
+    those of this project's model keep their own.
 
     Raises:
-        CheckpointError: The file is damaged, or holds anything that Keras does not write:
-            compressed, virtual or external data.
+        CheckpointError: The file is damaged, or it has compressed, virtual or external data, which
+            Keras does not write.
         MissingExtraError: h5py is not installed.
     """
     try:
         with _h5py().File(path, "r") as file:
             found: dict[str, Any] = {}
-            file.visititems(partial(_visit, found))
-            datasets = {name: _check(dataset, path) for name, dataset in found.items()}
-    except _DAMAGE as error:
+            file.visititems(partial(_collect_dataset, found))
+            datasets = {name: _shape_and_dtype(dataset, path) for name, dataset in found.items()}
+    except _H5PY_ERRORS as error:
         raise _damaged(path, error) from error
     tensors: dict[str, LazyTensor] = {}
-    for place, (shape, kind) in datasets.items():
-        name, transposed = _translate(place.partition("/")[2].removesuffix(":0"))
-        read = partial(_read, path, place, transposed)
-        # A layer that uses another's variables, as a decoder does, holds them once more.
+    for key, (shape, dtype) in datasets.items():
+        name, transposed = _torch_name(key.partition("/")[2].removesuffix(":0"))
+        read = partial(_read, path, key, transposed)
+        # Keras saves a shared variable with each layer that uses it, such as a decoder.
         if name in tensors and not np.array_equal(tensors[name].read(), read(), equal_nan=True):
-            raise CheckpointError(f"{path} holds {name} twice, and not the same.")
-        tensors[name] = LazyTensor(shape[::-1] if transposed else shape, kind, read)
+            raise CheckpointError(f"{path} has {name} twice, with different values.")
+        tensors[name] = LazyTensor(shape[::-1] if transposed else shape, dtype, read)
     return TensorFile(path, (path,), tensors)
 
 
 def pack_hdf5(layers: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
-    """Return a file that Keras's `load_weights` reads; the same weights give the same bytes.
+    """Return the content of a file for Keras's `load_weights`, deterministically.
 
     Args:
-        layers: For each layer, in the model's order, its variables by name, in the layer's order.
+        layers: The variables by name of each layer, both in the order of the model.
 
     Raises:
         MissingExtraError: h5py is not installed.
@@ -79,27 +87,27 @@ def pack_hdf5(layers: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
     return blob.getvalue()
 
 
-def _visit(found: dict[str, Any], name: str | bytes, thing: Any) -> None:
+def _collect_dataset(found: dict[str, Any], name: str | bytes, item: Any) -> None:
     if not isinstance(name, str):
         raise ValueError(f"it has the name {name!r}")
-    # Only what is in this file itself is visited: links to others are not followed.
-    if isinstance(thing, _h5py().Dataset):
-        found[name] = thing
+    # h5py does not visit links to other files.
+    if isinstance(item, _h5py().Dataset):
+        found[name] = item
 
 
-def _check(dataset: Any, path: Path) -> tuple[tuple[int, ...], str]:
+def _shape_and_dtype(dataset: Any, path: Path) -> tuple[tuple[int, ...], str]:
     plain = dataset.chunks is None and dataset.external is None and not dataset.is_virtual
     size = dataset.id.get_storage_size()
     if not plain or dataset.nbytes != size or size > path.stat().st_size:
         raise CheckpointError(
-            f"{path}: {dataset.name} is compressed, elsewhere, or larger than the file; Keras "
-            "writes no such thing."
+            f"{path}: {dataset.name} is compressed, external, or larger than the file; Keras "
+            "writes plain datasets."
         )
     return tuple(dataset.shape), dataset.dtype.name
 
 
-def _translate(name: str) -> tuple[str, bool]:
-    """Return the name that a variable has in torch, and whether it is the transpose there."""
+def _torch_name(name: str) -> tuple[str, bool]:
+    """Return a variable's name in PyTorch, and whether PyTorch stores the transpose."""
     scope = _SCOPE.match(name)
     if scope is None:
         return name, False
@@ -107,11 +115,11 @@ def _translate(name: str) -> tuple[str, bool]:
     return ".".join([*parts, _TORCH.get(last, last)]), last == "kernel"
 
 
-def _read(path: Path, place: str, transposed: bool) -> np.ndarray:
+def _read(path: Path, key: str, transposed: bool) -> np.ndarray:
     try:
         with _h5py().File(path, "r") as file:
-            values: np.ndarray = file[place][()]
-    except _DAMAGE as error:
+            values: np.ndarray = file[key][()]
+    except _H5PY_ERRORS as error:
         raise _damaged(path, error) from error
     return values.T if transposed else values
 
@@ -128,6 +136,6 @@ def _h5py() -> Any:
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path} is not a whole HDF5 file of Keras ({error}); it is damaged or cut short. Download "
-        "or save it again."
+        f"{path} is not a complete HDF5 file of Keras ({error}): it is damaged or cut short. "
+        "Download or save it again."
     )

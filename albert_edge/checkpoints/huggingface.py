@@ -1,4 +1,8 @@
-"""A Hugging Face directory: `config.json`, the weights, and the tokenizer's files."""
+"""Read and write a Hugging Face directory: `config.json`, weights, and the tokenizer's files.
+
+The format of a file of weights is recognized by its content; several shards have an index.  Such a
+directory can also have this project's own Keras weights (`keras_weights.h5`).
+"""
 
 from __future__ import annotations
 
@@ -9,36 +13,31 @@ from typing import Any
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.hdf5 import HDF5_MAGIC, open_hdf5
-from albert_edge.checkpoints.match import (
-    CheckpointContents,
-    TensorNaming,
-    rename_tensors,
-)
+from albert_edge.checkpoints.match import CheckpointContents, TensorNaming, rename_tensors
 from albert_edge.checkpoints.pytorch import LEGACY_MAGIC, ZIP_MAGIC, open_torch
 from albert_edge.checkpoints.safetensors import open_safetensors, pack_tensors
 from albert_edge.checkpoints.tensor_file import TensorFile, has_file, read_json, safe_path
+from albert_edge.checkpoints.tensor_names import HEADS
 from albert_edge.config import AlbertConfig
-from albert_edge.errors import CheckpointError
+from albert_edge.errors import CheckpointError, ConfigError
 from albert_edge.tasks import TASKS
+from albert_edge.tokenizer.config import TOKENIZER_FILES
 
 __all__ = [
     "CONFIG",
     "KERAS_NAMING",
     "KERAS_WEIGHTS",
-    "TOKENIZER_FILES",
     "WEIGHTS",
     "architectures_of",
     "config_json",
     "find_huggingface",
     "huggingface_files",
-    "open_weights",
     "read_tokenizer",
 ]
 
-TOKENIZER_FILES = ("spiece.model", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
 CONFIG = "config.json"
 KERAS_WEIGHTS = "keras_weights.h5"
-# The first that is there is read: a directory of the Hub holds the same weights several times.
+# In order of preference: a directory of the Hub has the same weights in several formats.
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -47,34 +46,28 @@ WEIGHTS = (
     "tf_model.h5",
     KERAS_WEIGHTS,
 )
-# What else an ALBERT checkpoint may hold beside the tensors of one task.
-_KNOWN = (
-    "classifier.",
-    "embeddings.position_ids",
-    "exits.",
-    "pooler.",
-    "predictions.",
-    "qa_outputs.",
-    "sentence_scorer.",
-    "sop_classifier.",
-)
-_OUR_HEADS = tuple(f"{name[:-1]}/" for name in _KNOWN if name != "embeddings.position_ids")
-KERAS_NAMING = TensorNaming("name", lambda name: name.startswith(_OUR_HEADS))
-_OURS = "albert_edge"  # the key in `config.json` of what only this project understands
-_PREFIX = "albert."  # of the encoder's tensors, except in a checkpoint of the bare AlbertModel
 _INDEX = ".index.json"
+_OUR_KEY = "albert_edge"  # of this project's own entries in `config.json`
+
+# The prefix of the encoder's tensors, which a checkpoint of the bare AlbertModel omits.
+_PREFIX = "albert."
+# Tensors that a checkpoint may have besides those of one task: other heads, and a constant.
+_HEAD_PARTS = {part for parts in HEADS.values() for part in parts}
+_IGNORABLE = ("embeddings.position_ids", *(f"{part}." for part in _HEAD_PARTS))
+_KERAS_HEADS = tuple(f"{part}/" for part in _HEAD_PARTS)
+KERAS_NAMING = TensorNaming("name", lambda name: name.startswith(_KERAS_HEADS))
 
 
 def find_huggingface(directory: Path) -> CheckpointContents:
-    """Find what a Hugging Face directory holds.
+    """Open a Hugging Face directory.
 
     Args:
-        directory: It holds `config.json`, the weights and, if any, a tokenizer.
+        directory: A directory with `config.json`, weights and, optionally, a tokenizer.
 
     Raises:
-        CheckpointError: The directory is incomplete or damaged, or its weights are dangerous.
+        CheckpointError: The directory is incomplete or damaged, or a pickle would run code.
         ConfigError: `config.json` is not an ALBERT's.
-        MissingExtraError: What reads such weights is not installed.
+        MissingExtraError: The package that reads the weights is not installed.
     """
     weights = next((name for name in WEIGHTS if has_file(directory, name)), None)
     missing = [CONFIG] if not has_file(directory, CONFIG) else []
@@ -83,24 +76,25 @@ def find_huggingface(directory: Path) -> CheckpointContents:
             f"{directory} is not a Hugging Face checkpoint: it has no {' and no '.join(missing)}."
         )
     path = safe_path(directory, CONFIG)
-    config, values = AlbertConfig.read(path), read_json(path)
-    store = open_weights(safe_path(directory, weights))
-    bare = not any(name.startswith(_PREFIX) for name in store.tensors)
-    ours = "embeddings/word_embeddings" in store.tensors
+    values = read_json(path, error=ConfigError)
+    config = AlbertConfig.from_huggingface(values, where=str(path))
+    file = _open_weights(safe_path(directory, weights))
+    bare = not any(name.startswith(_PREFIX) for name in file.tensors)
+    from_keras = "embeddings/word_embeddings" in file.tensors
     return CheckpointContents(
         directory=directory,
-        store=store,
-        dialect=KERAS_NAMING if ours else _naming(store.tensors, bare=bare),
+        file=file,
+        naming=KERAS_NAMING if from_keras else _naming(file.tensors, bare=bare),
         config=config,
-        labelled=bool(values.get("id2label") or values.get("num_labels")),
+        has_label_count=bool(values.get("id2label") or values.get("num_labels")),
         tokenizer_files=read_tokenizer(directory),
         architectures=architectures_of(values),
-        changes=_changes_of(values, path),
+        changes=_parse_changes(values, path),
     )
 
 
 def read_tokenizer(folder: Path) -> dict[str, bytes]:
-    """Return the contents of a tokenizer's files, by name; nothing if there are none."""
+    """Return the contents of the tokenizer's files by name; empty if there are none."""
     return {
         name: safe_path(folder, name).read_bytes()
         for name in TOKENIZER_FILES
@@ -109,72 +103,59 @@ def read_tokenizer(folder: Path) -> dict[str, bytes]:
 
 
 def huggingface_files(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """Return the files of a directory that transformers' `from_pretrained` reads.
-
-    The same checkpoint gives the same bytes.
+    """Return the files of a directory for transformers' `from_pretrained`, deterministically.
 
     Raises:
         CheckpointError: The tensors do not fit the configuration and the task.
         MissingExtraError: safetensors is not installed.
     """
-    dialect = _naming((), bare=checkpoint.task == "feature-extraction")  # as AlbertModel is saved
-    blob = pack_tensors(rename_tensors(checkpoint, dialect))
+    naming = _naming((), bare=checkpoint.task == "feature-extraction")  # as for AlbertModel
+    blob = pack_tensors(rename_tensors(checkpoint, naming))
     return {WEIGHTS[0]: blob, **checkpoint.tokenizer_files, CONFIG: config_json(checkpoint)}
 
 
 def config_json(checkpoint: Checkpoint) -> bytes:
-    """Return the content of `config.json`: also the head's architecture, and what was changed."""
+    """Return the content of `config.json`, with the architecture and the changes."""
     config = checkpoint.config.to_huggingface()
     config["architectures"] = [TASKS[checkpoint.task].architecture]
     if checkpoint.changes:
-        config[_OURS] = {"changes": dict(checkpoint.changes)}
+        config[_OUR_KEY] = {"changes": dict(checkpoint.changes)}
     return (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
 
 
 def architectures_of(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the classes that a configuration names; nothing if it names none."""
+    """Return the classes that a `config.json` names; empty if it names none."""
     names = values.get("architectures")
     return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
 
-def _changes_of(values: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:
-    ours = values.get(_OURS, {})
-    changes = ours.get("changes", {}) if isinstance(ours, dict) else None
+def _parse_changes(values: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:
+    entry = values.get(_OUR_KEY, {})
+    changes = entry.get("changes", {}) if isinstance(entry, dict) else None
     if not isinstance(changes, dict) or not all(isinstance(v, dict) for v in changes.values()):
         raise CheckpointError(
-            f"{path}: {_OURS} must hold changes, each with its figures, not {ours!r}; remove it."
+            f"{path}: {_OUR_KEY} must have changes with their figures, not {entry!r}; remove it."
         )
     return changes
 
 
 def _naming(stored: Collection[str], *, bare: bool) -> TensorNaming:
-    # Old versions store the bias twice, and all of them compute with the decoder's.
+    # Old versions of transformers store the bias twice; all versions use the decoder's.
     decoder_bias = "predictions.decoder.bias" in stored
 
-    def known(name: str) -> bool:
-        return name.removeprefix(_PREFIX).startswith(_KNOWN)
+    def is_ignorable(name: str) -> bool:
+        return name.removeprefix(_PREFIX).startswith(_IGNORABLE)
 
     def rename(name: str) -> str:
         if decoder_bias and name == "predictions.bias":
             return "predictions.decoder.bias"
         return name.removeprefix(_PREFIX) if bare else name
 
-    return TensorNaming("huggingface", known, rename, decoder="predictions.decoder.weight")
+    return TensorNaming("huggingface", is_ignorable, rename, decoder="predictions.decoder.weight")
 
 
-# A file of weights, recognized by its content; or its shards, by their index.
-
-
-def open_weights(path: Path) -> TensorFile:
-    """Open a file of weights of any kind that Hugging Face's libraries write.
-
-    Args:
-        path: The weights, or the `.index.json` that tells which shard holds which tensor.
-
-    Raises:
-        CheckpointError: A file is missing, damaged, foreign or dangerous.
-        MissingExtraError: What reads this kind is not installed.
-    """
+def _open_weights(path: Path) -> TensorFile:
+    """Open a file of weights, or the shards that an `.index.json` lists."""
     return _open_shards(path) if path.name.endswith(_INDEX) else _open_file(path)
 
 
@@ -189,26 +170,28 @@ def _open_file(path: Path) -> TensorFile:
 
 
 def _open_shards(index: Path) -> TensorFile:
-    places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise CheckpointError(f"{index} has no weight_map, which tells the shard of each tensor.")
-    places = {name: str(shard) for name, shard in places.items()}
-    shards = sorted(set(places.values()))
-    # Every name is looked at before any file is opened.
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index} has no weight_map with the shard of each tensor.")
+    weight_map = {name: str(shard) for name, shard in weight_map.items()}
+    shards = sorted(set(weight_map.values()))
+    # All names are checked before any file is opened.
     paths = [safe_path(index.parent, name, where=index) for name in shards]
-    stores = dict(zip(shards, map(_open_file, paths), strict=True))
-    tensors = {name: tensor for store in stores.values() for name, tensor in store.tensors.items()}
+    files = dict(zip(shards, map(_open_file, paths), strict=True))
+    tensors = {name: tensor for file in files.values() for name, tensor in file.tensors.items()}
     problems = [
         f"{name} should be in {shard} and is not"
-        for name, shard in places.items()
-        if name not in stores[shard].tensors
+        for name, shard in weight_map.items()
+        if name not in files[shard].tensors
     ]
     problems += [
         f"{name} is in {shard}, where it should not be"
-        for shard, store in stores.items()
-        for name in store.tensors
-        if places.get(name) != shard
+        for shard, file in files.items()
+        for name in file.tensors
+        if weight_map.get(name) != shard
     ]
     if problems:
-        raise CheckpointError(f"{index} and the shards disagree: {'; '.join(problems)}.")
+        raise CheckpointError(
+            f"{index} and the shards contradict each other: {'; '.join(problems)}."
+        )
     return TensorFile(index, (index, *paths), tensors)

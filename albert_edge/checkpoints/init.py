@@ -1,4 +1,4 @@
-"""The weights of an ALBERT that has learned nothing yet."""
+"""Initialize the weights of an ALBERT at random, and count its parameters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["count_parameters", "count_unshared", "init_model", "init_tensors"]
 
 
 def init_model(config: AlbertConfig, task: str, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw the weights that training starts from; see `init_tensors`.
+    """Initialize all weights at random; see `init_tensors`.
 
     Args:
-        config: The shape.
+        config: The configuration.
         task: One of `tasks.TASKS`.
-        seed: The same seed gives the same weights.
+        seed: The seed of the random generator.
 
     Returns:
         float32 arrays by canonical name.
@@ -31,15 +31,15 @@ def init_model(config: AlbertConfig, task: str, *, seed: int = 0) -> dict[str, n
 def init_tensors(
     names: Iterable[TensorName], config: AlbertConfig, *, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Draw the first values of some tensors.
+    """Initialize tensors as Google's ALBERT does.
 
-    Kernels and tables come from a normal distribution of standard deviation `initializer_range`,
-    cut at two deviations, as Google's ALBERT draws them; normalizations are the identity.
+    Kernels and tables are drawn from a normal distribution with standard deviation
+    `initializer_range`, truncated at two deviations.  Biases are 0, and layer norms the identity.
 
     Args:
-        names: The tensors.
-        config: The shape.
-        seed: The same seed gives the same weights for the same tensors.
+        names: The tensors, in the order in which they are drawn.
+        config: The configuration.
+        seed: The seed of the random generator.
 
     Returns:
         float32 arrays by canonical name.
@@ -55,21 +55,8 @@ def init_tensors(
     return tensors
 
 
-def _truncated_normal(
-    random: np.random.Generator, shape: tuple[int, ...], deviation: float
-) -> np.ndarray:
-    values = random.standard_normal(shape, dtype=np.float32)
-    while (outside := np.abs(values) > 2).any():
-        values[outside] = random.standard_normal(int(outside.sum()), dtype=np.float32)
-    values *= np.float32(deviation)
-    return values
-
-
-# How many parameters an ALBERT has, and how many it would have without sharing.
-
-
 def count_parameters(config: AlbertConfig, task: str = "feature-extraction") -> int:
-    """Count the weights of an ALBERT of this shape with the head of `task`, each once.
+    """Count the parameters of an ALBERT with the head of `task`, shared ones once.
 
     Example:
         >>> count_parameters(AlbertConfig())
@@ -79,10 +66,10 @@ def count_parameters(config: AlbertConfig, task: str = "feature-extraction") -> 
 
 
 def count_unshared(config: AlbertConfig, task: str = "feature-extraction") -> int:
-    """Count the weights of the same encoder without ALBERT's two savings, which is a BERT.
+    """Count the parameters of the BERT with the same dimensions.
 
-    Every pass has layers of its own, and the embeddings are as wide as the encoder, which then
-    needs no projection.
+    It shares no layers between passes, and its embeddings are as wide as the encoder, so that they
+    need no projection.
 
     Example:
         >>> count_unshared(AlbertConfig())
@@ -96,3 +83,13 @@ def count_unshared(config: AlbertConfig, task: str = "feature-extraction") -> in
         for tensor in tensor_names(bert, task)
         if not tensor.name.startswith("embeddings/projection/")
     )
+
+
+def _truncated_normal(
+    random: np.random.Generator, shape: tuple[int, ...], deviation: float
+) -> np.ndarray:
+    values = random.standard_normal(shape, dtype=np.float32)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = random.standard_normal(int(outside.sum()), dtype=np.float32)
+    values *= np.float32(deviation)
+    return values

@@ -1,4 +1,9 @@
-"""Every tensor gets its place and every place its tensor, whatever the format calls them."""
+"""Build a checkpoint from a format's tensors: match names and shapes, choose the task.
+
+Loading is strict.  Every tensor that the configuration and the task need must be there with its
+shape, and every other tensor must be one that the format is known to store beside them.  The
+tokenizer must fit the embedding.  An error lists every offender.
+"""
 
 from __future__ import annotations
 
@@ -13,274 +18,217 @@ import numpy as np
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.init import init_tensors
 from albert_edge.checkpoints.tensor_file import TensorFile, read_float32, sha256_of
-from albert_edge.checkpoints.tensor_names import NameFunction, TensorName, head_names, tensor_names
+from albert_edge.checkpoints.tensor_names import NameFormat, TensorName, head_names, tensor_names
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer import tokenizer_from_files
+from albert_edge.tokenizer.config import VOCABULARY_FILES
 
 __all__ = [
     "CheckpointContents",
     "TensorNaming",
     "build_checkpoint",
-    "check_tied",
-    "check_vocabulary",
     "choose_task",
-    "has_head",
     "reject_beam_search",
     "rename_tensors",
 ]
 
-_CLASSIFIERS = ("classification", "token-classification")
-# How the head of Google's run_squad_v2 is called in its checkpoints.
+# Heads with the same tensors; only the pooler may tell them apart.
+_CLASSIFIERS = tuple(name for name, task in TASKS.items() if task.has_labels)
+# The tensors of the head of Google's run_squad_v2.
 _BEAM_SEARCH = ("start_logits/", "end_logits/", "answer_class/")
-_MODELS = {"spiece.model", "vocab.txt", "tokenizer.json"}
 
 
 @dataclass(frozen=True, slots=True)
 class TensorNaming:
-    """How a format names tensors.
+    """The names that a format gives to tensors.
 
     Attributes:
-        spelling: Which of the name map's columns it follows.
-        known: Tells of a name that has no place whether an ALBERT checkpoint may hold it all the
-            same; what is not known is refused.
-        rename: Turns a name of the map into the file's own.
-        decoder: What it calls the copy of the word embeddings that it may store for the product
-            with the vocabulary.
+        format: The attribute of `TensorName` with the format's names.
+        is_ignorable: Returns whether an ALBERT checkpoint of the format may hold a tensor of this
+            name that the task does not need.  Any other unneeded tensor is an error.
+        rename: Maps a name of `TensorName` to the name in this file.
+        decoder: The name of the copy of the word embeddings that the format may store for the
+            product with the vocabulary.
     """
 
-    spelling: NameFunction
-    known: Callable[[str], bool]
+    format: NameFormat
+    is_ignorable: Callable[[str], bool]
     rename: Callable[[str], str] = str
     decoder: str = ""
 
-    def spell(self, tensor: TensorName) -> tuple[str, bool]:
+    def stored_name(self, tensor: TensorName) -> tuple[str, bool]:
         """Return a tensor's name in the file, and whether the file has its transpose."""
-        name, transposed = tensor.stored(self.spelling)
+        name, transposed = tensor.name_in(self.format)
         return self.rename(name), transposed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointContents:
-    """What a format's reader found in a directory.
+    """The contents of a checkpoint's directory, before the tensors are matched.
 
     Attributes:
-        directory: Where.
-        store: The tensors.
-        dialect: Their names.
-        config: The shape.
-        labelled: Whether the configuration says how many labels there are.
+        directory: The directory.
+        file: The tensors.
+        naming: The names of the tensors.
+        config: The configuration.
+        has_label_count: Whether the configuration states the number of labels.
         tokenizer_files: The tokenizer's files by this project's names for them.
-        given: Values by canonical name of tensors that the format does not store.
-        notes: What the user should know about this checkpoint.
+        implied: float32 arrays by canonical name: tensors that the format does not store because
+            their values follow from the configuration.
+        notes: Remarks for the user.
         architectures: The classes that the configuration names.
-        changes: What this project did to the weights before; see `Checkpoint`.
+        changes: The changes that this project made to the weights earlier; see `Checkpoint`.
     """
 
     directory: Path
-    store: TensorFile
-    dialect: TensorNaming
+    file: TensorFile
+    naming: TensorNaming
     config: AlbertConfig
-    labelled: bool
+    has_label_count: bool
     tokenizer_files: Mapping[str, bytes]
-    given: Mapping[str, np.ndarray] = field(default_factory=dict)
+    implied: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def build_checkpoint(
-    found: CheckpointContents,
+    contents: CheckpointContents,
     *,
     task: str = "auto",
     allow_nan: bool = False,
     init_head: bool = False,
 ) -> Checkpoint:
-    """Read what was found, strictly: every tensor has a place and every place a tensor.
+    """Read the tensors that the configuration and the task need, strictly.
 
     Args:
-        found: What to read.
-        task: One of `tasks.TASKS`, or "auto" for the head that there is.
+        contents: The contents of the directory.
+        task: One of `tasks.TASKS`, or "auto" for the head that the checkpoint has.
         allow_nan: Whether weights may be NaN or infinite.
-        init_head: Whether a head that is not there is drawn at random, always the same.
+        init_head: Whether to initialize a missing head randomly, always with the same values.
 
     Raises:
-        CheckpointError: The tensors contradict the configuration, or lack the task's head, or
-            hold NaN; the message lists every offender.  Or the tokenizer is another model's.
+        CheckpointError: The tensors do not match the configuration, the task's head is missing, a
+            weight is NaN, or the tokenizer does not fit the embedding.
         TokenizerError: The tokenizer cannot be used.
     """
-    store, dialect, config = found.store, found.dialect, found.config
-    unused = check_vocabulary(found.tokenizer_files, config.vocab_size, where=str(found.directory))
-    heads = {t.name: dialect.spell(t)[0] for kind in TASKS for t in head_names(config, kind)}
-    present = {name for name in heads if heads[name] in store.tensors or name in found.given}
-    reject_beam_search(store.tensors, task, where=str(store.path))
+    file, naming, config = contents.file, contents.naming, contents.config
+    where = str(file.path)
+    vocabulary_notes = _check_vocabulary(contents)
+    stored_names = {
+        t.name: naming.stored_name(t)[0] for kind in TASKS for t in head_names(config, kind)
+    }
+    present = {
+        name
+        for name in stored_names
+        if stored_names[name] in file.tensors or name in contents.implied
+    }
+    reject_beam_search(file.tensors, task, where=where)
     task = choose_task(
         present,
         task,
-        spelled=heads,
-        architectures=found.architectures,
-        where=str(store.path),
+        stored_names=stored_names,
+        architectures=contents.architectures,
+        where=where,
         init_head=init_head,
     )
-    if "classifier/kernel" in present and task in ("classification", "token-classification"):
-        config = _check_labels(found, heads["classifier/kernel"])
+    if "classifier/kernel" in present and task in _CLASSIFIERS:
+        config = _with_label_count(contents, stored_names["classifier/kernel"])
     if task != "classification" and config.early_exit:
         config = dataclasses.replace(config, early_exit=False)
-    absent = _missing(config, task, present) if init_head else []
-    wanted = _match(found, config, task, {tensor.name for tensor in absent})
-    tensors = {**found.given, **init_tensors(absent, config)}
-    for name, values in read_float32(store, wanted, allow_nan=allow_nan):
-        place = wanted[name]
-        transposed = dialect.spell(place)[1]
-        tensors[place.name] = np.ascontiguousarray(values.T) if transposed else values
-    tied = {dialect.decoder} & store.tensors.keys() if "predictions/bias" in tensors else set()
-    for name, values in read_float32(store, tied, allow_nan=allow_nan):
-        check_tied(tensors["embeddings/word_embeddings"], values, where=f"{store.path}: {name}")
+    missing = _missing_head_tensors(config, task, present) if init_head else []
+    needed = _match_tensors(contents, config, task, skip={tensor.name for tensor in missing})
+    tensors = {**contents.implied, **init_tensors(missing, config)}
+    for name, values in read_float32(file, needed, allow_nan=allow_nan):
+        tensor = needed[name]
+        transposed = naming.stored_name(tensor)[1]
+        tensors[tensor.name] = np.ascontiguousarray(values.T) if transposed else values
+    tied = {naming.decoder} & file.tensors.keys() if "predictions/bias" in tensors else set()
+    for name, values in read_float32(file, tied, allow_nan=allow_nan):
+        _check_tied(tensors["embeddings/word_embeddings"], values, where=f"{where}: {name}")
     return Checkpoint(
         config=config,
         task=task,
         tensors=tensors,
-        tokenizer_files=found.tokenizer_files,
-        source=found.directory.resolve().name,
-        sha256=sha256_of(store.files),
-        left_out=tuple(sorted(store.tensors.keys() - wanted.keys() - tied)),
-        drawn=tuple(tensor.name for tensor in absent),
-        notes=(*found.notes, *unused),
-        changes=found.changes,
+        tokenizer_files=contents.tokenizer_files,
+        source=contents.directory.resolve().name,
+        sha256=sha256_of(file.files),
+        unused=tuple(sorted(file.tensors.keys() - needed.keys() - tied)),
+        randomly_initialized=tuple(tensor.name for tensor in missing),
+        notes=(*contents.notes, *vocabulary_notes),
+        changes=contents.changes,
     )
 
 
-def rename_tensors(checkpoint: Checkpoint, dialect: TensorNaming) -> dict[str, np.ndarray]:
-    """Return a checkpoint's tensors as a format names and lays them out.
+def rename_tensors(checkpoint: Checkpoint, naming: TensorNaming) -> dict[str, np.ndarray]:
+    """Return a checkpoint's tensors with the names and layout of a format.
 
     Raises:
-        CheckpointError: They do not fit the configuration and the task, or the format has no name
-            for one; the message lists every offender.
+        CheckpointError: The tensors do not match the configuration and the task, or the format has
+            no name for one; the message lists every offender.
     """
     config, task, tensors = checkpoint.config, checkpoint.task, checkpoint.tensors
-    places = tensor_names(config, task, pooler="pooler/kernel" in tensors)
-    wanted = {place.name: place.shape for place in places}
-    given = {name: values.shape for name, values in tensors.items()}
+    needed = tensor_names(config, task, pooler="pooler/kernel" in tensors)
+    expected = {tensor.name: tensor.shape for tensor in needed}
+    shapes = {name: values.shape for name, values in tensors.items()}
     if problems := [
-        f"{name} is {given.get(name, 'missing')}, expected {wanted.get(name, 'no such tensor')}"
-        for name in sorted({name for name, _ in given.items() ^ wanted.items()})
+        f"{name} is {shapes.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
+        for name in sorted({name for name, _ in shapes.items() ^ expected.items()})
     ]:
         raise CheckpointError(f"the tensors do not fit {task}: {'; '.join(problems)}.")
-    if nameless := [place.name for place in places if not place.stored(dialect.spelling)[0]]:
+    if nameless := [tensor.name for tensor in needed if not tensor.name_in(naming.format)[0]]:
         raise CheckpointError(
-            f"{dialect.spelling} has no name for {', '.join(nameless)}; write another format."
+            f"{naming.format} has no name for {', '.join(nameless)}; write another format."
         )
-    spelled = {}
-    for place in places:
-        name, transposed = dialect.spell(place)
-        spelled[name] = tensors[place.name].T if transposed else tensors[place.name]
-    return spelled
-
-
-def _check_labels(found: CheckpointContents, name: str) -> AlbertConfig:
-    """Let the rows of the classifier `name` count the labels if the configuration does not."""
-    config = found.config
-    # Every format stores labels first, but for those that keep our own names.
-    shape = found.store.tensors[name].shape
-    rows, *rest = shape[::-1] if found.dialect.spelling == "name" else shape or (0,)
-    if rest != [config.hidden_size] or rows in (0, config.num_labels):
-        return config  # it fits, or is wrong in a way that `_match` reports
-    if found.labelled:
-        raise CheckpointError(
-            f"{found.store.path}: the configuration has {config.num_labels} labels "
-            f"({', '.join(config.labels)}), and {name} has {rows} rows."
-        )
-    return dataclasses.replace(config, labels=tuple(f"LABEL_{row}" for row in range(rows)))
-
-
-def _missing(config: AlbertConfig, task: str, present: set[str]) -> list[TensorName]:
-    """List what of a head may be drawn: all that lacks, or the exits if none of them is there."""
-    names = head_names(config, task)
-    if not has_head(present, task):
-        return [tensor for tensor in names if tensor.name not in present]
-    exits = [tensor for tensor in names if tensor.name.startswith("exits/")]
-    return exits if present.isdisjoint(tensor.name for tensor in exits) else []
-
-
-def _match(
-    found: CheckpointContents, config: AlbertConfig, task: str, absent: set[str]
-) -> dict[str, TensorName]:
-    """Give every place but the `absent` its tensor; return the places by the file's names."""
-    where, dialect = found.store.path, found.dialect
-    shapes = {name: list(tensor.shape) for name, tensor in found.store.tensors.items()}
-    layers = config.num_hidden_groups * config.inner_group_num
-    if layers > len(shapes):  # before a million names are listed
-        raise CheckpointError(
-            f"the configuration asks for {layers} distinct layers; "
-            f"{where} has {len(shapes)} tensors."
-        )
-    poolers = {dialect.spell(t)[0] for t in tensor_names(config, task) if "pooler/" in t.name}
-    places = tensor_names(config, task, pooler=not poolers.isdisjoint(shapes))
-    wanted = {dialect.spell(t)[0]: t for t in places if t.name not in {*found.given, *absent}}
-    expected = {
-        name: list(tensor.shape[::-1] if dialect.spell(tensor)[1] else tensor.shape)
-        for name, tensor in wanted.items()
-    }
-    problems = [f"{name} {expected[name]} is missing" for name in wanted if name not in shapes]
-    problems += [
-        f"{name} has shape {shapes[name]}, expected {expected[name]}"
-        for name in wanted
-        if name in shapes and shapes[name] != expected[name]
-    ]
-    problems += [
-        f"{name} {shape} has no place"
-        for name, shape in sorted(shapes.items())
-        if name not in wanted and not dialect.known(name)
-    ]
-    if problems:
-        raise CheckpointError(f"{where} does not fit its configuration: {'; '.join(problems)}.")
-    return wanted
-
-
-# Which head a checkpoint has, and which one is meant.
+    renamed = {}
+    for tensor in needed:
+        name, transposed = naming.stored_name(tensor)
+        renamed[name] = tensors[tensor.name].T if transposed else tensors[tensor.name]
+    return renamed
 
 
 def choose_task(
     present: Collection[str],
     task: str,
     *,
-    spelled: Mapping[str, str],
+    stored_names: Mapping[str, str],
     architectures: Collection[str] = (),
     where: str,
     init_head: bool = False,
 ) -> str:
-    """Find the head that is meant.
+    """Return the task to load a checkpoint for.
 
-    `auto` is the one head that there is: of pre-training, both parts if both are there.  A
-    classifier is of tokens if there is no pooler; with one it may be either, and `architectures`
-    tells.
+    "auto" selects the task of the only head, and `pretraining` if both of its parts are present.  A
+    classifier without a pooler labels tokens.  With a pooler it can be of either kind, which
+    `architectures` decides.
 
     Args:
         present: The canonical names of the tensors in the checkpoint.
         task: One of `tasks.TASKS`, or "auto".
-        spelled: What the checkpoint calls every tensor of a head, by canonical name.
+        stored_names: The checkpoint's name of every tensor of a head, by canonical name.
         architectures: The classes that `config.json` names.
         where: The checkpoint, for error messages.
-        init_head: Whether a head that is not there may be random.
+        init_head: Whether a missing head may be initialized randomly.
 
     Raises:
-        CheckpointError: The head is not there, or it cannot be told which one is meant.
+        CheckpointError: The head is missing, or there are several.
     """
-    found = [name for name, known in TASKS.items() if known.head and has_head(present, name)]
+    found = [name for name, known in TASKS.items() if known.head and _has_head(present, name)]
     if task != "auto":
         head = TASKS[task].head
         if head and task not in found and not init_head:
-            missing = [spelled[mark] for mark in head if mark not in present]
+            missing = [stored_names[name] for name in head if name not in present]
             raise CheckpointError(
                 f"{where} has no head for {task} (no tensor {' and no '.join(missing)}), so its "
-                "answers would be random; --init-head (init_head=True) makes such a head, to be "
+                "predictions would be random; --init-head (init_head=True) adds such a head, to be "
                 f"trained. The checkpoint can be read for "
                 f"{', '.join(['feature-extraction', *found])}."
             )
         return task
     found = [name for name in found if TASKS[name].part_of not in found]
-    if set(_CLASSIFIERS) <= set(found):  # the same tensors
+    if set(_CLASSIFIERS) <= set(found):
         named = [name for name in _CLASSIFIERS if TASKS[name].architecture in architectures]
         if len(named) == 1:
             found = [name for name in found if name not in _CLASSIFIERS or name in named]
@@ -289,21 +237,16 @@ def choose_task(
     return found[0] if found else "feature-extraction"
 
 
-def has_head(present: Collection[str], task: str) -> bool:
-    """Tell whether tensors of these canonical names hold the head of `task`."""
-    return set(TASKS[task].head) <= set(present)
-
-
 def reject_beam_search(stored: Iterable[str], task: str, *, where: str) -> None:
-    """Refuse the question-answering head that searches for the end behind each of five starts.
+    """Reject the question-answering head that scores the end for each of five candidate starts.
 
     Args:
-        stored: The names in a checkpoint.
+        stored: The names of the tensors in a checkpoint.
         task: One of `tasks.TASKS`, or "auto".
         where: The checkpoint, for error messages.
 
     Raises:
-        CheckpointError: It has such a head and that head is meant.
+        CheckpointError: The checkpoint has such a head, and the task is to be question answering.
     """
     found = sorted(name for name in stored if name.startswith(_BEAM_SEARCH))
     if found and task in ("auto", "question-answering"):
@@ -315,53 +258,99 @@ def reject_beam_search(stored: Iterable[str], task: str, *, where: str) -> None:
         )
 
 
-def check_tied(table: np.ndarray, decoder: np.ndarray, *, where: str) -> None:
-    """Check that a decoder that was stored beside the word embeddings is the same table.
+def _has_head(present: Collection[str], task: str) -> bool:
+    return set(TASKS[task].head) <= set(present)
 
-    Args:
-        table: The word embeddings, float32 [V, E].
-        decoder: What the checkpoint stores for the product with the vocabulary, float32 [V, E].
-        where: The decoder's name, for error messages.
 
-    Raises:
-        CheckpointError: They differ.
-    """
-    if table.shape != decoder.shape or not np.array_equal(table, decoder):
+def _check_tied(table: np.ndarray, decoder: np.ndarray, *, where: str) -> None:
+    """Check that the stored decoder, float32 [V, E], equals the word embeddings `table`."""
+    if not np.array_equal(table, decoder):
         raise CheckpointError(
-            f"{where} {list(decoder.shape)} is not the table of word embeddings "
-            f"{list(table.shape)}; an ALBERT that predicts words with another table is not "
-            "supported. It can be read for feature-extraction."
+            f"{where} {list(decoder.shape)} differs from the table of word embeddings "
+            f"{list(table.shape)}; a masked-language-model head with its own table is not "
+            "supported. The encoder can be read with the task feature-extraction."
         )
 
 
-# A tokenizer and an embedding have to agree on what an id is.
-
-
-def check_vocabulary(files: Mapping[str, bytes], vocab_size: int, *, where: str) -> tuple[str, ...]:
-    """Check that the embedding has a row for every id of the tokenizer.
-
-    Args:
-        files: The tokenizer's files by name; none are fine.
-        vocab_size: V, the rows of the embedding.
-        where: The checkpoint, for error messages.
+def _check_vocabulary(contents: CheckpointContents) -> tuple[str, ...]:
+    """Check that the embedding has a row for every id of the tokenizer, if there is one.
 
     Returns:
-        A note if there are rows that no text reaches.
-
-    Raises:
-        CheckpointError: The tokenizer has more ids than the embedding has rows.
-        TokenizerError: The tokenizer cannot be used.
+        A note if the embedding has more rows than the tokenizer has ids.
     """
-    if _MODELS.isdisjoint(files):
+    where, rows = contents.directory, contents.config.vocab_size
+    if contents.tokenizer_files.keys().isdisjoint(VOCABULARY_FILES):
         return ()
-    ids = tokenizer_from_files(files, where=where).vocab_size
-    if ids > vocab_size:
+    ids = tokenizer_from_files(contents.tokenizer_files, where=str(where)).vocab_size
+    if ids > rows:
         raise CheckpointError(
-            f"{where}: the tokenizer has {ids} ids, and the embedding {vocab_size} rows "
-            "(vocab_size): it is another model's tokenizer."
+            f"{where}: the tokenizer has {ids} ids, and the embedding {rows} rows (vocab_size): "
+            "the tokenizer belongs to another model."
         )
-    if ids < vocab_size:
-        return (
-            f"the tokenizer has {ids} ids: {vocab_size - ids} rows of the embedding are unused",
-        )
+    if ids < rows:
+        return (f"the tokenizer has {ids} ids: {rows - ids} rows of the embedding are unused",)
     return ()
+
+
+def _with_label_count(contents: CheckpointContents, name: str) -> AlbertConfig:
+    """Take the number of labels from the classifier `name` if the configuration has none."""
+    config, file = contents.config, contents.file
+    # Every format stores labels first, except for this project's own names.
+    shape = file.tensors[name].shape
+    rows, *rest = shape[::-1] if contents.naming.format == "name" else shape or (0,)
+    if rest != [config.hidden_size] or rows in (0, config.num_labels):
+        return config  # the shape is right, or `_match_tensors` reports it
+    if contents.has_label_count:
+        raise CheckpointError(
+            f"{file.path}: the configuration has {config.num_labels} labels "
+            f"({', '.join(config.labels)}), and {name} has {rows} rows."
+        )
+    return dataclasses.replace(config, labels=tuple(f"LABEL_{row}" for row in range(rows)))
+
+
+def _missing_head_tensors(config: AlbertConfig, task: str, present: set[str]) -> list[TensorName]:
+    """List the tensors to initialize: of a missing head, or all exits of a head without any.
+
+    A head or exits that are present in part are damaged, and `_match_tensors` reports them.
+    """
+    names = head_names(config, task)
+    if not _has_head(present, task):
+        return [tensor for tensor in names if tensor.name not in present]
+    exits = [tensor for tensor in names if tensor.name.startswith("exits/")]
+    return exits if present.isdisjoint(tensor.name for tensor in exits) else []
+
+
+def _match_tensors(
+    contents: CheckpointContents, config: AlbertConfig, task: str, *, skip: set[str]
+) -> dict[str, TensorName]:
+    """Return the tensors to read by their names in the file, all but those in `skip`."""
+    where, naming = contents.file.path, contents.naming
+    shapes = {name: list(tensor.shape) for name, tensor in contents.file.tensors.items()}
+    layers = config.num_hidden_groups * config.inner_group_num
+    if layers > len(shapes):  # before a million names are listed
+        raise CheckpointError(
+            f"the configuration asks for {layers} distinct layers; "
+            f"{where} has {len(shapes)} tensors."
+        )
+    poolers = {naming.stored_name(t)[0] for t in tensor_names(config, task) if "pooler/" in t.name}
+    tensors = tensor_names(config, task, pooler=not poolers.isdisjoint(shapes))
+    skip = skip | contents.implied.keys()
+    needed = {naming.stored_name(t)[0]: t for t in tensors if t.name not in skip}
+    expected = {
+        name: list(tensor.shape[::-1] if naming.stored_name(tensor)[1] else tensor.shape)
+        for name, tensor in needed.items()
+    }
+    problems = [f"{name} {expected[name]} is missing" for name in needed if name not in shapes]
+    problems += [
+        f"{name} has shape {shapes[name]}, expected {expected[name]}"
+        for name in needed
+        if name in shapes and shapes[name] != expected[name]
+    ]
+    problems += [
+        f"{name} {shape} is unexpected"
+        for name, shape in sorted(shapes.items())
+        if name not in needed and not naming.is_ignorable(name)
+    ]
+    if problems:
+        raise CheckpointError(f"{where} does not fit its configuration: {'; '.join(problems)}.")
+    return needed

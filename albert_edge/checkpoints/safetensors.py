@@ -1,4 +1,4 @@
-"""A safetensors file: what is in it, and one written anew."""
+"""Read and write safetensors files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from albert_edge.errors import CheckpointError, requires_extra
 
 __all__ = ["open_safetensors", "pack_tensors"]
 
-_KINDS = {
+_DTYPES = {
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     "BF16": "bfloat16",
@@ -22,33 +22,32 @@ _KINDS = {
 
 
 def open_safetensors(path: Path) -> TensorFile:
-    """Read the names, types and shapes in a safetensors file; no values yet.
+    """Open a safetensors file: read the names, types and shapes, but no values.
 
     Raises:
-        CheckpointError: The file is unreadable, truncated, or not safetensors.
+        CheckpointError: The file is unreadable, cut short, or not a safetensors file.
         MissingExtraError: safetensors is not installed.
     """
     tensors = {}
     with _open(path) as file:
         for name in file.keys():  # noqa: SIM118
-            part = file.get_slice(name)
-            kind = _KINDS.get(part.get_dtype(), part.get_dtype())
-            tensors[name] = LazyTensor(
-                tuple(part.get_shape()), kind, partial(_read, path, name, kind)
-            )
+            header = file.get_slice(name)
+            dtype = _DTYPES.get(header.get_dtype(), header.get_dtype())
+            read = partial(_read, path, name, dtype)
+            tensors[name] = LazyTensor(tuple(header.get_shape()), dtype, read)
     return TensorFile(path, (path,), tensors)
 
 
 def pack_tensors(tensors: dict[str, np.ndarray]) -> bytes:
     """Return the bytes of a safetensors file; the same tensors give the same bytes."""
     contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    # transformers wants to be told that the tensors are in torch's layout.
+    # transformers requires this statement that the tensors have torch's layout.
     blob: bytes = _safetensors().numpy.save(contiguous, metadata={"format": "pt"})
     return blob
 
 
-def _read(path: Path, name: str, kind: str) -> np.ndarray:
-    if kind == "bfloat16":
+def _read(path: Path, name: str, dtype: str) -> np.ndarray:
+    if dtype == "bfloat16":
         require_bfloat16()
     with _open(path) as file:
         values: np.ndarray = file.get_tensor(name)
@@ -69,6 +68,6 @@ def _open(path: Path) -> Any:
         raise CheckpointError(f"cannot read {path}: {error}.") from error
     except module.SafetensorError as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}); it is damaged, cut short, or of "
+            f"{path} is not a complete safetensors file ({error}): it is damaged, cut short, or of "
             "another format. Download or save it again."
         ) from error

@@ -1,7 +1,7 @@
-"""The tensors in a checkpoint's files, before anyone knows what they are for.
+"""Read the files of a checkpoint: names, types and shapes first, then one tensor at a time.
 
-Every format's reader gives a `TensorFile`: what there is, without its values.  So names, shapes and
-types are checked before anything is allocated.
+Every format's reader returns a `TensorFile`, so that names, shapes and types are checked before any
+memory is allocated.  A checkpoint may come from anybody: only files in its own directory are read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.errors import CheckpointError, requires_extra
+from albert_edge.errors import AlbertEdgeError, CheckpointError, requires_extra
 from albert_edge.files import parse_json
 
 __all__ = [
@@ -30,34 +30,34 @@ __all__ = [
     "sha256_of",
 ]
 
-# The types that float32 holds exactly.
+# The types whose values float32 represents exactly.
 LOSSLESS_DTYPES = ("float32", "float16", "bfloat16")
 _MAX_JSON_BYTES = 2**26  # an index of a million tensors
 
 
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
-    """One tensor in a file.
+    """A tensor in a file, which is read on demand.
 
     Attributes:
-        shape: As stored.
-        kind: The name of its type, as numpy's: "float32", "bfloat16", ...
-        read: Reads its values.
+        shape: The shape in the file.
+        dtype: The name of numpy's type: "float32", "bfloat16", ...
+        read: Reads the values.
     """
 
     shape: tuple[int, ...]
-    kind: str
+    dtype: str
     read: Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
 class TensorFile:
-    """What the weights' files hold.
+    """The tensors in a checkpoint's files of weights.
 
     Attributes:
         path: The file or directory, for error messages.
         files: All files, in a fixed order.
-        tensors: What is in them, by the format's own names.
+        tensors: The tensors, by the names in the file.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class TensorFile:
 
 
 def read_float32(
-    store: TensorFile, names: Iterable[str], *, allow_nan: bool = False
+    file: TensorFile, names: Iterable[str], *, allow_nan: bool = False
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Read tensors one at a time, so that a large file is never in memory twice.
 
@@ -74,47 +74,49 @@ def read_float32(
         A name and its values, float32; float16 and bfloat16 are widened, which is exact.
 
     Raises:
-        CheckpointError: A tensor is of another type, or holds NaN or infinity and `allow_nan` is
-            false; the message lists every such tensor.
-        MissingExtraError: There is bfloat16, and ml_dtypes is not installed.
+        CheckpointError: A tensor has another type, or NaN or infinity while `allow_nan` is false;
+            the message lists every such tensor.
+        MissingExtraError: A tensor is bfloat16, and ml_dtypes is not installed.
     """
-    wanted = {name: store.tensors[name] for name in names}
-    if foreign := [
-        f"{name} is {one.kind}" for name, one in wanted.items() if one.kind not in LOSSLESS_DTYPES
+    tensors = {name: file.tensors[name] for name in names}
+    if unsupported := [
+        f"{name} is {tensor.dtype}"
+        for name, tensor in tensors.items()
+        if tensor.dtype not in LOSSLESS_DTYPES
     ]:
         raise CheckpointError(
-            f"{store.path}: weights must be of type {', '.join(LOSSLESS_DTYPES)}: "
-            f"{'; '.join(foreign)}. Save the checkpoint in float32."
+            f"{file.path}: weights must be of type {', '.join(LOSSLESS_DTYPES)}: "
+            f"{'; '.join(unsupported)}. Save the checkpoint in float32."
         )
-    if any(one.kind == "bfloat16" for one in wanted.values()):
+    if any(tensor.dtype == "bfloat16" for tensor in tensors.values()):
         require_bfloat16()
-    broken = []
-    for name, one in wanted.items():
-        values = one.read()
-        if values.shape != one.shape:
+    not_finite = []
+    for name, tensor in tensors.items():
+        values = tensor.read()
+        if values.shape != tensor.shape:
             raise CheckpointError(
-                f"{store.path}: {name} was to have shape {list(one.shape)} and has "
-                f"{list(values.shape)}; the file is damaged."
+                f"{file.path}: {name} has shape {list(values.shape)}, expected "
+                f"{list(tensor.shape)}; the file is damaged."
             )
         values = values.astype(np.float32, copy=False)
         if not np.isfinite(values).all():
-            broken.append(name)
+            not_finite.append(name)
         yield name, values
-    if broken and not allow_nan:
+    if not_finite and not allow_nan:
         raise CheckpointError(
-            f"{store.path}: NaN or infinity in {', '.join(broken)}; the training that made this "
-            "checkpoint diverged, or the file is damaged. --allow-nan (allow_nan=True) reads it."
+            f"{file.path}: NaN or infinity in {', '.join(not_finite)}; training diverged, or the "
+            "file is damaged. --allow-nan (allow_nan=True) reads it."
         )
 
 
 def require_bfloat16() -> None:
-    """Register bfloat16 as a NumPy dtype.
+    """Register bfloat16 with numpy.
 
     Raises:
         MissingExtraError: ml_dtypes is not installed.
     """
     with requires_extra():
-        import ml_dtypes  # noqa: F401 (this import registers the dtype)
+        import ml_dtypes  # noqa: F401 (importing it registers the type)
 
 
 def sha256_of(files: Iterable[Path]) -> str:
@@ -122,33 +124,30 @@ def sha256_of(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()
-
-
-# The files of a checkpoint's directory, which may have come from anybody.
 
 
 def safe_path(folder: Path, name: object, *, where: Path | None = None) -> Path:
     """Return the path of the file called `name` in `folder`.
 
-    A link may not lead out of the directory, except to where the Hub's cache keeps contents:
-    what is read is packed into the file that a user gives away.
+    A link may not lead out of the directory, because a file that is read can be packed into the
+    converted model, which is given to others.  Only links into the Hub's cache are allowed.
 
     Args:
-        folder: A checkpoint's directory.
-        name: What to look for.
-        where: The file that names it, for error messages.
+        folder: The directory of a checkpoint.
+        name: The name of the file.
+        where: The file that refers to it, for error messages.
 
     Raises:
-        CheckpointError: It is no plain file name, there is no such file, or it is a link that
-            leads out of the directory.
+        CheckpointError: The name is not a plain file name, there is no such file, or the file is a
+            link that leads out of the directory.
     """
     if not isinstance(name, str) or name in ("", ".", "..") or set(name) & {"/", "\\", "\0"}:
         raise CheckpointError(
-            f"{where or folder} names {name!r}, which is no file in its own directory; no other "
-            "is read."
+            f"{where or folder} names {name!r}, which is not a file in the same directory; only "
+            "such files are read."
         )
     path = folder / name
     if not has_file(folder, name):
@@ -167,16 +166,17 @@ def safe_path(folder: Path, name: object, *, where: Path | None = None) -> Path:
 
 
 def has_file(folder: Path, name: str) -> bool:
-    """Tell whether `folder` has a file called `name`."""
+    """Return whether `folder` has a file called `name`."""
     return os.path.isfile(folder / name)  # noqa: PTH113 (Path.is_file raises on names too long)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, error: type[AlbertEdgeError] = CheckpointError) -> dict[str, Any]:
     """Read a JSON object of a checkpoint.
 
     Raises:
-        CheckpointError: The file is not a JSON object, or it is unreasonably large.
+        AlbertEdgeError: Of the class `error`: the file is not a JSON object, or is larger than any
+            real one.
     """
     if (size := path.stat().st_size) > _MAX_JSON_BYTES:
-        raise CheckpointError(f"{path} has {size} bytes; at most {_MAX_JSON_BYTES} are read.")
-    return parse_json(path.read_bytes(), where=str(path), error=CheckpointError)
+        raise error(f"{path} has {size} bytes; at most {_MAX_JSON_BYTES} are read.")
+    return parse_json(path.read_bytes(), where=str(path), error=error)

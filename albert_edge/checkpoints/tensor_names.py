@@ -1,7 +1,7 @@
-"""The one name map: this project's tensor names, and what other formats call them.
+"""The names and shapes of an ALBERT's tensors, in this project and in every checkpoint format.
 
-A tensor's canonical name is its path in the Keras model (`albert_edge.modeling`).  The encoder is
-the same for every task; each task adds its head's tensors.
+A tensor's canonical name is its path in the Keras model (`albert_edge.modeling`).  The embeddings
+and the encoder are the same for every task; each task adds the tensors of its head.
 """
 
 from __future__ import annotations
@@ -11,18 +11,32 @@ from typing import Literal
 
 from albert_edge.config import AlbertConfig
 
-__all__ = ["NameFunction", "TensorName", "head_names", "tensor_names"]
+__all__ = ["HEADS", "NameFormat", "TensorName", "head_names", "tensor_names"]
+
+# The parts of each task's head; a part's name begins the canonical names of its tensors.
+HEADS = {
+    "feature-extraction": ("pooler",),
+    "classification": ("pooler", "classifier", "exits"),
+    "token-classification": ("classifier",),
+    "question-answering": ("qa_outputs",),
+    "summarization": ("sentence_scorer",),
+    "fill-mask": ("predictions",),
+    "sentence-order": ("pooler", "sop_classifier"),
+    "pretraining": ("pooler", "predictions", "sop_classifier"),
+}
 
 # The attributes of `TensorName`.
-NameFunction = Literal["name", "huggingface", "tensorflow1", "tensorflow2"]
-# Ours → Hugging Face's, Google's.
+NameFormat = Literal["name", "huggingface", "tensorflow1", "tensorflow2"]
+
+# Canonical → Hugging Face's and Google's names.
 _ATTENTION = {
     "query": ("query", "self/query"),
     "key": ("key", "self/key"),
     "value": ("value", "self/value"),
     "output": ("dense", "output/dense"),
 }
-# How names begin: ours → those of the model garden's AlbertEncoder, which has one layer.
+
+# Canonical prefixes → those of the TensorFlow model garden's AlbertEncoder, which has one layer.
 _LAYER = "encoder/group_0/layer_0"
 _TENSORFLOW2 = {
     "embeddings/word_embeddings": "word_embeddings/embeddings",
@@ -44,14 +58,14 @@ _TENSORFLOW2 = {
 
 @dataclass(frozen=True, slots=True)
 class TensorName:
-    """One tensor in every format.
+    """The names of one tensor in every format.
 
     Attributes:
         name: The canonical name.
         shape: The canonical shape; kernels are [inputs, outputs].
         huggingface: The name in a Hugging Face checkpoint.
         transposed: Whether Hugging Face stores the transpose (torch's [outputs, inputs]).
-        tensorflow1: The name in a checkpoint of Google's ALBERT; empty when it has no such tensor.
+        tensorflow1: The name in a checkpoint of Google's ALBERT; empty if it has no such tensor.
     """
 
     name: str
@@ -62,26 +76,26 @@ class TensorName:
 
     @property
     def tensorflow2(self) -> str:
-        """The name in a TF-Hub encoder of version 2; `name` when it has no such tensor."""
-        begins = next((part for part in _TENSORFLOW2 if self.name.startswith(part)), "")
-        return _TENSORFLOW2.get(begins, "") + self.name.removeprefix(begins)
+        """The name in a TF-Hub encoder of version 2; `name` if it has no such tensor."""
+        prefix = next((part for part in _TENSORFLOW2 if self.name.startswith(part)), "")
+        return _TENSORFLOW2.get(prefix, "") + self.name.removeprefix(prefix)
 
-    def stored(self, spelling: NameFunction) -> tuple[str, bool]:
+    def name_in(self, form: NameFormat) -> tuple[str, bool]:
         """Return the name in a format, and whether the format stores the transpose."""
-        if spelling == "huggingface":
+        if form == "huggingface":
             return self.huggingface, self.transposed
-        if spelling == "tensorflow1":  # kernels as here, except in the heads that BERT had too
+        if form == "tensorflow1":  # only the heads that BERT has too are transposed
             return self.tensorflow1, self.tensorflow1.endswith("output_weights")
-        return (self.tensorflow2 if spelling == "tensorflow2" else self.name), False
+        return (self.tensorflow2 if form == "tensorflow2" else self.name), False
 
 
 def tensor_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[TensorName]:
-    """List every tensor of an ALBERT of this shape with the head of `task`.
+    """List the tensors of an ALBERT of this configuration with the head of `task`.
 
     Args:
-        config: The shape.
+        config: The configuration.
         task: One of `tasks.TASKS`.
-        pooler: Whether the encoder of `feature-extraction` has a pooler; some were trained without.
+        pooler: Whether an encoder (`feature-extraction`) has a pooler; some were trained without.
     """
     names = [*_embeddings(config)]
     for group in range(config.num_hidden_groups):
@@ -91,33 +105,31 @@ def tensor_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> lis
 
 
 def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[TensorName]:
-    """List the tensors that `task` has beside the embeddings and the encoder.
+    """List the tensors of the head of `task`.
 
     Args:
-        config: The shape.
+        config: The configuration.
         task: One of `tasks.TASKS`.
-        pooler: Whether the encoder of `feature-extraction` has a pooler; some were trained without.
+        pooler: Whether an encoder (`feature-extraction`) has a pooler; some were trained without.
     """
+    if task == "feature-extraction" and not pooler:
+        return []
     width = config.hidden_size
-    pooled = _dense("pooler", width, width, "albert.pooler", "bert/pooler/dense")
-    labels = _dense("classifier", width, config.num_labels, "classifier", "output_")
-    early = (config.num_hidden_layers - 1) * config.num_labels
-    exits = _dense("exits", width, early, "exits", "") if config.early_exit else []
-    order = _dense(
-        "sop_classifier", width, 2, "sop_classifier.classifier", "cls/seq_relationship/output_"
-    )
-    scorer = _dense("sentence_scorer", width, 1, "sentence_scorer", "cls/sentence_scorer/output_")
-    heads = {
-        "feature-extraction": pooled if pooler else [],
-        "classification": [*pooled, *labels, *exits],
-        "token-classification": labels,
-        "question-answering": _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_"),
-        "summarization": scorer,
-        "fill-mask": _predictions(config),
-        "sentence-order": [*pooled, *order],
-        "pretraining": [*pooled, *_predictions(config), *order],
+    exits = (config.num_hidden_layers - 1) * config.num_labels
+    parts = {
+        "pooler": _dense("pooler", width, width, "albert.pooler", "bert/pooler/dense"),
+        "classifier": _dense("classifier", width, config.num_labels, "classifier", "output_"),
+        "exits": _dense("exits", width, exits, "exits", "") if config.early_exit else [],
+        "qa_outputs": _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_"),
+        "sentence_scorer": _dense(
+            "sentence_scorer", width, 1, "sentence_scorer", "cls/sentence_scorer/output_"
+        ),
+        "predictions": _predictions(config),
+        "sop_classifier": _dense(
+            "sop_classifier", width, 2, "sop_classifier.classifier", "cls/seq_relationship/output_"
+        ),
     }
-    return heads[task]
+    return [tensor for part in HEADS[task] for tensor in parts[part]]
 
 
 def _dense(
@@ -208,7 +220,7 @@ def _layer(config: AlbertConfig, group: int, layer: int) -> list[TensorName]:
 
 
 def _predictions(config: AlbertConfig) -> list[TensorName]:
-    # The product with the vocabulary has no name: it is with the table of word embeddings.
+    # The product with the vocabulary has no tensor of its own: its weights are the word embeddings.
     size, google = config.embedding_size, "cls/predictions"
     return [
         *_dense(

@@ -1,7 +1,7 @@
-"""A TF-Hub encoder of version 2: a SavedModel of the TensorFlow model garden's `AlbertEncoder`.
+"""Read a TF-Hub encoder of version 2: a SavedModel of the model garden's `AlbertEncoder`.
 
-Its variables lie in a graph of objects, which tells what their program called them; how often the
-layer is applied, and with what activation, only the saved computation tells.
+The names of its variables are in a graph of objects.  The number of layers and the activation are
+not stored; they are derived from the operators of the saved computation.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from albert_edge.errors import CheckpointError
 __all__ = ["find_tensorflow2", "is_tensorflow2"]
 
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_MOST_BYTES = 2**28  # of a saved computation, which holds no weights
-_MOST_OPERATORS = 10**5  # that it runs; a layer takes about 100
+_MAX_BYTES = 2**28  # of a saved computation, which has no weights
+_MAX_OPERATORS = 10**5  # that it runs; a layer takes about 100
 _EPSILON = 1e-12  # of AlbertEncoder's layer norms
 _ATTENTION = "transformer/self_attention"
-# The last is whether a WordPiece vocabulary is lower-cased.
-_UNUSED = re.compile(rf"{_OBJECTS}|(pooler_transform|cls/predictions)/.*|save_counter|Variable")
-# The sizes: which dimension of which variable.
+# `Variable` states whether a WordPiece vocabulary is in lower case.
+_IGNORABLE = re.compile(rf"{_OBJECTS}|(pooler_transform|cls/predictions)/.*|save_counter|Variable")
+# The fields of the configuration → a variable, and its axis of this size.
 _SIZES = {
     "vocab_size": ("word_embeddings/embeddings", 0),
     "embedding_size": ("word_embeddings/embeddings", 1),
@@ -45,64 +45,69 @@ _SIZES = {
 
 
 def is_tensorflow2(directory: Path) -> bool:
-    """Tell whether a directory is a SavedModel whose variables lie in a graph of objects."""
-    # Its name sorts before those of variables, so that the index spells it out.
+    """Return whether a directory is a SavedModel with a graph of objects."""
+    # Its key is the first in the index, so that no part of it is omitted as a shared prefix.
     return is_module(directory) and _OBJECTS.encode() in (
         safe_path(directory / "variables", "variables.index").read_bytes()
     )
 
 
 def find_tensorflow2(directory: Path) -> CheckpointContents:
-    """Find what a TF-Hub encoder of version 2 holds.
+    """Open a TF-Hub encoder of version 2.
 
     Raises:
-        CheckpointError: It is incomplete or damaged, or is no ALBERT.
-        ConfigError: Its sizes are not an ALBERT's.
+        CheckpointError: The directory is incomplete or damaged, or the model is not an ALBERT.
+        ConfigError: The sizes are not an ALBERT's.
         MissingExtraError: TensorFlow is not installed.
     """
-    stored = _name(open_variables(directory / "variables", "variables"))
+    file = _rename_variables(open_variables(directory / "variables", "variables"))
     layers, act = _read_computation(safe_path(directory, "saved_model.pb"))
-    sizes = _read_sizes(stored)
+    sizes = _read_sizes(file)
     config = AlbertConfig(
         **sizes, num_hidden_layers=layers, hidden_act=act, layer_norm_eps=_EPSILON
     )
-    lacks = "embedding_projection/kernel" not in stored.tensors
-    given = identity_projection(config) if lacks else {}
+    has_projection = "embedding_projection/kernel" in file.tensors
     return CheckpointContents(
         directory=directory,
-        store=_flatten(stored, config),
-        dialect=TensorNaming("tensorflow2", lambda name: _UNUSED.fullmatch(name) is not None),
+        file=_flatten(file, config),
+        naming=TensorNaming("tensorflow2", lambda name: _IGNORABLE.fullmatch(name) is not None),
         config=config,
-        labelled=False,
+        has_label_count=False,
         tokenizer_files=read_vocabulary(directory / "assets"),
-        given=given,
+        implied={} if has_projection else identity_projection(config),
         notes=(f"the saved computation applies the layer {layers} times, with {act}",),
     )
 
 
-def _name(store: TensorFile) -> TensorFile:
-    """Call the variables what their program called them."""
+def _rename_variables(file: TensorFile) -> TensorFile:
+    """Give the variables the names that they had in the program."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
     try:
-        graph = TrackableObjectGraph.FromString(store.tensors[_OBJECTS].read())
+        graph = TrackableObjectGraph.FromString(file.tensors[_OBJECTS].read())
     except (DecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{store.path} has no graph of objects: {error}.") from error
+        raise CheckpointError(f"{file.path} has no graph of objects: {error}.") from error
     names = {
         attribute.checkpoint_key: attribute.full_name.removeprefix("bert/")
         for node in graph.nodes
         for attribute in node.attributes
     }
-    tensors = {names.get(key) or key: tensor for key, tensor in store.tensors.items()}
-    if len(tensors) < len(store.tensors):
-        raise CheckpointError(f"{store.path} calls two variables by one name; it is no ALBERT.")
-    return TensorFile(store.path, store.files, tensors)
+    tensors = {names.get(key) or key: tensor for key, tensor in file.tensors.items()}
+    if len(tensors) < len(file.tensors):
+        raise CheckpointError(
+            f"{file.path} has two variables of the same name; it is not an ALBERT."
+        )
+    return TensorFile(file.path, file.files, tensors)
 
 
-def _read_sizes(store: TensorFile) -> dict[str, Any]:
-    # Only of these types has a variable as many bytes as its shape says.
-    shapes = {name: one.shape for name, one in store.tensors.items() if one.kind in LOSSLESS_DTYPES}
+def _read_sizes(file: TensorFile) -> dict[str, Any]:
+    # For other types, the size in bytes was not checked against the shape.
+    shapes = {
+        name: tensor.shape
+        for name, tensor in file.tensors.items()
+        if tensor.dtype in LOSSLESS_DTYPES
+    }
     wrong = {
         name: shapes.get(name, "missing")
         for name, _ in _SIZES.values()
@@ -110,75 +115,75 @@ def _read_sizes(store: TensorFile) -> dict[str, Any]:
     }
     if wrong:
         raise CheckpointError(
-            f"{store.path} is not of an AlbertEncoder: "
+            f"{file.path} is not an AlbertEncoder: "
             + "; ".join(f"{name} is {shape}" for name, shape in wrong.items())
-            + ". Of the TF-Hub encoders of version 2, those of ALBERT are read."
+            + ". Of the TF-Hub encoders of version 2, only ALBERT is supported."
         )
     return {size: shapes[name][axis] for size, (name, axis) in _SIZES.items()}
 
 
-def _flatten(store: TensorFile, config: AlbertConfig) -> TensorFile:
-    """Lay the heads of the attention side by side, where AlbertEncoder gives them a dimension."""
+def _flatten(file: TensorFile, config: AlbertConfig) -> TensorFile:
+    """Merge the axes [N, D] of the attention's variables into one [H], as ALBERT stores them."""
     width, heads = config.hidden_size, config.num_attention_heads
     split = (heads, width // heads)
-    stored: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
         f"{_ATTENTION}/attention_output/kernel": ((*split, width), (width, width))
     }
     for part in ("query", "key", "value"):
-        stored[f"{_ATTENTION}/{part}/kernel"] = ((width, *split), (width, width))
-        stored[f"{_ATTENTION}/{part}/bias"] = (split, (width,))
-    tensors = dict(store.tensors)
-    for name, (theirs, ours) in stored.items():
-        # Any other shape stays, and is reported with all that do not fit.
+        shapes[f"{_ATTENTION}/{part}/kernel"] = ((width, *split), (width, width))
+        shapes[f"{_ATTENTION}/{part}/bias"] = (split, (width,))
+    tensors = dict(file.tensors)
+    for name, (theirs, ours) in shapes.items():
+        # `match` reports any other shape.
         if name in tensors and tensors[name].shape == theirs:
             read = partial(_reshape, tensors[name], ours)
-            tensors[name] = LazyTensor(ours, tensors[name].kind, read)
-    return TensorFile(store.path, store.files, tensors)
+            tensors[name] = LazyTensor(ours, tensors[name].dtype, read)
+    return TensorFile(file.path, file.files, tensors)
 
 
-def _reshape(stored: LazyTensor, shape: tuple[int, ...]) -> np.ndarray:
-    values = stored.read()
-    # A damaged file's shape is reported by who reads it.
+def _reshape(tensor: LazyTensor, shape: tuple[int, ...]) -> np.ndarray:
+    values = tensor.read()
+    # `read_float32` reports a damaged file's shape.
     return values.reshape(shape) if values.size == math.prod(shape) else values
 
 
 def _read_computation(path: Path) -> tuple[int, str]:
-    """Return how often the default signature applies the layer, and its activation."""
+    """Return the number of layers that the default signature applies, and their activation."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError("it is too large")
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"it has more than {_MAX_BYTES} bytes")
         (graph,) = SavedModel.FromString(path.read_bytes()).meta_graphs
-        counts = _count(graph)
+        counts = _count_operators(graph)
     except (DecodeError, LookupError, ValueError) as error:
         raise CheckpointError(f"{path} is not the SavedModel of an encoder: {error}.") from error
-    layers = counts["Softmax"]  # one for each attention
-    # One hyperbolic tangent is the pooler's.
+    layers = counts["Softmax"]  # one per attention
+    # One tanh is the pooler's.
     acts = {"gelu_new": counts["Tanh"] - 1, "gelu": counts["Erf"], "relu": counts["Relu"]}
     used = [act for act, count in acts.items() if count == layers]
     if not layers or len(used) != 1 or any(acts[act] for act in acts if act not in used):
         raise CheckpointError(
-            f"{path} applies attention {layers} times and activations {acts}; in an AlbertEncoder "
-            "one activation follows each attention."
+            f"{path} applies attention {layers} times and activations {acts}; an AlbertEncoder has "
+            "one activation after each attention."
         )
     return layers, used[0]
 
 
-def _count(graph: Any) -> Mapping[str, int]:
-    """Count the operators that the default signature runs, by kind."""
+def _count_operators(graph: Any) -> Mapping[str, int]:
+    """Count the operators that the default signature runs, by type."""
     outputs = graph.signature_def["serving_default"].outputs.values()
     roots = {output.name.partition(":")[0] for output in outputs}
     functions = {one.signature.name: one for one in graph.graph_def.library.function}
     counts: Counter[str] = Counter()
-    left = [node for node in graph.graph_def.node if node.name in roots]
-    while left:
-        node = left.pop()
+    pending = [node for node in graph.graph_def.node if node.name in roots]
+    while pending:
+        node = pending.pop()
         counts[node.op] += 1
-        if counts.total() > _MOST_OPERATORS:
-            raise ValueError("its functions call each other without an end")
+        if counts.total() > _MAX_OPERATORS:
+            raise ValueError("its functions call each other endlessly")
         for attribute in node.attr.values():
             if attribute.func.name:
-                left += functions[attribute.func.name].node_def
+                pending += functions[attribute.func.name].node_def
     return counts

@@ -1,8 +1,8 @@
-"""Leave out the pieces of a vocabulary, and the rows of the embedding, that texts do not need.
+"""Remove the pieces of a vocabulary, and their rows of the embedding, that a corpus does not need.
 
-A third of ALBERT-base is its table of word embeddings, and what an app reads in one language about
-one thing needs a part of it.  Abdaoui et al. 2020, arXiv:2010.05609, keep the pieces of a language
-by their frequency; here what stays is proved to cut the corpus as before.
+A third of ALBERT-base is its table of word embeddings, and an app for one language and one subject
+needs only a part of it.  Abdaoui et al. 2020, arXiv:2010.05609, keep the most frequent pieces of a
+language; here the smaller vocabulary is checked to tokenize the corpus in the same way.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from dataclasses import dataclass
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.errors import CheckpointError, ConfigError, InputError, TokenizerError
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
+from albert_edge.tokenizer.config import CONFIG_FILE
 from albert_edge.tokenizer.subset import Vocab, open_vocab
 
 __all__ = ["TokenizerDifference", "compare_tokenizers", "match_vocabulary", "trim_vocabulary"]
 
-_TABLES = ("embeddings/word_embeddings", "predictions/bias")  # one row a piece
-_TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
-_SETTINGS = "tokenizer_config.json"
+_TABLES = ("embeddings/word_embeddings", "predictions/bias")  # one row per piece
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerDifference:
-    """How differently two tokenizers cut the same texts.
+    """The differences between the tokens of two tokenizers on the same texts.
 
     Attributes:
-        texts: How many there are.
-        tokens_before, tokens_after: How many tokens they are cut into.
-        tokens_changed: How many tokens of before are not there after, as the same piece of the same
-            characters.
-        texts_changed: How many texts have such tokens.
-        unknown_added: How many more tokens are unknown after than before.
+        texts: The number of texts.
+        tokens_before, tokens_after: The numbers of tokens.
+        tokens_changed: The number of tokens of the first tokenizer that the second one lacks, as
+            the same piece of the same characters.
+        texts_changed: The number of texts with such tokens.
+        unknown_added: The increase in unknown tokens.
         first: The number of the first text that changed, from 1; 0 for none.
     """
 
@@ -51,49 +51,48 @@ class TokenizerDifference:
 def trim_vocabulary(
     checkpoint: Checkpoint, texts: Iterable[str], *, size: int | None = None
 ) -> Checkpoint:
-    """Leave out the pieces that `texts` do not need.
+    """Remove the pieces that `texts` do not need from a checkpoint's vocabulary.
 
-    Special tokens and single characters stay, so any text can still be cut.  Whatever texts hold
-    beside the corpus may be cut into smaller pieces than before, for which the model was trained
-    less.
+    Special tokens and single characters stay, so that any text can still be tokenized.  Text unlike
+    the corpus can be split into smaller pieces than before, on which the model was trained less.
 
     Args:
         checkpoint: A model with its tokenizer.
-        texts: The corpus: such texts as the app will read.  It is read twice, so a list or a
-            `TextLines`, not a generator.
-        size: How many pieces to keep: the most frequent in the corpus, then the most common by the
-            vocabulary's own account.  The corpus may then be cut differently.  None keeps exactly
-            those without which it would be.
+        texts: The corpus: texts like those that the app will process.  It is read twice, so it must
+            be a list or a `TextLines`, not a generator.
+        size: The number of pieces to keep: the most frequent in the corpus, then those with the
+            highest scores.  The tokens of the corpus may change.  None keeps exactly the pieces
+            without which they would change.
 
     Returns:
         The smaller checkpoint.  Its tokenizer's files are a `spiece.model` or a `vocab.txt` and the
-        settings, and `changes["vocabulary"]` holds the figures: `pieces_before`, `pieces_after`,
+        configuration.  `changes["vocabulary"]` has the figures `pieces_before`, `pieces_after`,
         `float32_bytes_saved` of the tables, `tokenizer_bytes_saved`, and the
         `TokenizerDifference` on the corpus.
 
     Raises:
-        CheckpointError: It has no tokenizer.
-        ConfigError: `size` is below what has to stay, or above what there is.
+        CheckpointError: The checkpoint has no tokenizer.
+        ConfigError: `size` is less than the pieces that must stay, or more than there are.
         InputError: There is no text, or it can be read only once.
-        TokenizerError: The pieces that are left do not cut the corpus as before, or, with a `size`,
-            make something of it unknown.
+        TokenizerError: The tokens of the corpus change or, with a `size`, more of them are unknown.
 
     Example:
         >>> from albert_edge.checkpoints import read_checkpoint
         >>> trim_vocabulary(read_checkpoint("default"), ["A quiet film!"]).config.vocab_size
         70
     """
-    pieces = open_vocab(_tokenizer_of(checkpoint))
-    kept = _choose(pieces, _Usage.of(pieces, texts), size, stay=_named(checkpoint, pieces))
-    trimmed = pieces.subset(kept)
-    difference = compare_tokenizers(pieces.tokenizer, trimmed, texts)
-    _check(difference, size)
+    vocab = open_vocab(_tokenizer_of(checkpoint))
+    usage = _Usage.of(vocab, texts)
+    kept = _select_ids(vocab, usage, size, named_ids=_named_ids(checkpoint, vocab))
+    trimmed = vocab.subset(kept)
+    difference = compare_tokenizers(vocab.tokenizer, trimmed, texts)
+    _check_difference(difference, size)
     smaller = _with_rows(checkpoint, kept, trimmed)
     figures = {
         "pieces_before": checkpoint.config.vocab_size,
         "pieces_after": len(kept),
-        "float32_bytes_saved": _bytes_of_tables(checkpoint) - _bytes_of_tables(smaller),
-        "tokenizer_bytes_saved": _bytes_of_files(checkpoint) - _bytes_of_files(smaller),
+        "float32_bytes_saved": _table_bytes(checkpoint) - _table_bytes(smaller),
+        "tokenizer_bytes_saved": _tokenizer_bytes(checkpoint) - _tokenizer_bytes(smaller),
         **dataclasses.asdict(difference),
     }
     return dataclasses.replace(smaller, changes={**checkpoint.changes, "vocabulary": figures})
@@ -102,24 +101,25 @@ def trim_vocabulary(
 def compare_tokenizers(
     before: Tokenizer, after: Tokenizer, texts: Iterable[str]
 ) -> TokenizerDifference:
-    """Cut `texts` with a tokenizer and with one of a part of its vocabulary, and compare.
+    """Compare the tokens of a tokenizer with those of another with a part of its vocabulary.
 
     Raises:
-        TokenizerError: The second has a piece that the first lacks.
-        InputError: A text cannot be cut.
+        TokenizerError: The second tokenizer has a piece that the first lacks.
+        InputError: A text cannot be tokenized.
     """
-    place = {old: new for new, old in enumerate(_match(before, after))}
+    new_ids = {old: new for new, old in enumerate(_original_ids(before, after))}
     sums: Counter[str] = Counter()
     first = 0
     for index, text in enumerate(texts, 1):
         ids, spans = before.tokenize(text)
-        wanted = [place.get(token_id, -1) for token_id in ids]
+        expected = [new_ids.get(token_id, -1) for token_id in ids]
         got, got_spans = after.tokenize(text)
         sums.update(texts=1, tokens_before=len(ids), tokens_after=len(got))
-        if wanted == got and spans == got_spans:
+        if expected == got and spans == got_spans:
             continue
         first = first or index
-        lost = Counter(zip(wanted, spans, strict=True)) - Counter(zip(got, got_spans, strict=True))
+        lost = Counter(zip(expected, spans, strict=True))
+        lost -= Counter(zip(got, got_spans, strict=True))
         unknown = got.count(after.unk_id) - ids.count(before.unk_id)
         sums.update(texts_changed=1, tokens_changed=sum(lost.values()), unknown_added=unknown)
     fields = (
@@ -129,131 +129,133 @@ def compare_tokenizers(
 
 
 def match_vocabulary(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> Checkpoint:
-    """Leave out the pieces that a trimmed tokenizer lacks, to compare with what was made from it.
+    """Remove the pieces that a trimmed tokenizer lacks, to verify a model converted with it.
 
     Args:
         checkpoint: A model with its tokenizer.
         files: The files of a tokenizer with a part of its vocabulary.
 
     Raises:
-        CheckpointError: It has no tokenizer.
-        TokenizerError: The files have a piece that the checkpoint lacks.
+        CheckpointError: The checkpoint has no tokenizer.
+        TokenizerError: The files have a piece that the checkpoint's vocabulary lacks.
     """
     trimmed = tokenizer_from_files(files)
-    return _with_rows(checkpoint, _match(_tokenizer_of(checkpoint), trimmed), trimmed)
+    return _with_rows(checkpoint, _original_ids(_tokenizer_of(checkpoint), trimmed), trimmed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Usage:
-    """What a corpus uses: how often each id comes out, and the ids that it needs."""
+    """The count of each id in the tokens of a corpus, and the ids that the corpus needs."""
 
-    emitted: Counter[int]
+    counts: Counter[int]
     needed: set[int]
 
     @classmethod
-    def of(cls, pieces: Vocab, texts: Iterable[str]) -> _Usage:
+    def of(cls, vocab: Vocab, texts: Iterable[str]) -> _Usage:
         if isinstance(texts, Iterator):
-            raise InputError("the texts are read twice: give a list or a Corpus, not a generator.")
-        emitted: Counter[int] = Counter()
+            raise InputError("the texts are read twice: pass a list or TextLines, not a generator.")
+        counts: Counter[int] = Counter()
         needed: set[int] = set()
         for text in texts:
-            emitted.update(pieces.tokenizer.tokenize(text).ids)
-            needed.update(pieces.touched(text))
-        if not emitted:
-            raise InputError("the corpus holds no text; give such texts as the app will read.")
-        return cls(emitted, needed | emitted.keys())
+            counts.update(vocab.tokenizer.tokenize(text).ids)
+            needed.update(vocab.used_ids(text))
+        if not counts:
+            raise InputError("the corpus has no text; give texts like those the app will process.")
+        return cls(counts, needed | counts.keys())
 
 
 def _tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
     if not checkpoint.tokenizer_files:
         raise CheckpointError(
-            f"{checkpoint.source} has no tokenizer, so it cannot be told which rows of its "
-            "embedding a corpus needs; put its spiece.model or vocab.txt into the directory."
+            f"{checkpoint.source} has no tokenizer, which determines the rows of the embedding "
+            "that a corpus needs; put its spiece.model or vocab.txt into the directory."
         )
     return tokenizer_from_files(checkpoint.tokenizer_files, where=checkpoint.source)
 
 
-def _named(checkpoint: Checkpoint, pieces: Vocab) -> set[int]:
+def _named_ids(checkpoint: Checkpoint, vocab: Vocab) -> set[int]:
     """Return the ids that the configuration names."""
-    ids = {getattr(checkpoint.config, name) for name in _TOKENS}
-    return {token_id for token_id in ids if token_id < pieces.tokenizer.vocab_size}
+    ids = {getattr(checkpoint.config, name) for name in _TOKEN_IDS}
+    return {token_id for token_id in ids if token_id < vocab.tokenizer.vocab_size}
 
 
-def _choose(pieces: Vocab, usage: _Usage, size: int | None, *, stay: set[int]) -> list[int]:
-    always = pieces.always | stay
+def _select_ids(vocab: Vocab, usage: _Usage, size: int | None, *, named_ids: set[int]) -> list[int]:
+    required = vocab.required_ids | named_ids
     if size is None:
-        return sorted(always | usage.needed)
-    always |= {token_id for token_id in usage.needed if not pieces.spelled(token_id)}
-    most = pieces.tokenizer.vocab_size
-    if not len(always) <= size <= most:
+        return sorted(required | usage.needed)
+    required |= {token_id for token_id in usage.needed if not vocab.char_coverable(token_id)}
+    total = vocab.tokenizer.vocab_size
+    if not len(required) <= size <= total:
         raise ConfigError(
-            f"the vocabulary's size must be in [{len(always)}, {most}], not {size}: {len(always)} "
-            "pieces are special tokens, single characters, or needed for a character of the "
-            f"corpus, and there are {most}. Left out, it is what the corpus needs: "
-            f"{len(always | usage.needed)}."
+            f"the vocabulary's size must be in [{len(required)}, {total}], not {size}: "
+            f"{len(required)} pieces are special tokens, single characters, or needed for a "
+            f"character of the corpus, and there are {total}. Without a size, the corpus needs "
+            f"{len(required | usage.needed)}."
         )
-    order = sorted(
-        set(range(most)) - always,
-        key=lambda n: (-usage.emitted[n], n not in usage.needed, -pieces.scores[n], n),
+    ranked = sorted(
+        set(range(total)) - required,
+        key=lambda n: (-usage.counts[n], n not in usage.needed, -vocab.scores[n], n),
     )
-    return sorted([*always, *order[: size - len(always)]])
+    return sorted([*required, *ranked[: size - len(required)]])
 
 
-def _check(difference: TokenizerDifference, size: int | None) -> None:
+def _check_difference(difference: TokenizerDifference, size: int | None) -> None:
     if size is None and difference.texts_changed:
         raise TokenizerError(
-            f"without the pieces that the corpus does not use, {difference.texts_changed} of its "
-            f"{difference.texts} texts, the first of them text {difference.first}, are cut "
-            "differently: it is no unigram model (as ALBERT's are), or the corpus changed while it "
-            "was read. Keep the whole vocabulary."
+            f"without the pieces that the corpus does not use, the tokens of "
+            f"{difference.texts_changed} of its {difference.texts} texts change, first those of "
+            f"text {difference.first}: the tokenizer is not a unigram model (as ALBERT's are), or "
+            "the corpus changed while it was read. Keep the whole vocabulary."
         )
     if difference.unknown_added > 0:
         raise TokenizerError(
-            f"with {size} pieces {difference.unknown_added} tokens of the corpus would become "
-            f"unknown, the first in text {difference.first}; give a larger size, or none to keep "
-            "every piece that the corpus needs."
+            f"with {size} pieces, {difference.unknown_added} tokens of the corpus would become "
+            f"unknown, first in text {difference.first}; give a larger size, or none to keep every "
+            "piece that the corpus needs."
         )
 
 
-def _match(before: Tokenizer, after: Tokenizer) -> list[int]:
+def _original_ids(before: Tokenizer, after: Tokenizer) -> list[int]:
     """Return the id in `before` of every piece of `after`."""
     ids = {before.id_to_piece(token_id): token_id for token_id in range(before.vocab_size)}
     names = [after.id_to_piece(token_id) for token_id in range(after.vocab_size)]
-    if foreign := [name for name in names if name not in ids]:
+    if others := [name for name in names if name not in ids]:
         raise TokenizerError(
-            f"the smaller vocabulary has {len(foreign)} pieces that the larger one lacks, such as "
-            f"{foreign[0]!r}: it was not made from it."
+            f"the smaller vocabulary has {len(others)} pieces that the larger one lacks, such as "
+            f"{others[0]!r}: it is not a part of it."
         )
     return [ids[name] for name in names]
 
 
 def _with_rows(checkpoint: Checkpoint, rows: Sequence[int], tokenizer: Tokenizer) -> Checkpoint:
-    """Return the checkpoint with only these rows of what has a row a piece."""
-    place = {old: new for new, old in enumerate(rows)}
-    tokens = {name: getattr(checkpoint.config, name) for name in _TOKENS}
+    """Return the checkpoint with only these rows of the tables with one row per piece."""
+    new_ids = {old: new for new, old in enumerate(rows)}
+    tokens = {name: getattr(checkpoint.config, name) for name in _TOKEN_IDS}
     config = dataclasses.replace(
         checkpoint.config,
         vocab_size=len(rows),
-        **{name: place.get(token_id, token_id) for name, token_id in tokens.items()},
+        **{name: new_ids.get(token_id, token_id) for name, token_id in tokens.items()},
     )
     tensors = dict(checkpoint.tensors)
     tensors.update({name: tensors[name][list(rows)] for name in _TABLES if name in tensors})
     files = tokenizer.files()
-    if _SETTINGS in checkpoint.tokenizer_files:
-        files[_SETTINGS] = _settings(checkpoint.tokenizer_files[_SETTINGS], files[_SETTINGS])
+    if CONFIG_FILE in checkpoint.tokenizer_files:
+        files[CONFIG_FILE] = _merge_configs(
+            checkpoint.tokenizer_files[CONFIG_FILE], files[CONFIG_FILE]
+        )
     return dataclasses.replace(checkpoint, config=config, tensors=tensors, tokenizer_files=files)
 
 
-def _settings(old: bytes, new: bytes) -> bytes:
-    """Return the settings as the tokenizer has them, with what else the file says but for ids."""
+def _merge_configs(old: bytes, new: bytes) -> bytes:
+    """Return the tokenizer's configuration with the other entries of the old file, except ids."""
     values = {**json.loads(old), **json.loads(new)}
     values.pop("added_tokens_decoder", None)
     return json.dumps(values, indent=2, sort_keys=True).encode() + b"\n"
 
 
-def _bytes_of_tables(checkpoint: Checkpoint) -> int:
+def _table_bytes(checkpoint: Checkpoint) -> int:
     return sum(array.nbytes for name, array in checkpoint.tensors.items() if name in _TABLES)
 
 
-def _bytes_of_files(checkpoint: Checkpoint) -> int:
+def _tokenizer_bytes(checkpoint: Checkpoint) -> int:
     return sum(map(len, checkpoint.tokenizer_files.values()))

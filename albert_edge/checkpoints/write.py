@@ -1,4 +1,4 @@
-"""A checkpoint becomes a directory, in a format that others read."""
+"""Write a checkpoint to a directory, in the format of Hugging Face, Google or Keras."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from albert_edge.checkpoints.huggingface import (
     CONFIG,
     KERAS_NAMING,
     KERAS_WEIGHTS,
-    TOKENIZER_FILES,
     WEIGHTS,
     config_json,
     huggingface_files,
@@ -26,48 +25,12 @@ from albert_edge.checkpoints.tensorflow1 import CONFIG as GOOGLES_CONFIG
 from albert_edge.checkpoints.tensorflow1 import SPIECE, tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
 from albert_edge.files import check_writable, write_file
+from albert_edge.tokenizer.config import TOKENIZER_FILES
 
-__all__ = ["FORMATS", "keras_files", "write_checkpoint"]
+__all__ = ["FORMATS", "write_checkpoint"]
 
-
-# This project's own Keras weights: `config.json` and `keras_weights.h5`.
-
-
-def keras_files(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """Return the files of a directory that this project reads, whatever the task.
-
-    Keras's own `Albert.load_weights` reads the weights too, but for heads that predict words:
-    these it wants to hold the word embeddings once more.
-
-    Raises:
-        CheckpointError: The tensors do not fit the configuration and the task.
-        MissingExtraError: h5py is not installed.
-    """
-    layers: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in rename_tensors(checkpoint, KERAS_NAMING).items():
-        layers.setdefault(_layer(name), {})[name] = values
-    return {
-        KERAS_WEIGHTS: pack_hdf5(layers),
-        **checkpoint.tokenizer_files,
-        CONFIG: config_json(checkpoint),
-    }
-
-
-def _layer(name: str) -> str:
-    """Name the layer of the Keras model that a tensor is of; no two have the same name."""
-    part, *rest = name.split("/")
-    if part == "encoder":
-        return "_".join(rest[:2])  # group_0_layer_0
-    return part if part == "embeddings" else "head"
-
-
-_WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
-    "huggingface": huggingface_files,
-    "tensorflow1": tensorflow1_files,
-    "keras": keras_files,
-}
-FORMATS = tuple(_WRITERS)
-_BESIDE = {*TOKENIZER_FILES, SPIECE, RANGES_FILE}
+# The files beside the weights and the configuration, of every format.
+_COMPANIONS = {*TOKENIZER_FILES, SPIECE, RANGES_FILE}
 
 
 def write_checkpoint(
@@ -77,25 +40,25 @@ def write_checkpoint(
     to: str = "huggingface",
     force: bool = False,
 ) -> None:
-    """Write a directory that `read_checkpoint` and the format's own software read.
+    """Write a directory that `read_checkpoint` and the format's own software can read.
 
-    The same checkpoint gives the same bytes.  The configuration is written last: a directory
-    without it is not a checkpoint.
+    The bytes are deterministic.  The configuration is written last, because a directory without it
+    is not a checkpoint.
 
     Args:
-        directory: Made if it does not exist; its parent must.
-        checkpoint: What to write.
+        directory: The directory, created if only its parent exists.
+        checkpoint: The checkpoint to write.
         to: One of `FORMATS`.
-        force: Whether a checkpoint that is there already may be replaced.
+        force: Whether to replace a checkpoint that exists in the directory.
 
     Raises:
-        CheckpointError: The tensors do not fit the configuration and the task, or the format
-            cannot say what the checkpoint is.
+        CheckpointError: The tensors do not match the configuration and the task, or the format
+            cannot represent the checkpoint.
         ConfigError: There is no such format.
-        OutputError: A file exists and `force` is false, or cannot be written.
-        MissingExtraError: What writes the format is not installed.
+        OutputError: A file exists and `force` is false, or it cannot be written.
+        MissingExtraError: The package that writes the format is not installed.
     """
-    if to not in FORMATS:
+    if to not in _WRITERS:
         raise ConfigError(f"unknown checkpoint format {to!r}; choose from {', '.join(FORMATS)}.")
     folder = Path(directory)
     files = _WRITERS[to](checkpoint)
@@ -104,23 +67,23 @@ def write_checkpoint(
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the directory {folder}: {error.strerror}.") from error
-    _check_room(folder, files, force=force)
+        raise OutputError(f"cannot create the directory {folder}: {error.strerror}.") from error
+    _check_conflicts(folder, files, force=force)
     for name, content in files.items():
         write_file(folder / name, content, force=force)
-    for name in _BESIDE - files.keys():
-        _remove(folder / name)  # an old tokenizer must not pass for the new model's
+    for name in _COMPANIONS - files.keys():
+        _remove(folder / name)  # else an old tokenizer would be taken for the new model's
 
 
-def _check_room(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
-    """Check that `files` can be written and will be the only checkpoint in `folder`."""
+def _check_conflicts(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
+    """Check that `files` can be written, and that `folder` has no checkpoint of another format."""
     others = {*WEIGHTS, CONFIG, GOOGLES_CONFIG, *(path.name for path in folder.glob("*.index"))}
-    if there := [name for name in sorted(others - files.keys()) if has_file(folder, name)]:
+    if existing := [name for name in sorted(others - files.keys()) if has_file(folder, name)]:
         raise OutputError(
-            f"{folder} holds a checkpoint of another format ({', '.join(there)}); choose another "
+            f"{folder} has a checkpoint of another format ({', '.join(existing)}); choose another "
             "directory."
         )
-    for name in (*list(files)[::-1], *_BESIDE):  # the configuration is the one to name
+    for name in (*list(files)[::-1], *_COMPANIONS):  # the configuration first, for the error
         check_writable(folder / name, force=force)
 
 
@@ -129,3 +92,35 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot remove {path}: {error.strerror}.") from error
+
+
+def _keras_files(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """Return the files of this project's own format: `config.json` and `keras_weights.h5`.
+
+    Keras's `Albert.load_weights` reads the weights too, except with a masked-language-model head,
+    for which it expects a second copy of the word embeddings.
+    """
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in rename_tensors(checkpoint, KERAS_NAMING).items():
+        layers.setdefault(_keras_layer(name), {})[name] = values
+    return {
+        KERAS_WEIGHTS: pack_hdf5(layers),
+        **checkpoint.tokenizer_files,
+        CONFIG: config_json(checkpoint),
+    }
+
+
+def _keras_layer(name: str) -> str:
+    """Return the unique name of the Keras layer that a tensor belongs to."""
+    part, *rest = name.split("/")
+    if part == "encoder":
+        return "_".join(rest[:2])  # group_0_layer_0
+    return part if part == "embeddings" else "head"
+
+
+_WRITERS: dict[str, Callable[[Checkpoint], dict[str, bytes]]] = {
+    "huggingface": huggingface_files,
+    "tensorflow1": tensorflow1_files,
+    "keras": _keras_files,
+}
+FORMATS = tuple(_WRITERS)

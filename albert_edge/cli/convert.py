@@ -206,8 +206,8 @@ def _make_checkpoint(
         "source": checkpoint.source,
         "task": checkpoint.task,
         "tensors": len(checkpoint.tensors),
-        "left_out": list(checkpoint.left_out),
-        "drawn": list(checkpoint.drawn),
+        "left_out": list(checkpoint.unused),
+        "drawn": list(checkpoint.randomly_initialized),
         "notes": list(checkpoint.notes),
         "changes": dict(checkpoint.changes),
     }

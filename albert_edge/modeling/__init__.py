@@ -1,4 +1,4 @@
-"""The weight-shared Keras ALBERT."""
+"""ALBERT as a Keras model, and its construction from a checkpoint."""
 
 from __future__ import annotations
 

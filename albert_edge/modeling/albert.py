@@ -1,4 +1,4 @@
-"""ALBERT, from ids to answers: embed, then the same layer again and again, then a head."""
+"""The Keras ALBERT: embeddings, transformer layers whose weights all passes share, and a head."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ MASKED = -10000.0
 
 
 class Albert(tf_keras.Model):
-    """A weight-shared ALBERT with the head of one task.
+    """An ALBERT with the head of one task.
 
-    Lan et al. 2020, arXiv:1909.11942.  Each stage can be called alone: `embed`, `layer`, `head`.
+    Lan et al. 2020, arXiv:1909.11942.  The stages `embed`, `layer` and `head` can be called alone.
 
     Args:
-        config: The shape.
+        config: The configuration.
         task: One of `tasks.TASKS`.
-        pooler: Whether `feature-extraction` has a pooler, and so the output `pooler_output`; some
-            encoders were trained without one.
+        pooler: Whether `feature-extraction` has a pooler, and thus the output `pooler_output`; some
+            encoders were trained without.
 
     Attributes:
-        tokenizer_files: The tokenizer's files by name, as the checkpoint held them.
-        provenance: Where the weights come from, ready for JSON.
-        ranges: What its 8-bit values were trained to reach from and to; see `Checkpoint`.
+        tokenizer_files: The tokenizer's files by name, as in the checkpoint.
+        provenance: The source of the weights, which JSON can represent.
+        ranges: The activation ranges learned by quantization-aware training; see `Checkpoint`.
 
     Example:
         >>> tiny = AlbertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
@@ -61,11 +61,11 @@ class Albert(tf_keras.Model):
         self.built = True
 
     def embed(self, input_ids: Any, token_type_ids: Any, training: bool = False) -> Any:
-        """Map int32 [B, T] ids and types to hidden states, float32 [B, T, H]."""
+        """Embed int32 [B, T] ids and types as hidden states, float32 [B, T, H]."""
         return self.embeddings(input_ids, token_type_ids, training=training)
 
     def layer(self, index: int, hidden_states: Any, bias: Any, training: bool = False) -> Any:
-        """Make pass `index`, in [0, num_hidden_layers), over hidden states [B, T, H].
+        """Apply pass `index`, in [0, num_hidden_layers), to hidden states, float32 [B, T, H].
 
         `bias` is float32 [B, 1, 1, T], 0 for tokens and `MASKED` for padding.
         """
@@ -74,21 +74,21 @@ class Albert(tf_keras.Model):
         return hidden_states
 
     def head(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map the last hidden states, float32 [B, T, H], to the task's outputs by name."""
+        """Return the task's outputs by name for the last hidden states, float32 [B, T, H]."""
         outputs: dict[str, Any] = self.task_head(hidden_states, training=training)
         return outputs
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
-        """Answer a batch.
+        """Compute the outputs for a batch.
 
         Args:
-            inputs: `input_ids` int32 [B, T], in [0, V); optionally `token_type_ids` (0 when left
-                out) and `attention_mask` (1 for tokens, 0 for padding), both int32 [B, T].
-            training: Whether to drop out.
+            inputs: `input_ids` int32 [B, T], in [0, V); optionally `token_type_ids`, by default 0,
+                and `attention_mask`, 1 for tokens and 0 for padding, both int32 [B, T].
+            training: Whether to apply dropout.
 
         Returns:
-            The task's outputs by their names, float32.  In training with `early_exit` there is
-            also `exit_logits` [B, L, C], the logits after every pass; `logits` are the last.
+            The task's outputs by name, float32.  In training with `early_exit` there is also
+            `exit_logits` [B, L, C], the logits of every pass, of which `logits` are the last.
         """
         if training and self.config.early_exit:
             logits = self.exits(inputs, training=True)
@@ -96,20 +96,20 @@ class Albert(tf_keras.Model):
         return self.head(self._encode(inputs, training)[0], training=training)
 
     def exits(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
-        """Answer a batch after every pass, of a model with `early_exit`.
+        """Compute the logits of every pass for a batch, in a model with `early_exit`.
 
         Args:
-            inputs: As `call` takes them.
-            training: Whether to drop out.
+            inputs: As for `call`.
+            training: Whether to apply dropout.
 
         Returns:
-            Logits, float32 [B, L, C], where L is `num_hidden_layers`; the last are `call`'s.
+            Logits, float32 [B, L, C], where L is `num_hidden_layers`; the last are those of `call`.
         """
         firsts = self._encode(inputs, training)[1]
         return self.task_head.exits(tf.stack(firsts, axis=1), training=training)
 
     def _encode(self, inputs: Mapping[str, Any], training: bool) -> tuple[Any, list[Any]]:
-        """Return the last hidden states [B, T, H], and the first token's after every pass."""
+        """Return the last hidden states [B, T, H], and those of the first token in every pass."""
         input_ids = tf.convert_to_tensor(inputs["input_ids"])
         types = inputs.get("token_type_ids", tf.zeros_like(input_ids))
         mask = inputs.get("attention_mask", tf.ones_like(input_ids))
@@ -122,11 +122,8 @@ class Albert(tf_keras.Model):
         return hidden_states, firsts
 
 
-# The first stage: ids become vectors of the encoder's width.
-
-
 class AlbertEmbeddings(tf_keras.layers.Layer):
-    """Factorized embeddings: three tables of width E, normalized, then projected to H.
+    """Factorized embeddings: the sum of three tables of width E, normalized and projected to H.
 
     Lan et al. 2020, arXiv:1909.11942, sec. 3.1, "Factorized embedding parameterization".
     """
@@ -153,7 +150,7 @@ class AlbertEmbeddings(tf_keras.layers.Layer):
         Args:
             input_ids: int32 [B, T], in [0, V).
             token_type_ids: int32 [B, T], in [0, type_vocab_size).
-            training: Whether to drop out.
+            training: Whether to apply dropout.
 
         Returns:
             float32 [B, T, H].
@@ -163,9 +160,6 @@ class AlbertEmbeddings(tf_keras.layers.Layer):
         vectors += self.position[: tf.shape(input_ids)[1]]
         vectors = self.dropout(self.norm(vectors), training=training)
         return self.projection(vectors)  # [B, T, H]
-
-
-# The middle stage: one transformer layer, applied again and again.
 
 
 class AlbertLayer(tf_keras.layers.Layer):
@@ -192,7 +186,7 @@ class AlbertLayer(tf_keras.layers.Layer):
         Args:
             hidden_states: float32 [B, T, H].
             attention_bias: float32 [B, 1, 1, T], 0 for tokens and `MASKED` for padding.
-            training: Whether to drop out.
+            training: Whether to apply dropout.
 
         Returns:
             float32 [B, T, H].
@@ -205,16 +199,16 @@ class AlbertLayer(tf_keras.layers.Layer):
         return self.ffn_norm(hidden_states + outer)
 
     def _attend(self, hidden_states: Any, attention_bias: Any, training: bool) -> Any:
-        query = self._heads(self.query(hidden_states))  # [B, N, T, D]
-        key = self._heads(self.key(hidden_states))
-        value = self._heads(self.value(hidden_states))
+        query = self._split_heads(self.query(hidden_states))  # [B, N, T, D]
+        key = self._split_heads(self.key(hidden_states))
+        value = self._split_heads(self.value(hidden_states))
         scores = tf.matmul(query, key, transpose_b=True) * self.config.head_size**-0.5
         scores += tf.cast(attention_bias, scores.dtype)  # [B, N, T, T]
         weights = self.attention_dropout(tf.nn.softmax(scores), training=training)
         context = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, N, D]
         return tf.reshape(context, tf.shape(hidden_states))  # [B, T, H]
 
-    def _heads(self, values: Any) -> Any:
+    def _split_heads(self, values: Any) -> Any:
         heads, size = self.config.num_attention_heads, self.config.head_size
         shape = tf.shape(values)
         values = tf.reshape(values, [shape[0], shape[1], heads, size])  # [B, T, N, D]

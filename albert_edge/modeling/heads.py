@@ -1,4 +1,4 @@
-"""The last stage: hidden states become the answer to a task."""
+"""The heads: each computes the outputs of one task from the last hidden states."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from albert_edge.errors import ConfigError
 from albert_edge.modeling.layers import activation, dense, layer_norm
 
 __all__ = [
+    "HEADS",
     "ClassificationHead",
     "FeatureHead",
     "FillMaskHead",
@@ -26,7 +27,7 @@ __all__ = [
 
 
 class FeatureHead(tf_keras.layers.Layer):
-    """The encoder's own outputs: every hidden state and, with a pooler, the pooled first one."""
+    """The outputs of the encoder: all hidden states and, with a pooler, the pooled first one."""
 
     def __init__(self, config: AlbertConfig, *, pooler: bool = True) -> None:
         super().__init__(name="features")
@@ -34,7 +35,7 @@ class FeatureHead(tf_keras.layers.Layer):
         self.pooler = dense("pooler", width, width, config) if pooler else None
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `last_hidden_state` [B, T, H], `pooler_output` [B, H]."""
+        """Return `last_hidden_state` [B, T, H] and `pooler_output` [B, H] for float32 [B, T, H]."""
         if self.pooler is None:
             return {"last_hidden_state": hidden_states}
         pooled = tf.tanh(self.pooler(hidden_states[:, 0]))
@@ -42,10 +43,10 @@ class FeatureHead(tf_keras.layers.Layer):
 
 
 class ClassificationHead(tf_keras.layers.Layer):
-    """One label for the whole sequence, from the pooled first hidden state.
+    """Sequence classification from the pooled first hidden state.
 
-    With `early_exit` every pass but the last has a classifier of its own behind the same pooler
-    (Zhou et al. 2020, arXiv:2006.04152): they are stored as one product beside an ordinary head.
+    With `early_exit` every pass has its own classifier after the shared pooler (Zhou et al. 2020,
+    arXiv:2006.04152).  Those of all passes but the last are stored as one dense layer, `exits`.
     """
 
     def __init__(self, config: AlbertConfig) -> None:
@@ -59,15 +60,15 @@ class ClassificationHead(tf_keras.layers.Layer):
             self.early = dense("exits", config.hidden_size, early, config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `logits` [B, num_labels]."""
+        """Return `logits` [B, num_labels] for float32 [B, T, H]."""
         pooled = tf.tanh(self.pooler(hidden_states[:, 0]))  # [B, H]
         return {"logits": self.classifier(self.dropout(pooled, training=training))}
 
     def exits(self, firsts: Any, training: bool = False) -> Any:
-        """Map every pass's first hidden state, float32 [B, L, H], to its logits [B, L, C]."""
+        """Return logits [B, L, C] for the first hidden state of every pass, float32 [B, L, H]."""
         pooled = self.dropout(tf.tanh(self.pooler(firsts)), training=training)  # [B, L, H]
         width, count = self.classifier.kernel.shape
-        # Under mixed precision a variable is what the layers around it compute with.
+        # With mixed precision the layers compute in another type than that of the variables.
         kernels = tf.cast(tf.reshape(self.early.kernel, [width, -1, count]), pooled.dtype)
         early = tf.einsum("blh,hlc->blc", pooled[:, :-1], kernels)  # [B, L-1, C]
         early += tf.cast(tf.reshape(self.early.bias, [-1, count]), pooled.dtype)
@@ -75,20 +76,20 @@ class ClassificationHead(tf_keras.layers.Layer):
 
 
 class QuestionAnsweringHead(tf_keras.layers.Layer):
-    """The start and the end of an answer, scored at every token."""
+    """Scores of every token as the start and as the end of an answer."""
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(name="question_answering")
         self.qa_outputs = dense("qa_outputs", config.hidden_size, 2, config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `start_logits` and `end_logits`, both [B, T]."""
+        """Return `start_logits` and `end_logits`, both [B, T], for float32 [B, T, H]."""
         start, end = tf.unstack(self.qa_outputs(hidden_states), axis=-1)
         return {"start_logits": start, "end_logits": end}
 
 
 class TokenClassificationHead(tf_keras.layers.Layer):
-    """One label for every token."""
+    """Token classification: one label for every token."""
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(name="token_classification")
@@ -96,16 +97,16 @@ class TokenClassificationHead(tf_keras.layers.Layer):
         self.classifier = dense("classifier", config.hidden_size, config.num_labels, config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `logits` [B, T, num_labels]."""
+        """Return `logits` [B, T, num_labels] for float32 [B, T, H]."""
         return {"logits": self.classifier(self.dropout(hidden_states, training=training))}
 
 
 class SummarizationHead(tf_keras.layers.Layer):
-    """How well a sentence sums up its text, scored at every token; its score is their mean.
+    """Extractive summarization: a score for every token, whose mean is the score of its sentence.
 
-    BERTSUM's classifier (Liu 2019, arXiv:1903.10318, sec. 2.2) on the mean of a sentence's states,
-    which is the same as the mean of their logits, instead of on the state of one token: that one
-    would have to learn first to gather its sentence, and not its neighbours.
+    The classifier is BERTSUM's (Liu 2019, arXiv:1903.10318, sec. 2.2), but applied to the mean of a
+    sentence's states, which equals the mean of its tokens' logits, instead of to the state of one
+    token, which would have to be trained to represent its sentence.
     """
 
     def __init__(self, config: AlbertConfig) -> None:
@@ -114,16 +115,16 @@ class SummarizationHead(tf_keras.layers.Layer):
         self.scorer = dense("sentence_scorer", config.hidden_size, 1, config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `sentence_logits` [B, T]."""
+        """Return `sentence_logits` [B, T] for float32 [B, T, H]."""
         scores = self.scorer(self.dropout(hidden_states, training=training))  # [B, T, 1]
         return {"sentence_logits": tf.squeeze(scores, axis=-1)}
 
 
 class FillMaskHead(tf_keras.layers.Layer):
-    """The token at every place, as pre-training predicts those that are masked.
+    """Masked language modeling: scores of all tokens of the vocabulary at every position.
 
-    The product with the vocabulary is with `table`, the word embeddings themselves (Lan et al.
-    2020, arXiv:1909.11942, sec. 3.1): only a bias is added.
+    The weights of the product with the vocabulary are the word embeddings `table` (Lan et al. 2020,
+    arXiv:1909.11942, sec. 3.1); only a bias is added.
     """
 
     def __init__(self, config: AlbertConfig, table: Any) -> None:
@@ -136,14 +137,14 @@ class FillMaskHead(tf_keras.layers.Layer):
             self.bias = self.add_weight("bias", (config.vocab_size,), initializer="zeros")
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `logits` [B, T, V]."""
+        """Return `logits` [B, T, V] for float32 [B, T, H]."""
         vectors = activation(self.config.hidden_act, self.dense(hidden_states))  # [B, T, E]
         scores = tf.matmul(self.norm(vectors), self.table, transpose_b=True)  # [B, T, V]
         return {"logits": scores + self.bias}
 
 
 class SentenceOrderHead(tf_keras.layers.Layer):
-    """Whether two segments stand in their order (0) or swapped (1).
+    """Sentence-order prediction: whether two segments are in order (0) or swapped (1).
 
     Lan et al. 2020, arXiv:1909.11942, sec. 3.1, "Inter-sentence coherence loss".
     """
@@ -155,13 +156,13 @@ class SentenceOrderHead(tf_keras.layers.Layer):
         self.classifier = dense("sop_classifier", config.hidden_size, 2, config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `sop_logits` [B, 2]."""
+        """Return `sop_logits` [B, 2] for float32 [B, T, H]."""
         pooled = tf.tanh(self.pooler(hidden_states[:, 0]))  # [B, H]
         return {"sop_logits": self.classifier(self.dropout(pooled, training=training))}
 
 
 class PretrainingHead(tf_keras.layers.Layer):
-    """Both of what ALBERT is pre-trained to tell."""
+    """The two heads of pre-training: masked language modeling and sentence order."""
 
     def __init__(self, config: AlbertConfig, table: Any) -> None:
         super().__init__(name="pretraining")
@@ -169,36 +170,39 @@ class PretrainingHead(tf_keras.layers.Layer):
         self.order = SentenceOrderHead(config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
-        """Map float32 [B, T, H] to `prediction_logits` [B, T, V] and `sop_logits` [B, 2]."""
+        """Return `prediction_logits` [B, T, V] and `sop_logits` [B, 2] for float32 [B, T, H]."""
         predicted = self.predictions(hidden_states, training=training)
         order = self.order(hidden_states, training=training)
         return {"prediction_logits": predicted["logits"], **order}
 
 
+# (config, word embeddings, whether there is a pooler) → head.
+HEADS: dict[str, Callable[[AlbertConfig, Any, bool], Any]] = {
+    "feature-extraction": lambda config, _, pooler: FeatureHead(config, pooler=pooler),
+    "classification": lambda config, *_: ClassificationHead(config),
+    "token-classification": lambda config, *_: TokenClassificationHead(config),
+    "question-answering": lambda config, *_: QuestionAnsweringHead(config),
+    "summarization": lambda config, *_: SummarizationHead(config),
+    "fill-mask": lambda config, table, _: FillMaskHead(config, table),
+    "sentence-order": lambda config, *_: SentenceOrderHead(config),
+    "pretraining": lambda config, table, _: PretrainingHead(config, table),
+}
+
+
 def make_head(task: str, config: AlbertConfig, *, table: Any, pooler: bool = True) -> Any:
-    """Build the head of `task`.
+    """Make the head of `task`.
 
     Args:
         task: One of `tasks.TASKS`.
-        config: The shape.
-        table: The variable of the word embeddings, float32 [V, E], which predicts words too.
+        config: The configuration.
+        table: The variable of the word embeddings, float32 [V, E].
         pooler: As in `Albert`.
 
     Raises:
         ConfigError: There is no such task.
     """
-    heads: dict[str, Callable[[], Any]] = {
-        "feature-extraction": lambda: FeatureHead(config, pooler=pooler),
-        "classification": lambda: ClassificationHead(config),
-        "token-classification": lambda: TokenClassificationHead(config),
-        "question-answering": lambda: QuestionAnsweringHead(config),
-        "summarization": lambda: SummarizationHead(config),
-        "fill-mask": lambda: FillMaskHead(config, table),
-        "sentence-order": lambda: SentenceOrderHead(config),
-        "pretraining": lambda: PretrainingHead(config, table),
-    }
-    if task not in heads:
-        raise ConfigError(f"unknown task {task!r}; choose from {', '.join(heads)}.")
+    if task not in HEADS:
+        raise ConfigError(f"unknown task {task!r}; choose from {', '.join(HEADS)}.")
     if config.early_exit and task != "classification":
         raise ConfigError(f"early_exit is for the task classification, not for {task}.")
-    return heads[task]()
+    return HEADS[task](config, table, pooler)

@@ -1,6 +1,6 @@
-"""Build Keras layers under their canonical names, and exchange their values by name.
+"""Build Keras layers with canonical names, and get and set the values of variables by name.
 
-A variable's name is its path in the model, such as
+A variable's canonical name is its path in the model, such as
 `encoder/group_0/layer_0/attention/query/kernel`; `albert_edge.checkpoints.tensor_names` maps every
 checkpoint format to these names.
 """
@@ -21,7 +21,7 @@ __all__ = ["activation", "assign", "canonical_name", "dense", "layer_norm", "ten
 
 
 def dense(path: str, inputs: int, units: int, config: AlbertConfig) -> Any:
-    """Build a product with bias whose variables are `path/kernel` [inputs, units], `path/bias`."""
+    """Build a dense layer with the variables `path/kernel` [inputs, units] and `path/bias`."""
     initializer = tf_keras.initializers.TruncatedNormal(stddev=config.initializer_range)
     layer = tf_keras.layers.Dense(
         units, kernel_initializer=initializer, name=path.rsplit("/", 1)[-1]
@@ -32,7 +32,7 @@ def dense(path: str, inputs: int, units: int, config: AlbertConfig) -> Any:
 
 
 def layer_norm(path: str, size: int, config: AlbertConfig) -> Any:
-    """Build a normalization of the last axis with `path/gamma` and `path/beta`, both [size]."""
+    """Build a layer norm of the last axis with `path/gamma` and `path/beta`, both [size]."""
     layer = tf_keras.layers.LayerNormalization(
         epsilon=config.layer_norm_eps, name=path.rsplit("/", 1)[-1]
     )
@@ -42,22 +42,22 @@ def layer_norm(path: str, size: int, config: AlbertConfig) -> Any:
 
 
 def activation(name: str, values: Any) -> Any:
-    """Apply the activation that Hugging Face calls `name` (see `config.ACTIVATIONS`)."""
+    """Apply the activation with Hugging Face's name `name`, one of `config.ACTIVATIONS`."""
     if name == "relu":
         return tf.nn.relu(values)
     return tf.nn.gelu(values, approximate=name != "gelu")
 
 
 def tensors(model: Any) -> dict[str, np.ndarray]:
-    """Return the value of every variable of `model` by its canonical name."""
+    """Return the values of all variables of `model` by canonical name."""
     return {canonical_name(variable): variable.numpy() for variable in model.weights}
 
 
 def assign(model: Any, values: Mapping[str, np.ndarray]) -> None:
-    """Give every variable of `model` its value, strictly.
+    """Set all variables of `model`, strictly.
 
     Raises:
-        CheckpointError: A variable has no value, a value no variable, or shapes differ; the
+        CheckpointError: A variable has no value, a value has no variable, or a shape differs; the
             message lists every offender.
     """
     variables = {canonical_name(variable): variable for variable in model.weights}
@@ -75,5 +75,5 @@ def assign(model: Any, values: Mapping[str, np.ndarray]) -> None:
 
 
 def canonical_name(variable: Any) -> str:
-    """Return the canonical name of a variable of a model."""
+    """Return the canonical name of a variable."""
     return str(variable.name).removesuffix(":0")

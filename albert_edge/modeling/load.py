@@ -1,4 +1,4 @@
-"""A checkpoint becomes a Keras model."""
+"""Make a Keras model from a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def load_keras(
     Args:
         source: A directory, a model of the Hub, "default", or a preset; see `read_checkpoint`.
         task: One of `tasks.TASKS`, or "auto" for the head that the checkpoint has.
-        init_head: Whether a head that the checkpoint lacks is drawn at random, to be trained.
+        init_head: Whether to initialize a missing head randomly, to be trained.
         allow_nan: Whether weights may be NaN or infinite.
 
     Returns:
-        The model, with the checkpoint's tokenizer files and provenance.
+        The model, with the tokenizer's files and the provenance of the checkpoint.
 
     Raises:
         CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head.
         ConfigError: Its configuration is not an ALBERT's, or the task is unknown.
-        MissingExtraError: What reads this kind of source is not installed.
+        MissingExtraError: The package that reads this kind of source is not installed.
 
     Example:
         >>> load_keras("albert-base-v2").provenance["source"]
@@ -44,21 +44,21 @@ def load_keras(
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> Albert:
-    """Build the Keras model of `checkpoint`.
+    """Make the Keras model of `checkpoint`.
 
     Raises:
-        CheckpointError: Its tensors do not fit its configuration and task.
+        CheckpointError: The tensors do not match the configuration and the task.
     """
     pooler = "pooler/kernel" in checkpoint.tensors
     model = Albert(checkpoint.config, task=checkpoint.task, pooler=pooler)
     assign(model, checkpoint.tensors)
     model.tokenizer_files = dict(checkpoint.tokenizer_files)
-    # A proxy, since Keras wraps the dictionaries in a dictionary, and what it wraps is not JSON.
+    # A proxy, because Keras replaces plain dictionaries by its own, which JSON cannot represent.
     provenance = {
         "source": checkpoint.source,
         "sha256": checkpoint.sha256,
-        "left_out": list(checkpoint.left_out),
-        "drawn": list(checkpoint.drawn),
+        "left_out": list(checkpoint.unused),
+        "drawn": list(checkpoint.randomly_initialized),
         "notes": list(checkpoint.notes),
         "changes": dict(checkpoint.changes),
     }

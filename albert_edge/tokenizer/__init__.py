@@ -1,9 +1,7 @@
-"""Text to token ids, each with its place in the original text.
+"""Convert text to token ids, each with its span in the original text.
 
-`settings` say how text is prepared; `preprocess` (SentencePiece) and `basic` (WordPiece) prepare it
-and remember where every character came from; `spiece` and `wordpiece` cut it into pieces; `base`
-joins the pieces of one or two texts into what the model takes, and `special` finds the names of
-special tokens in them if asked; `fast` and `load` read files.
+`sentencepiece` and `wordpiece` normalize text and split it into pieces, `base` joins the pieces of
+one or two texts into the model's input, and `load` and `huggingface_json` read files.
 """
 
 from __future__ import annotations

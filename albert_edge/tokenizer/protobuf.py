@@ -1,7 +1,7 @@
-"""Protocol buffers as bytes: the fields of a message, and back.
+"""Read and write the fields of protocol buffer messages, without the protobuf package.
 
-By hand, because sentencepiece's own schema loads only with the very newest protobuf, and a device
-that runs models needs no protobuf at all.
+sentencepiece's schema loads only with the newest protobuf, and a device that runs models should not
+need protobuf at all.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Field(NamedTuple):
     """One field of a message.
 
     Attributes:
-        number: Its number in the schema.
-        value: A whole number, or the content: of a string, a message, or of 4 or 8 fixed bytes.
-        raw: The whole field, as `block` and `number` write one.
+        number: The number of the field in the schema.
+        value: A whole number, or the bytes of a string, a message, or a number of 4 or 8 bytes.
+        raw: The encoded field.
     """
 
     number: int
@@ -32,15 +32,15 @@ def parse_fields(message: bytes) -> Iterator[Field]:
     """Yield the fields of a message, in the order of the file.
 
     Raises:
-        ValueError: It is no message.
+        ValueError: The bytes are not a message.
 
     Example:
-        >>> [(one.number, one.value) for one in fields(block(1, b"a") + number(3, 300))]
-        [(1, b'a'), (3, 300)]
+        >>> [(f.number, f.value) for f in parse_fields(encode_bytes(1, b"a") + encode_varint(3, 9))]
+        [(1, b'a'), (3, 9)]
     """
     at = 0
     while at < len(message):
-        begin = at
+        start = at
         tag, at = _read_varint(message, at)
         value: int | bytes
         if tag & 7 == _VARINT:
@@ -50,24 +50,24 @@ def parse_fields(message: bytes) -> Iterator[Field]:
             if tag & 7 == _LENGTH_DELIMITED:
                 size, at = _read_varint(message, at)
             if size is None or at + size > len(message):
-                raise ValueError(f"byte {begin} begins no field")
+                raise ValueError(f"there is no valid field at byte {start}")
             value, at = message[at : at + size], at + size
-        yield Field(tag >> 3, value, message[begin:at])
+        yield Field(tag >> 3, value, message[start:at])
 
 
 def encode_varint(field: int, value: int) -> bytes:
-    """Return a field that holds a whole number, in [0, 2**64)."""
-    return _read_varint_at(field << 3 | _VARINT) + _read_varint_at(value)
+    """Return a field with a whole number, in [0, 2**64)."""
+    return _varint(field << 3 | _VARINT) + _varint(value)
 
 
 def encode_bytes(field: int, content: bytes) -> bytes:
-    """Return a field that holds a string or a message."""
-    return _read_varint_at(field << 3 | _LENGTH_DELIMITED) + _read_varint_at(len(content)) + content
+    """Return a field with a string or a message."""
+    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
 
 
-def _read_varint_at(value: int) -> bytes:
+def _varint(value: int) -> bytes:
     low, high = value & 127, value >> 7
-    return bytes([low]) if not high else bytes([low | 128]) + _read_varint_at(high)
+    return bytes([low]) if not high else bytes([low | 128]) + _varint(high)
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
@@ -78,4 +78,4 @@ def _read_varint(message: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             return value, at
         shift += 7
-    raise ValueError("a number has no end")
+    raise ValueError("a number is cut short")

@@ -1,4 +1,13 @@
-"""SentencePiece as ALBERT uses it: `spiece.model`."""
+"""The SentencePiece tokenizer of ALBERT: `spiece.model`.
+
+The original (google-research/albert, `tokenization.preprocess_text`; Hugging Face's slow
+`AlbertTokenizer`) normalizes whole strings: fold white space, replace doubled ` and ' by ",
+decompose (NFKD), remove combining marks, convert to lower case.  Here `preprocess` does this
+character by character, to keep the span of every character.  Three steps depend on neighbours:
+doubled quotes are matched as pairs; NFKD reorders marks, but only those that are removed later; and
+the lower case of a capital sigma depends on its word, so the whole string is converted once more at
+the end, which no longer changes any length.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +22,15 @@ import sentencepiece
 
 from albert_edge.errors import InputError, TokenizerError
 from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, check_text
-from albert_edge.tokenizer.config import SentencePieceConfig
+from albert_edge.tokenizer.config import CONFIG_FILE, SPIECE_FILE, SentencePieceConfig
 
-__all__ = ["Aligned", "SentencePieceTokenizer", "preprocess"]
+__all__ = ["AlignedText", "SentencePieceTokenizer", "preprocess"]
 
 _SPACE = "\u2581"  # SentencePiece's mark for the space before a word
-# A token's id, the width of the mark at its start (0 or 1), its whole width in normal text.
-_Entry = tuple[int, int, int]
-# Group 1: doubled quotes; 2: white space to fold; 3: a run that stays as it is, but for its case;
-# none: any other character.
+# A token's id, the width of the mark at its start (0 or 1), and its width with the mark.
+_PieceToken = tuple[int, int, int]
+# Group 1: doubled quotes; 2: white space to fold; 3: a run of which only the case changes.
+# No group: any other character.
 _UNIT = r"(``|'')|({})|([!-&(-_a-~]+(?:[ '`][!-&(-_a-~]+)*)|."
 _FOLDING_SPACE = re.compile(_UNIT.format(r"\s+"), re.DOTALL)
 _KEEPING_SPACE = re.compile(_UNIT.format("(?!)"), re.DOTALL)
@@ -29,135 +38,174 @@ _KEEPING_SPACE = re.compile(_UNIT.format("(?!)"), re.DOTALL)
 
 @final
 class SentencePieceTokenizer(Tokenizer):
-    """The tokenizer of the original ALBERT; gives the ids of Hugging Face's slow `AlbertTokenizer`.
+    """The tokenizer of the original ALBERT, with the ids of Hugging Face's slow `AlbertTokenizer`.
 
-    They differ in one thing: here the name of a special token in the text is text.
+    The only difference: the name of a special token in the text is treated as text.
     """
 
     def __init__(
-        self, model: bytes, settings: SentencePieceConfig, *, where: str = "spiece.model"
+        self, model: bytes, config: SentencePieceConfig, *, where: str = SPIECE_FILE
     ) -> None:
         """Load a SentencePiece model.
 
         Args:
             model: The content of a `spiece.model`.
-            settings: How to prepare text, and the names of the special tokens.
-            where: The file's name, for error messages.
+            config: The normalization, and the names of the special tokens.
+            where: The name of the file, for error messages.
 
         Raises:
-            TokenizerError: It is damaged, or not such as ALBERT uses.
+            TokenizerError: The model is damaged, or not one that ALBERT can use.
         """
         self._model = model
-        self._settings = settings
-        self.do_lower_case = settings.do_lower_case
+        self._config = config
+        self.do_lower_case = config.do_lower_case
         self._processor = _load(model, where=where)
         self.vocab_size = self._processor.get_piece_size()
         self.unk_id = self._processor.unk_id()
-        self.cls_id = self._special(settings.cls_token, where=where)
-        self.sep_id = self._special(settings.sep_token, where=where)
-        self.pad_id = self._special(settings.pad_token, "[PAD]", where=where)
-        self.mask_id = self._special(settings.mask_token, where=where)
-        # As large as ALBERT's vocabulary: each piece is looked up once.
-        self._entries = lru_cache(maxsize=1 << 15)(self._look_up)
+        self.cls_id = self._special_id(config.cls_token, where=where)
+        self.sep_id = self._special_id(config.sep_token, where=where)
+        self.pad_id = self._special_id(config.pad_token, "[PAD]", where=where)
+        self.mask_id = self._special_id(config.mask_token, where=where)
+        # Larger than ALBERT's vocabulary: each piece is converted once.
+        self._tokens_of = lru_cache(maxsize=1 << 15)(self._convert_piece)
 
-    def _special(self, *names: str, where: str) -> int:
+    def _special_id(self, *names: str, where: str) -> int:
         for name in names:
             token_id: int = self._processor.piece_to_id(name)
             if token_id != self.unk_id:
                 return token_id
         raise TokenizerError(
             f"{where}: the vocabulary has no piece {names[0]!r}, one of ALBERT's special tokens. "
-            "If it has another name here, a tokenizer_config.json beside the file must say so."
+            "If it has another name, give it in a tokenizer_config.json next to the file."
         )
 
     def tokenize(self, text: str) -> Tokens:
-        """Cut `text` into tokens; see `Tokenizer.tokenize`."""
+        """Tokenize `text`; see `Tokenizer.tokenize`."""
         check_text(text)
-        source = preprocess(text, self._settings)
+        source = preprocess(text, self._config)
         pieces: list[str] = self._processor.encode(source.text, out_type=str)
         normal = "".join(pieces)
-        at = -1  # in most text SentencePiece has put a mark before it and changed nothing else
+        at = -1  # in most texts SentencePiece only adds a mark at the start
         if normal != _SPACE + source.text.replace(" ", _SPACE):
-            at, source = 0, self._normalize(source, normal)
-        return _place(map(self._entries, pieces), source, at=at)
+            at, source = 0, self._align_normalized(source, normal)
+        return _locate_tokens(map(self._tokens_of, pieces), source, at=at)
 
-    def _look_up(self, piece: str) -> tuple[_Entry, ...]:
-        """Return the tokens of a piece: itself, or two and more for one such as `9,`."""
+    def _convert_piece(self, piece: str) -> tuple[_PieceToken, ...]:
+        """Return the tokens of a piece: one, or several for a piece such as `9,`."""
         if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():
-            return (self._entry(piece, len(piece)),)
-        # The original does this for numbers, and a model learned it: encode `9` anew, then `,`.
+            return (self._token(piece, len(piece)),)
+        # As in the original tokenizer: encode `9` again, then append `,`.
         number = piece[:-1]
         parts: list[str] = self._processor.encode(number.replace(_SPACE, ""), out_type=str)
         if piece[0] != _SPACE and parts[0][0] == _SPACE:
             parts = parts[1:] if parts[0] == _SPACE else [parts[0][1:], *parts[1:]]
         widths = [len(part) for part in parts]
-        if "".join(parts) != number:  # it had a mark inside; do not guess which part is where
+        if "".join(parts) != number:  # there was a mark inside: the parts cannot be located
             widths = [len(number), *[0] * (len(parts) - 1)]
-        return (*map(self._entry, parts, widths), self._entry(",", 1))
+        return (*map(self._token, parts, widths), self._token(",", 1))
 
-    def _entry(self, piece: str, width: int) -> _Entry:
+    def _token(self, piece: str, width: int) -> _PieceToken:
         token_id: int = self._processor.piece_to_id(piece)
         special = token_id in (self.cls_id, self.sep_id, self.pad_id, self.mask_id)
         if special or self._processor.is_control(token_id):
             token_id = self.unk_id
         return token_id, int(width > 0 and piece[0] == _SPACE), width
 
-    def _normalize(self, source: Aligned, normal: str) -> Aligned:
-        """Align `normal`, what SentencePiece makes of `source.text`, with the original text.
+    def _align_normalized(self, source: AlignedText, normal: str) -> AlignedText:
+        """Align `normal`, the normalization of `source.text` by SentencePiece, with the original.
 
-        What SentencePiece drops (control characters, ...) is in no character's span.
+        Characters that SentencePiece removes (control characters, ...) are in no span.
         """
         if not normal:
-            return Aligned("", [], [])
-        text, places = self._processor.normalize(source.text, with_offsets=True)
+            return AlignedText("", [], [])
+        text, offsets = self._processor.normalize(source.text, with_offsets=True)
         if len(text) != len(normal):
             raise TokenizerError(
-                f"this SentencePiece model changes text beyond its rules: {text!r}."
+                f"this SentencePiece model does not follow its own normalization rules: {text!r}."
             )
         last = len(source.text) - 1
         ends = []
         stop = last + 1
-        for place, after in zip(places[-2::-1], places[:0:-1], strict=True):
-            if after > place:
+        for start, after in zip(offsets[-2::-1], offsets[:0:-1], strict=True):
+            if after > start:
                 stop = after
-                while stop - 1 > place and not self._processor.normalize(source.text[stop - 1]):
+                while stop - 1 > start and not self._processor.normalize(source.text[stop - 1]):
                     stop -= 1
             ends.append(source.ends[stop - 1])
-        return Aligned(normal, [source.starts[min(p, last)] for p in places[:-1]], ends[::-1])
+        return AlignedText(normal, [source.starts[min(n, last)] for n in offsets[:-1]], ends[::-1])
 
     def id_to_piece(self, token_id: int) -> str:
-        """Return the piece of text that an id stands for; see `Tokenizer.id_to_piece`."""
-        piece: str = self._processor.id_to_piece(*self._checked([token_id]))
+        """Return the piece with an id; see `Tokenizer.id_to_piece`."""
+        piece: str = self._processor.id_to_piece(*self._checked_ids([token_id]))
         return piece
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text that ids stand for; see `Tokenizer.decode`."""
-        text: str = self._processor.decode(self._checked(ids))
+        """Return the text of ids; see `Tokenizer.decode`."""
+        text: str = self._processor.decode(self._checked_ids(ids))
         return text
 
-    def _checked(self, ids: Iterable[int]) -> list[int]:
-        whole = [int(token_id) for token_id in ids]  # SentencePiece takes no numpy integers
+    def _checked_ids(self, ids: Iterable[int]) -> list[int]:
+        whole = [
+            int(token_id) for token_id in ids
+        ]  # SentencePiece does not accept numpy's integers
         for token_id in whole:
             if not 0 <= token_id < self.vocab_size:
                 raise InputError(f"token id {token_id} is not in [0, {self.vocab_size}).")
         return whole
 
     def files(self) -> dict[str, bytes]:
-        """Return the model and its settings; see `Tokenizer.files`."""
-        return {"spiece.model": self._model, "tokenizer_config.json": self._settings.to_json()}
+        """Return the model and its configuration; see `Tokenizer.files`."""
+        return {SPIECE_FILE: self._model, CONFIG_FILE: self._config.to_json()}
 
 
-def _place(pieces: Iterable[Iterable[_Entry]], source: Aligned, *, at: int) -> Tokens:
-    """Give each token its place in the original text; the first is at `at` in `source.text`."""
+@dataclass(frozen=True, slots=True)
+class AlignedText:
+    """A normalized text, with the span of every character in the original.
+
+    Attributes:
+        text: The normalized text, C characters.
+        starts: C numbers: the start of each character in the original, in code points.
+        ends: C numbers: the ends.  A removed mark belongs to the character before it.
+    """
+
+    text: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+
+def preprocess(text: str, config: SentencePieceConfig) -> AlignedText:
+    """Normalize `text` for SentencePiece.
+
+    Example:
+        >>> preprocess("  Caf\u00e9 ``X''", SentencePieceConfig())
+        AlignedText(text='cafe "x"', starts=[2, 3, 4, 5, 6, 7, 9, 10], ends=[3, 4, 5, 6, 7, ...
+    """
+    if text.isascii():
+        source = text.strip() if config.remove_space else text
+        plain = " ".join(source.split()) if config.remove_space else text
+        plain = plain.replace("``", '"').replace("''", '"')
+        if len(plain) == len(source):  # only white space at the ends was removed
+            first = text.find(source)
+            plain = plain.lower() if config.do_lower_case else plain
+            return AlignedText(
+                plain, range(first, first + len(plain)), range(first + 1, first + len(plain) + 1)
+            )
+    return _preprocess_units(text, config)
+
+
+def _locate_tokens(
+    pieces: Iterable[Iterable[_PieceToken]], source: AlignedText, *, at: int
+) -> Tokens:
+    """Return the tokens with their spans in the original; the first begins at `source.text[at]`."""
     ids: list[int] = []
     spans: list[Span] = []
     starts, ends, end = source.starts, source.ends, 0
-    for entries in pieces:
-        for token_id, mark, width in entries:
+    for tokens in pieces:
+        for token_id, mark, width in tokens:
             begin = at + mark
             at += width
             start = starts[begin] if begin < len(starts) else end
-            # A mark alone has an empty span, unless it is part of what a character was spelled as.
+            # A mark alone has an empty span, unless it is one of several tokens of a character.
             end = ends[at - 1] if begin < at else max(start, end)
             ids.append(token_id)
             spans.append((start, end))
@@ -172,18 +220,20 @@ def _load(model: bytes, *, where: str) -> Any:
         raise TokenizerError(f"{where} is not a SentencePiece model, or is damaged.") from error
     if not {2, 3} <= _top_level_fields(model):
         raise TokenizerError(
-            f"{where} is cut short: it ends before trainer and normalizer settings."
+            f"{where} is cut short: it ends before the settings of trainer and normalizer."
         )
     if processor.is_byte(processor.piece_to_id("<0x41>")):
-        raise TokenizerError(f"{where} spells unknown characters in bytes; ALBERT's models do not.")
+        raise TokenizerError(
+            f"{where} encodes unknown characters as bytes, which is not supported; ALBERT's do not."
+        )
     return processor
 
 
 def _top_level_fields(message: bytes) -> set[int]:
-    """Collect the field numbers of a protobuf message whose fields all have a length.
+    """Return the field numbers of a protobuf message in which all fields have a length.
 
-    A model that is cut between two fields is a valid message, with half of the vocabulary: pieces
-    (field 1) come first, the settings of trainer (2) and normalizer (3) after them.
+    A model that is cut between two fields is a valid message with a part of the vocabulary: the
+    pieces (field 1) come before the settings of the trainer (2) and of the normalizer (3).
     """
     fields, at = set(), 0
     while at + 1 < len(message):
@@ -195,56 +245,11 @@ def _top_level_fields(message: bytes) -> set[int]:
     return fields
 
 
-# Prepare text as ALBERT's original tokenizer does, and remember where every character came from.
-#
-# The original (google-research/albert, `tokenization.preprocess_text`; Hugging Face's slow
-# `AlbertTokenizer`) works on whole strings: fold white space, turn doubled ` and ' into ",
-# decompose (NFKD), drop combining marks, lower the case. Here this is done character by
-# character, which is the same but for three things: quotes are matched as pairs; NFKD reorders
-# marks, but only such as are dropped then; and the last lowering lets a capital sigma look at its
-# neighbours, so it is done on the whole string here too, where it changes no length any more.
-
-
-@dataclass(frozen=True, slots=True)
-class Aligned:
-    """A text made from another, and where it came from.
-
-    Attributes:
-        text: The text that was made, C characters.
-        starts: C numbers, the place in the source where each character starts, in code points.
-        ends: C numbers, the place where it ends.  A dropped mark belongs to what is before it.
-    """
-
-    text: str
-    starts: Sequence[int]
-    ends: Sequence[int]
-
-
-def preprocess(text: str, settings: SentencePieceConfig) -> Aligned:
-    """Prepare `text` for SentencePiece.
-
-    Example:
-        >>> preprocess("  Caf\u00e9 ``X''", Settings())
-        Aligned(text='cafe "x"', starts=[2, 3, 4, 5, 6, 7, 9, 10], ends=[3, 4, 5, 6, 7, 9, 10, 12])
-    """
-    if text.isascii():
-        source = text.strip() if settings.remove_space else text
-        plain = " ".join(source.split()) if settings.remove_space else text
-        plain = plain.replace("``", '"').replace("''", '"')
-        if len(plain) == len(source):  # nothing moved but by what was before it
-            first = text.find(source)
-            plain = plain.lower() if settings.do_lower_case else plain
-            return Aligned(
-                plain, range(first, first + len(plain)), range(first + 1, first + len(plain) + 1)
-            )
-    return _by_units(text, settings)
-
-
-def _by_units(text: str, settings: SentencePieceConfig) -> Aligned:
+def _preprocess_units(text: str, config: SentencePieceConfig) -> AlignedText:
     parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    units = _FOLDING_SPACE if settings.remove_space else _KEEPING_SPACE
+    units = _FOLDING_SPACE if config.remove_space else _KEEPING_SPACE
     for match in units.finditer(text):
         start, end = match.span()
         part = match.group()
@@ -258,19 +263,19 @@ def _by_units(text: str, settings: SentencePieceConfig) -> Aligned:
         elif match.lastindex == 2:
             part = " " if start and end < len(text) else ""
         else:
-            part = _fold(part, settings.do_lower_case, settings.keep_accents)
+            part = _fold_char(part, config.do_lower_case, config.keep_accents)
             if not part and ends:
                 ends[-1] = end
         parts.append(part)
         starts.extend([start] * len(part))
         ends.extend([end] * len(part))
     plain = "".join(parts)
-    return Aligned(plain.lower() if settings.do_lower_case else plain, starts, ends)
+    return AlignedText(plain.lower() if config.do_lower_case else plain, starts, ends)
 
 
 @lru_cache(maxsize=1 << 14)
-def _fold(char: str, do_lower_case: bool, keep_accents: bool) -> str:
-    # Hugging Face lowers each character by itself before anything else.
+def _fold_char(char: str, do_lower_case: bool, keep_accents: bool) -> str:
+    # Hugging Face first converts each character by itself to lower case.
     char = char.lower() if do_lower_case else char
     if keep_accents:
         return char

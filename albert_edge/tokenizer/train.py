@@ -1,4 +1,4 @@
-"""Train a SentencePiece vocabulary such as ALBERT uses."""
+"""Train a SentencePiece vocabulary for ALBERT."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sentencepiece
 
 from albert_edge.errors import TrainingError
 from albert_edge.tokenizer.base import Tokenizer
-from albert_edge.tokenizer.config import SentencePieceConfig
+from albert_edge.tokenizer.config import CONFIG_FILE, SPIECE_FILE, SentencePieceConfig
 from albert_edge.tokenizer.load import tokenizer_from_files
 from albert_edge.tokenizer.sentencepiece import preprocess
 
@@ -22,18 +22,18 @@ def train_vocabulary(texts: Iterable[str], *, size: int) -> Tokenizer:
     Ids 0 to 4 are `<pad>`, `<unk>`, `[CLS]`, `[SEP]`, `[MASK]`, as in the published vocabularies.
 
     Args:
-        texts: What to train on, as it was written; it is prepared as the tokenizer prepares text.
-        size: V, the most pieces there may be; little text gives fewer.
+        texts: The corpus, which is normalized as the tokenizer normalizes text.
+        size: V, the maximum number of pieces; a small corpus results in fewer.
 
     Raises:
-        TrainingError: There is no text, or `size` has no room for its characters.
+        TrainingError: There is no text, or `size` is too small for its characters.
     """
-    settings = SentencePieceConfig()
-    prepared = [preprocess(text, settings).text for text in texts]
+    config = SentencePieceConfig()
+    normalized = [preprocess(text, config).text for text in texts]
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(prepared),
+            sentence_iterator=iter(normalized),
             model_writer=model,
             vocab_size=size,
             hard_vocab_limit=False,
@@ -42,13 +42,13 @@ def train_vocabulary(texts: Iterable[str], *, size: int) -> Tokenizer:
             unk_id=1,
             bos_id=-1,
             eos_id=-1,
-            control_symbols=[settings.cls_token, settings.sep_token, settings.mask_token],
-            num_threads=1,  # the pieces' scores, and so their order, depend on it
+            control_symbols=[config.cls_token, config.sep_token, config.mask_token],
+            num_threads=1,  # the scores and the order of the pieces depend on it
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
         raise TrainingError(
-            f"no vocabulary of {size} pieces can be trained on {len(prepared)} texts: {error}."
+            f"cannot train a vocabulary of {size} pieces on {len(normalized)} texts: {error}."
         ) from error
-    files = {"spiece.model": model.getvalue(), "tokenizer_config.json": settings.to_json()}
+    files = {SPIECE_FILE: model.getvalue(), CONFIG_FILE: config.to_json()}
     return tokenizer_from_files(files)

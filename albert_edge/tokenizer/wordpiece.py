@@ -1,4 +1,11 @@
-"""BERT's WordPiece, as Chinese and some other ALBERT checkpoints use it: `vocab.txt`."""
+"""The WordPiece tokenizer of BERT, which Chinese and some other ALBERTs use: `vocab.txt`.
+
+The original (google-research/bert, `tokenization.BasicTokenizer`; Hugging Face's slow
+`BertTokenizer`) normalizes whole strings: convert to lower case, remove control characters, put
+spaces around Chinese characters, compose (NFC), split at white space, decompose (NFD), remove
+combining marks, split at punctuation.  Here the text is first split into units that all these steps
+treat separately, so that the result for a unit can be cached.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +17,15 @@ from typing import NamedTuple, final
 
 from albert_edge.errors import InputError, TokenizerError
 from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, check_text
-from albert_edge.tokenizer.config import WordPieceConfig
+from albert_edge.tokenizer.config import CONFIG_FILE, VOCAB_FILE, WordPieceConfig
 
 __all__ = ["Word", "WordPieceTokenizer", "clean_text", "split_units", "split_words"]
 
 _INNER = "##"  # the mark of a piece that does not begin a word
-_LONGEST_WORD = 100  # characters; the original gives up on longer ones, and so must we
-# A token's id, and its span in the unit that it was cut from.
-_Entry = tuple[int, int, int]
-# Python's white space but for the control characters in it, which are dropped.
+_MAX_WORD_CHARS = 100  # longer words are unknown, as in the original
+# A token's id, and its span in its unit.
+_UnitToken = tuple[int, int, int]
+# Python's white space except its control characters, which are removed.
 _SPACE = "\t\n\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CHINESE = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf"
@@ -27,75 +34,90 @@ _CHINESE = (
 _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 
 
+def _unit(chinese: str) -> re.Pattern[str]:
+    # One Chinese character; an ASCII word; an ASCII punctuation mark; anything else up to white
+    # space.  A mark may compose with the next character, unless that is ASCII.
+    mark = rf"[{_ASCII_PUNCTUATION}](?![^\0-\x7f])"
+    return re.compile(
+        (f"[{chinese}]|" if chinese else "")
+        + rf"[0-9A-Za-z]+(?=[{_SPACE}]|\Z|{mark})|{mark}|[^{_SPACE}{chinese}]+"
+    )
+
+
+_UNITS = {True: _unit(_CHINESE), False: _unit("")}
+_SPACES = re.compile(f"[{_SPACE}]+")
+_PUNCTUATION = re.compile(f"[{_ASCII_PUNCTUATION}]")
+
+_Fold = Callable[[str], str]
+
+
 @final
 class WordPieceTokenizer(Tokenizer):
-    """The tokenizer of the original BERT; gives the ids of Hugging Face's slow `BertTokenizer`.
+    """The tokenizer of the original BERT, with the ids of Hugging Face's slow `BertTokenizer`.
 
-    They differ in one thing: here the name of a special token in the text is text.
+    The only difference: the name of a special token in the text is treated as text.
     """
 
-    def __init__(
-        self, vocab: bytes, settings: WordPieceConfig, *, where: str = "vocab.txt"
-    ) -> None:
+    def __init__(self, vocab: bytes, config: WordPieceConfig, *, where: str = VOCAB_FILE) -> None:
         """Load a vocabulary.
 
         Args:
-            vocab: The content of a `vocab.txt`: one piece a line, in the order of their ids.
-            settings: How to prepare text, and the names of the special tokens.
-            where: The file's name, for error messages.
+            vocab: The content of a `vocab.txt`: one piece per line, in the order of the ids.
+            config: The normalization, and the names of the special tokens.
+            where: The name of the file, for error messages.
 
         Raises:
-            TokenizerError: It is no text, or lacks a special token.
+            TokenizerError: The vocabulary is not UTF-8, or it lacks a special token.
         """
         self._vocab = vocab
-        self._settings = settings
+        self._config = config
         self._lines = _read_lines(vocab, where=where)
         self.vocab_size = len(self._lines)
-        self.do_lower_case = settings.do_lower_case
-        # The last of equal lines counts, as in the original; an empty one is no piece.
+        self.do_lower_case = config.do_lower_case
+        # The last of equal lines counts, as in the original; an empty line is not a piece.
         ids = {piece: index for index, piece in enumerate(self._lines) if piece}
-        self.unk_id = _special(ids, settings.unk_token, where=where)
-        self.cls_id = _special(ids, settings.cls_token, where=where)
-        self.sep_id = _special(ids, settings.sep_token, where=where)
-        self.pad_id = _special(ids, settings.pad_token, where=where)
-        self.mask_id = _special(ids, settings.mask_token, where=where)
+        self.unk_id = _special_id(ids, config.unk_token, where=where)
+        self.cls_id = _special_id(ids, config.cls_token, where=where)
+        self.sep_id = _special_id(ids, config.sep_token, where=where)
+        self.pad_id = _special_id(ids, config.pad_token, where=where)
+        self.mask_id = _special_id(ids, config.mask_token, where=where)
         special = {self.unk_id, self.cls_id, self.sep_id, self.pad_id, self.mask_id}
         self._first = {piece: n for piece, n in ids.items() if n not in special}
         self._inner = {
             piece[len(_INNER) :]: n for piece, n in self._first.items() if piece.startswith(_INNER)
         }
         self._longest_piece = max(map(len, ids))
-        # More than the words of a novel or the characters of Chinese; at most about 10 MB.
-        self._entries = lru_cache(maxsize=1 << 15)(self._cut)
+        # More than the words of a novel or the characters of Chinese; takes at most about 10 MB.
+        self._tokens_of = lru_cache(maxsize=1 << 15)(self._tokenize_unit)
 
     def tokenize(self, text: str) -> Tokens:
-        """Cut `text` into tokens; see `Tokenizer.tokenize`."""
+        """Tokenize `text`; see `Tokenizer.tokenize`."""
         check_text(text)
-        kept, places = clean_text(text)
-        chinese = self._settings.tokenize_chinese_chars
+        kept, indices = clean_text(text)
+        chinese = self._config.tokenize_chinese_chars
         ids: list[int] = []
         spans: list[Span] = []
         for match in split_units(kept, tokenize_chinese_chars=chinese):
             unit, at = match.group(), match.start()
-            # Long units seldom come twice, and would fill the memory.
-            entries = self._entries(unit) if len(unit) <= _LONGEST_WORD else self._cut(unit)
-            for token_id, start, end in entries:
+            # Long units rarely recur, and would fill the cache.
+            tokenize = self._tokens_of if len(unit) <= _MAX_WORD_CHARS else self._tokenize_unit
+            for token_id, start, end in tokenize(unit):
                 ids.append(token_id)
                 spans.append((at + start, at + end))
-        if places is not None:
-            spans = [(places[start], places[end - 1] + 1) for start, end in spans]
+        if indices is not None:
+            spans = [(indices[start], indices[end - 1] + 1) for start, end in spans]
         return Tokens(ids, spans)
 
-    def _cut(self, unit: str) -> tuple[_Entry, ...]:
-        lower, strip = self._settings.do_lower_case, self._settings.strips_accents
+    def _tokenize_unit(self, unit: str) -> tuple[_UnitToken, ...]:
+        lower, strip = self._config.do_lower_case, self._config.strips_accents
         words = split_words(unit, do_lower_case=lower, strip_accents=strip)
-        return tuple(entry for word in words for entry in self._pieces(word))
+        return tuple(token for word in words for token in self._split_word(word))
 
-    def _pieces(self, word: Word) -> list[_Entry]:
-        """Cut a word into the longest pieces from its start on; one unknown makes all unknown."""
+    def _split_word(self, word: Word) -> list[_UnitToken]:
+        """Split a word greedily into the longest pieces; without a match the word is unknown."""
         text, starts, ends = word
         unknown = [(self.unk_id, starts[0], ends[-1])]
-        if len(text) > _LONGEST_WORD:
+        if len(text) > _MAX_WORD_CHARS:
             return unknown
         found = []
         begin, pieces = 0, self._first
@@ -111,79 +133,30 @@ class WordPieceTokenizer(Tokenizer):
         return found
 
     def id_to_piece(self, token_id: int) -> str:
-        """Return the piece of text that an id stands for; see `Tokenizer.id_to_piece`."""
+        """Return the piece with an id; see `Tokenizer.id_to_piece`."""
         index = int(token_id)
         if not 0 <= index < self.vocab_size:
             raise InputError(f"token id {index} is not in [0, {self.vocab_size}).")
         return self._lines[index]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text that ids stand for, words apart; see `Tokenizer.decode`."""
-        silent = {self.cls_id, self.sep_id, self.pad_id, self.mask_id}
-        pieces = [self.id_to_piece(token_id) for token_id in ids if token_id not in silent]
+        """Return the text of ids, with a space between words; see `Tokenizer.decode`."""
+        hidden = {self.cls_id, self.sep_id, self.pad_id, self.mask_id}
+        pieces = [self.id_to_piece(token_id) for token_id in ids if token_id not in hidden]
         return " ".join(pieces).replace(f" {_INNER}", "").strip()
 
     def files(self) -> dict[str, bytes]:
-        """Return the vocabulary and its settings; see `Tokenizer.files`."""
-        return {"vocab.txt": self._vocab, "tokenizer_config.json": self._settings.to_json()}
-
-
-def _read_lines(vocab: bytes, *, where: str) -> list[str]:
-    try:
-        text = vocab.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TokenizerError(
-            f"{where} is not a vocabulary: byte {error.start} is not UTF-8 text."
-        ) from error
-    # Not `splitlines`: characters that it takes for the end of a line are pieces of some files.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
-
-
-def _special(ids: dict[str, int], name: str, *, where: str) -> int:
-    if name not in ids:
-        raise TokenizerError(
-            f"{where}: the vocabulary has no piece {name!r}, one of BERT's special tokens. "
-            "If it has another name here, a tokenizer_config.json beside the file must say so."
-        )
-    return ids[name]
-
-
-# Cut text into words as BERT's original tokenizer does, and remember where characters came from.
-#
-# The original (google-research/bert, `tokenization.BasicTokenizer`; Hugging Face's slow
-# `BertTokenizer`) works on whole strings: lower each character, drop control characters, put spaces
-# around Chinese ones, compose (NFC), split at white space, decompose (NFD), drop combining marks,
-# split at punctuation.  Here the text is cut first, into units that no later step reaches across:
-# then a unit that was seen before need not be worked out again.
-
-
-def _unit(chinese: str) -> re.Pattern[str]:
-    # One Chinese character; an ASCII word; an ASCII mark; anything else up to white space.  A mark
-    # may become another character with what comes after it, unless that is ASCII or nothing.
-    mark = rf"[{_ASCII_PUNCTUATION}](?![^\0-\x7f])"
-    return re.compile(
-        (f"[{chinese}]|" if chinese else "")
-        + rf"[0-9A-Za-z]+(?=[{_SPACE}]|\Z|{mark})|{mark}|[^{_SPACE}{chinese}]+"
-    )
-
-
-_UNITS = {True: _unit(_CHINESE), False: _unit("")}
-_SPACES = re.compile(f"[{_SPACE}]+")
-_PUNCTUATION = re.compile(f"[{_ASCII_PUNCTUATION}]")
-
-_Fold = Callable[[str], str]
+        """Return the vocabulary and its configuration; see `Tokenizer.files`."""
+        return {VOCAB_FILE: self._vocab, CONFIG_FILE: self._config.to_json()}
 
 
 class Word(NamedTuple):
-    """A word or a punctuation mark, and where it came from.
+    """A normalized word or punctuation mark, with the span of every character in its unit.
 
     Attributes:
-        text: The word after folding, C characters.
-        starts: C numbers, the place in the source where each character starts, in code points.
-        ends: C numbers, the place where it ends.  A dropped mark belongs to what is before it.
+        text: The normalized word, C characters.
+        starts: C numbers: the start of each character in the unit, in code points.
+        ends: C numbers: the ends.  A removed mark belongs to the character before it.
     """
 
     text: str
@@ -192,35 +165,36 @@ class Word(NamedTuple):
 
 
 def clean_text(text: str) -> tuple[str, list[int] | None]:
-    """Drop control characters, unassigned ones and U+FFFD.
+    """Remove control characters, unassigned ones and U+FFFD.
 
     Returns:
-        What is kept, and the place in `text` of each character of it; None if nothing was dropped.
+        The remaining text, and the index in `text` of each of its characters, or None if nothing
+        was removed.
     """
     if _SPACES.sub(" ", text).isprintable() and "\ufffd" not in text:
         return text, None
-    # Not printable (Python) are the separators (Unicode's category Z) and the others (C).
-    places = [
+    # Python's non-printable characters are Unicode's categories Z (separators) and C (others).
+    indices = [
         at
         for at, char in enumerate(text)
         if (char.isprintable() or _SPACES.match(char)) and char != "\ufffd"
     ]
-    return "".join(map(text.__getitem__, places)), places
+    return "".join(map(text.__getitem__, indices)), indices
 
 
 def split_units(text: str, *, tokenize_chinese_chars: bool) -> Iterator[re.Match[str]]:
-    """Find the units of `text`, from which `clean_text` has dropped what is to be dropped."""
+    """Yield a match for each unit of `text`, a result of `clean_text`."""
     return _UNITS[tokenize_chinese_chars].finditer(text)
 
 
 def split_words(unit: str, *, do_lower_case: bool, strip_accents: bool) -> list[Word]:
-    """Fold the characters of a unit, and split it at punctuation.
+    """Normalize the characters of a unit, and split it at punctuation.
 
     Example:
         >>> split_words("Caf\u00e9!", do_lower_case=True, strip_accents=True)
         [Word(text='cafe', starts=[0, 1, 2, 3], ends=[1, 2, 3, 4]), Word(text='!', starts=[4], ...
     """
-    text, starts, ends = _align(unit, lambda part: _fold(part, do_lower_case, strip_accents))
+    text, starts, ends = _fold_unit(unit, lambda part: _fold(part, do_lower_case, strip_accents))
     words = []
     begin = 0
     for at, char in enumerate(text):
@@ -231,11 +205,34 @@ def split_words(unit: str, *, do_lower_case: bool, strip_accents: bool) -> list[
     return [Word(text[a:b], starts[a:b], ends[a:b]) for a, b in words if a < b]
 
 
-def _align(unit: str, fold: _Fold) -> Word:
+def _read_lines(vocab: bytes, *, where: str) -> list[str]:
+    try:
+        text = vocab.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(
+            f"{where} is not a vocabulary: byte {error.start} is not UTF-8 text."
+        ) from error
+    # Not `splitlines`: some vocabularies have pieces that it treats as the end of a line.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _special_id(ids: dict[str, int], name: str, *, where: str) -> int:
+    if name not in ids:
+        raise TokenizerError(
+            f"{where}: the vocabulary has no piece {name!r}, one of BERT's special tokens. "
+            "If it has another name, give it in a tokenizer_config.json next to the file."
+        )
+    return ids[name]
+
+
+def _fold_unit(unit: str, fold: _Fold) -> Word:
     parts = list(map(fold, unit))
     if "".join(parts) == (folded := fold(unit)):
         sources = list(unit)
-    else:  # characters that meet compose or change places
+    else:  # characters compose with their neighbours, or are reordered
         sources = list(_clusters(unit, fold))
         parts = list(map(fold, sources))
     starts: list[int] = []
@@ -251,20 +248,20 @@ def _align(unit: str, fold: _Fold) -> Word:
 
 
 def _clusters(unit: str, fold: _Fold) -> Iterator[str]:
-    """Cut `unit` into the shortest parts that fold by themselves as they do in it."""
+    """Split `unit` into the shortest parts whose results do not depend on their neighbours."""
     cluster = ""
     for char in unit:
         starter = not unicodedata.combining(unicodedata.normalize("NFD", char)[0])
         if cluster and starter and fold(cluster + char) == fold(cluster) + fold(char):
-            yield from _shortest(cluster, fold)
+            yield from _split_if_separable(cluster, fold)
             cluster = ""
         cluster += char
-    yield from _shortest(cluster, fold)
+    yield from _split_if_separable(cluster, fold)
 
 
-def _shortest(cluster: str, fold: _Fold) -> Iterator[str]:
-    apart = "".join(map(fold, cluster)) == fold(cluster)
-    yield from cluster if apart else [cluster]
+def _split_if_separable(cluster: str, fold: _Fold) -> Iterator[str]:
+    separable = "".join(map(fold, cluster)) == fold(cluster)
+    yield from cluster if separable else [cluster]
 
 
 def _fold(text: str, do_lower_case: bool, strip_accents: bool) -> str:
@@ -272,7 +269,7 @@ def _fold(text: str, do_lower_case: bool, strip_accents: bool) -> str:
 
 
 def _fold_text(text: str, do_lower_case: bool, strip_accents: bool) -> str:
-    if do_lower_case:  # each character by itself: no capital sigma looks at its neighbours
+    if do_lower_case:  # each character by itself, so that a capital sigma has one lower case
         text = "".join(map(str.lower, text))
     if not strip_accents:
         return unicodedata.normalize("NFC", text)

@@ -71,7 +71,7 @@ def subword_regularization(
     files = tokenizer.files()
     if "spiece.model" not in files:
         raise TrainingError("sampling segmentations needs a spiece.model; give --sampling 1.")
-    settings = SentencePieceConfig().updated(
+    settings = SentencePieceConfig().updated_from_json(
         files["tokenizer_config.json"], where="tokenizer_config.json"
     )
     processor = sentencepiece.SentencePieceProcessor(model_proto=files["spiece.model"])

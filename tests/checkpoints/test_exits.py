@@ -61,10 +61,10 @@ def test_without_early_exit_or_for_another_task_they_are_left_out(
     write_checkpoint(folder, checkpoint)
     features = read_checkpoint(folder, task="feature-extraction")
     assert not features.config.early_exit
-    assert {"exits.weight", "exits.bias"} <= set(features.left_out)
+    assert {"exits.weight", "exits.bias"} <= set(features.unused)
     edit_config(folder, early_exit=False)
     plain = read_checkpoint(folder)
-    assert plain.left_out == ("exits.bias", "exits.weight")
+    assert plain.unused == ("exits.bias", "exits.weight")
     assert plain.tensors.keys() == checkpoint.tensors.keys() - {"exits/kernel", "exits/bias"}
 
 
@@ -74,7 +74,7 @@ def test_exits_that_lack_are_drawn_on_request_only(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"exits\.weight \[.*\] is missing"):
         read_checkpoint(folder)
     drawn = read_checkpoint(folder, init_head=True)
-    assert drawn.drawn == ("exits/kernel", "exits/bias")
+    assert drawn.randomly_initialized == ("exits/kernel", "exits/bias")
     trained = read_checkpoint(PARITY).tensors["classifier/kernel"]
     np.testing.assert_array_equal(drawn.tensors["classifier/kernel"], trained)
     tensors = load_file(folder / "model.safetensors")

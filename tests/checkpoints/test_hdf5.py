@@ -41,7 +41,7 @@ def test_keras_weights_come_back_bit_for_bit(directory: Path, tmp_path: Path) ->
     path = "keras_weights.h5"
     assert (tmp_path / "once" / path).read_bytes() == (tmp_path / "twice" / path).read_bytes()
     again = read_checkpoint(tmp_path / "once")
-    assert (again.config, again.task, again.left_out) == (checkpoint.config, checkpoint.task, ())
+    assert (again.config, again.task, again.unused) == (checkpoint.config, checkpoint.task, ())
     assert same(dict(again.tensors), dict(checkpoint.tensors))
 
 
@@ -68,7 +68,7 @@ def test_what_keras_saved_is_read(tmp_path: Path) -> None:
     model.save_weights(str(folder / "keras_weights.h5"))
     assert same(dict(read_checkpoint(folder).tensors), tensors(model))
     features = read_checkpoint(folder, task="feature-extraction")
-    assert features.left_out == ("classifier/bias", "classifier/kernel")
+    assert features.unused == ("classifier/bias", "classifier/kernel")
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def twice(file: Any) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (compress, "is compressed, elsewhere, or larger than the file"),
-        (claim, "is compressed, elsewhere, or larger than the file"),
-        (elsewhere, "is compressed, elsewhere, or larger than the file"),
+        (compress, "is compressed, external, or larger than the file"),
+        (claim, "is compressed, external, or larger than the file"),
+        (elsewhere, "is compressed, external, or larger than the file"),
         (link, r"qa_outputs\.bias \[2\] is missing"),
-        (twice, r"holds qa_outputs\.bias twice, and not the same"),
+        (twice, r"has qa_outputs\.bias twice, with different values"),
     ],
 )
 def test_what_keras_never_writes(folder: Path, edit: Callable[[Any], None], message: str) -> None:
@@ -124,7 +124,7 @@ def test_what_keras_never_writes(folder: Path, edit: Callable[[Any], None], mess
 def test_files_that_are_cut_short(folder: Path, part: float) -> None:
     path = folder / "tf_model.h5"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-    with pytest.raises(CheckpointError, match="is not a whole HDF5 file of Keras"):
+    with pytest.raises(CheckpointError, match="is not a complete HDF5 file of Keras"):
         read_checkpoint(folder)
 
 

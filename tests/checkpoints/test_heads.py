@@ -19,7 +19,7 @@ from albert_edge.errors import CheckpointError
 from albert_edge.tasks import TASKS
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
-SPELLED = {t.name: t.huggingface for task in TASKS for t in head_names(AlbertConfig(), task)}
+STORED_NAMES = {t.name: t.huggingface for task in TASKS for t in head_names(AlbertConfig(), task)}
 
 
 def tensors_of(*tasks: str) -> set[str]:
@@ -61,23 +61,28 @@ def name_architectures(folder: Path, *names: str) -> None:
     ],
 )
 def test_auto_takes_the_head_that_there_is(heads: tuple[str, ...], expected: str) -> None:
-    assert choose_task(tensors_of(*heads), "auto", spelled=SPELLED, where="it") == expected
+    assert (
+        choose_task(tensors_of(*heads), "auto", stored_names=STORED_NAMES, where="it") == expected
+    )
 
 
 @pytest.mark.parametrize("task", ["classification", "token-classification"])
 def test_a_classifier_with_a_pooler_is_what_its_class_says(task: str) -> None:
     present = tensors_of("classification")
     named = [TASKS[task].architecture]
-    assert choose_task(present, "auto", spelled=SPELLED, architectures=named, where="it") == task
+    assert (
+        choose_task(present, "auto", stored_names=STORED_NAMES, architectures=named, where="it")
+        == task
+    )
     with pytest.raises(CheckpointError, match="it has heads for classification and token-class"):
-        choose_task(present, "auto", spelled=SPELLED, where="it")
+        choose_task(present, "auto", stored_names=STORED_NAMES, where="it")
 
 
 def test_two_heads_are_not_chosen_between() -> None:
     present = tensors_of("question-answering", "fill-mask")
     named = [TASKS["fill-mask"].architecture]
     with pytest.raises(CheckpointError, match="heads for question-answering and fill-mask"):
-        choose_task(present, "auto", spelled=SPELLED, architectures=named, where="it")
+        choose_task(present, "auto", stored_names=STORED_NAMES, architectures=named, where="it")
 
 
 @pytest.mark.parametrize("task", [*TASKS][1:])
@@ -87,16 +92,16 @@ def test_a_head_that_is_lacking_needs_to_be_asked_for(task: str) -> None:
         read_checkpoint(source, task=task)
     first, again = (read_checkpoint(source, task=task, init_head=True) for _ in range(2))
     expected = {tensor.name for tensor in head_names(first.config, task)}
-    assert set(first.drawn) == expected - {"pooler/kernel", "pooler/bias"}
+    assert set(first.randomly_initialized) == expected - {"pooler/kernel", "pooler/bias"}
     assert first.tensors.keys() == again.tensors.keys()
     assert all(np.array_equal(again.tensors[k], v) for k, v in first.tensors.items())
 
 
 def test_a_head_that_is_there_is_never_drawn() -> None:
     source = PARITY / "base_classification"
-    assert read_checkpoint(source, init_head=True).drawn == ()
+    assert read_checkpoint(source, init_head=True).randomly_initialized == ()
     plain = read_checkpoint(PARITY / "no_pooler_features", init_head=True)
-    assert (plain.task, plain.drawn) == ("feature-extraction", ())
+    assert (plain.task, plain.randomly_initialized) == ("feature-extraction", ())
 
 
 def test_a_damaged_head_is_not_mended_by_chance(copy: Callable[..., Path]) -> None:
@@ -118,7 +123,7 @@ def test_order_alone_is_written_and_read(copy: Callable[..., Path], tmp_path: Pa
 @pytest.mark.parametrize("to", ["huggingface", "tensorflow1", "keras"])
 def test_a_scorer_of_sentences_is_written_and_read(tmp_path: Path, to: str) -> None:
     made = read_checkpoint(PARITY / "pretraining_features", task="summarization", init_head=True)
-    assert set(made.drawn) == {"sentence_scorer/kernel", "sentence_scorer/bias"}
+    assert set(made.randomly_initialized) == {"sentence_scorer/kernel", "sentence_scorer/bias"}
     write_checkpoint(tmp_path / "again", made, to=to)
     again = read_checkpoint(tmp_path / "again")
     assert again.task == "summarization"
@@ -136,7 +141,7 @@ def test_tags_with_a_pooler(copy: Callable[..., Path]) -> None:
     folder = copy("groups_of_two_tags", **pooler)
     checkpoint = read_checkpoint(folder)
     assert checkpoint.task == "token-classification"
-    assert checkpoint.left_out == ("albert.pooler.bias", "albert.pooler.weight")
+    assert checkpoint.unused == ("albert.pooler.bias", "albert.pooler.weight")
     name_architectures(folder)
     with pytest.raises(CheckpointError, match="choose the task"):
         read_checkpoint(folder)
@@ -145,7 +150,7 @@ def test_tags_with_a_pooler(copy: Callable[..., Path]) -> None:
 def test_an_untied_decoder_is_refused(copy: Callable[..., Path]) -> None:
     other = {"predictions.decoder.weight": np.ones((40, 16), np.float32)}
     folder = copy("gelu_masks", **other)
-    with pytest.raises(CheckpointError, match=r"decoder\.weight \[40, 16\] is not the table"):
+    with pytest.raises(CheckpointError, match=r"decoder\.weight \[40, 16\] differs from the table"):
         read_checkpoint(folder)
     assert read_checkpoint(folder, task="feature-extraction").task == "feature-extraction"
 

@@ -68,7 +68,7 @@ def test_a_link_out_of_the_cache_is_refused(tmp_path: Path) -> None:
 
 def test_offline_and_not_in_the_cache(tmp_path: Path) -> None:
     message = read(tmp_path, HF_HUB_OFFLINE="1")
-    assert message.startswith("'somebody/my-albert' is no directory here, and as a model of the")
+    assert message.startswith("'somebody/my-albert' is not a directory, and a model of this name")
     assert "give its directory" in message
     assert message.count("\n") == 1
 
@@ -76,7 +76,7 @@ def test_offline_and_not_in_the_cache(tmp_path: Path) -> None:
 def test_no_network(tmp_path: Path) -> None:
     """Nothing listens at this port."""
     message = read(tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="0")
-    assert message.startswith("'somebody/my-albert' is no directory here, and as a model of the")
+    assert message.startswith("'somebody/my-albert' is not a directory, and a model of this name")
 
 
 def test_what_is_here_wins(tmp_path: Path) -> None:

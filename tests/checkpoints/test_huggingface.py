@@ -67,7 +67,7 @@ def test_reads_and_writes_back_bit_for_bit(directory: Path, tmp_path: Path) -> N
     for name in ("once", "twice"):
         write_checkpoint(tmp_path / name, checkpoint)
     original = load_file(directory / "model.safetensors")
-    kept = {name: values for name, values in original.items() if name not in checkpoint.left_out}
+    kept = {name: values for name, values in original.items() if name not in checkpoint.unused}
     if directory.name == "stored_decoder_masks":  # what is tied is stored once
         kept["predictions.bias"] = kept.pop("predictions.decoder.bias")
         del kept["predictions.decoder.weight"]
@@ -77,7 +77,7 @@ def test_reads_and_writes_back_bit_for_bit(directory: Path, tmp_path: Path) -> N
     assert written.keys() == kept.keys()
     assert all(np.array_equal(written[name], kept[name]) for name in kept)
     again = read_checkpoint(tmp_path / "once")
-    assert (again.config, again.task, again.left_out) == (checkpoint.config, checkpoint.task, ())
+    assert (again.config, again.task, again.unused) == (checkpoint.config, checkpoint.task, ())
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
 
@@ -91,9 +91,9 @@ def test_tensors_have_the_canonical_names_and_shapes() -> None:
 
 
 def test_other_heads_are_left_out_by_name() -> None:
-    assert read_checkpoint(PARITY / "pretraining_features").left_out == ()
+    assert read_checkpoint(PARITY / "pretraining_features").unused == ()
     features = read_checkpoint(PARITY / "pretraining_features", task="feature-extraction")
-    assert features.left_out == (
+    assert features.unused == (
         "predictions.LayerNorm.bias",
         "predictions.LayerNorm.weight",
         "predictions.bias",
@@ -103,7 +103,7 @@ def test_other_heads_are_left_out_by_name() -> None:
         "sop_classifier.classifier.weight",
     )
     features = read_checkpoint(PARITY / "base_classification", task="feature-extraction")
-    assert features.left_out == ("classifier.bias", "classifier.weight")
+    assert features.unused == ("classifier.bias", "classifier.weight")
 
 
 def test_what_old_checkpoints_hold_is_left_out(folder: Path) -> None:
@@ -116,7 +116,7 @@ def test_what_old_checkpoints_hold_is_left_out(folder: Path) -> None:
     change(folder, lambda tensors: tensors.update(extra))
     with pytest.raises(CheckpointError, match="heads for classification and question-answering"):
         read_checkpoint(folder)
-    left_out = read_checkpoint(folder, task="question-answering").left_out
+    left_out = read_checkpoint(folder, task="question-answering").unused
     assert left_out == (
         "albert.embeddings.position_ids",
         "albert.pooler.bias",
@@ -203,7 +203,7 @@ def test_one_error_lists_every_offender(folder: Path) -> None:
     message = str(raised.value)
     assert "albert.pooler.bias [24] is missing" in message
     assert "classifier.bias has shape [4], expected [3]" in message
-    assert "albert.encoder.mystery [2, 3] has no place" in message
+    assert "albert.encoder.mystery [2, 3] is unexpected" in message
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_weights_that_are_no_numbers_are_named(folder: Path, value: float) -> No
 @pytest.mark.parametrize(
     ("blob", "message"),
     [
-        (b"", "not a whole safetensors file"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(200), "not a whole safetensors file"),
-        (b"\xff" * 100, "not a whole safetensors file"),
+        (b"", "not a complete safetensors file"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(200), "not a complete safetensors file"),
+        (b"\xff" * 100, "not a complete safetensors file"),
         (save({}), "does not fit|distinct layers"),
     ],
 )
@@ -253,7 +253,7 @@ def test_weights_that_are_cut_short(folder: Path, part: float) -> None:
     path = folder / "model.safetensors"
     blob = path.read_bytes()
     path.write_bytes(blob[: int(len(blob) * part)])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         read_checkpoint(folder)
 
 

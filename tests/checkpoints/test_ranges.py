@@ -80,8 +80,8 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set(f"ranges {SCORES}", {"low": [0]}), "scores must have a low and a high"),
         (_set(f"ranges {SCORES} low", [0, 0]), "is damaged"),
         (_set(f"ranges {SCORES}", {"low": [0, 0], "high": [1, 1]}), "must have 1 channels"),
-        (_set(f"ranges {SCORES} low", [0.5]), "finite ranges around 0"),
-        (_set(f"ranges {SCORES} high", [float("nan")]), "finite ranges around 0"),
+        (_set(f"ranges {SCORES} low", [0.5]), "finite ranges that include 0"),
+        (_set(f"ranges {SCORES} high", [float("nan")]), "finite ranges that include 0"),
         (_set(f"ranges {SCORES} high", ["much"]), "is damaged"),
     ],
 )

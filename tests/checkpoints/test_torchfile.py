@@ -52,7 +52,7 @@ def test_torchs_files_hold_the_same_numbers(name: str) -> None:
     assert all(got.tensors[k].tobytes() == v.tobytes() for k, v in expected.tensors.items())
     assert all(values.flags.c_contiguous for values in got.tensors.values())
     viewed = name in ("torch_views", "torch_legacy")
-    assert got.left_out == (("albert.embeddings.position_ids",) if viewed else ())
+    assert got.unused == (("albert.embeddings.position_ids",) if viewed else ())
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
@@ -75,10 +75,10 @@ class Wants:
 @pytest.mark.parametrize(
     ("function", "arguments", "named"),
     [
-        (os.system, ("touch run",), r"wants (posix|nt)\.system, and only tensors are let in"),
-        (eval, ("open('run', 'w')",), r"wants __builtin__\.eval"),
-        (getattr, ({}, "clear"), r"wants __builtin__\.getattr"),
-        (np.load, ("run",), r"wants numpy\S*\.load"),
+        (os.system, ("touch run",), r"calls (posix|nt)\.system, and only tensors are allowed"),
+        (eval, ("open('run', 'w')",), r"calls __builtin__\.eval"),
+        (getattr, ({}, "clear"), r"calls __builtin__\.getattr"),
+        (np.load, ("run",), r"calls numpy\S*\.load"),
     ],
 )
 def test_a_pickle_that_would_run_code_is_refused_by_name(
@@ -130,7 +130,8 @@ def test_pickles_that_are_no_state_dicts(folder: Path, program: bytes) -> None:
     path = folder / "pytorch_model.bin"
     write_zip(path, {**entries(path), "pytorch_model/data.pkl": b"\x80\x02" + program})
     with pytest.raises(
-        CheckpointError, match=r"wants (torch|os\.system)|no pickle of tensors|no state dict|more"
+        CheckpointError,
+        match=r"calls (torch|os\.system)|no valid pickle of tensors|no state dict|more",
     ):
         read_checkpoint(folder)
 
@@ -148,8 +149,11 @@ def change_pickle(old: bytes, new: bytes) -> Callable[[Entries], Entries]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: {k: v for k, v in c.items() if k != "pytorch_model/data/0"}, "has none"),
-        (lambda c: {**c, "pytorch_model/data/0": bytes(3)}, "and has 3; the file is damaged"),
+        (
+            lambda c: {k: v for k, v in c.items() if k != "pytorch_model/data/0"},
+            "0 has no bytes, exp",
+        ),
+        (lambda c: {**c, "pytorch_model/data/0": bytes(3)}, "has 3 bytes, expected 28; the file"),
         (lambda c: {**c, "pytorch_model/byteorder": b"big"}, "byte order b'big'"),
         (lambda c: {**c, "other/data.pkl": b""}, "needs one data.pkl"),
         (lambda c: {"pytorch_model/readme": b""}, "needs one data.pkl"),
@@ -176,7 +180,7 @@ def test_zip_bombs(folder: Path) -> None:
     entry = blob.index(b"pytorch_model/data/0", blob.index(b"PK\x01\x02")) - 46
     liar = struct.pack("<II", 2**31, 2**31)
     path.write_bytes(blob[: entry + 20] + liar + blob[entry + 28 :])
-    with pytest.raises(CheckpointError, match="entries are larger than it"):
+    with pytest.raises(CheckpointError, match="entries are larger than the file"):
         read_checkpoint(folder)
 
 
@@ -200,7 +204,7 @@ def test_files_that_are_cut_short(tmp_path: Path, name: str, part: float) -> Non
     path = folder / "pytorch_model.bin"
     blob = path.read_bytes()
     path.write_bytes(blob[: int(len(blob) * part)])
-    with pytest.raises(CheckpointError, match=r"not a whole|no pickle|cut short"):
+    with pytest.raises(CheckpointError, match=r"not a complete|no valid pickle|cut short"):
         read_checkpoint(folder)
 
 
@@ -259,7 +263,9 @@ def sharded(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("place", ["../secret.bin", "/etc/passwd", "a/b.bin", "..", "", 5, ["a"]])
 def test_an_index_that_points_elsewhere(sharded: Path, place: object) -> None:
     change_index(sharded, **{"qa_outputs.bias": place})
-    with pytest.raises(CheckpointError, match=r"is no file in its own directory|has no such file"):
+    with pytest.raises(
+        CheckpointError, match=r"is not a file in the same directory|has no such file"
+    ):
         read_checkpoint(sharded)
 
 
@@ -275,7 +281,7 @@ def test_shards_that_are_not_there_or_not_whole(sharded: Path) -> None:
     shard = sharded / "pytorch_model-00002-of-00002.bin"
     blob = shard.read_bytes()
     shard.write_bytes(blob[: len(blob) // 2])
-    with pytest.raises(CheckpointError, match=r"00002-of-00002\.bin is not a whole torch file"):
+    with pytest.raises(CheckpointError, match=r"00002-of-00002\.bin is not a complete torch file"):
         read_checkpoint(sharded)
     shard.unlink()
     with pytest.raises(CheckpointError, match="has no such file; is the download complete"):

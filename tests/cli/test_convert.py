@@ -73,7 +73,7 @@ def test_another_formats_checkpoint_is_kept_even_with_force(tmp_path: Path) -> N
     before = {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()}
     done = convert(SOURCE, "-o", tmp_path / "x", "--to", "keras", "--force")
     assert done.exit_code == 1
-    assert "holds a checkpoint of another format (albert_config.json, model.ckpt" in done.stderr
+    assert "has a checkpoint of another format (albert_config.json, model.ckpt" in done.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()} == before
     done = convert(SOURCE, "-o", tmp_path / "x", "--to", "tensorflow1")
     assert (done.exit_code, "exists; give --force" in done.stderr) == (1, True)

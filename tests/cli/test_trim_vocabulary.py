@@ -142,7 +142,7 @@ def test_what_became_of_a_checkpoint_is_said(tmp_path: Path, corpus: Path) -> No
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"\n \n", [], "the corpus holds no text"),
+        (b"\n \n", [], "the corpus has no text"),
         (b"caf\xe9\n", [], "texts.txt, line 1: not UTF-8"),
         (b"a film", ["--vocabulary-size", "9"], "must be in [67, 20000], not 9"),
         (b"a film", ["--vocabulary-size", "20001"], "must be in [67, 20000], not 20001"),

@@ -181,7 +181,7 @@ def test_any_text_through_a_real_vocabulary(
 ) -> None:
     pieces = open_vocab(real)
     tokens = {token_id for text in texts for token_id in real.tokenize(text).ids}
-    needed = pieces.always.union(tokens, *map(pieces.touched, texts))
+    needed = pieces.required_ids.union(tokens, *map(pieces.used_ids, texts))
     # More than is needed changes nothing either.
     kept = sorted(needed | set(range(real.vocab_size - size, real.vocab_size)))
     small = pieces.subset(kept)
@@ -229,7 +229,7 @@ def test_a_size_keeps_the_most_frequent(real: Tokenizer, size: int) -> None:
 def test_a_small_size_tells_what_changes(real: Tokenizer) -> None:
     texts = ["the mill", "the mill", "the mill, then the weather"]
     before = checkpoint(real.files())
-    least = len(open_vocab(real).always)
+    least = len(open_vocab(real).required_ids)
     after = trim_vocabulary(before, texts, size=least + 2)  # room for ▁the and ▁mill
     figures = after.changes["vocabulary"]
     lost = set(real.tokenize(texts[2]).ids) - set(rows_of(after))
@@ -398,7 +398,7 @@ def test_match_finds_the_rows_again(real: Tokenizer) -> None:
     again = match_vocabulary(before, after.tokenizer_files)
     assert rows_of(again) == rows_of(after)
     assert (again.config, again.tokenizer_files) == (after.config, after.tokenizer_files)
-    with pytest.raises(TokenizerError, match=r"'▁zzyzx': it was not made from it"):
+    with pytest.raises(TokenizerError, match=r"'▁zzyzx': it is not a part of it"):
         match_vocabulary(before, unigram([("▁zzyzx", -1.0, NORMAL)]))
 
 
@@ -408,10 +408,10 @@ SMALL = unigram([("▁", -4.0, NORMAL), ("▁mill", -1.0, NORMAL), ("▁weir", -
 @pytest.mark.parametrize(
     ("texts", "size", "error", "message"),
     [
-        ([], None, InputError, "the corpus holds no text"),
-        (["  ", "\t"], None, InputError, "the corpus holds no text"),
-        (iter(["mill"]), None, InputError, "read twice: give a list or a Corpus"),
-        (["mill"], 5, ConfigError, r"in \[7, 8\], not 5: 7 pieces .* what the corpus needs: 7"),
+        ([], None, InputError, "the corpus has no text"),
+        (["  ", "\t"], None, InputError, "the corpus has no text"),
+        (iter(["mill"]), None, InputError, "read twice: pass a list or TextLines"),
+        (["mill"], 5, ConfigError, r"in \[7, 8\], not 5: 7 pieces .* the corpus needs 7"),
         (["mill"], 9, ConfigError, r"in \[7, 8\], not 9"),
         (["mill"], -1, ConfigError, r"in \[7, 8\], not -1"),
         (["mill \ud83d"], None, InputError, "half of a surrogate pair"),
@@ -436,7 +436,7 @@ def test_a_size_that_makes_a_character_unknown() -> None:
     before = checkpoint(unigram(pieces))
     texts = ["bcdxq", "common", "common"]
     assert trim_vocabulary(before, texts).changes["vocabulary"]["texts_changed"] == 0
-    with pytest.raises(TokenizerError, match=r"with 13 pieces 1 tokens .* unknown.* in text 1"):
+    with pytest.raises(TokenizerError, match=r"with 13 pieces, 1 tokens .* unknown.* in text 1"):
         trim_vocabulary(before, [*texts, "d x", "dx"], size=13)
 
 
@@ -456,7 +456,7 @@ def test_another_kind_of_model_is_found_out() -> None:
         minloglevel=2,
     )
     before = checkpoint({"spiece.model": out.getvalue()})
-    with pytest.raises(TokenizerError, match=r"1 of its 1 texts.*no unigram model"):
+    with pytest.raises(TokenizerError, match=r"1 of its 1 texts.*not a unigram model"):
         trim_vocabulary(before, ["the mill fell in the storm"])
 
 

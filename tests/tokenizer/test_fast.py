@@ -47,15 +47,15 @@ EXTRA = [{"id": 99_999, "content": "[NEW]", "special": True}]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"type": "BPE", "vocab": {"a": 0}}}, "the model is BPE; this reads Unigram and"),
-        ({"model": {"type": "Unigram", "vocab": []}}, "not a tokenizer.json: KeyError"),
+        ({"model": {"type": "BPE", "vocab": {"a": 0}}}, "the model is BPE, expected Unigram or"),
+        ({"model": {"type": "Unigram", "vocab": []}}, "not a valid tokenizer.json: KeyError"),
         ({"model": {"vocab": [["a", 0]], "unk_id": 7}}, r"unk_id 7 is not in \[0, 1\)"),
-        ({"model": {"vocab": [], "byte_fallback": True}}, "spells unknown characters in bytes"),
-        ({"normalizer": BERT}, r"does \['BertNormalizer'\]; ALBERT's does"),
-        ({"normalizer": None}, r"does \[\]; ALBERT's does"),
-        ({"pre_tokenizer": {"type": "ByteLevel"}}, r"does \['ByteLevel'\]; ALBERT's does Metasp"),
+        ({"model": {"vocab": [], "byte_fallback": True}}, "byte_fallback is not supported"),
+        ({"normalizer": BERT}, r"steps are \['BertNormalizer'\]; ALBERT's are"),
+        ({"normalizer": None}, r"steps are \[\]; ALBERT's are"),
+        ({"pre_tokenizer": {"type": "ByteLevel"}}, r"steps are \['ByteLevel'\]; ALBERT's is Meta"),
         ({"added_tokens": EXTRA}, r"added token '\[NEW\]' \(id 99999\) is not in the model's"),
-        ({"added_tokens": 3}, "not a tokenizer.json: TypeError"),
+        ({"added_tokens": 3}, "not a valid tokenizer.json: TypeError"),
     ],
 )
 def test_a_tokenizer_json_that_cannot_be_represented(

@@ -72,7 +72,7 @@ def _empty_bundle(path: Path) -> None:
     [
         (_nothing, "none.model", "cannot read .*none.model: No such file"),
         (_jpeg, "picture.model", "picture.model is not a SentencePiece model"),
-        (_jpeg, "picture.tflite", "no tokenizer can be read from .*picture.tflite"),
+        (_jpeg, "picture.tflite", "cannot read a tokenizer from .*picture.tflite"),
         (_jpeg, "tokenizer.json", "tokenizer.json is not JSON"),
         (_bare, "folder", "no tokenizer in .*folder: expected one of spiece.model, vocab.txt, tok"),
         (_jpeg, "vocab.txt", r"vocab.txt is not a vocabulary: byte 0 is not UTF-8 text"),

@@ -8,7 +8,7 @@ import pytest
 
 from albert_edge.errors import InputError
 from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.base import find_special
+from albert_edge.tokenizer.base import find_special_tokens
 from albert_edge.tokenizer.config import SentencePieceConfig, WordPieceConfig
 from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
@@ -74,9 +74,10 @@ def test_renamed_tokens(vocab: bytes) -> None:
 
 def test_the_longest_name_counts() -> None:
     names = {"<m>": 1, "<m>>": 2, "a.c": 3}
-    assert find_special("<m>> abc a.c <M>", names, do_lower_case=False) == [(0, 4, 2), (9, 12, 3)]
+    found = find_special_tokens("<m>> abc a.c <M>", names, do_lower_case=False)
+    assert found == [(0, 4, 2), (9, 12, 3)]
     # U+0130 becomes two characters when lowered; the places are those of the text that was given.
-    found = find_special("\u0130\n<M>A.C", names, do_lower_case=True)
+    found = find_special_tokens("\u0130\n<M>A.C", names, do_lower_case=True)
     assert found == [(2, 5, 1), (5, 8, 3)]
 
 

@@ -159,5 +159,5 @@ def test_a_model_cut_short_anywhere(model: bytes, part: float) -> None:
 
 def test_a_model_cut_between_two_pieces(model: bytes) -> None:
     at = end_of_pieces(model, 20)
-    with pytest.raises(TokenizerError, match="cut short: it ends before trainer and normalizer"):
+    with pytest.raises(TokenizerError, match="cut short: it ends before the settings of trainer"):
         tokenizer_from_files({"spiece.model": model[:at]})

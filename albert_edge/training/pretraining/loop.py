@@ -156,7 +156,9 @@ class _StateWriter:
     def _keep(self, trainer: PretrainTrainer) -> None:
         tensors = trainer.tensors()
         _check_finite(tensors.values(), trainer.done)
-        made = dataclasses.replace(self._start, tensors=tensors, sha256="", drawn=(), ranges={})
+        made = dataclasses.replace(
+            self._start, tensors=tensors, sha256="", randomly_initialized=(), ranges={}
+        )
         write_checkpoint(self._output, made, force=True)
 
 

@@ -116,7 +116,7 @@ def pretrain_files(
     return {
         "output": str(output),
         "parameters": count_parameters(start.config, _TASK),
-        "drawn": list(start.drawn),
+        "drawn": list(start.randomly_initialized),
         "documents": len(encoded),
         "tokens": tokens,
         "steps": options.steps,
