@@ -280,7 +280,9 @@ def test_incomplete_directories(google: Callable[..., tuple[Path, Tensors]]) -> 
     with pytest.raises(CheckpointError, match=r"no model\.ckpt-best\.data-\* next to it"):
         read_checkpoint(folder)
     (folder / "albert_config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"has no albert_config\.json, and variables do not"):
+    with pytest.raises(
+        CheckpointError, match=r"has no albert_config\.json, and the variables do not"
+    ):
         read_checkpoint(folder)
 
 
