@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 import albert_edge
-from albert_edge.benchmark.console import Row, document, make_table
+from albert_edge.benchmark.console import make_table
 from albert_edge.benchmark.measure import interleave, measure
+from albert_edge.benchmark.report_file import Row, make_report
 from albert_edge.benchmark.system import describe_machine
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import OutputError
@@ -126,7 +127,7 @@ def _answer(path: Path) -> tuple[dict[str, Any], ...]:
 def to_document(demo: Demo) -> dict[str, Any]:
     """Make the JSON document of a demo: a benchmark report, and the answers."""
     answers = list(demo.answers)
-    return document("demo", demo.rows, layouts_agree=_layouts_agree(demo.rows), answers=answers)
+    return make_report("demo", demo.rows, layouts_agree=_layouts_agree(demo.rows), answers=answers)
 
 
 def _layouts_agree(rows: Sequence[Row]) -> bool:

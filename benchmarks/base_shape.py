@@ -24,8 +24,9 @@ import numpy as np
 from rich.console import Console
 
 import albert_edge
-from albert_edge.benchmark.console import Row, document, make_table, write_document
+from albert_edge.benchmark.console import make_table
 from albert_edge.benchmark.measure import ENGINE, Measurement, aggregate_rounds, interleave, measure
+from albert_edge.benchmark.report_file import Row, make_report, save_dated_report
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.inspection import inspect
 from albert_edge.quantization.recipes import RECIPES
@@ -147,7 +148,7 @@ def measure_base_shape(folder: Path, *, rounds: int) -> dict[str, Any]:
     duplication = {
         " ".join(key): inspect(path)["weights"]["duplication"] for key, path in paths.items()
     }
-    return document(
+    return make_report(
         "base_shape",
         rows,
         duplication=duplication,
@@ -165,7 +166,7 @@ def main(rounds: int, output: Path, stored: Path | None) -> None:
     if stored is None:
         with tempfile.TemporaryDirectory() as folder:
             report = measure_base_shape(Path(folder), rounds=rounds)
-        LOG.print("Wrote", write_document(report, output))
+        LOG.print("Wrote", save_dated_report(report, output))
     else:
         report = json.loads(stored.read_text(encoding="utf-8"))
     sys.exit(not check(report))

@@ -25,9 +25,8 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_edge.benchmark.console import Row, document, write_document
 from albert_edge.benchmark.measure import interleave, measure
-from albert_edge.benchmark.report_file import read_document
+from albert_edge.benchmark.report_file import Row, make_report, read_report, save_dated_report
 from albert_edge.checkpoints.init import count_parameters
 from albert_edge.config import AlbertConfig, preset
 from benchmarks.markdown_table import MarkdownTable, caption, cell
@@ -143,7 +142,7 @@ def measure_all(folder: Path, *, rounds: int, steps: int, small: bool) -> dict[s
         }
         for name in names
     ]
-    return document(
+    return make_report(
         "bert", rows, rounds=rounds, training={"batch": BATCH, "seq_len": T}, models=models
     )
 
@@ -244,9 +243,9 @@ def main(rounds: int, steps: int, small: bool, output: Path, stored: Path | None
     if stored is None:
         with tempfile.TemporaryDirectory() as folder:
             report = measure_all(Path(folder), rounds=rounds, steps=steps, small=small)
-        LOG.print("Wrote", write_document(report, output))
+        LOG.print("Wrote", save_dated_report(report, output))
     else:
-        report = read_document(stored)
+        report = read_report(stored)
     for table in make_tables(report):
         LOG.print(table.rich())
     LOG.print(_note(report))

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 import albert_edge
-from albert_edge.benchmark.console import document, write_document
+from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.early_exit import NEVER
 from albert_edge.evaluation.evaluate import evaluate
 from albert_edge.quantization.recipes import RECIPES
@@ -72,8 +72,8 @@ def main(dev: Path, output: Path) -> None:
             f"{'PASS' if loss <= limit else 'FAIL'}; agrees with float32 on {row['agreement']:.4f}"
         )
     examples = results[0]["examples"]
-    report = document("default_accuracy", [], dev=dev.name, examples=examples, results=results)
-    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    report = make_report("default_accuracy", [], dev=dev.name, examples=examples, results=results)
+    click.echo(f"Wrote {save_dated_report(report, output)}", err=True)
     sys.exit(not passed)
 
 

@@ -30,7 +30,7 @@ from rich.progress import track
 from rich.table import Table
 
 import albert_edge
-from albert_edge.benchmark.console import document, write_document
+from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.datasets.examples import read_examples
 from albert_edge.datasets.options import EvaluateOptions
@@ -115,7 +115,7 @@ def measure(
     found = [summarize(rule, part, wanted) for (_, rule), part in zip(cases, middle, strict=True)]
     facts = {"quantize": quantize, "num_hidden_layers": depth, "examples": len(examples)}
     facts["rounds"] = rounds
-    return document(
+    return make_report(
         "early_exit", [], dev=dev.name, **facts, ordinary=found[0], off=found[-1], rules=found[1:]
     )
 
@@ -188,7 +188,7 @@ def main(
     """Measure unless `stored` is given; exit with 1 if a threshold is missed."""
     if stored is None:
         report = measure(source, dev, quantize=quantize, limit=limit, rounds=rounds)
-        LOG.print("Wrote", write_document(report, output))
+        LOG.print("Wrote", save_dated_report(report, output))
     else:
         report = json.loads(stored.read_text(encoding="utf-8"))
     LOG.print(make_table(report))

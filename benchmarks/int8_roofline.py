@@ -15,7 +15,7 @@ import click
 import numpy as np
 import tensorflow as tf
 
-from albert_edge.benchmark.console import document, write_document
+from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.runtime.interpreter import open_interpreter
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -64,8 +64,8 @@ def main(output: Path, runs: int) -> None:
         rate = OPERATIONS / nanoseconds
         click.echo(f"{name:8}{nanoseconds / 1e6:7.3f} ms  {rate:6.0f} billion operations a second")
     click.echo(f"int8 is {ratio:.2f} times as fast as float32 in the product alone")
-    report = document("int8_roofline", [], best_ns=best_ns, ratio=ratio, samples_ns=taken_ns)
-    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    report = make_report("int8_roofline", [], best_ns=best_ns, ratio=ratio, samples_ns=taken_ns)
+    click.echo(f"Wrote {save_dated_report(report, output)}", err=True)
 
 
 if __name__ == "__main__":

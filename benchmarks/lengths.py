@@ -29,9 +29,9 @@ import numpy.typing as npt
 from rich.console import Console
 
 import albert_edge
-from albert_edge.benchmark.console import Row, document, write_document
 from albert_edge.benchmark.measure import Measurement, interleave, measure
-from albert_edge.benchmark.statistics import latencies
+from albert_edge.benchmark.report_file import Row, make_report, save_dated_report
+from albert_edge.benchmark.statistics import latency_stats
 from albert_edge.datasets.squad import read_squad
 from albert_edge.datasets.tables import read_table
 from albert_edge.tokenizer import load_tokenizer
@@ -149,8 +149,8 @@ def measure_lengths(data: Path, *, rounds: int) -> dict[str, Any]:
         Row(name=name, layout=f"padded to {length}" if length else "free", measurement=one)
         for (name, length), one in streams.items()
     ]
-    by_length = {str(length): latencies(one.samples_ns) for length, one in grid.items()}
-    return document("lengths", rows, sets=sets, free_length=by_length)
+    by_length = {str(length): latency_stats(one.samples_ns) for length, one in grid.items()}
+    return make_report("lengths", rows, sets=sets, free_length=by_length)
 
 
 def make_table(report: Mapping[str, Any]) -> MarkdownTable:
@@ -199,7 +199,7 @@ def main(data: Path, rounds: int, output: Path, stored: Path | None) -> None:
     """Measure unless `stored` is given; exit with 1 if a threshold is missed."""
     if stored is None:
         report = measure_lengths(data, rounds=rounds)
-        LOG.print("Wrote", write_document(report, output))
+        LOG.print("Wrote", save_dated_report(report, output))
     else:
         report = json.loads(stored.read_text(encoding="utf-8"))
     LOG.print(make_table(report).rich())

@@ -26,9 +26,8 @@ from rich.table import Table
 from rich.text import Text
 
 import albert_edge
-from albert_edge.benchmark.console import write_document
 from albert_edge.benchmark.outputs import Outputs
-from albert_edge.benchmark.report_file import begin_document
+from albert_edge.benchmark.report_file import report_header, save_dated_report
 from albert_edge.benchmark.statistics import rank
 from albert_edge.benchmark.system import describe_machine
 from benchmarks.runtimes.environments import Workspace
@@ -91,7 +90,7 @@ def measure_peers(
     rank(rows)
     names = {peer.name for peer in peers}
     return {
-        **begin_document("peers", describe_machine()),
+        **report_header("peers", describe_machine()),
         "complete": True,
         "model": "ALBERT-base's shape, 2 labels, random weights from a fixed seed",
         "environments": {k: list(v) for k, v in ENVIRONMENTS.items() if k in names},
@@ -187,7 +186,7 @@ def main(
             prepare([PeerRun(peer, n) for n in seq_lens for peer in peers], workspace)
             return
         report = measure_peers(peers, seq_lens, workspace, rounds=rounds, minutes=minutes)
-        LOG.print("Wrote", write_document(report, output))
+        LOG.print("Wrote", save_dated_report(report, output))
     LOG.print(make_table(report))
     sys.exit(not check(report))
 

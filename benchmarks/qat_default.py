@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from albert_edge.benchmark.console import document, write_document
+from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.files import write_file
 from albert_edge.training.compression.compress import compress_files
 from albert_edge.training.compression.methods import TRAINABLE, Qat
@@ -73,8 +73,8 @@ def check(recipe: str, result: dict[str, Any]) -> bool:
 def main(train: Path, dev: Path, work: Path, only: tuple[str, ...], output: Path) -> None:
     """Exit with 1 if a threshold is missed."""
     results = {recipe: measure(recipe, train, dev, work) for recipe in only or TRAINABLE}
-    report = document("qat_default", [], train=train.name, dev=dev.name, results=results)
-    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    report = make_report("qat_default", [], train=train.name, dev=dev.name, results=results)
+    click.echo(f"Wrote {save_dated_report(report, output)}", err=True)
     missed = [recipe for recipe, result in results.items() if not check(recipe, result)]
     sys.exit(bool(missed))
 

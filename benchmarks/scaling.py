@@ -21,9 +21,8 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_edge.benchmark.console import Row, document, write_document
 from albert_edge.benchmark.measure import ENGINE, interleave, measure
-from albert_edge.benchmark.report_file import read_document
+from albert_edge.benchmark.report_file import Row, make_report, read_report, save_dated_report
 from albert_edge.checkpoints.init import count_parameters
 from albert_edge.config import AlbertConfig, preset
 from benchmarks.litert import ENGINE as LITERT
@@ -110,7 +109,7 @@ def measure_all(folder: Path, *, rounds: int, small: bool) -> dict[str, Any]:
         Row(name=key[0], layout=key[1], measurement=taken, verification=verified[key])
         for (key, _, _), taken in zip(wanted, measurements, strict=True)
     ]
-    return document("scaling", rows, rounds=rounds, conversions=made)
+    return make_report("scaling", rows, rounds=rounds, conversions=made)
 
 
 def make_tables(report: Mapping[str, Any]) -> list[MarkdownTable]:
@@ -213,9 +212,9 @@ def main(rounds: int, small: bool, output: Path, stored: Path | None) -> None:
     if stored is None:
         with tempfile.TemporaryDirectory() as folder:
             report = measure_all(Path(folder), rounds=rounds, small=small)
-        LOG.print("Wrote", write_document(report, output))
+        LOG.print("Wrote", save_dated_report(report, output))
     else:
-        report = read_document(stored)
+        report = read_report(stored)
     for table in make_tables(report):
         LOG.print(table.rich())
     LOG.print(_note(report))

@@ -23,7 +23,7 @@ import click
 import numpy as np
 
 import albert_edge
-from albert_edge.benchmark.console import document, write_document
+from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.datasets.options import EvaluateOptions
@@ -168,8 +168,8 @@ def main(test: Path, trained: Sequence[str], encoder: Sequence[str], output: Pat
     for k in (1, 2, 3):
         Console().print(table(results, k).rich())
     more = {"data": test.name, "examples": len(examples), "checkpoints_sha256": checkpoints}
-    report = document("summarize", [], **more, results=results)
-    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    report = make_report("summarize", [], **more, results=results)
+    click.echo(f"Wrote {save_dated_report(report, output)}", err=True)
     sys.exit(not better(results))
 
 

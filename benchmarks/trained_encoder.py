@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 import albert_edge
-from albert_edge.benchmark.console import document, write_document
+from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.bundle.bundle import Bundle, pack
 from albert_edge.modeling import Albert
 from albert_edge.quantization.model import quantize_stages
@@ -140,8 +140,8 @@ def main(directory: Path, output: Path) -> None:
     """Exit with 1 if a threshold is missed."""
     results = measure(directory)
     print_table(results)
-    report = document("trained_encoder", [], encoder=directory.name, results=results)
-    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    report = make_report("trained_encoder", [], encoder=directory.name, results=results)
+    click.echo(f"Wrote {save_dated_report(report, output)}", err=True)
     sys.exit(not check(results))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 import albert_edge
-from albert_edge.benchmark.console import document, write_document
+from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.checkpoints.trim_vocab import compare_tokenizers, trim_vocabulary
 from albert_edge.datasets.tables import TextLines
@@ -108,7 +108,7 @@ def main(
     small, trimmed = trim(base, corpus, held_out, size)
     results = convert(small, recipes)
     passed = check(results, size)
-    report = document(
+    report = make_report(
         "vocabulary",
         [],
         tokenizer=spiece.name,
@@ -117,7 +117,7 @@ def main(
         trimmings=[needed, trimmed],
         results=results,
     )
-    click.echo(f"Wrote {write_document(report, output)}", err=True)
+    click.echo(f"Wrote {save_dated_report(report, output)}", err=True)
     sys.exit(not passed)
 
 

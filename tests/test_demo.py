@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 import albert_edge
-from albert_edge.benchmark.console import Row
 from albert_edge.benchmark.measure import measure
-from albert_edge.benchmark.report_file import SCHEMA
+from albert_edge.benchmark.report_file import SCHEMA, Row
 from albert_edge.bundle import bundle
 from albert_edge.cli.demo import command
 from albert_edge.demo import SENTENCES, Demo, render, run_demo

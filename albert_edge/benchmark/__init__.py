@@ -1,7 +1,7 @@
-"""Measure a model on the device: one configuration, one fresh process.
+"""Measure models on the device: one configuration, one fresh process.
 
-`measure` takes one measurement, `machine` tells where, `report` shows many.
+`measure.measure` takes one measurement; `run.benchmark` compares many files and settings.
 """
 
-# The worker process imports this package before it looks at its own memory, so nothing is imported
-# here: what a measurement charges to the model must not depend on what the harness needs.
+# The worker process imports this package before it measures its own memory, so nothing is imported
+# here: the memory attributed to the model must not depend on what the host side needs.

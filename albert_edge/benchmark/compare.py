@@ -1,4 +1,8 @@
-"""Two reports of the same configurations: what changed beyond the noise."""
+"""Compare two reports of the same configurations: what changed beyond the noise.
+
+Each round is a process of its own, so the variation between rounds shows the noise of a metric;
+`ratio_of_rounds` computes the confidence interval of its change.
+"""
 
 from __future__ import annotations
 
@@ -9,67 +13,76 @@ from statistics import median, variance
 from typing import Any
 
 from albert_edge.benchmark.format import format_ratio
-from albert_edge.benchmark.report_file import as_report_error
-from albert_edge.benchmark.statistics import float32_error
+from albert_edge.benchmark.report_file import reraise_as_report_error
+from albert_edge.benchmark.statistics import describe_row, float32_error
 from albert_edge.errors import RegressionError, ReportError
 
-__all__ = ["METRICS", "SCHEMA", "Ratio", "check_no_regression", "compare", "ratio_of_rounds"]
+__all__ = [
+    "METRICS",
+    "SCHEMA",
+    "Ratio",
+    "compare_reports",
+    "raise_on_regression",
+    "ratio_of_rounds",
+]
 
 SCHEMA = "albert_edge.comparison/1"
-# The smallest change that is one.  Another run meets the machine in another state, which its rounds
-# do not show: what is not called noisy between two rounds is no change between two runs.
-_LEAST = 0.05
-_LEAST_MEMORY = 0.02  # it is counted in pages; a run draws a few of them more or less
-_LEAST_SIZE = 0.001  # what a file says of its making may be some letters longer
-_LEAST_ERROR = 0.01  # the same file errs alike every time, up to the order of additions
-# Student's t, two-sided 99%, for 1, 2, ... degrees of freedom; beyond 30 the normal quantile would
-# be 7% off, so the last one stays.  99% and not 95%: a report has dozens of figures, and of those
-# that did not change one in twenty would be said to.
-_T = (
+# The smallest relative change that counts.  The state of the machine differs between two runs,
+# which the rounds of one run do not show; the threshold is that of the warning `noisy`.
+_MIN_CHANGE = 0.05
+_MIN_MEMORY_CHANGE = 0.02  # memory is counted in pages, and varies by a few between runs
+_MIN_SIZE_CHANGE = 0.001  # the length of a file's metadata may vary by some bytes
+_MIN_ERROR_CHANGE = 0.01  # a file's error is the same every time, up to the order of additions
+# Student's t, two-sided 99%, for 1, 2, ... degrees of freedom; beyond 30 the last value is used
+# (the normal quantile is 7% smaller).  99% and not 95%: a report has dozens of metrics, and at 95%
+# one in twenty of those that did not change would be reported.
+_T_99 = (
     *(63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169),
     *(3.106, 3.055, 3.012, 2.977, 2.947, 2.921, 2.898, 2.878, 2.861, 2.845),
     *(2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.750),
 )
 
 
-def _resident(row: Mapping[str, Any]) -> list[float]:
+def _rss_of_rounds(row: Mapping[str, Any]) -> list[float]:
     stages = [(one["memory"]["empty"], one["memory"]["warm"]) for one in row["rounds"]]
-    return [to["rss_bytes"] - at["rss_bytes"] for at, to in stages if at and to]
+    return [warm["rss_bytes"] - empty["rss_bytes"] for empty, warm in stages if empty and warm]
 
 
-def _from_text(row: Mapping[str, Any]) -> list[float]:
-    found, at = [], 0
+def _text_medians(row: Mapping[str, Any]) -> list[float]:
+    medians, start = [], 0
     for one in row["rounds"]:
-        part = row["end_to_end"]["samples_ns"][at : (at := at + one["text_n"])]
-        found += [median(part) / 1e6] if part else []
-    return found
+        samples = row["end_to_end"]["samples_ns"][start : (start := start + one["text_n"])]
+        medians += [median(samples) / 1e6] if samples else []
+    return medians
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Metric:
-    """A figure that varies from round to round; the less, the better."""
+    """A metric that varies between rounds; lower is better."""
 
     of_row: Callable[[Mapping[str, Any]], float | None]
     of_rounds: Callable[[Mapping[str, Any]], list[float]]
-    least: float = _LEAST
+    min_change: float = _MIN_CHANGE
 
 
-def _plain(name: str) -> _Metric:
+def _field(name: str) -> _Metric:
     return _Metric(
         of_row=lambda row: row[name], of_rounds=lambda row: [one[name] for one in row["rounds"]]
     )
 
 
-_VARYING = {
-    "latency_ms": _plain("latency_ms"),
+_VARYING_METRICS = {
+    "latency_ms": _field("latency_ms"),
     "end_to_end_ms": _Metric(
         of_row=lambda row: row["end_to_end"] and row["end_to_end"]["latency_ms"],
-        of_rounds=_from_text,
+        of_rounds=_text_medians,
     ),
-    "load_ms": _plain("load_ms"),
-    "first_ms": _plain("first_ms"),
+    "load_ms": _field("load_ms"),
+    "first_ms": _field("first_ms"),
     "model_rss_bytes": _Metric(
-        of_row=lambda row: row["model_rss_bytes"], of_rounds=_resident, least=_LEAST_MEMORY
+        of_row=lambda row: row["model_rss_bytes"],
+        of_rounds=_rss_of_rounds,
+        min_change=_MIN_MEMORY_CHANGE,
     ),
     "energy_joules": _Metric(
         of_row=lambda row: row["energy"]["joules"],
@@ -78,64 +91,64 @@ _VARYING = {
         ],
     ),
 }
-METRICS = (*_VARYING, "size_bytes", "error")
+METRICS = (*_VARYING_METRICS, "size_bytes", "error")
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def compare_reports(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Compare two reports of `albert-edge benchmark`, configuration by configuration.
 
     Args:
-        old: As `read_document` returns it.
-        new: Likewise.
+        old: The old report, as `read_report` returns it.
+        new: The new one.
 
     Returns:
-        `differs`, on what the two were measured where that is not the same (`same_machine` is false
-        if it is the machine); `rows`, the worst first, each with its `verdict` (`broken`, `worse`,
+        `differs`, the conditions of measurement that are not the same (`same_machine` is false if
+        the hardware differs); `rows`, the worst first, each with its `verdict` (`broken`, `worse`,
         `mixed`, `better`, `same` or `unknown`) and its `changes` by metric (`old`, `new`, `ratio`,
         its 99% interval `low` to `high`, and the `verdict`); `only_old` and `only_new`.
 
     Raises:
         ReportError: They have no configuration in common, or one of them is damaged.
     """
-    with as_report_error():
-        return _compared(old, new)
+    with reraise_as_report_error():
+        return _compare(old, new)
 
 
-def check_no_regression(found: Mapping[str, Any]) -> None:
-    """Refuse a comparison in which a configuration got worse beyond the noise.
+def raise_on_regression(comparison: Mapping[str, Any]) -> None:
+    """Raise an error if a configuration got worse beyond the noise.
 
     Args:
-        found: What `compare` returned.
+        comparison: The result of `compare_reports`.
 
     Raises:
-        RegressionError: One did: in a figure, or it failed or answers wrongly where it did not.
+        RegressionError: A metric of a configuration got worse, or it failed or has wrong outputs
+            and had not before.
     """
-    worse = [row for row in found["rows"] if row["verdict"] in ("broken", "worse", "mixed")]
+    rows = comparison["rows"]
+    worse = [row for row in rows if row["verdict"] in ("broken", "worse", "mixed")]
     if worse:
-        lines = "".join(f"\n  {_regression(row)}" for row in worse)
-        raise RegressionError(f"{len(worse)} of {len(found['rows'])} got worse:{lines}")
+        lines = "".join(f"\n  {describe_row(row)}: {_explain_regression(row)}" for row in worse)
+        raise RegressionError(f"{len(worse)} of {len(rows)} got worse:{lines}")
 
 
-def _regression(row: Mapping[str, Any]) -> str:
-    what = f"{row['name']} ({row['accelerator']}, {row['threads']} threads, T={row['seq_len']})"
+def _explain_regression(row: Mapping[str, Any]) -> str:
     if row["verdict"] == "broken":
-        return f"{what}: {row['old_status']} before, and now {row['new_status']}"
+        return f"{row['old_status']} before, and now {row['new_status']}"
     changes = row["changes"].items()
-    worse = [
+    return ", ".join(
         f"{name} {format_ratio(one['ratio'])}" for name, one in changes if one["verdict"] == "worse"
-    ]
-    return f"{what}: {', '.join(worse)}"
+    )
 
 
-def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     before, after = _by_key(old), _by_key(new)
     if not (common := [key for key in after if key in before]):
         raise ReportError(
             "the reports have no configuration (name, accelerator, threads and tokens) in common: "
-            f"the old one has {_named(before)}; the new one has {_named(after)}."
+            f"the old one has {_list_keys(before)}; the new one has {_list_keys(after)}."
         )
     differs = list(_differences(old, new))
-    rows = [_row(before[key], after[key]) for key in common]
+    rows = [_compare_rows(before[key], after[key]) for key in common]
     order = ("broken", "worse", "mixed", "better", "unknown", "same")
     return {
         "schema": SCHEMA,
@@ -149,12 +162,12 @@ def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _by_key(document: Mapping[str, Any]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    # In reports of other programs a recipe comes in several layouts.
-    named = document["kind"] == "benchmark"
+def _by_key(report: Mapping[str, Any]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    # In reports of other programs a name may occur with several layouts.
+    unique_names = report["kind"] == "benchmark"
     return {
-        (*_identity(row).values(), None if named else row["layout"]): row
-        for row in document["rows"]
+        (*_identity(row).values(), None if unique_names else row["layout"]): row
+        for row in report["rows"]
     }
 
 
@@ -162,34 +175,33 @@ def _identity(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("name", "accelerator", "threads", "seq_len")}
 
 
-def _named(rows: Mapping[tuple[Any, ...], Any]) -> str:
+def _list_keys(rows: Mapping[tuple[Any, ...], Any]) -> str:
     names = [" ".join(str(part) for part in key if part is not None) for key in rows]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    before, after = _circumstances(old), _circumstances(new)
+    before, after = _conditions(old), _conditions(new)
     for what in before | after:
-        hardware, then = before.get(what, (False, None))
-        _, now = after.get(what, (False, None))
-        if then != now:
-            yield {"what": what, "hardware": hardware, "old": then, "new": now}
+        hardware, old_value = before.get(what, (False, None))
+        _, new_value = after.get(what, (False, None))
+        if old_value != new_value:
+            yield {"what": what, "hardware": hardware, "old": old_value, "new": new_value}
 
 
-def _circumstances(document: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
-    """Return whether it is hardware, and what it is, by its name."""
-    machine, rows = document["machine"], document["rows"]
+def _conditions(report: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
+    """Return each condition of measurement by name: whether it is hardware, and its value."""
+    machine, rows = report["machine"], report["rows"]
     hardware = ("model", "processor", "cores", "ram_bytes", "architecture")
-    used = {
-        name: sorted({row[name] for row in rows if row.get(name)})
-        for name in ("runtime", "delegate")
-    }
-    settings = document.get("settings") or {}
+    settings = report.get("settings") or {}
     software = {
-        "device": document.get("device", "local"),
+        "device": report.get("device", "local"),
         "system": f"{machine['system']} {machine['kernel']}",
         "python": machine["python"],
-        **used,
+        **{
+            name: sorted({row[name] for row in rows if row.get(name)})
+            for name in ("runtime", "delegate")
+        },
         **machine["versions"],
         "governors": machine["conditions"]["governors"],
         **{name: settings.get(name) for name in ("rounds", "runs", "warmup", "min_time_s")},
@@ -200,7 +212,7 @@ def _circumstances(document: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
     }
 
 
-def _row(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _compare_rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     changes = dict(_changes(old, new))
     return {
         **_identity(new),
@@ -227,85 +239,79 @@ def _changes(
     old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if "latency_ms" in old and "latency_ms" in new:
-        for name, metric in _VARYING.items():
+        for name, metric in _VARYING_METRICS.items():
             before, after = metric.of_row(old), metric.of_row(new)
             if before is not None and after is not None and before > 0:
-                # A report of another program has no rounds: nothing tells how its figures vary.
+                # Reports of other programs have no rounds, so the variation is unknown.
                 rounds = [metric.of_rounds(row) if "rounds" in row else [1.0] for row in (old, new)]
-                found = ratio_of_rounds(*rounds, ratio=after / before, least=metric.least)
-                if found is not None:
-                    yield name, _change(before, after, found)
+                ratio = ratio_of_rounds(*rounds, ratio=after / before, min_change=metric.min_change)
+                if ratio is not None:
+                    yield name, ratio.to_change(before, after)
     exact = (
-        ("size_bytes", old["size_bytes"], new["size_bytes"], _LEAST_SIZE),
-        ("error", float32_error(old), float32_error(new), _LEAST_ERROR),
+        ("size_bytes", old["size_bytes"], new["size_bytes"], _MIN_SIZE_CHANGE),
+        ("error", float32_error(old), float32_error(new), _MIN_ERROR_CHANGE),
     )
-    for name, before, after, least in exact:
+    for name, before, after, min_change in exact:
         if before and after is not None:
-            ratio = after / before
-            yield (
-                name,
-                _change(before, after, Ratio(ratio=ratio, low=ratio, high=ratio, least=least)),
-            )
-
-
-def _change(old: float, new: float, found: Ratio) -> dict[str, Any]:
-    return {
-        "old": old,
-        "new": new,
-        "ratio": found.ratio,
-        "low": found.low,
-        "high": found.high,
-        "verdict": found.verdict,
-    }
-
-
-# Whether a figure changed, or the machine was only as noisy as machines are.
+            value = after / before
+            ratio = Ratio(ratio=value, low=value, high=value, min_change=min_change)
+            yield name, ratio.to_change(before, after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times the old figure the new one is.
+    """The ratio of a metric's new value to its old one.
 
     Attributes:
         ratio: New over old.
-        low: The lower end of its 99% interval; None if nothing tells how the figure varies.
+        low: The lower end of its 99% confidence interval; None if the variation is unknown.
         high: The upper end.
-        least: The smallest change, as a share, that is one, however quiet the machine was.
+        min_change: The smallest relative change that counts, however quiet the machine was.
     """
 
     ratio: float
     low: float | None
     high: float | None
-    least: float
+    min_change: float
 
     @property
     def verdict(self) -> str:
-        """`better` (less), `worse` (more), `same` (within the noise) or `unknown`."""
+        """`better` (lower), `worse` (higher), `same` (within the noise) or `unknown`."""
         if self.low is None or self.high is None:
             return "unknown"
-        if self.high < 1 and self.ratio < 1 / (1 + self.least):
+        if self.high < 1 and self.ratio < 1 / (1 + self.min_change):
             return "better"
-        return "worse" if self.low > 1 and self.ratio > 1 + self.least else "same"
+        return "worse" if self.low > 1 and self.ratio > 1 + self.min_change else "same"
+
+    def to_change(self, old: float, new: float) -> dict[str, Any]:
+        """Return the `changes` entry of a metric with these values."""
+        return {
+            "old": old,
+            "new": new,
+            "ratio": self.ratio,
+            "low": self.low,
+            "high": self.high,
+            "verdict": self.verdict,
+        }
 
 
 def ratio_of_rounds(
-    old: Sequence[float], new: Sequence[float], *, ratio: float, least: float = 0.0
+    old: Sequence[float], new: Sequence[float], *, ratio: float, min_change: float = 0.0
 ) -> Ratio | None:
-    """Compare a figure of several rounds with that of several others.
+    """Compute the confidence interval of the ratio of a metric, from its values in the rounds.
 
-    Each round is a process of its own, so the rounds are what repeats: samples within one share its
-    luck, and however many they are, they cannot tell how another process would do.  Hence Welch's t
-    interval (Welch 1947) of the rounds' logarithms.
+    The samples of a round come from one process and are not independent, so however many they are,
+    they do not show the variation between processes.  Hence Welch's t interval (Welch 1947) of the
+    logarithms of the rounds' values.
 
     Args:
-        old: The figure of each of the old rounds, such as its median; above 0.
-        new: Of each of the new ones.
-        ratio: How many times the old figure of all rounds the new one is, such as that of the
-            medians of all samples.
-        least: See `Ratio`.
+        old: The metric in each old round, such as its median; above 0.
+        new: The metric in each new round.
+        ratio: New over old for all rounds together, such as that of the medians of all samples.
+        min_change: See `Ratio`.
 
     Returns:
-        The ratio; None if there is none: no rounds, or a figure that is not above 0.
+        The ratio; None without rounds, or if a value is not above 0.
 
     Example:
         >>> ratio_of_rounds([10.0, 10.1, 10.2], [5.0, 5.1, 5.0], ratio=0.5).verdict
@@ -314,18 +320,18 @@ def ratio_of_rounds(
     if not old or not new or min(*old, *new) <= 0:
         return None
     if min(len(old), len(new)) < 2:
-        return Ratio(ratio=ratio, low=None, high=None, least=least)
+        return Ratio(ratio=ratio, low=None, high=None, min_change=min_change)
     half = _half_width(*([math.log(value) for value in values] for values in (old, new)))
     low, high = ratio * math.exp(-half), ratio * math.exp(half)
-    return Ratio(ratio=ratio, low=low, high=high, least=least)
+    return Ratio(ratio=ratio, low=low, high=high, min_change=min_change)
 
 
 def _half_width(old: Sequence[float], new: Sequence[float]) -> float:
     parts = [variance(values) / len(values) for values in (old, new)]
     if not (total := sum(parts)):
         return 0.0
-    # Welch and Satterthwaite's degrees of freedom, rounded down to be careful.
+    # Welch and Satterthwaite's degrees of freedom, rounded down, which widens the interval.
     freedom = total**2 / sum(
         part**2 / (len(values) - 1) for part, values in zip(parts, (old, new), strict=True)
     )
-    return _T[min(int(freedom + 1e-9), len(_T)) - 1] * math.sqrt(total)
+    return _T_99[min(int(freedom + 1e-9), len(_T_99)) - 1] * math.sqrt(total)

@@ -1,4 +1,7 @@
-"""What is to be measured: the files, the settings, and every combination of them."""
+"""The benchmark plan: model files, settings, and every combination of them.
+
+`configurations` crosses the files with the settings; `interleaved_schedule` orders the runs.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ __all__ = [
 ]
 
 ACCELERATORS = ("cpu",)
-_SEQ_LEN = 128  # of a file that takes any length
+_DEFAULT_SEQ_LEN = 128  # for a file that takes any length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +71,9 @@ class BenchmarkConfig:
             if values is not None and (not values or len(set(values)) != len(values)):
                 raise ConfigError(f"{name} must be distinct and at least one: {list(values)}.")
         counts = [*self.threads, *(self.seq_lens or ()), self.rounds, self.runs]
-        # Comparisons with NaN are false, and an infinite time would never be over.
-        timed = 0 <= self.min_time_s < math.inf and 0 < self.timeout_s < math.inf
-        if min(counts) < 1 or self.warmup < 0 or not timed:
+        # Comparisons with NaN are false, and timing would never end with an infinite minimum.
+        valid_times = 0 <= self.min_time_s < math.inf and 0 < self.timeout_s < math.inf
+        if min(counts) < 1 or self.warmup < 0 or not valid_times:
             raise ConfigError(
                 "threads, seq_lens, rounds and runs must be at least 1, warmup and min_time_s "
                 f"at least 0, and timeout_s above 0, not {self.to_dict()}."
@@ -84,60 +87,56 @@ class BenchmarkConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A file to be measured.
+    """A model file to measure.
 
     Attributes:
-        path: Where it is, as it was named.
-        name: What a report calls it.
-        sha256: The hash of its content.
-        size_bytes: Its size.
-        bundle: What is in it, or None if that cannot be read.
-        error: Why it cannot.
+        path: Its path, as the user gave it.
+        name: Its name in reports.
+        sha256: The SHA-256 of its content; None if it cannot be read.
+        size_bytes: Its size; None if it cannot be read.
+        bundle: Its content; None if `error` is set.
+        error: Why its content cannot be read, or None.
     """
 
     path: Path
     name: str
-    sha256: str | None
-    size_bytes: int | None
-    bundle: Bundle | None
-    error: AlbertEdgeError | None
+    sha256: str | None = None
+    size_bytes: int | None = None
+    bundle: Bundle | None = None
+    error: AlbertEdgeError | None = None
 
     @classmethod
     def read_all(cls, paths: Sequence[str | os.PathLike[str]]) -> tuple[ModelFile, ...]:
-        """Look at every file; one that cannot be read is a subject too.
+        """Read every file; one that cannot be read gets an `error`.
 
         Raises:
-            ConfigError: There is none, or one is named twice.
+            ConfigError: `paths` is empty, or contains a file twice.
         """
         files = [cast(Path, locate(path)) for path in paths]  # bytes only of bytes
         resolved = [file.resolve() for file in files]
-        if twice := {file for file in resolved if resolved.count(file) > 1}:
-            raise ConfigError(f"{twice.pop()} is named twice; each file is measured once.")
+        if repeated := {file for file in resolved if resolved.count(file) > 1}:
+            raise ConfigError(f"{repeated.pop()} is named twice; each file is measured once.")
         if not files:
             raise ConfigError("there is nothing to measure: name at least one .tflite file.")
         names = [Path(path).stem for path in paths]
         if len(set(names)) < len(names):
             names = [str(path) for path in paths]
-        return tuple(cls._read(*one) for one in zip(files, names, strict=True))
+        return tuple(cls._read(path, name) for path, name in zip(files, names, strict=True))
 
     @classmethod
     def _read(cls, path: Path, name: str) -> ModelFile:
         try:
             blob = path.read_bytes()
         except OSError as error:
-            failure = BundleError(f"cannot read {path}: {error.strerror}.")
-            return cls(
-                path=path, name=name, sha256=None, size_bytes=None, bundle=None, error=failure
-            )
-        digest, size = hashlib.sha256(blob).hexdigest(), len(blob)
-        bundle, problem = None, None
-        try:
-            bundle = read(path)
-        except AlbertEdgeError as error:
-            problem = error
-        return cls(
-            path=path, name=name, sha256=digest, size_bytes=size, bundle=bundle, error=problem
+            unreadable = BundleError(f"cannot read {path}: {error.strerror}.")
+            return cls(path=path, name=name, error=unreadable)
+        file = cls(
+            path=path, name=name, sha256=hashlib.sha256(blob).hexdigest(), size_bytes=len(blob)
         )
+        try:
+            return dataclasses.replace(file, bundle=read(path))
+        except AlbertEdgeError as error:
+            return dataclasses.replace(file, error=error)
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the file, ready for JSON."""
@@ -159,34 +158,34 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """One thing to measure, in fresh processes of its own.
+    """One combination of a file and settings, measured in fresh processes of its own.
 
     Attributes:
-        subject: The file.
+        file: The model file.
         accelerator: What computes.
         threads: CPU threads.
         seq_len: T, the number of tokens.
     """
 
-    subject: ModelFile
+    file: ModelFile
     accelerator: str
     threads: int
     seq_len: int
 
     @property
     def key(self) -> tuple[str, str, int, int]:
-        """What tells it from the others of a plan."""
-        return self.subject.name, self.accelerator, self.threads, self.seq_len
+        """What identifies the configuration within a run."""
+        return self.file.name, self.accelerator, self.threads, self.seq_len
 
 
 def configurations(
-    subjects: Sequence[ModelFile], settings: BenchmarkConfig
+    files: Sequence[ModelFile], settings: BenchmarkConfig
 ) -> tuple[Configuration, ...]:
     """Combine every file with every setting."""
     return tuple(
-        Configuration(subject=subject, accelerator=accelerator, threads=threads, seq_len=seq_len)
-        for subject in subjects
-        for seq_len in settings.seq_lens or (_own_length(subject),)
+        Configuration(file=file, accelerator=accelerator, threads=threads, seq_len=seq_len)
+        for file in files
+        for seq_len in settings.seq_lens or (_default_length(file),)
         for accelerator, threads in itertools.product(settings.accelerators, settings.threads)
     )
 
@@ -194,23 +193,24 @@ def configurations(
 def interleaved_schedule(
     planned: Sequence[Configuration], settings: BenchmarkConfig
 ) -> list[tuple[int, Configuration]]:
-    """Order all that is to be measured: rounds, each of which takes every configuration once.
+    """Order all runs: every round measures every configuration once, in a random order.
 
-    A machine that slows down or warms up in the course then favours none of them.  Each round has
-    an order of its own, drawn from the seed.
+    A machine that slows down or warms up during the run then favours no configuration.  The order
+    of each round depends on the seed and the number of the round only.
 
     Returns:
         The number of the round, from 0, and the configuration.
     """
-    ordered = []
+    schedule = []
     for number in range(settings.rounds):
         order = list(planned)
         random.Random(f"{settings.seed}:{number}").shuffle(order)  # noqa: S311 (no secret)
-        ordered += [(number, configuration) for configuration in order]
-    return ordered
+        schedule += [(number, configuration) for configuration in order]
+    return schedule
 
 
-def _own_length(subject: ModelFile) -> int:
-    if subject.bundle is None:
-        return _SEQ_LEN
-    return subject.bundle.seq_len or min(_SEQ_LEN, subject.bundle.config.max_position_embeddings)
+def _default_length(file: ModelFile) -> int:
+    if file.bundle is None:
+        return _DEFAULT_SEQ_LEN
+    longest = file.bundle.config.max_position_embeddings
+    return file.bundle.seq_len or min(_DEFAULT_SEQ_LEN, longest)

@@ -1,4 +1,7 @@
-"""The engine that measurements are taken with: our own runtime, imported whole."""
+"""The default engine of measurements: the project's own runtime.
+
+An engine is a module with a function that opens a model; the worker imports it by name.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from albert_edge.runtime.model import interpreter_forward
 __all__ = ["describe_delegate", "open_model", "open_reference"]
 
 
-# The runtime looks for LiteRT when it opens the first model.  Look now: the library's code belongs
-# to the empty process, and the time it takes to the import.
+# The runtime imports LiteRT when it opens the first model.  Import it now: the library's code
+# belongs to the empty process, and its import time to `import_ms`.
 runtime_name()
 
 
 def open_reference(path: str, *, threads: int = 1) -> Model:
-    """Open a file in the runtime's own kernels, without XNNPACK or any other delegate.
+    """Open a file with the runtime's own kernels, without XNNPACK or any other delegate.
 
     Raises:
-        BundleError: The file is missing, damaged, foreign or newer than this version.
+        BundleError: The file is missing, damaged, not one of ours, or newer than this version.
     """
     bundle = read(path)
     interpreter = open_interpreter(locate(path), threads=threads, delegated=False)
@@ -30,34 +33,36 @@ def open_reference(path: str, *, threads: int = 1) -> Model:
 
 
 def describe_delegate(path: str, *, threads: int) -> dict[str, Any]:
-    """Tell which delegate takes operators of a file on the CPU, and how many.
+    """Report which delegate runs operators of a file on the CPU, and how many.
 
     Returns:
         `delegate`, "XNNPACK" or None; `operators` and `operators_delegated`, of the whole graph.
-        Those two are None where the runtime does not tell: it lists the main graph only, not the
-        body of a loop or another signature's graph.
+        Those two are None for a file with a loop or several signatures: the runtime lists only the
+        operators of the main graph.
     """
     interpreter = open_interpreter(locate(path), threads=threads)
-    interpreter.allocate_tensors()  # now the delegate takes its operators
+    interpreter.allocate_tensors()  # applies the delegate
+    # Private, but the runtime has no public method that lists the operators.
     nodes = interpreter._get_ops_details()
     own = [node for node in nodes if node["op_name"] != "DELEGATE"]
     delegates = [node for node in nodes if node["op_name"] == "DELEGATE"]
     name = "XNNPACK" if delegates else None
-    if len(interpreter.get_signature_list()) > 1 or any(one["op_name"] == "WHILE" for one in own):
+    has_loop = any(node["op_name"] == "WHILE" for node in own)
+    if has_loop or len(interpreter.get_signature_list()) > 1:
         return {"delegate": name, "operators": None, "operators_delegated": None}
-    taken = sum(_count_taken(one, own) for one in delegates)
-    return {"delegate": name, "operators": len(own), "operators_delegated": taken}
+    delegated = sum(_count_replaced(delegate, own) for delegate in delegates)
+    return {"delegate": name, "operators": len(own), "operators_delegated": delegated}
 
 
-def _count_taken(delegate: dict[str, Any], nodes: list[dict[str, Any]]) -> int:
+def _count_replaced(delegate: dict[str, Any], nodes: list[dict[str, Any]]) -> int:
     # The runtime keeps the nodes that a delegate replaced: those between its outputs and inputs.
-    maker = {int(tensor): node for node in nodes for tensor in node["outputs"]}
-    found = {int(tensor) for tensor in delegate["inputs"]}
-    taken, wanted = set(), [int(tensor) for tensor in delegate["outputs"]]
-    while wanted:
-        tensor = wanted.pop()
-        if tensor not in found and tensor in maker:
-            taken.add(maker[tensor]["index"])
-            wanted += [int(one) for one in maker[tensor]["inputs"]]
-        found.add(tensor)
-    return len(taken)
+    producer = {int(tensor): node for node in nodes for tensor in node["outputs"]}
+    visited = {int(tensor) for tensor in delegate["inputs"]}
+    replaced, pending = set(), [int(tensor) for tensor in delegate["outputs"]]
+    while pending:
+        tensor = pending.pop()
+        if tensor not in visited and tensor in producer:
+            replaced.add(producer[tensor]["index"])
+            pending += [int(source) for source in producer[tensor]["inputs"]]
+        visited.add(tensor)
+    return len(replaced)

@@ -1,11 +1,13 @@
-"""What a model is given while it is measured: always the same, and of an exact length."""
+"""The inputs of a measurement: fixed texts, cut to an exact number of tokens.
+
+A file without a tokenizer gets random ids instead, the same ones every time.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from albert_edge.benchmark.worker import random_ids
 from albert_edge.bundle.bundle import Bundle
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 
@@ -29,26 +31,25 @@ _PASSAGES = (
         "instead. Today the marsh is a reserve, and trains stop there twice a day. "
     ),
 )
-_FIRST_ORDINARY_ID = 5  # 0 to 4 are [PAD], [UNK], [CLS], [SEP] and [MASK] everywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What one file is given at one length.
+    """The inputs of one file at one length.
 
     Attributes:
-        ids: Rows of token ids.  The first, of exactly T, is timed; the others, of T and of half as
-            many, are only answered, so that a mask that does not work shows too.
-        text: What the task's pipeline takes, of at most T tokens; None without a tokenizer, or if
-            T is too few for a text.
-        text_tokens: How many tokens it has.
-        what: What the ids are, for people.
+        ids: Rows of token ids, each in [0, V).  Only the first, of length T, is timed; the other
+            two, of lengths T and T / 2, are run once, so that an error in masking shows too.
+        text: Arguments of the task's pipeline, at most T tokens; None without a tokenizer, or if
+            T is too short for a text.
+        text_tokens: Number of tokens of `text`.
+        description: What the ids are, for reports.
     """
 
     ids: tuple[tuple[int, ...], ...]
     text: dict[str, str] | None
     text_tokens: int | None
-    what: str
+    description: str
 
 
 def make_inputs(bundle: Bundle, seq_len: int) -> Inputs:
@@ -59,47 +60,49 @@ def make_inputs(bundle: Bundle, seq_len: int) -> Inputs:
     """
     lengths = (seq_len, seq_len, max(1, seq_len // 2))
     if not bundle.tokenizer_files:
+        vocab_size = bundle.config.vocab_size
         rows = tuple(
-            _random_ids(bundle.config.vocab_size, n, seed) for seed, n in enumerate(lengths)
+            tuple(random_ids(vocab_size, length, seed=seed).tolist())
+            for seed, length in enumerate(lengths)
         )
-        return Inputs(ids=rows, text=None, text_tokens=None, what=f"{len(rows)} rows of random ids")
+        description = f"{len(rows)} rows of random ids"
+        return Inputs(ids=rows, text=None, text_tokens=None, description=description)
     tokenizer = tokenizer_from_files(bundle.tokenizer_files)
     rows = tuple(
-        _exact_ids(tokenizer, passage, n) for passage, n in zip(_PASSAGES, lengths, strict=True)
+        _exact_ids(tokenizer, passage, length)
+        for passage, length in zip(_PASSAGES, lengths, strict=True)
     )
-    text, text_tokens = _text(tokenizer, bundle.task, seq_len)
-    return Inputs(ids=rows, text=text, text_tokens=text_tokens, what=f"{len(rows)} texts")
-
-
-def _random_ids(vocab_size: int, length: int, seed: int) -> tuple[int, ...]:
-    first = min(_FIRST_ORDINARY_ID, vocab_size - 1)
-    return tuple(np.random.default_rng(seed).integers(first, vocab_size, length).tolist())
+    text, text_tokens = _longest_text(tokenizer, bundle.task, seq_len)
+    return Inputs(ids=rows, text=text, text_tokens=text_tokens, description=f"{len(rows)} texts")
 
 
 def _exact_ids(tokenizer: Tokenizer, passage: str, length: int) -> tuple[int, ...]:
-    # A word has a token at least, so this is long enough; what is too much is cut off.
+    # Every word has at least one token, so the repeated passage is long enough to be cut.
     text = passage * (1 + length // len(passage.split()))
     ids = tokenizer.encode(text, max_length=max(length, 3)).input_ids
     return tuple(ids[:length])
 
 
-def _text(
+def _longest_text(
     tokenizer: Tokenizer, task: str, seq_len: int
 ) -> tuple[dict[str, str] | None, int | None]:
-    # The longest beginning, in words, that has at most T tokens with all that goes with it.
+    # Bisect for the largest number of words that fit into T tokens.
     words = (_PASSAGES[0] * (1 + seq_len // len(_PASSAGES[0].split()))).split(" ")
-    least, most = 0, len(words) + 1
-    while most - least > 1:
-        middle = (least + most) // 2
-        fits = _count(tokenizer, _asked(tokenizer, task, words[:middle])) <= seq_len
-        least, most = (middle, most) if fits else (least, middle)
-    if not least:
+    fitting, too_many = 0, len(words) + 1
+    while too_many - fitting > 1:
+        middle = (fitting + too_many) // 2
+        arguments = _pipeline_arguments(tokenizer, task, words[:middle])
+        if _count_tokens(tokenizer, arguments) <= seq_len:
+            fitting = middle
+        else:
+            too_many = middle
+    if not fitting:
         return None, None
-    text = _asked(tokenizer, task, words[:least])
-    return text, _count(tokenizer, text)
+    arguments = _pipeline_arguments(tokenizer, task, words[:fitting])
+    return arguments, _count_tokens(tokenizer, arguments)
 
 
-def _asked(tokenizer: Tokenizer, task: str, words: list[str]) -> dict[str, str]:
+def _pipeline_arguments(tokenizer: Tokenizer, task: str, words: list[str]) -> dict[str, str]:
     text = " ".join(words)
     if task == "question-answering":
         return {"question": _QUESTION, "context": text}
@@ -110,5 +113,5 @@ def _asked(tokenizer: Tokenizer, task: str, words: list[str]) -> dict[str, str]:
     return {"text": text}
 
 
-def _count(tokenizer: Tokenizer, inputs: dict[str, str]) -> int:
-    return len(tokenizer.encode(*inputs.values(), allow_special=True).input_ids)
+def _count_tokens(tokenizer: Tokenizer, arguments: dict[str, str]) -> int:
+    return len(tokenizer.encode(*arguments.values(), allow_special=True).input_ids)

@@ -1,4 +1,7 @@
-"""Measure one model file in a fresh process: time, memory and what it answers."""
+"""Measure one model file in a fresh process: time, memory, energy and outputs.
+
+`measure` takes one measurement; `interleave` repeats several in turn and aggregates their rounds.
+"""
 
 from __future__ import annotations
 
@@ -23,49 +26,50 @@ ENGINE = "albert_edge.benchmark.engine:open_model"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measurement:
-    """What one configuration did in a fresh process.
+    """The measurement of one configuration in a fresh process.
 
-    The empty process, which memory is counted over, is CPython after importing the engine (for
-    ours: `albert_edge.runtime`, with NumPy and LiteRT) and before opening the model.  A memory
-    field is None where the kernel does not tell.
+    The empty process, the baseline of the model's memory, is CPython after importing the engine
+    (for ours: `albert_edge.runtime`, with NumPy and LiteRT) and before opening the model.  A memory
+    field is None where the kernel does not report it.
 
     Attributes:
         path: The model file.
         size_bytes: Its size.
-        task: What its head answers; None, as the next two, for another engine's file.
+        task: Its task; None, as the next two, for a file of another engine.
         quantize: Its recipe.
         layout: Its layout.
-        engine: What opened it, `module:function`.
+        engine: The engine that opened it, `module:function`.
         threads: CPU threads.
-        input_ids: The ids that it was given, T of them.
+        input_ids: The T token ids of the timed input.
         import_ms: Importing the engine.
         load_ms: Opening the file.
         first_ms: The first inference, in which the runtime allocates and packs.
-        samples_ns: Every warm inference in turn, its outputs read back.
-        cpu_samples_ns: The processor time that each of them took, over all threads.  On one thread
-            it equals the latency, unless something else was using the processor.
-        text_samples_ns: Every warm answer from text in turn, tokenizer included; none if no text
-            was given.
-        other_cores_busy: How many processor cores worked for others meanwhile, on average, from
-            the start to the last warm inference; None where the kernel does not tell, or the time
-            was too short to tell.
-        memory: `rss_bytes`, `anonymous_bytes` (which only swap could free), `file_bytes` (which is
-            mapped from files) and `pss_bytes` of the process when it was `empty`, when the model
-            was `loaded`, when it was `running`, after the first inference, and when it was `warm`,
+        samples_ns: Wall time of every warm inference, outputs read back, in order.
+        cpu_samples_ns: CPU time of each of them, over all threads.  On one thread it equals the
+            latency, unless another process was using the processor.
+        text_samples_ns: Wall time of every warm run of the pipeline, tokenizer included, in order;
+            empty if no text was given.
+        other_cores_busy: Average number of cores that other processes used from the start to the
+            last warm inference; None where the kernel does not report it, or if the time was too
+            short.
+        memory: `rss_bytes`, `anonymous_bytes` (which only swap could free), `file_bytes` (mapped
+            from files) and `pss_bytes` of the process when it was `empty`, when the model was
+            `loaded`, when it was `running`, after the first inference, and when it was `warm`,
             after the untimed ones.
-        peak_rss_bytes: The most that was resident from opening the file to the last warm inference,
+        peak_rss_bytes: Peak resident memory from opening the file to the last warm inference,
             empty process included.
-        energy: What `measure_energy` tells.
-        conditions: What `read_conditions` told `before` and `after`.
-        runtime: What runs the model, such as `ai-edge-litert 2.3.0`.
-        delegate: What took operators from it, such as "XNNPACK", or None.
-        operators: How many operators the graph has, where the runtime tells.
-        operators_delegated: How many of them the delegate took.
-        arena_bytes: What the runtime set aside for values between operators, where it tells.
-        outputs: The model's outputs by name, then those of each further input, with all layers run;
-            see `encode_outputs` for large ones.
-        outputs_sha256: The SHA-256 of every whole output on `input_ids`, as it was timed.
-        layers_used: How many passes a file made that can leave early; None of others.
+        energy: The result of `measure_energy`.
+        conditions: The results of `read_conditions` `before` and `after`.
+        runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
+        delegate: The delegate that ran operators, such as "XNNPACK", or None.
+        operators: Number of operators of the graph; None where the runtime does not report it.
+        operators_delegated: How many of them the delegate ran.
+        arena_bytes: Memory that the runtime reserved for activations; None where it does not
+            report it.
+        outputs: The model's outputs by name on `input_ids`, then on each probe, with all layers
+            run; see `encode_outputs` for large ones.
+        outputs_sha256: The SHA-256 of every whole output on `input_ids`, as timed.
+        layers_used: Number of passes that an early-exit file made; None for other files.
     """
 
     path: str
@@ -103,11 +107,11 @@ class Measurement:
         return None if empty is None else empty["rss_bytes"]
 
     def model_bytes(self, kind: str = "rss", stage: str = "warm") -> int | None:
-        """Memory of a kind (rss, anonymous, file, pss) at a stage, over the empty process."""
-        empty, then = self.memory["empty"], self.memory[stage]
-        if empty is None or then is None:
+        """Return memory of a kind (rss, anonymous, file, pss) at a stage, over the empty one."""
+        empty, current = self.memory["empty"], self.memory[stage]
+        if empty is None or current is None:
             return None
-        return then[f"{kind}_bytes"] - empty[f"{kind}_bytes"]
+        return current[f"{kind}_bytes"] - empty[f"{kind}_bytes"]
 
     @property
     def latency_ms(self) -> float:
@@ -116,7 +120,7 @@ class Measurement:
 
     @property
     def cpu_ms(self) -> float:
-        """The median of the processor time of the warm inferences."""
+        """The median CPU time of the warm inferences."""
         return float(np.median(self.cpu_samples_ns)) / 1e6
 
     @property
@@ -125,7 +129,7 @@ class Measurement:
         return min(self.samples_ns) / 1e6
 
     def percentile_ms(self, percent: float) -> float:
-        """The smallest sample that `percent` of the warm inferences do not exceed."""
+        """Return the smallest sample that `percent` of the warm inferences do not exceed."""
         return float(np.percentile(self.samples_ns, percent, method="inverted_cdf")) / 1e6
 
 
@@ -148,25 +152,27 @@ def measure(
 
     Args:
         path: The `.tflite` file.
-        device: Where; this machine if left out.
+        device: Where to measure; None for this machine.
         engine: `module:function`; the function takes the path and `threads` and returns an object
             whose `run(input_ids)` maps int32 [1, T] to the outputs' arrays by name.
         threads: CPU threads.
         seq_len: T, the length of the random ids, the same ones every time.
-        input_ids: T ids to give instead.
-        probes: Further inputs to answer, untimed.
-        text: What to give the task's pipeline, to time it from text to answer.
-        runs: Warm inferences to time at least.
-        warmup: Inferences between the first one and the timed ones.
-        min_time_s: How long to go on timing at least.
-        timeout_s: When to give up on the process.
+        input_ids: T token ids to use instead.
+        probes: Further inputs to run once, untimed.
+        text: Arguments of the task's pipeline, to time it from text to result.
+        runs: Minimum number of timed warm inferences.
+        warmup: Untimed inferences between the first one and the timed ones.
+        min_time_s: Minimum time to spend on warm inferences.
+        timeout_s: When to stop a process that has not finished.
 
     Raises:
-        ConfigError: An option is out of its range.
-        DeviceError: The process died, did not end in time, or is of another version.
-        AlbertEdgeError: What the engine raised, such as `BundleError` for a damaged file.
+        ConfigError: An option is out of range.
+        DeviceError: The process died, timed out, or runs another version of this package.
+        AlbertEdgeError: The engine's own error, such as `BundleError` for a damaged file.
     """
-    _check(threads=threads, seq_len=seq_len, runs=runs, warmup=warmup, min_time_s=min_time_s)
+    _check_options(
+        threads=threads, seq_len=seq_len, runs=runs, warmup=warmup, min_time_s=min_time_s
+    )
     device = device or Local()
     job = {
         "do": "measure",
@@ -181,23 +187,25 @@ def measure(
         "warmup": warmup,
         "min_time_s": min_time_s,
     }
-    answer = device.run(job, timeout_s=timeout_s)
-    shared = {"path": str(path), "size_bytes": Path(path).stat().st_size}
+    result = device.run(job, timeout_s=timeout_s)
+    size_bytes = Path(path).stat().st_size
     try:
-        return _read(answer, engine=engine, threads=threads, **shared)
+        return _to_measurement(
+            result, path=str(path), size_bytes=size_bytes, engine=engine, threads=threads
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DeviceError(
-            f"{device.name} answered in another form than this version of albert_edge expects "
-            f"({error!r}); install the same version there."
+            f"{device.name} returned a result in another form than this version of albert_edge "
+            f"expects ({error!r}); install the same version there."
         ) from error
 
 
-def _read(answer: dict[str, Any], **shared: Any) -> Measurement:
-    times = {f"{name}_ms": answer.pop(f"{name}_ns") / 1e6 for name in ("import", "load", "first")}
+def _to_measurement(result: dict[str, Any], **host_fields: Any) -> Measurement:
+    times = {f"{name}_ms": result.pop(f"{name}_ns") / 1e6 for name in ("import", "load", "first")}
     for name in ("input_ids", "samples_ns", "cpu_samples_ns", "text_samples_ns"):
-        answer[name] = tuple(answer[name])
-    answer["outputs"] = tuple(decode_outputs(text) for text in answer["outputs"])
-    return Measurement(**shared, **times, **answer)
+        result[name] = tuple(result[name])
+    result["outputs"] = tuple(decode_outputs(text) for text in result["outputs"])
+    return Measurement(**host_fields, **times, **result)
 
 
 def interleave(
@@ -206,27 +214,29 @@ def interleave(
     rounds: int = 3,
     on_done: Callable[[], object] = lambda: None,
 ) -> list[Measurement]:
-    """Take every measurement in turn, `rounds` times over, and pool each one's rounds.
+    """Take every measurement in turn, `rounds` times over, and aggregate the rounds of each.
 
-    A machine that is busy for a while then slows all of them, not one.
+    A machine that is busy for a while then slows down all of them, not one.
 
     Args:
-        measures: What takes each measurement, such as `functools.partial(measure, path)`.
-        rounds: How often.
+        measures: Functions that take one measurement each, such as `functools.partial(measure,
+            path)`.
+        rounds: Number of rounds.
         on_done: Called after each single measurement.
     """
     taken: list[list[Measurement]] = [[] for _ in measures]
     for _ in range(rounds):
-        for kept, take in zip(taken, measures, strict=True):
-            kept.append(take())
+        for measurements, take in zip(taken, measures, strict=True):
+            measurements.append(take())
             on_done()
-    return [aggregate_rounds(kept) for kept in taken]
+    return [aggregate_rounds(measurements) for measurements in taken]
 
 
 def aggregate_rounds(rounds: Sequence[Measurement]) -> Measurement:
-    """Make one of several measurements of the same thing: all samples, and medians of the rest.
+    """Aggregate measurements of one configuration: all samples, and medians of other metrics.
 
-    The conditions are those before the first and after the last; the outputs are the first one's.
+    The conditions are those before the first and after the last round; the outputs are those of the
+    first one.
     """
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(Measurement):
@@ -238,12 +248,12 @@ def aggregate_rounds(rounds: Sequence[Measurement]) -> Measurement:
         elif field.name.endswith("_bytes") and None not in values:
             fields[field.name] = int(np.median(values))
     joules = [one.energy["joules"] for one in rounds]
-    others = [one.other_cores_busy for one in rounds if one.other_cores_busy is not None]
+    busy = [one.other_cores_busy for one in rounds if one.other_cores_busy is not None]
     return dataclasses.replace(
         rounds[0],
-        memory=_pool_memory(rounds),
+        memory=_aggregate_memory(rounds),
         energy={**rounds[0].energy, "joules": None if None in joules else float(np.median(joules))},
-        other_cores_busy=max(others, default=None),
+        other_cores_busy=max(busy, default=None),
         conditions={
             "before": rounds[0].conditions["before"],
             "after": rounds[-1].conditions["after"],
@@ -252,17 +262,18 @@ def aggregate_rounds(rounds: Sequence[Measurement]) -> Measurement:
     )
 
 
-def _pool_memory(rounds: Sequence[Measurement]) -> dict[str, dict[str, int] | None]:
-    pooled: dict[str, dict[str, int] | None] = {}
+def _aggregate_memory(rounds: Sequence[Measurement]) -> dict[str, dict[str, int] | None]:
+    aggregated: dict[str, dict[str, int] | None] = {}
     for stage in rounds[0].memory:
         known = [memory for one in rounds if (memory := one.memory[stage]) is not None]
         names = known[0] if len(known) == len(rounds) else {}
-        pooled[stage] = {n: int(np.median([one[n] for one in known])) for n in names} or None
-    return pooled
+        medians = {name: int(np.median([memory[name] for memory in known])) for name in names}
+        aggregated[stage] = medians or None
+    return aggregated
 
 
-def _check(**options: float) -> None:
-    least = {"warmup": 0, "min_time_s": 0}
+def _check_options(**options: float) -> None:
     for name, value in options.items():
-        if value < least.get(name, 1):
-            raise ConfigError(f"{name} must be at least {least.get(name, 1)}, not {value}.")
+        minimum = 0 if name in ("warmup", "min_time_s") else 1
+        if value < minimum:
+            raise ConfigError(f"{name} must be at least {minimum}, not {value}.")

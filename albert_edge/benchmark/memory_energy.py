@@ -1,4 +1,8 @@
-"""How much memory this process holds, as the Linux kernel counts it."""
+"""Memory of this process and energy of an inference, as the machine reports them.
+
+Memory comes from Linux's /proc.  Energy comes from RAPL counters or a Raspberry Pi's power chip; it
+is that of the whole processor package or board, not of the model alone.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +28,18 @@ __all__ = [
 ]
 
 _PROC = Path("/proc/self")
-_PMIC_INTERVAL_S = 0.1  # one question takes the firmware some 10 ms
+_PMIC_INTERVAL_S = 0.1  # one reading takes the firmware some 10 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The resident memory of this process at one moment.
+    """Resident memory of this process at one moment.
 
     Attributes:
-        rss_bytes: Everything resident.
+        rss_bytes: All resident memory.
         anonymous_bytes: The part that only swap could free: heaps, packed weights, activations.
         file_bytes: The rest: pages of mapped files, which the kernel can drop and read again.
-        pss_bytes: The proportional set size: of a page that several processes share, its share.
+        pss_bytes: The proportional set size, which divides a shared page by its processes.
     """
 
     rss_bytes: int
@@ -45,7 +49,7 @@ class Memory:
 
 
 def read_memory() -> Memory | None:
-    """Read the memory of this process, or None where the kernel does not tell (not Linux)."""
+    """Read the memory of this process; None where the kernel does not report it (not Linux)."""
     try:
         text = (_PROC / "smaps_rollup").read_text()
     except OSError:
@@ -57,7 +61,7 @@ def read_memory() -> Memory | None:
 
 
 def reset_peak() -> bool:
-    """Make the peak start again from now; tell whether the kernel allows it."""
+    """Reset the peak to the current memory; return whether the kernel allows it."""
     try:
         (_PROC / "clear_refs").write_text("5")  # proc(5): 5 resets the peak resident set size
     except OSError:
@@ -66,41 +70,42 @@ def reset_peak() -> bool:
 
 
 def read_peak_bytes() -> int:
-    """Read the most memory that was ever resident since `reset_peak` (which must have worked)."""
+    """Read the peak of resident memory since `reset_peak`, which must have returned true."""
     return _kilobytes((_PROC / "status").read_text(), "VmHWM")
 
 
 def _kilobytes(text: str, name: str) -> int:
     match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     if match is None:
-        raise RuntimeError(f"/proc has no line {name!r}; this kernel writes another format.")
+        raise RuntimeError(f"expected a line {name!r} in kB in /proc/self, as Linux writes it.")
     return 1024 * int(match[1])
 
 
-# How much energy one inference takes, where the machine tells.
-#
-# Energy is measured in a pass of its own, after the timed one: asking for it takes time. It is
-# that of everything on the package or the board, not of the model alone.
-
-
 def measure_energy(
-    infer: Callable[[], object], *, least_s: float, root: Path = ROOT
+    infer: Callable[[], object], *, min_time_s: float, root: Path = ROOT
 ) -> dict[str, Any]:
-    """Infer for at least `least_s` seconds and tell the energy of one inference.
+    """Measure the energy of one inference, over at least `min_time_s` seconds of inferences.
+
+    The timed inferences are not used: reading the energy takes time.
+
+    Args:
+        infer: Runs one inference.
+        min_time_s: Minimum time to spend.
+        root: The directory that contains `/proc` and `/sys`.
 
     Returns:
-        `joules`, per inference; `source`, "rapl" or "pmic"; `n`, the inferences; or None for each
-        of them, and `reason`, why not.
+        `joules`, per inference; `source`, "rapl" or "pmic"; `n`, the number of inferences; or None
+        for each of them, and a `reason`.
     """
     unknown = {"joules": None, "source": None, "n": None}
     zones = list((root / "sys/class/powercap").glob("intel-rapl:*"))
     if before := read_rapl(root):
-        count, _ = _infer_for(infer, least_s)
+        count, _ = _infer_for(infer, min_time_s)
         joules = rapl_joules(before, read_rapl(root))
         return {"joules": joules / count, "source": "rapl", "n": count, "reason": None}
     if parse_pmic_watts(vcgencmd("pmic_read_adc") or ""):
-        with _Sampler() as watts:
-            count, seconds = _infer_for(infer, max(least_s, 3 * _PMIC_INTERVAL_S))
+        with _PowerSampler() as watts:
+            count, seconds = _infer_for(infer, max(min_time_s, 3 * _PMIC_INTERVAL_S))
         if watts:
             joules = seconds * sum(watts) / len(watts)
             return {"joules": joules / count, "source": "pmic", "n": count, "reason": None}
@@ -110,13 +115,13 @@ def measure_energy(
 
 
 def read_rapl(root: Path = ROOT) -> dict[str, tuple[int, int]]:
-    """Read the RAPL counter of every processor package: microjoules, and where it wraps."""
+    """Read the RAPL counter of every processor package: its value and where it wraps, in µJ."""
     counters = {}
     for zone in (root / "sys/class/powercap").glob("intel-rapl:*"):
-        if (read_text(zone / "name") or "").startswith("package"):  # its parts are counted in it
-            energy, most = (read_text(zone / f) for f in ("energy_uj", "max_energy_range_uj"))
-            if energy and most:
-                counters[zone.name] = int(energy), int(most)
+        if (read_text(zone / "name") or "").startswith("package"):  # it includes its subzones
+            energy, wrap = (read_text(zone / f) for f in ("energy_uj", "max_energy_range_uj"))
+            if energy and wrap:
+                counters[zone.name] = int(energy), int(wrap)
     return counters
 
 
@@ -127,14 +132,14 @@ def rapl_joules(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, 
         >>> rapl_joules({"a": (9_000_000, 10_000_000)}, {"a": (1_000_000, 10_000_000)})
         2.0
     """
-    return sum((after[name][0] - start) % most for name, (start, most) in before.items()) / 1e6
+    return sum((after[name][0] - start) % wrap for name, (start, wrap) in before.items()) / 1e6
 
 
 def parse_pmic_watts(text: str) -> float:
-    """Return the power that the answer of `vcgencmd pmic_read_adc` tells; 0 if it tells none.
+    """Return the power in the output of `vcgencmd pmic_read_adc`; 0 if it contains none.
 
-    A Raspberry Pi 5 lists the current and the voltage of each rail behind its power chip.  The 5 V
-    input has no current there, so what USB devices and the chip itself take is not counted.
+    A Raspberry Pi 5 lists the current and the voltage of each rail behind its power chip.  It lists
+    no current for the 5 V input, so the power of USB devices and of the chip itself is missing.
 
     Example:
         >>> parse_pmic_watts("VDD_CORE_A current(7)=2.0A\\n VDD_CORE_V volt(15)=0.75V")
@@ -150,16 +155,16 @@ def parse_pmic_watts(text: str) -> float:
     return sum(current * volts[name] for name, current in amperes.items() if name in volts)
 
 
-def _infer_for(infer: Callable[[], object], least_s: float) -> tuple[int, float]:
+def _infer_for(infer: Callable[[], object], min_time_s: float) -> tuple[int, float]:
     count, start = 0, perf_counter()
-    while (seconds := perf_counter() - start) < least_s or not count:
+    while (seconds := perf_counter() - start) < min_time_s or not count:
         infer()
         count += 1
     return count, seconds
 
 
-class _Sampler:
-    """Asks the power chip again and again; gives the list of watts that grows meanwhile."""
+class _PowerSampler:
+    """Reads the power chip periodically in a thread; yields the growing list of watts."""
 
     def __enter__(self) -> list[float]:
         self._stop = threading.Event()

@@ -1,4 +1,8 @@
-"""A model's outputs on their way between two processes, and how far two models' are apart."""
+"""Outputs of a model: how they travel between processes, and how far two models' are apart.
+
+The outputs of every configuration are compared with those of a reference (`choose_reference`), so
+that a fast configuration with wrong outputs does not rank.
+"""
 
 from __future__ import annotations
 
@@ -20,32 +24,32 @@ from albert_edge.quantization.recipes import get_recipe
 __all__ = [
     "Outputs",
     "Reference",
-    "answer_reference",
     "choose_reference",
     "compare_outputs",
     "decode_outputs",
     "digest",
     "encode_outputs",
+    "run_reference",
     "worst",
 ]
 
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
-# Of a larger output so many values are kept, always the same ones: masked words have millions.
-_MOST = 2**16
+# A larger output is subsampled: those of masked language models have millions of values.
+_MAX_VALUES = 2**16
 _ENGINE = "albert_edge.benchmark.engine:open_reference"
-_KERNELS = "the CPU of the machine that asked, 1 thread, the runtime's own kernels, no delegate"
+_KERNELS = "the CPU of the host, 1 thread, the runtime's own kernels, no delegate"
 
 
 def encode_outputs(outputs: Outputs) -> str:
-    """Make text of outputs; of an output of more than 2^16 values, of a sample of those, [2^16]."""
+    """Encode outputs as text; an output of more than 2^16 values as a sample of those, [2^16]."""
     file = io.BytesIO()
-    thinned: dict[str, Any] = {name: _thinned(values) for name, values in outputs.items()}
-    np.savez_compressed(file, **thinned)
+    sampled: dict[str, Any] = {name: _subsample(values) for name, values in outputs.items()}
+    np.savez_compressed(file, **sampled)
     return base64.b64encode(file.getvalue()).decode()
 
 
 def decode_outputs(text: str) -> dict[str, npt.NDArray[Any]]:
-    """Read what `encode_outputs` made."""
+    """Decode the text of `encode_outputs`."""
     with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -59,60 +63,62 @@ def digest(outputs: Outputs) -> dict[str, str]:
 
 
 def compare_outputs(
-    got: Sequence[Outputs], want: Sequence[Outputs], *, limit: float
+    actual: Sequence[Outputs], expected: Sequence[Outputs], *, limit: float
 ) -> dict[str, Any]:
-    """Compare what a configuration answered with what the reference answered.
+    """Compare the outputs of a configuration with those of the reference.
 
     Args:
-        got: Its outputs on each input.
-        want: The reference's, on the same inputs.
+        actual: The configuration's outputs on each input.
+        expected: The reference's outputs on the same inputs.
         limit: The largest `error` that passes.
 
     Returns:
         `outputs`, for each its `error` (the root mean square of the difference over that of the
-        reference), `max_difference` and `cosine`, which are None if it has values that are no
-        finite numbers; `agreement`, the share of rows of logits whose largest is the same one (None
-        where there is no such row at hand); `limit`; `passed`.
+        reference), `max_difference` and `cosine`, all None if it has values that are not finite;
+        `agreement`, the proportion of rows of logits with the same argmax (None if there is no such
+        row); `limit`; `passed`.
     """
-    figures = {
-        name: _compare([one[name] for one in got], [one[name] for one in want]) for name in want[0]
+    outputs = {
+        name: _output_error([one[name] for one in actual], [one[name] for one in expected])
+        for name in expected[0]
     }
-    errors = [one["error"] for one in figures.values()]
     return {
-        "outputs": figures,
-        "agreement": _agreement(got, want),
+        "outputs": outputs,
+        "agreement": _agreement(actual, expected),
         "limit": limit,
-        "passed": all(error is not None and error <= limit for error in errors),
+        "passed": all(
+            one["error"] is not None and one["error"] <= limit for one in outputs.values()
+        ),
     }
 
 
-def worst(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def worst(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return the worse of two results of `compare_outputs`."""
-    return max(one, other, key=_badness)
+    return max(first, second, key=_max_error)
 
 
-def _badness(figures: dict[str, Any]) -> float:
-    errors = [output["error"] for output in figures["outputs"].values()]
+def _max_error(comparison: dict[str, Any]) -> float:
+    errors = [output["error"] for output in comparison["outputs"].values()]
     return max(float("inf") if error is None else error for error in errors)
 
 
-def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if values.size <= _MOST:
+def _subsample(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if values.size <= _MAX_VALUES:
         return values
-    # Drawn, not every n-th: those could all lie in the same columns.
-    places = np.random.default_rng(0).integers(0, values.size, _MOST)
-    return values.ravel()[places]
+    # Always the same random indices, not every n-th: those could all lie in the same columns.
+    indices = np.random.default_rng(0).integers(0, values.size, _MAX_VALUES)
+    return values.ravel()[indices]
 
 
-def _compare(
-    got: Sequence[npt.NDArray[Any]], want: Sequence[npt.NDArray[Any]]
+def _output_error(
+    actual: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]
 ) -> dict[str, float | None]:
-    if [one.shape for one in got] != [one.shape for one in want]:
-        return {"error": None, "max_difference": None, "cosine": None}
     a, b = (
-        np.concatenate([one.ravel() for one in side]).astype(np.float64) for side in (got, want)
+        np.concatenate([values.ravel() for values in side]).astype(np.float64)
+        for side in (actual, expected)
     )
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+    same_shapes = [values.shape for values in actual] == [values.shape for values in expected]
+    if not (same_shapes and np.isfinite(a).all() and np.isfinite(b).all()):
         return {"error": None, "max_difference": None, "cosine": None}
     tiny = float(np.finfo(np.float64).tiny)
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
@@ -123,36 +129,30 @@ def _compare(
     }
 
 
-def _has_rows(values: npt.NDArray[Any]) -> bool:
-    # Neither one number, which has no largest, nor the sample of a larger output.
-    return values.ndim > 1 and values.shape[-1] > 1
-
-
-def _agreement(got: Sequence[Outputs], want: Sequence[Outputs]) -> float | None:
+def _agreement(actual: Sequence[Outputs], expected: Sequence[Outputs]) -> float | None:
     same = [
-        np.equal(one[name].argmax(axis=-1), other[name].argmax(axis=-1)).ravel()
-        for one, other in zip(got, want, strict=True)
-        for name in other
+        np.equal(outputs[name].argmax(axis=-1), values.argmax(axis=-1)).ravel()
+        for outputs, reference in zip(actual, expected, strict=True)
+        for name, values in reference.items()
         if name.endswith("logits")
-        and _has_rows(other[name])
-        and one[name].shape == other[name].shape
+        # A row of one value has no meaningful argmax, and neither has a subsampled output, [2^16].
+        and values.ndim > 1
+        and values.shape[-1] > 1
+        and outputs[name].shape == values.shape
     ]
     return float(np.concatenate(same).mean()) if same else None
 
 
-# What the outputs of a configuration are compared with, so that none is fast and wrong.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reference:
-    """What a reference answered.
+    """The outputs of a reference file.
 
     Attributes:
         name: The file's name in the report.
         sha256: The file's hash.
         quantize: Its recipe.
         outputs: Its outputs on each input.
-        inputs: What those were, for people.
+        inputs: What those inputs were, for reports.
     """
 
     name: str
@@ -162,12 +162,11 @@ class Reference:
     inputs: str
 
     def compare(self, outputs: Sequence[Outputs], *, quantize: str) -> dict[str, Any]:
-        """Compare outputs on the same inputs; see `compare_outputs`.
+        """Compare outputs on the same inputs, to the tolerance of the recipe `quantize`.
 
         Raises:
-            ConversionError: There is no recipe `quantize`, whose tolerance holds.
+            ConversionError: There is no recipe `quantize`.
         """
-        figures = compare_outputs(outputs, self.outputs, limit=get_recipe(quantize).max_error)
         return {
             "reference": {
                 "name": self.name,
@@ -176,58 +175,60 @@ class Reference:
                 "engine": _KERNELS,
             },
             "inputs": self.inputs,
-            **figures,
+            **compare_outputs(outputs, self.outputs, limit=get_recipe(quantize).max_error),
         }
 
 
-def choose_reference(subject: ModelFile, subjects: Sequence[ModelFile], seq_len: int) -> ModelFile:
-    """Choose the file whose outputs are the reference of `subject`.
+def choose_reference(file: ModelFile, files: Sequence[ModelFile], seq_len: int) -> ModelFile:
+    """Choose the file whose outputs are the reference of `file`.
 
-    It is the first float32 file of the same checkpoint and task that takes as many tokens; where
-    there is none, the file itself, which then is only held to its own weights, and to the
+    It is the first float32 file of the same checkpoint and task that takes as many tokens.  Without
+    one, `file` is its own reference: it is then compared with its own weights only, besides the
     verification against Keras that it carries.
     """
-    for other in subjects:
-        if _same_source(subject, other) and _takes(other, seq_len):
+    for other in files:
+        if _is_float32_of(file, other) and _takes_length(other, seq_len):
             return other
-    return subject
+    return file
 
 
-def answer_reference(subject: ModelFile, inputs: Inputs, *, timeout_s: float) -> Reference:
-    """Let a file answer, in a fresh process on this machine's CPU.
+def run_reference(file: ModelFile, inputs: Inputs, *, timeout_s: float) -> Reference:
+    """Run a file on all inputs, in a fresh process on this machine's CPU.
 
     Raises:
-        AlbertEdgeError: It cannot.
+        AlbertEdgeError: The worker's own error.
+        DeviceError: The process died or timed out.
     """
-    assert subject.bundle is not None  # noqa: S101 (one without is never run)
+    assert file.bundle is not None  # noqa: S101 (the caller skips files with an error)
     job = {
-        "do": "answer",
-        "path": str(subject.path),
+        "do": "predict",
+        "path": str(file.path),
         "engine": _ENGINE,
         "threads": 1,
         "inputs": [list(ids) for ids in inputs.ids],
     }
-    answer = Local().run(job, timeout_s=timeout_s)
+    result = Local().run(job, timeout_s=timeout_s)
     return Reference(
-        name=subject.name,
-        sha256=subject.sha256,
-        quantize=subject.bundle.quantize,
-        outputs=tuple(decode_outputs(text) for text in answer["outputs"]),
-        inputs=inputs.what,
+        name=file.name,
+        sha256=file.sha256,
+        quantize=file.bundle.quantize,
+        outputs=tuple(decode_outputs(text) for text in result["outputs"]),
+        inputs=inputs.description,
     )
 
 
-def _same_source(subject: ModelFile, other: ModelFile) -> bool:
-    one, two = subject.bundle, other.bundle
-    if one is None or two is None or two.quantize != "float32" or one.task != two.task:
+def _is_float32_of(file: ModelFile, other: ModelFile) -> bool:
+    """Return whether `other` is a float32 file of the checkpoint and task of `file`."""
+    own, bundle = file.bundle, other.bundle
+    if own is None or bundle is None or bundle.quantize != "float32" or own.task != bundle.task:
         return False
-    known = one.provenance.get("sha256")
-    drawn = one.provenance.get("drawn") == two.provenance.get("drawn")
-    return known is not None and known == two.provenance.get("sha256") and drawn
+    checkpoint = own.provenance.get("sha256")
+    same_init = own.provenance.get("drawn") == bundle.provenance.get("drawn")
+    return checkpoint is not None and checkpoint == bundle.provenance.get("sha256") and same_init
 
 
-def _takes(subject: ModelFile, seq_len: int) -> bool:
-    bundle = subject.bundle
+def _takes_length(file: ModelFile, seq_len: int) -> bool:
+    bundle = file.bundle
     if bundle is None:
         return False
     return seq_len <= (bundle.seq_len or bundle.config.max_position_embeddings)

@@ -1,4 +1,8 @@
-"""The JSON document of a report: its version, its text, and reading it again."""
+"""The JSON report of a measurement: its fields, its text, and its file.
+
+`schema.json`, beside this module, describes every field, and README.md what they mean.
+`make_report` builds a report from single measurements; `albert_edge.benchmark.run` builds its own.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,83 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from albert_edge.benchmark.measure import Measurement
+from albert_edge.benchmark.statistics import summarize_rounds, system_warnings
+from albert_edge.benchmark.system import describe_machine, slug
 from albert_edge.errors import OutputError, ReportError
 from albert_edge.files import check_writable, write_file
 
 __all__ = [
     "SCHEMA",
-    "as_report_error",
-    "begin_document",
+    "Row",
     "check_same_run",
+    "make_report",
     "open_report",
-    "read_document",
+    "read_report",
+    "report_header",
+    "reraise_as_report_error",
+    "save_dated_report",
     "save_report",
-    "to_text",
+    "to_json",
 ]
 
-# schema.json, beside this module, describes it, and README.md says what is in it.  The number goes
-# up when a field changes its meaning or goes; new fields may come.
+# The number goes up when a field changes its meaning or is removed, not when one is added.
 SCHEMA = "albert_edge.benchmark/3"
-_OF_A_RUN = ("kind", "device", "settings", "files", "machine")
-# Of a machine, what another run of the same may not differ in.
-_LASTING = ("model", "kernel", "python", "versions")
+# A run can be resumed if these fields are the same; of `machine`, only the second ones count.
+_RUN_FIELDS = ("kind", "device", "settings", "files", "machine")
+_MACHINE_FIELDS = ("model", "kernel", "python", "versions")
 
 
-def begin_document(kind: str, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Begin a document: the schema, what was run, the day, and the machine."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measurement in a report or table.
+
+    Attributes:
+        name: Its name: the recipe, or a peer's name.
+        layout: The layout, or what else distinguishes rows of one name.
+        measurement: The measurement.
+        verification: How the file compares with the Keras model, or None.
+    """
+
+    name: str
+    layout: str
+    measurement: Measurement
+    verification: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row of a report, ready for JSON."""
+        return {
+            "accelerator": "cpu",
+            "status": "ok",
+            "rank": None,
+            "warnings": system_warnings([self.measurement]),
+            "error": None,
+            "fidelity": None,
+            **summarize_rounds([self.measurement]),
+            "name": self.name,
+            "layout": self.layout,
+            "verification": self.verification,
+        }
+
+
+def make_report(kind: str, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
+    """Build the report of a program that measures: schema, machine, date and every row.
+
+    Args:
+        kind: The program, such as `demo`.
+        rows: The measurements.
+        more: Further fields.
+    """
+    header = report_header(kind, describe_machine())
+    return {**header, "complete": True, "rows": [row.to_dict() for row in rows], **more}
+
+
+def report_header(kind: str, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first fields of a report: schema, kind, date and machine."""
     return {
         "schema": SCHEMA,
         "kind": kind,
@@ -42,31 +96,32 @@ def begin_document(kind: str, machine: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def to_text(document: Mapping[str, Any]) -> str:
-    """Write a document as JSON, indented, but a list of numbers on one line: it may be long.
+def to_json(report: Mapping[str, Any]) -> str:
+    """Write a report as JSON, indented, but each list of numbers on one line: it may be long.
 
     Raises:
-        ValueError: There is a number in it that JSON does not know.
+        ValueError: It contains NaN or infinity, which JSON cannot express.
     """
-    return _indented(document, "\n") + "\n"
+    return _indented(report, "\n") + "\n"
 
 
 def _indented(value: Any, line_end: str) -> str:
     inner = line_end + " "
     if value and isinstance(value, Mapping):
-        pairs = (f"{json.dumps(key)}: {_indented(one, inner)}" for key, one in value.items())
+        pairs = (f"{json.dumps(key)}: {_indented(item, inner)}" for key, item in value.items())
         return f"{{{inner}{f',{inner}'.join(pairs)}{line_end}}}"
-    if isinstance(value, (list, tuple)) and not all(isinstance(one, (int, float)) for one in value):
-        return f"[{inner}{f',{inner}'.join(_indented(one, inner) for one in value)}{line_end}]"
+    if isinstance(value, (list, tuple)) and not all(isinstance(x, (int, float)) for x in value):
+        items = f",{inner}".join(_indented(item, inner) for item in value)
+        return f"[{inner}{items}{line_end}]"
     return json.dumps(value, allow_nan=False)
 
 
 @contextmanager
-def as_report_error() -> Iterator[None]:
-    """Say that a report is damaged where it lacks a field, or one is not what it should be.
+def reraise_as_report_error() -> Iterator[None]:
+    """Raise the errors of reading a report's fields as `ReportError`.
 
     Raises:
-        ReportError: It is.
+        ReportError: A field is missing, or is not of the type or range that it should be.
     """
     try:
         yield
@@ -74,25 +129,25 @@ def as_report_error() -> Iterator[None]:
         raise ReportError(f"the report is damaged: {error!r}; measure again.") from error
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_report(path: Path) -> dict[str, Any]:
     """Read a report.
 
     Raises:
-        ReportError: It cannot be read, is no report, or one of another version.
+        ReportError: The file cannot be read, is not a report, or is one of another version.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ReportError(f"cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{path} is not JSON: {error}.") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
+    schema = report.get("schema") if isinstance(report, dict) else None
     if schema == SCHEMA:
-        known: dict[str, Any] = document
-        return known
+        current: dict[str, Any] = report
+        return current
     if not isinstance(schema, str) or not schema.startswith("albert_edge.benchmark/"):
         raise ReportError(
-            f"{path} is no report of albert-edge benchmark: its schema is {schema!r}."
+            f"{path} is not a report of albert-edge benchmark: its schema is {schema!r}."
         )
     raise ReportError(
         f"{path} is written in {schema}, and this version reads {SCHEMA}: measure again, or use "
@@ -100,62 +155,72 @@ def read_document(path: Path) -> dict[str, Any]:
     )
 
 
-# The report in a file while it grows, and going on with one that was interrupted.
-
-
 def open_report(
     path: str | os.PathLike[str] | None,
-    measured: Sequence[Path],
+    models: Sequence[Path],
     *,
     resume: bool = False,
     force: bool = False,
 ) -> dict[str, Any] | None:
-    """Check that a report can be kept in `path`, and read the one there if it is to be resumed.
+    """Check that a report can be written to `path`; read the existing one if it is to be resumed.
 
     Args:
-        path: Where; None to keep none.
-        measured: The files to be measured, which it must not replace.
-        resume: Whether to read what is there, if anything is.
-        force: Whether what is there may be replaced.
+        path: The report; None for no file.
+        models: The model files, which the report must not overwrite.
+        resume: Whether to read an existing report.
+        force: Whether an existing file may be overwritten.
 
     Raises:
         OutputError: It cannot be written, or exists and neither `resume` nor `force` is given.
-        ReportError: What is there cannot be resumed: it is no report, or of another version.
+        ReportError: It cannot be resumed: it is not a report, or one of another version.
     """
     if path is None:
         return None
     target = Path(path)
-    if target.resolve() in [file.resolve() for file in measured]:
+    if target.resolve() in [model.resolve() for model in models]:
         raise OutputError(
-            f"{target} is one of the files to be measured; keep the report elsewhere."
+            f"{target} is one of the files to be measured; write the report elsewhere."
         )
     resumes = resume and target.exists()
     check_writable(target, force=force or resumes)
-    return read_document(target) if resumes else None
+    return read_report(target) if resumes else None
 
 
-def check_same_run(document: Mapping[str, Any], kept: Mapping[str, Any], *, where: str) -> None:
-    """Check that a report is of the same files, settings and machine as the run that goes on.
+def check_same_run(report: Mapping[str, Any], saved: Mapping[str, Any], *, where: str) -> None:
+    """Check that a saved report has the files, settings and machine of the run that resumes it.
 
     Raises:
-        ReportError: It is not.
+        ReportError: They differ.
     """
-    for name in _OF_A_RUN:
-        now, then = document[name], kept.get(name)
+    for name in _RUN_FIELDS:
+        now, before = report[name], saved.get(name)
         if name == "machine":
-            now, then = ({key: (one or {}).get(key) for key in _LASTING} for one in (now, then))
-        if now != then:
+            now, before = (
+                {key: (machine or {}).get(key) for key in _MACHINE_FIELDS}
+                for machine in (now, before)
+            )
+        if now != before:
             raise ReportError(
-                f"{where} cannot be resumed, its {name} was another: {then}, and now {now}. "
-                "Give what it was begun with, or --force to begin anew."
+                f"{where} cannot be resumed, because its {name} differs: {before}, and now {now}. "
+                "Repeat the options of the first run, or give --force to start over."
             )
 
 
-def save_report(path: str | os.PathLike[str] | None, document: Mapping[str, Any]) -> None:
-    """Write a report, whole or not at all, over the one that is there; nothing if `path` is None.
+def save_report(path: str | os.PathLike[str] | None, report: Mapping[str, Any]) -> None:
+    """Write a report, replacing an existing one as a whole; do nothing if `path` is None.
 
     Raises:
         OutputError: It cannot be written.
     """
     if path is not None:
-        write_file(path, to_text(document).encode(), force=True)
+        write_file(path, to_json(report).encode(), force=True)
+
+
+def save_dated_report(report: Mapping[str, Any], folder: Path) -> Path:
+    """Write a report to `folder` as `<kind>-<machine>-<date>.json`, replacing that day's.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = folder / f"{report['kind']}-{slug(report['machine'])}-{report['date']}.json"
+    return write_file(path, to_json(report).encode(), force=True)

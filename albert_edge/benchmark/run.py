@@ -1,4 +1,8 @@
-"""Measure files in every combination of settings, so that one can stake a release on it."""
+"""Benchmark every file in every setting, in interleaved rounds of fresh processes.
+
+`benchmark` measures all configurations, compares their outputs with a reference, ranks them, and
+saves the report after every measurement, so that an interrupted run can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +22,22 @@ from albert_edge.benchmark.config import (
     interleaved_schedule,
 )
 from albert_edge.benchmark.devices.device import Device, open_device
+from albert_edge.benchmark.format import format_count
 from albert_edge.benchmark.inputs import Inputs, make_inputs
 from albert_edge.benchmark.measure import Measurement, measure
-from albert_edge.benchmark.outputs import Reference, answer_reference, choose_reference, worst
+from albert_edge.benchmark.outputs import Reference, choose_reference, run_reference, worst
 from albert_edge.benchmark.report_file import (
-    begin_document,
     check_same_run,
     open_report,
+    report_header,
     save_report,
 )
 from albert_edge.benchmark.statistics import (
     find_warnings,
     rank,
     restore_rounds,
-    round_figures,
     spread,
+    summarize_round,
     summarize_rounds,
 )
 from albert_edge.errors import AlbertEdgeError, DeviceError, ReportError
@@ -52,77 +57,76 @@ def benchmark(
 ) -> dict[str, Any]:
     """Measure every file in every combination of the settings.
 
-    A configuration that fails becomes a row with an `error`; the others are measured all the same.
+    A configuration that fails becomes a row with an `error`; the others are still measured.
 
     Args:
         paths: The `.tflite` files; "default" is the embedded one.
         settings: How to measure them.
-        device: Where, an address for `open_device`.
-        json_path: Where to keep the report; it is written anew, whole, after every measurement.
-        resume: Whether to go on with the report in `json_path`, if there is one.
-        force: Whether an existing report may be replaced.
-        progress: Where to show how far it is.
+        device: The address of a device, for `open_device`.
+        json_path: The report's file, rewritten as a whole after every measurement; None for none.
+        resume: Whether to continue the report in `json_path`, if it exists.
+        force: Whether an existing report may be overwritten.
+        progress: Where to show the progress.
 
     Returns:
-        The document that `schema.json` describes; see `verdict.raise_on_failures`.
+        The report that `schema.json` describes; see `statistics.raise_on_failures`.
 
     Raises:
-        ConfigError: A file is named twice, none is named, or the device is of no known kind.
-        DeviceError: The device does not answer, or the user interrupted.
+        ConfigError: `paths` is empty or contains a file twice, or the address is malformed.
+        DeviceError: The device cannot be reached, or the user interrupted the run.
         OutputError: The report exists and neither `resume` nor `force` is given, or cannot be
             written.
         ReportError: The report to resume is of another version, of another run, or damaged.
     """
     settings = settings or BenchmarkConfig()
-    subjects = ModelFile.read_all(paths)
-    files = [subject.path for subject in subjects]
-    kept = open_report(json_path, files, resume=resume, force=force)
+    files = ModelFile.read_all(paths)
+    saved = open_report(json_path, [file.path for file in files], resume=resume, force=force)
     opening = progress.add_task("Opening the device", total=None)
-    with closing(open_device(device)) as place:
-        machine = place.run({"do": "describe"}, timeout_s=settings.timeout_s)
+    with closing(open_device(device)) as opened:
+        machine = opened.run({"do": "describe"}, timeout_s=settings.timeout_s)
         progress.remove_task(opening)
-        document = {
-            **begin_document("benchmark", machine),
+        report = {
+            **report_header("benchmark", machine),
             "device": device,
             "settings": settings.to_dict(),
-            "files": [subject.to_dict() for subject in subjects],
+            "files": [file.to_dict() for file in files],
         }
-        run = _Run(subjects, settings, place, progress)
-        if kept is not None:
-            check_same_run(document, kept, where=str(json_path))
-            document |= {"date": kept["date"], "machine": kept["machine"]}
-            run.restore(kept, where=str(json_path))
+        run = _Run(files, settings, opened, progress)
+        if saved is not None:
+            check_same_run(report, saved, where=str(json_path))
+            report |= {"date": saved["date"], "machine": saved["machine"]}
+            run.restore(saved, where=str(json_path))
         try:
-            run.measure_all(lambda: save_report(json_path, _finish(document, run, complete=False)))
+            run.measure_all(lambda: save_report(json_path, run.add_rows(report, complete=False)))
         except KeyboardInterrupt:
             raise DeviceError(
-                "interrupted. What was measured is kept in the file of --json, if one was given, "
-                "and --resume goes on."
+                "interrupted. Completed measurements are saved in the file of --json, if given, "
+                "and --resume continues later."
             ) from None
-    document = _finish(document, run, complete=True)
-    save_report(json_path, document)
-    return document
+    report = run.add_rows(report, complete=True)
+    save_report(json_path, report)
+    return report
 
 
 class _Run:
-    """The state of a run: one result a configuration, and what they are compared with."""
+    """The state of a run: one result per configuration, and the outputs of the references."""
 
     def __init__(
         self,
-        subjects: Sequence[ModelFile],
+        files: Sequence[ModelFile],
         settings: BenchmarkConfig,
         device: Device,
         progress: Progress,
     ) -> None:
-        self._subjects, self._settings = subjects, settings
+        self._files, self._settings = files, settings
         self._device, self._progress = device, progress
         self._references: dict[Any, Reference] = {}
-        self._planned = configurations(subjects, settings)
+        self._planned = configurations(files, settings)
         self.results = {one.key: Result(configuration=one) for one in self._planned}
 
-    def restore(self, kept: dict[str, Any], *, where: str) -> None:
+    def restore(self, report: dict[str, Any], *, where: str) -> None:
         try:
-            for row in kept["rows"]:
+            for row in report["rows"]:
                 key = row["name"], row["accelerator"], row["threads"], row["seq_len"]
                 self.results[key].restore(row)
         except (KeyError, TypeError, ValueError) as error:
@@ -132,57 +136,56 @@ class _Run:
 
     def measure_all(self, on_done: Callable[[], None]) -> None:
         prepared = self._prepare()
-        order = interleaved_schedule(self._planned, self._settings)
-        todo = [(n, one) for n, one in order if len(self.results[one.key].rounds) <= n]
+        schedule = interleaved_schedule(self._planned, self._settings)
+        todo = [one for number, one in schedule if len(self.results[one.key].rounds) <= number]
         task = self._progress.add_task("Measuring", total=len(todo))
-        for _, one in todo:
-            self._progress.update(task, description=f"Measuring {_label(one)}")
-            result = self.results[one.key]
+        for configuration in todo:
+            self._progress.update(task, description=f"Measuring {_describe(configuration)}")
+            result = self.results[configuration.key]
             if result.error is None:
                 try:
-                    self._take(result, *prepared[one.key])
+                    self._measure_once(result, *prepared[configuration.key])
                 except AlbertEdgeError as error:
                     result.fail(error)
                 on_done()
             self._progress.advance(task)
 
     def _prepare(self) -> dict[Any, tuple[Inputs, Reference]]:
-        # Before the first measurement, so that no reference warms the machine between two, nor
-        # a file that is copied there.
+        # Before the first measurement, so that neither a reference nor the copying of a file warms
+        # the machine between two measurements.
         prepared = {}
-        task = self._progress.add_task(
-            "Copying, and answering for comparison", total=len(self._planned)
-        )
-        for one in self._planned:
-            result = self.results[one.key]
+        description = "Copying files and computing references"
+        task = self._progress.add_task(description, total=len(self._planned))
+        for configuration in self._planned:
+            file, result = configuration.file, self.results[configuration.key]
             try:
-                if one.subject.error is not None:
-                    raise one.subject.error
-                assert one.subject.bundle is not None  # noqa: S101 (it has no error)
-                inputs = make_inputs(one.subject.bundle, one.seq_len)
+                if file.error is not None:
+                    raise file.error
+                assert file.bundle is not None  # noqa: S101 (it has no error)
+                inputs = make_inputs(file.bundle, configuration.seq_len)
                 result.text_tokens = inputs.text_tokens
                 if len(result.rounds) < self._settings.rounds:
-                    self._device.send(one.subject.path)
-                    prepared[one.key] = inputs, self._reference(one, inputs)
+                    self._device.send(file.path)
+                    prepared[configuration.key] = inputs, self._reference(configuration, inputs)
             except AlbertEdgeError as error:
                 result.fail(error)
             self._progress.advance(task)
         return prepared
 
-    def _reference(self, one: Configuration, inputs: Inputs) -> Reference:
-        chosen = choose_reference(one.subject, self._subjects, one.seq_len)
-        key = chosen.name, inputs.ids
+    def _reference(self, configuration: Configuration, inputs: Inputs) -> Reference:
+        file = choose_reference(configuration.file, self._files, configuration.seq_len)
+        key = file.name, inputs.ids
         if key not in self._references:
             timeout_s = self._settings.timeout_s
-            self._references[key] = answer_reference(chosen, inputs, timeout_s=timeout_s)
+            self._references[key] = run_reference(file, inputs, timeout_s=timeout_s)
         return self._references[key]
 
-    def _take(self, result: Result, inputs: Inputs, reference: Reference) -> None:
-        one, settings = result.configuration, self._settings
-        measured = measure(
-            one.subject.path,
+    def _measure_once(self, result: Result, inputs: Inputs, reference: Reference) -> None:
+        settings = self._settings
+        measurement = measure(
+            result.configuration.file.path,
             device=self._device,
-            threads=one.threads,
+            threads=result.configuration.threads,
             input_ids=inputs.ids[0],
             probes=inputs.ids[1:],
             text=inputs.text,
@@ -191,34 +194,32 @@ class _Run:
             min_time_s=settings.min_time_s,
             timeout_s=settings.timeout_s,
         )
-        assert measured.quantize is not None  # noqa: S101 (our own engine tells it)
-        result.add(measured, reference.compare(measured.outputs, quantize=measured.quantize))
+        quantize = measurement.quantize
+        assert quantize is not None  # noqa: S101 (our own engine reports it)
+        result.add(measurement, reference.compare(measurement.outputs, quantize=quantize))
+
+    def add_rows(self, report: dict[str, Any], *, complete: bool) -> dict[str, Any]:
+        rows = [result.to_row() for result in self.results.values()]
+        rank(rows)
+        return {**report, "complete": complete, "rows": rows}
 
 
-def _label(one: Configuration) -> str:
-    threads = "1 thread" if one.threads == 1 else f"{one.threads} threads"
-    return f"{one.subject.name}, {one.seq_len} tokens, {threads}"
-
-
-def _finish(document: dict[str, Any], run: _Run, *, complete: bool) -> dict[str, Any]:
-    rows = [result.to_row() for result in run.results.values()]
-    rank(rows)
-    return {**document, "complete": complete, "rows": rows}
-
-
-# What became of one configuration: its rounds, whether it answers rightly, or why it failed.
+def _describe(configuration: Configuration) -> str:
+    threads = format_count(configuration.threads, "thread")
+    return f"{configuration.file.name}, {configuration.seq_len} tokens, {threads}"
 
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """One line of a report, which grows from round to round.
+    """The result of one configuration, which grows with every round: one row of the report.
 
     Attributes:
-        configuration: What is measured.
-        rounds: What was measured, the rounds in turn.
-        fidelity: How its outputs compare with the reference's, the worst round; None before one.
-        error: Why it failed, its class's name and its message; None if it did not.
-        text_tokens: How many tokens the text has that is answered from end to end.
+        configuration: The configuration.
+        rounds: The measurements of the completed rounds.
+        fidelity: How its outputs compare with the reference's in the worst round; None before the
+            first round.
+        error: The class name and message of the error that it failed with, or None.
+        text_tokens: Number of tokens of the text that the pipeline is timed on, or None.
     """
 
     configuration: Configuration
@@ -226,21 +227,21 @@ class Result:
     fidelity: dict[str, Any] | None = None
     error: dict[str, str] | None = None
     text_tokens: int | None = None
-    _row: dict[str, Any] | None = None  # what `to_row` returned, until something changes
+    _row: dict[str, Any] | None = None  # cache of `to_row`, cleared by every change
 
-    def add(self, measured: Measurement, fidelity: dict[str, Any]) -> None:
-        """Add a round and how its outputs compare."""
+    def add(self, measurement: Measurement, fidelity: dict[str, Any]) -> None:
+        """Add a round and the comparison of its outputs."""
         self._row = None
-        self.rounds.append(measured)
+        self.rounds.append(measurement)
         self.fidelity = fidelity if self.fidelity is None else worst(self.fidelity, fidelity)
 
     def fail(self, error: AlbertEdgeError) -> None:
-        """Note why it cannot be measured; what was measured before is kept."""
+        """Store the error of a round that failed; completed rounds are kept."""
         self._row = None
         self.error = {"type": type(error).__name__, "message": str(error)}
 
     def restore(self, row: Mapping[str, Any]) -> None:
-        """Take the rounds of an earlier run; what failed then gets another chance.
+        """Restore the rounds of an earlier run, but not its error: a failed round is repeated.
 
         Raises:
             KeyError: A field is missing.
@@ -260,18 +261,18 @@ class Result:
         return "ok" if self.fidelity["passed"] else "wrong"
 
     def to_row(self) -> dict[str, Any]:
-        """Describe it, ready for JSON; the figures are left out before the first round."""
+        """Return the row of the report, ready for JSON; without metrics before the first round."""
         if self._row is None:
-            self._row = {**self._identity(), **(self._measured() if self.rounds else {})}
+            self._row = {**self._identity(), **(self._metrics() if self.rounds else {})}
         return self._row
 
     def _identity(self) -> dict[str, Any]:
-        one = self.configuration
+        configuration = self.configuration
         return {
-            **one.subject.to_dict(),
-            "accelerator": one.accelerator,
-            "threads": one.threads,
-            "seq_len": one.seq_len,
+            **configuration.file.to_dict(),
+            "accelerator": configuration.accelerator,
+            "threads": configuration.threads,
+            "seq_len": configuration.seq_len,
             "status": self.status,
             "rank": None,
             "warnings": find_warnings(self.rounds),
@@ -279,9 +280,9 @@ class Result:
             "fidelity": self.fidelity,
         }
 
-    def _measured(self) -> dict[str, Any]:
-        summed = summarize_rounds(self.rounds)
-        if summed["end_to_end"]:
-            summed["end_to_end"]["tokens"] = self.text_tokens
-        rounds = [round_figures(each) for each in self.rounds]
-        return {**summed, "spread": spread(self.rounds), "rounds": rounds}
+    def _metrics(self) -> dict[str, Any]:
+        metrics = summarize_rounds(self.rounds)
+        if metrics["end_to_end"]:
+            metrics["end_to_end"]["tokens"] = self.text_tokens
+        rounds = [summarize_round(measurement) for measurement in self.rounds]
+        return {**metrics, "spread": spread(self.rounds), "rounds": rounds}

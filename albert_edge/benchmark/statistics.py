@@ -1,32 +1,38 @@
-"""A measurement's figures as JSON, with their units, and back."""
+"""Metrics of a report's rows: computed from the rounds, restored, ranked and checked.
+
+A row's metrics are those of all its rounds together.  `find_warnings` lists reasons to doubt them;
+`raise_on_failures` turns failed and wrong rows into an error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from albert_edge.benchmark.format import format_count
 from albert_edge.benchmark.measure import Measurement, aggregate_rounds
 from albert_edge.benchmark.system import THROTTLE_BITS
 from albert_edge.errors import DeviceError, FidelityError
 
 __all__ = [
     "WARNING_CODES",
+    "describe_row",
     "find_warnings",
     "float32_error",
-    "latencies",
+    "latency_stats",
     "raise_on_failures",
     "rank",
     "restore_rounds",
-    "round_figures",
     "spread",
+    "summarize_round",
     "summarize_rounds",
     "system_warnings",
 ]
 
-# What one round's figures and all rounds' figures have in common, under the same names.
-_SHARED = (
+# Metrics of a row and of each of its rounds, under the same names.
+_ROUND_METRICS = (
     "import_ms",
     "load_ms",
     "first_ms",
@@ -38,8 +44,9 @@ _SHARED = (
     "energy",
     "conditions",
 )
-_KINDS = ("rss", "anonymous", "file", "pss")
-_SAME_IN_EVERY_ROUND = (
+_MEMORY_KINDS = ("rss", "anonymous", "file", "pss")
+# Fields of a measurement that are the same in every round.
+_CONSTANT_FIELDS = (
     "size_bytes",
     "task",
     "quantize",
@@ -52,46 +59,47 @@ _SAME_IN_EVERY_ROUND = (
     "operators_delegated",
     "outputs_sha256",
 )
+# A code never changes its meaning.
 WARNING_CODES = {
-    "throttled": "The machine slowed itself down: heat, or too little voltage.",
-    "clock-limited": "The clock may not go as high as the processor can.",
+    "throttled": "The processor was throttled because of heat or low voltage.",
+    "clock-limited": "The CPU frequency is capped below its maximum.",
     "powersave": "A core ran under the powersave governor.",
-    "busy": "Other processes, or other guests of the same host, were computing meanwhile.",
+    "busy": "Other processes, or other guests of the same host, were using the processor.",
     "noisy": "The medians of the rounds are more than 5% apart: another run may well differ.",
-    "unrepeated": "It was measured in one round only: nothing tells how far another would be off.",
+    "unrepeated": "Measured in one round only, so the variation between runs is unknown.",
 }
-_MOST_SPREAD = 0.05
-# Of a core, on average.  An idle desktop uses 0.02 to 0.1, and the kernel's count is off by 0.04
-# over half a second.
-_MOST_OTHERS = 0.2
+_MAX_SPREAD = 0.05
+# Cores, on average.  An idle desktop uses 0.02 to 0.1, and the kernel's count is off by 0.04 over
+# half a second.
+_MAX_OTHER_CORES = 0.2
 
 
 def summarize_rounds(rounds: Sequence[Measurement]) -> dict[str, Any]:
-    """Sum up the rounds of one configuration: all samples, and medians of the rest."""
-    one = aggregate_rounds(rounds)
-    seconds = sum(one.samples_ns) / 1e9
+    """Return the metrics of a configuration's rounds: over all samples, and medians of the rest."""
+    total = aggregate_rounds(rounds)
+    seconds = sum(total.samples_ns) / 1e9
     return {
-        **{name: getattr(one, name) for name in _SAME_IN_EVERY_ROUND},
-        **{name: getattr(one, name) for name in _SHARED},
-        "seq_len": len(one.input_ids),
-        "input_ids": list(one.input_ids),
-        **({"layers_used": one.layers_used} if one.layers_used else {}),
-        **latencies(one.samples_ns),
-        "cpu_ms": one.cpu_ms,
-        "inferences_per_s": len(one.samples_ns) / seconds,
-        "tokens_per_s": len(one.samples_ns) * len(one.input_ids) / seconds,
-        "samples_ns": list(one.samples_ns),
-        "cpu_samples_ns": list(one.cpu_samples_ns),
-        "end_to_end": _end_to_end(one),
-        "empty_rss_bytes": one.empty_rss_bytes,
-        **{f"model_{kind}_bytes": one.model_bytes(kind) for kind in _KINDS},
+        **{name: getattr(total, name) for name in _CONSTANT_FIELDS},
+        **{name: getattr(total, name) for name in _ROUND_METRICS},
+        "seq_len": len(total.input_ids),
+        "input_ids": list(total.input_ids),
+        **({"layers_used": total.layers_used} if total.layers_used else {}),
+        **latency_stats(total.samples_ns),
+        "cpu_ms": total.cpu_ms,
+        "inferences_per_s": len(total.samples_ns) / seconds,
+        "tokens_per_s": len(total.samples_ns) * len(total.input_ids) / seconds,
+        "samples_ns": list(total.samples_ns),
+        "cpu_samples_ns": list(total.cpu_samples_ns),
+        "end_to_end": _end_to_end(total.text_samples_ns),
+        "empty_rss_bytes": total.empty_rss_bytes,
+        **{f"model_{kind}_bytes": total.model_bytes(kind) for kind in _MEMORY_KINDS},
     }
 
 
-def latencies(samples_ns: Sequence[int]) -> dict[str, Any]:
-    """Sum up samples: `latency_ms` (the median), `_p90_`, `_p99_` and `_min_`, and `n`.
+def latency_stats(samples_ns: Sequence[int]) -> dict[str, Any]:
+    """Return the median `latency_ms`, `latency_p90_ms`, `_p99_`, `_min_`, and the count `n`.
 
-    A percentile is the smallest sample that so many per cent of them do not exceed.
+    A percentile is the smallest sample that so many percent of them do not exceed.
     """
     p90, p99 = np.percentile(samples_ns, (90, 99), method="inverted_cdf") / 1e6
     return {
@@ -103,178 +111,174 @@ def latencies(samples_ns: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def round_figures(one: Measurement) -> dict[str, Any]:
-    """Sum up one round: what `restore_rounds` cannot take from the figures of all rounds."""
+def summarize_round(measurement: Measurement) -> dict[str, Any]:
+    """Return the metrics of one round that `restore_rounds` cannot compute from the row's."""
     return {
-        **{name: getattr(one, name) for name in _SHARED},
-        "n": len(one.samples_ns),
-        "text_n": len(one.text_samples_ns),
+        **{name: getattr(measurement, name) for name in _ROUND_METRICS},
+        "n": len(measurement.samples_ns),
+        "text_n": len(measurement.text_samples_ns),
     }
 
 
 def restore_rounds(row: Mapping[str, Any]) -> list[Measurement]:
-    """Make the rounds again, without outputs, of `figures` and their `rounds`.
+    """Restore the measurements of a report's row, without outputs.
 
     Raises:
         KeyError: A field is missing.
     """
     rounds, text_samples = [], (row["end_to_end"] or {"samples_ns": []})["samples_ns"]
-    at = text_at = 0
-    for one in row["rounds"]:
-        to, text_to = at + one["n"], text_at + one["text_n"]
+    start = text_start = 0
+    for metrics in row["rounds"]:
+        end, text_end = start + metrics["n"], text_start + metrics["text_n"]
         rounds.append(
             Measurement(
                 path=row["path"],
-                **{name: row[name] for name in _SAME_IN_EVERY_ROUND},
-                **{name: one[name] for name in _SHARED if name != "latency_ms"},
+                **{name: row[name] for name in _CONSTANT_FIELDS},
+                **{name: metrics[name] for name in _ROUND_METRICS if name != "latency_ms"},
                 layers_used=row.get("layers_used"),
                 input_ids=tuple(row["input_ids"]),
-                samples_ns=tuple(row["samples_ns"][at:to]),
-                cpu_samples_ns=tuple(row["cpu_samples_ns"][at:to]),
-                text_samples_ns=tuple(text_samples[text_at:text_to]),
+                samples_ns=tuple(row["samples_ns"][start:end]),
+                cpu_samples_ns=tuple(row["cpu_samples_ns"][start:end]),
+                text_samples_ns=tuple(text_samples[text_start:text_end]),
                 outputs=(),
             )
         )
-        at, text_at = to, text_to
+        start, text_start = end, text_end
     return rounds
 
 
-def _end_to_end(one: Measurement) -> dict[str, Any] | None:
-    if not one.text_samples_ns:
-        return None
-    return {**latencies(one.text_samples_ns), "samples_ns": list(one.text_samples_ns)}
-
-
-# What a report comes to: which configuration is the fastest, and whether all is right.
+def _end_to_end(samples_ns: Sequence[int]) -> dict[str, Any] | None:
+    return {**latency_stats(samples_ns), "samples_ns": list(samples_ns)} if samples_ns else None
 
 
 def rank(rows: Sequence[dict[str, Any]]) -> None:
-    """Give every `ok` row its `rank` by median among the rows of its length, from 1."""
+    """Set the `rank` of every `ok` row: by median latency among the rows of its length, from 1."""
     for row in rows:
         row["rank"] = None
     for seq_len in {row["seq_len"] for row in rows}:
-        right = [row for row in rows if row["seq_len"] == seq_len and row["status"] == "ok"]
-        for place, row in enumerate(sorted(right, key=lambda row: row["latency_ms"]), 1):
-            row["rank"] = place
+        correct = [row for row in rows if row["seq_len"] == seq_len and row["status"] == "ok"]
+        for position, row in enumerate(sorted(correct, key=lambda row: row["latency_ms"]), 1):
+            row["rank"] = position
 
 
 def float32_error(row: Mapping[str, Any]) -> float | None:
-    """Return how far a row's worst output is off from float32, as a share of float32's size.
+    """Return the relative error of a row's worst output against float32.
 
-    That is from the float32 file of the same checkpoint among the files, or else, as it was when
-    the file was made, from the Keras model; None if neither is known or an output is not finite.
+    The reference is the float32 file of the same checkpoint among the files, or else, when the file
+    was converted, the Keras model; None if neither is known or an output is not finite.
     """
-    found = row["fidelity"]
-    if found is None or found["reference"]["quantize"] != "float32":
-        found = row["verification"]
-    errors = [output["error"] for output in (found or {}).get("outputs", {}).values()]
+    comparison = row["fidelity"]
+    if comparison is None or comparison["reference"]["quantize"] != "float32":
+        comparison = row["verification"]
+    errors = [output["error"] for output in (comparison or {}).get("outputs", {}).values()]
     return None if not errors or None in errors else max(errors)
 
 
-def raise_on_failures(document: Mapping[str, Any]) -> None:
-    """Refuse a report in which something failed or answers wrongly.
+def raise_on_failures(report: Mapping[str, Any]) -> None:
+    """Raise an error if a configuration of a report failed or has wrong outputs.
 
     Raises:
         DeviceError: A configuration failed.
-        FidelityError: None did, but an output is off by more than its recipe's limit.
+        FidelityError: None failed, but the error of an output exceeds its recipe's limit.
     """
-    rows = document["rows"]
-    failed = [f"{_what(row)}: {row['error']['message']}" for row in rows if row["error"]]
-    wrong = [f"{_what(row)}: {_wrong(row['fidelity'])}" for row in rows if row["status"] == "wrong"]
+    rows = report["rows"]
+    failed = [f"{describe_row(row)}: {row['error']['message']}" for row in rows if row["error"]]
+    wrong = [
+        f"{describe_row(row)}: {_explain_wrong(row['fidelity'])}"
+        for row in rows
+        if row["status"] == "wrong"
+    ]
     if failed or wrong:
         kind = DeviceError if failed else FidelityError
         lines = "".join(f"\n  {line}" for line in failed + wrong)
-        raise kind(f"{len(failed)} of {len(rows)} failed, {len(wrong)} answer wrongly:{lines}")
+        raise kind(f"{len(failed)} of {len(rows)} failed, {len(wrong)} have wrong outputs:{lines}")
 
 
-def _what(row: Mapping[str, Any]) -> str:
-    return f"{row['name']} ({row['accelerator']}, {row['threads']} threads, T={row['seq_len']})"
+def describe_row(row: Mapping[str, Any]) -> str:
+    """Return the name and settings of a row, for error messages."""
+    threads = format_count(row["threads"], "thread")
+    return f"{row['name']} ({row['accelerator']}, {threads}, T={row['seq_len']})"
 
 
-def _wrong(fidelity: Mapping[str, Any]) -> str:
+def _explain_wrong(fidelity: Mapping[str, Any]) -> str:
     errors = {name: one["error"] for name, one in fidelity["outputs"].items()}
-    broken = [name for name, error in errors.items() if error is None]
-    if broken:
-        return f"{broken[0]} is not finite, or of another shape than the reference's."
+    invalid = [name for name, error in errors.items() if error is None]
+    if invalid:
+        return f"{invalid[0]} is not finite, or its shape differs from the reference's."
     name = max(errors, key=lambda name: errors[name])
     return (
-        f"{name} is off by {errors[name]:.3g} of the size of {fidelity['reference']['name']}'s; "
-        f"at most {fidelity['limit']:g} is allowed."
+        f"the relative error of {name} against {fidelity['reference']['name']} is "
+        f"{errors[name]:.3g}; at most {fidelity['limit']:g} is allowed."
     )
 
 
-# What makes a measurement doubtful.  Each doubt has a code that never changes its meaning.
-
-
 def find_warnings(rounds: Sequence[Measurement]) -> list[dict[str, str]]:
-    """List what makes a configuration's rounds doubtful: the `code` and a `message` of each."""
-    found = [("noisy", text) for text in _noise(rounds)]
+    """List reasons to doubt a configuration's rounds: the `code` and a `message` of each."""
+    warnings, apart = system_warnings(rounds), spread(rounds)
+    if apart is not None and apart > _MAX_SPREAD:
+        medians = ", ".join(f"{one.latency_ms:.3g}" for one in rounds)
+        message = f"the rounds' medians are {apart:.0%} apart: {medians} ms"
+        warnings.append({"code": "noisy", "message": message})
     if len(rounds) == 1:
-        found.append(("unrepeated", "one round only; more would tell how far they are apart"))
-    return system_warnings(rounds) + _listed(found)
+        message = "one round only; more rounds would show the variation between runs"
+        warnings.append({"code": "unrepeated", "message": message})
+    return warnings
 
 
 def system_warnings(rounds: Sequence[Measurement]) -> list[dict[str, str]]:
-    """List what was doubtful about the machine, without comparing the rounds."""
-    finders = {
-        "throttled": _throttling,
-        "clock-limited": _limits,
-        "powersave": _governors,
-        "busy": _others,
+    """List the warnings about the machine, which need no comparison of rounds."""
+    checks = {
+        "throttled": _check_throttling,
+        "clock-limited": _check_clock_limits,
+        "powersave": _check_governors,
+        "busy": _check_other_processes,
     }
-    return _listed((code, text) for code, find in finders.items() for text in find(rounds))
-
-
-def _listed(found: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"code": code, "message": message} for code, message in found]
+    return [
+        {"code": code, "message": message}
+        for code, check in checks.items()
+        for message in check(rounds)
+    ]
 
 
 def spread(rounds: Sequence[Measurement]) -> float | None:
-    """Return how far the medians of the rounds are apart, as a share of the least; None of one."""
+    """Return the range of the rounds' medians relative to the smallest; None for one round."""
     medians = [one.latency_ms for one in rounds]
     return max(medians) / min(medians) - 1 if len(medians) > 1 else None
 
 
-def _pairs(rounds: Sequence[Measurement], name: str) -> Iterator[tuple[Any, Any]]:
+def _before_and_after(rounds: Sequence[Measurement], name: str) -> Iterator[tuple[Any, Any]]:
     for one in rounds:
         pair = tuple(one.conditions[when].get(name) for when in ("before", "after"))
         if None not in pair:
             yield pair[0], pair[1]
 
 
-def _throttling(rounds: Sequence[Measurement]) -> Iterator[str]:
+def _check_throttling(rounds: Sequence[Measurement]) -> Iterator[str]:
     bits = 0
-    for before, after in _pairs(rounds, "throttled_bits"):
-        # Now, at either end; or since booting, if that is new.
+    for before, after in _before_and_after(rounds, "throttled_bits"):
+        # The current bits of both readings, and those since boot that are new in the second.
         bits |= (before | after | (after & ~before) >> 16) & 0xF
     if bits:
         names = [name for bit, name in THROTTLE_BITS.items() if bits >> bit & 1]
-        yield f"vcgencmd get_throttled says {', '.join(names)}"
-    events = sum(after - before for before, after in _pairs(rounds, "throttle_events"))
+        yield f"vcgencmd get_throttled reports {', '.join(names)}"
+    events = sum(after - before for before, after in _before_and_after(rounds, "throttle_events"))
     if events:
-        yield f"the processor was slowed {events} times because of heat"
+        yield f"the processor was throttled {format_count(events, 'time')} because of heat"
 
 
-def _limits(rounds: Sequence[Measurement]) -> Iterator[str]:
-    ends = [end for pair in _pairs(rounds, "clock_limits_mhz") for end in pair]
-    for limit, most in sorted({(limit, most) for end in ends for limit, most in end}):
-        if limit < most:
-            yield f"limited to {limit} of {most} MHz (scaling_max_freq)"
+def _check_clock_limits(rounds: Sequence[Measurement]) -> Iterator[str]:
+    readings = [one for pair in _before_and_after(rounds, "clock_limits_mhz") for one in pair]
+    for limit, maximum in sorted({(limit, maximum) for one in readings for limit, maximum in one}):
+        if limit < maximum:
+            yield f"limited to {limit} of {maximum} MHz (scaling_max_freq)"
 
 
-def _governors(rounds: Sequence[Measurement]) -> Iterator[str]:
-    if any("powersave" in names for pair in _pairs(rounds, "governors") for names in pair):
-        yield "the governor is powersave; sudo cpupower frequency-set -g performance changes it"
+def _check_governors(rounds: Sequence[Measurement]) -> Iterator[str]:
+    if any("powersave" in one for pair in _before_and_after(rounds, "governors") for one in pair):
+        yield "the governor is powersave; change it with sudo cpupower frequency-set -g performance"
 
 
-def _others(rounds: Sequence[Measurement]) -> Iterator[str]:
+def _check_other_processes(rounds: Sequence[Measurement]) -> Iterator[str]:
     busy = [one.other_cores_busy for one in rounds if one.other_cores_busy is not None]
-    if busy and max(busy) > _MOST_OTHERS:
-        yield f"others kept {max(busy):.1f} cores busy"
-
-
-def _noise(rounds: Sequence[Measurement]) -> Iterator[str]:
-    apart = spread(rounds)
-    if apart is not None and apart > _MOST_SPREAD:
-        medians = ", ".join(f"{one.latency_ms:.3g}" for one in rounds)
-        yield f"the rounds' medians are {apart:.0%} apart: {medians} ms"
+    if busy and max(busy) > _MAX_OTHER_CORES:
+        yield f"other processes kept {max(busy):.1f} cores busy"

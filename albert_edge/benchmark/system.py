@@ -1,4 +1,8 @@
-"""What a measurement was taken on."""
+"""The machine of a measurement: its hardware and versions, and its state at one moment.
+
+`describe_machine` reports both; `read_conditions` only the state: clock, temperature, throttling
+and load.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import os
 import platform
 import re
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,9 +29,9 @@ __all__ = [
     "vcgencmd",
 ]
 
-# Whatever may have taken part, if it is installed.
+# Packages whose version may affect a measurement.
 _PACKAGES = ("albert_edge", "ai-edge-litert", "tflite-runtime", "numpy", "tensorflow", "tf_keras")
-# Arm's part numbers (MIDR_EL1, implementer 0x41) of cores that boards and phones have.
+# Arm's part numbers (MIDR_EL1, implementer 0x41) of cores found in boards and phones.
 _ARM_PARTS = {
     0xC07: "Cortex-A7",
     0xC0F: "Cortex-A15",
@@ -53,7 +59,7 @@ _ARM_PARTS = {
     0xD81: "Cortex-A720",
     0xD82: "Cortex-X4",
 }
-# What decides how fast quantized products are, as /proc/cpuinfo calls it.
+# Instruction sets that decide the speed of quantized matrix products, by /proc/cpuinfo's names.
 _INSTRUCTIONS = (
     "asimd",
     "asimdhp",
@@ -72,9 +78,9 @@ _INSTRUCTIONS = (
     "amx_tile",
 )
 ROOT = Path("/")
-# `vcgencmd get_throttled` on a Raspberry Pi: now, and 16 bits higher whether it was since booting.
+# Bits of `vcgencmd get_throttled` on a Raspberry Pi: now; 16 bits higher: at any time since boot.
 THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "temperature limit"}
-# Zones of these kinds are the processor; others are batteries, radios, disks.
+# Types of thermal zones of the processor; others are batteries, radios, disks.
 _PROCESSOR_ZONE = re.compile(r"cpu|soc|pkg|core|big|little", re.IGNORECASE)
 
 
@@ -83,17 +89,18 @@ def describe_machine() -> dict[str, Any]:
 
     Returns:
         `model` (the board's or the processor's name), `processor` (the chip), `cores` that this
-        process may use, `core_kinds` and `instructions` of all, `ram_bytes`, `architecture`,
-        `system`, `kernel`, `python`, `versions` of the packages by name, and `conditions` now.
+        process may use, `core_kinds` and `instructions` of the whole machine, `ram_bytes`,
+        `architecture`, `system`, `kernel`, `python`, `versions` of the packages by name, and the
+        current `conditions`.
 
     Example:
         >>> describe_machine()["cores"] >= 1
         True
     """
     return {
-        "model": _model(),
+        "model": _model_name(),
         "processor": processor_name(),
-        "cores": _cores(),
+        "cores": _count_cores(),
         "core_kinds": core_kinds(),
         "instructions": instructions(),
         "ram_bytes": _ram_bytes(),
@@ -101,13 +108,13 @@ def describe_machine() -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": dict(_versions()),
+        "versions": _versions(),
         "conditions": read_conditions(),
     }
 
 
-def slug(machine: dict[str, Any]) -> str:
-    """Make a part of a file name that tells machines apart.
+def slug(machine: Mapping[str, Any]) -> str:
+    """Return a name of a machine for use in file names.
 
     Example:
         >>> slug({"model": "Raspberry Pi 4 Model B Rev 1.4", "cores": 4})
@@ -117,19 +124,16 @@ def slug(machine: dict[str, Any]) -> str:
     return "-".join([*words, f"{machine['cores']}c"])
 
 
-def _model() -> str:
-    board = Path("/proc/device-tree/model")  # a Raspberry Pi and most boards
-    if board.exists():
-        return board.read_text(encoding="utf-8").strip("\0\n")
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        text = cpuinfo.read_text(encoding="utf-8")
-        if match := re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE):
-            return match[1]
+def _model_name() -> str:
+    if board := read_text(ROOT / "proc/device-tree/model"):  # a Raspberry Pi and most boards
+        return board
+    cpuinfo = read_text(ROOT / "proc/cpuinfo") or ""
+    if match := re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE):
+        return match[1]
     return platform.processor() or platform.machine() or "unknown"
 
 
-def _cores() -> int:
+def _count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux: a container may have fewer than the machine
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -138,44 +142,37 @@ def _cores() -> int:
 def _ram_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # not a Unix, or one that does not tell
+    except (AttributeError, ValueError):  # not Unix, or not reported
         return None
 
 
-def _versions() -> list[tuple[str, str]]:
-    installed = {name: _version(name) for name in _PACKAGES}
-    return [(name, version) for name, version in installed.items() if version is not None]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-# The processor: its cores and their kinds, and what instructions it has for 8-bit numbers.
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
 
 
 def core_kinds(root: Path = ROOT) -> list[dict[str, Any]]:
     """Count the cores of each kind, the fastest kind first.
 
     Returns:
-        Of each kind its `name`, `count` and `max_mhz`, the highest clock, None where untold.
+        Of each kind its `name`, `count` and `max_mhz`, the maximum clock, None if unknown.
     """
-    blocks = _blocks(root)
+    blocks = _cpuinfo_blocks(root)
     kinds = Counter(
-        (_name(block), _max_mhz(root, block)) for block in blocks if "processor" in block
+        (_core_name(block), _max_mhz(root, block)) for block in blocks if "processor" in block
     )
     ordered = sorted(kinds.items(), key=lambda item: (-(item[0][1] or 0), item[0][0]))
     return [{"name": name, "count": count, "max_mhz": mhz} for (name, mhz), count in ordered]
 
 
 def instructions(root: Path = ROOT) -> list[str]:
-    """List which of the instructions that matter for a quantized model every core has."""
+    """List the instruction sets for quantized models that every core supports."""
     flags = [
         set((block.get("flags") or block.get("Features") or "").split())
-        for block in _blocks(root)
+        for block in _cpuinfo_blocks(root)
         if "processor" in block
     ]
     common = set.intersection(*flags) if flags else set()
@@ -183,17 +180,17 @@ def instructions(root: Path = ROOT) -> list[str]:
 
 
 def processor_name(root: Path = ROOT) -> str | None:
-    """Name the chip: what the device tree calls it, such as `brcm,bcm2712`, or `model name`."""
+    """Return the chip's name, from the device tree (`brcm,bcm2712`) or /proc/cpuinfo."""
     tree = read_text(root / "proc/device-tree/compatible")
     if tree:  # the board first, its chip last
         return tree.split("\0")[-1]
-    for block in _blocks(root):
+    for block in _cpuinfo_blocks(root):
         if name := block.get("Hardware") or block.get("model name"):
             return name
     return None
 
 
-def _blocks(root: Path) -> list[dict[str, str]]:
+def _cpuinfo_blocks(root: Path) -> list[dict[str, str]]:
     text = read_text(root / "proc/cpuinfo") or ""
     return [
         dict(re.findall(r"^(.+?)[ \t]*:[ \t]*(.*)$", block, re.MULTILINE))
@@ -201,7 +198,7 @@ def _blocks(root: Path) -> list[dict[str, str]]:
     ]
 
 
-def _name(block: dict[str, str]) -> str:
+def _core_name(block: dict[str, str]) -> str:
     part = block.get("CPU part")
     if part is None:
         return block.get("model name", "unknown")
@@ -216,28 +213,26 @@ def _max_mhz(root: Path, block: dict[str, str]) -> int | None:
     return int(text) // 1000 if text.isdecimal() else None
 
 
-# The state of the machine at one moment: clock, heat, throttling, and who else computes.
-
-
 def read_conditions(root: Path = ROOT) -> dict[str, Any]:
-    """Read what may change while a model is measured, ready for JSON.
+    """Read the state of the machine, which may change during a measurement, ready for JSON.
 
     Args:
-        root: Where `/proc` and `/sys` lie.
+        root: The directory that contains `/proc` and `/sys`.
 
     Returns:
-        `governors`, the distinct ones; `frequency_mhz`, of each group of cores that share a clock;
-        `clock_limits_mhz`, the highest that each may have now and the highest it can have;
-        `temperature_c`, the hottest of the processor; `throttled_bits`, as `vcgencmd get_throttled`
-        gives them; `throttle_events`, how often an x86 core was slowed since booting;
-        `load_average` over 1, 5 and 15 minutes.  What the machine does not tell is None, or empty.
+        `governors`, the distinct ones; `frequency_mhz`, of each group of cores with one clock;
+        `clock_limits_mhz`, the current limit and the hardware maximum of each group;
+        `temperature_c`, the hottest sensor of the processor; `throttled_bits`, the value of
+        `vcgencmd get_throttled`; `throttle_events`, how often x86 cores were throttled since boot;
+        `load_average` over 1, 5 and 15 minutes.  Values that the machine does not report are None,
+        or empty.
     """
     policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
     governors = {read_text(policy / "scaling_governor") for policy in policies}
     return {
         "governors": sorted(name for name in governors if name),
         "frequency_mhz": _frequencies(root, policies),
-        "clock_limits_mhz": [limit for policy in policies if (limit := _limit(policy))],
+        "clock_limits_mhz": [limits for policy in policies if (limits := _clock_limits(policy))],
         "temperature_c": _temperature(root),
         "throttled_bits": _throttled_bits(),
         "throttle_events": _throttle_events(root),
@@ -246,9 +241,10 @@ def read_conditions(root: Path = ROOT) -> dict[str, Any]:
 
 
 def cpu_busy_s(root: Path = ROOT) -> float | None:
-    """Read how many seconds all cores have worked since booting, for whomever; None if untold.
+    """Read the CPU time of all cores and processes since boot; None if unknown.
 
-    What a hypervisor took away (steal) counts: it slows a measurement as another process would.
+    It includes the time that a hypervisor took (steal), which slows a measurement as another
+    process would.
     """
     fields = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
     if len(fields) < 9 or fields[0] != "cpu":
@@ -258,7 +254,7 @@ def cpu_busy_s(root: Path = ROOT) -> float | None:
 
 
 def read_text(path: Path) -> str | None:
-    """Read a file of the kernel's, without its last line end; None if there is none to read."""
+    """Read a file of /proc or /sys without its final newline; None if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").rstrip("\n\0")
     except OSError:
@@ -266,7 +262,7 @@ def read_text(path: Path) -> str | None:
 
 
 def vcgencmd(*command: str) -> str | None:
-    """Ask a Raspberry Pi's firmware; None where there is none, or it does not know."""
+    """Run a command of a Raspberry Pi's firmware; None if it is missing or fails."""
     import shutil
     import subprocess
 
@@ -284,7 +280,7 @@ def _frequencies(root: Path, policies: list[Path]) -> list[int]:
     return [round(float(mhz)) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", text, re.M)]
 
 
-def _limit(policy: Path) -> list[int] | None:
+def _clock_limits(policy: Path) -> list[int] | None:
     clocks = [read_text(policy / name) or "" for name in ("scaling_max_freq", "cpuinfo_max_freq")]
     known = all(clock.isdecimal() for clock in clocks)
     return [int(clock) // 1000 for clock in clocks] if known else None
@@ -295,9 +291,9 @@ def _temperature(root: Path) -> float | None:
         (read_text(zone / "type") or "", read_text(zone / "temp") or "")
         for zone in (root / "sys/class/thermal").glob("thermal_zone*")
     ]
-    of_processor = [zone for zone in zones if _PROCESSOR_ZONE.search(zone[0])] or zones
-    degrees = [int(milli) / 1000 for _, milli in of_processor if re.fullmatch(r"-?\d+", milli)]
-    # A sensor that is switched off reads 0 or an absurd value.
+    processor_zones = [zone for zone in zones if _PROCESSOR_ZONE.search(zone[0])] or zones
+    degrees = [int(milli) / 1000 for _, milli in processor_zones if re.fullmatch(r"-?\d+", milli)]
+    # A sensor that is switched off reports 0 or an absurd value.
     return max((one for one in degrees if 0 < one < 150), default=None)
 
 

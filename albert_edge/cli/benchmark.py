@@ -118,22 +118,22 @@ def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool
 def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: bool) -> None:
     from rich.console import Console
 
-    from albert_edge.benchmark.compare import check_no_regression, compare
+    from albert_edge.benchmark.compare import compare_reports, raise_on_regression
     from albert_edge.benchmark.console import render_comparison
-    from albert_edge.benchmark.report_file import read_document, to_text
+    from albert_edge.benchmark.report_file import read_report, to_json
     from albert_edge.files import write_file
 
     path = None if json_path == "-" else json_path
     _check_output(path, [old, new], force=force)
-    found = compare(read_document(Path(old)), read_document(Path(new)))
+    found = compare_reports(read_report(Path(old)), read_report(Path(new)))
     if path is not None:
-        write_file(path, to_text(found).encode(), force=force)
+        write_file(path, to_json(found).encode(), force=force)
     if json_path == "-":
-        click.echo(to_text(found), nl=False)
+        click.echo(to_json(found), nl=False)
     else:
         Console().print(render_comparison(found))
     if strict:
-        check_no_regression(found)
+        raise_on_regression(found)
 
 
 def _show(kept: str, html_path: str | None, *, force: bool) -> None:
@@ -141,11 +141,11 @@ def _show(kept: str, html_path: str | None, *, force: bool) -> None:
 
     from albert_edge.benchmark.console import render_report
     from albert_edge.benchmark.html import write_page
-    from albert_edge.benchmark.report_file import as_report_error, read_document
+    from albert_edge.benchmark.report_file import read_report, reraise_as_report_error
 
     _check_output(html_path, [kept], force=force)
-    report = read_document(Path(kept))
-    with as_report_error():
+    report = read_report(Path(kept))
+    with reraise_as_report_error():
         shown = render_report(report)
     if html_path is not None:
         write_page(report, html_path, force=force)
@@ -166,7 +166,7 @@ def _measure(
 
     from albert_edge.benchmark.console import render_report
     from albert_edge.benchmark.html import write_page
-    from albert_edge.benchmark.report_file import to_text
+    from albert_edge.benchmark.report_file import to_json
     from albert_edge.benchmark.run import benchmark
     from albert_edge.benchmark.statistics import raise_on_failures
     from albert_edge.cli.console import bars
@@ -188,7 +188,7 @@ def _measure(
     if html_path is not None:
         write_page(report, html_path, force=force)
     if json_path == "-":
-        click.echo(to_text(report), nl=False)
+        click.echo(to_json(report), nl=False)
     else:
         Console().print(render_report(report))
     raise_on_failures(report)

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.compare` and `.changes`: what changed, and what is only noise."""
+"""`albert_edge.benchmark.compare` and its table: changes and noise."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from albert_edge.benchmark import console
 from albert_edge.benchmark.compare import (
     METRICS,
     SCHEMA,
-    check_no_regression,
-    compare,
+    compare_reports,
+    raise_on_regression,
     ratio_of_rounds,
 )
 from albert_edge.benchmark.console import render_comparison
-from albert_edge.benchmark.report_file import to_text
+from albert_edge.benchmark.report_file import to_json
 from albert_edge.errors import RegressionError, ReportError
 
 Rounds = Callable[..., dict[str, Any]]
@@ -63,7 +63,7 @@ def show(found: dict[str, Any], width: int = 80) -> str:
 
 
 def test_a_report_is_no_different_from_itself(report: dict[str, Any]) -> None:
-    found = compare(report, report)
+    found = compare_reports(report, report)
     assert found["schema"] == SCHEMA
     assert found["same_machine"]
     assert not found["differs"]
@@ -76,15 +76,15 @@ def test_a_report_is_no_different_from_itself(report: dict[str, Any]) -> None:
     measured = {name for row in found["rows"] for name in row["changes"]}
     # The tiny files carry no tokenizer; the machine of the test may not tell its energy.
     assert {*METRICS} - {"end_to_end_ms", "energy_joules"} <= measured
-    assert json.loads(to_text(found)) == found
-    check_no_regression(found)
+    assert json.loads(to_json(found)) == found
+    raise_on_regression(found)
 
 
 @pytest.mark.parametrize(
     ("factor", "verdict"), [(1.5, "worse"), (0.5, "better"), (1.04, "same"), (0.97, "same")]
 )
 def test_a_change_is_one_beyond_the_noise(factor: float, verdict: str, quiet: Rounds) -> None:
-    found = compare(quiet(), quiet(factor))
+    found = compare_reports(quiet(), quiet(factor))
     for row in of(found, "int8"):
         change = row["changes"]["latency_ms"]
         assert change["ratio"] == pytest.approx(factor)
@@ -99,17 +99,17 @@ def test_the_same_change_on_a_noisy_machine_is_none(quiet: Rounds) -> None:
     for row in new["rows"]:
         for number, one in enumerate(row.get("rounds", [])):
             one["latency_ms"] *= 1 + number
-    assert {row["verdict"] for row in of(compare(old, new), "int8")} == {"same"}
+    assert {row["verdict"] for row in of(compare_reports(old, new), "int8")} == {"same"}
 
 
 def test_of_one_round_nothing_is_known(quiet: Rounds) -> None:
     old, new = quiet(), quiet(2.0)
     for row in new["rows"]:
         row["rounds"] = row.get("rounds", [])[:1]
-    [change, _] = [row["changes"]["latency_ms"] for row in of(compare(old, new), "int8")]
+    [change, _] = [row["changes"]["latency_ms"] for row in of(compare_reports(old, new), "int8")]
     assert (change["low"], change["high"], change["verdict"]) == (None, None, "unknown")
     assert change["ratio"] == pytest.approx(2.0)
-    assert "unknown" in show(compare(old, new))
+    assert "unknown" in show(compare_reports(old, new))
 
 
 def test_no_change_is_seldom_called_one() -> None:
@@ -128,23 +128,23 @@ def test_size_memory_and_error_count_too(quiet: Rounds) -> None:
             row["size_bytes"] = row["size_bytes"] * 11 // 10
             row["fidelity"]["outputs"]["logits"]["error"] /= 2
             row["model_rss_bytes"] *= 2
-    [first, _] = of(compare(old, new), "int8")
+    [first, _] = of(compare_reports(old, new), "int8")
     assert first["verdict"] == "mixed"
     assert first["changes"]["size_bytes"]["verdict"] == "worse"
     assert first["changes"]["error"]["verdict"] == "better"
     assert first["changes"]["model_rss_bytes"]["verdict"] == "worse"
-    lines = show(compare(old, new))
+    lines = show(compare_reports(old, new))
     assert "file MB" in lines
     assert "RAM MB" in lines
 
 
 def test_what_answers_wrongly_or_fails_now_is_broken(quiet: Rounds) -> None:
-    found = compare(quiet(), quiet() | {"rows": swapped(quiet()["rows"], "int8", "liar")})
+    found = compare_reports(quiet(), quiet() | {"rows": swapped(quiet()["rows"], "int8", "liar")})
     assert {row["verdict"] for row in of(found, "int8")} == {"broken"}
     assert {row["verdict"] for row in of(found, "liar")} == {"better"}
     assert [row["name"] for row in found["rows"][:2]] == ["int8", "int8"]
     with pytest.raises(RegressionError, match=r"2 of 8 got worse:\n  int8 .*ok before, and now wr"):
-        check_no_regression(found)
+        raise_on_regression(found)
     assert "WRONG" in show(found)
 
 
@@ -159,19 +159,19 @@ def test_an_interrupted_run_is_neither_better_nor_worse(quiet: Rounds) -> None:
     kept = ("latency_ms", "rounds")
     pending = {key: value for key, value in new["rows"][0].items() if key not in kept}
     new["rows"][0] = pending | {"status": "pending", "fidelity": None}
-    found = compare(quiet(), new)
+    found = compare_reports(quiet(), new)
     assert found["rows"][0]["verdict"] == "unknown"
     assert "The new report is not complete" in show(found)
-    check_no_regression(found)
+    raise_on_regression(found)
 
 
 def test_what_is_new_and_what_is_gone_is_said(quiet: Rounds) -> None:
     old, new = quiet(), quiet()
     del old["rows"][0], new["rows"][-1]
-    found = compare(old, new)
+    found = compare_reports(old, new)
     assert [row["seq_len"] for row in found["only_new"]] == [4]
     assert [row["name"] for row in found["only_old"]] == ["empty"]
-    assert "Gone: empty, 1 thread, T=8." in show(found)
+    assert "Only in the old report: empty, 1 thread, T=8." in show(found)
 
 
 def test_another_machine_is_said_loudly(quiet: Rounds) -> None:
@@ -179,23 +179,23 @@ def test_another_machine_is_said_loudly(quiet: Rounds) -> None:
     new["machine"]["model"] = "Raspberry Pi 5"
     for row in new["rows"]:
         row["runtime"] = "tflite-runtime 2.14.0"
-    found = compare(quiet(), new)
+    found = compare_reports(quiet(), new)
     assert not found["same_machine"]
     assert {one["what"] for one in found["differs"]} == {"model", "runtime"}
     lines = show(found).splitlines()
-    assert lines[0].startswith("ANOTHER MACHINE")
+    assert lines[0].startswith("DIFFERENT MACHINE")
     assert "tflite-runtime 2.14.0" in show(found)
     new["machine"]["model"] = quiet()["machine"]["model"]
-    found = compare(quiet(), new)
+    found = compare_reports(quiet(), new)
     assert found["same_machine"]
-    assert show(found).startswith("Not under the same conditions:")
+    assert show(found).startswith("Measured under different conditions:")
 
 
 def test_reports_without_anything_in_common(quiet: Rounds) -> None:
     new = quiet()
     new["rows"] = [{**row, "threads": 7} for row in new["rows"]]
     with pytest.raises(ReportError, match=r"no configuration .* in common: the old one has .*more"):
-        compare(quiet(), new)
+        compare_reports(quiet(), new)
 
 
 def test_reports_of_other_programs_tell_layouts_apart(report: dict[str, Any]) -> None:
@@ -204,7 +204,7 @@ def test_reports_of_other_programs_tell_layouts_apart(report: dict[str, Any]) ->
         | {"layout": layout}
         for layout in ("loop", "unrolled")
     ]
-    found = compare(
+    found = compare_reports(
         {**report, "kind": "demo", "rows": rows}, {**report, "kind": "demo", "rows": rows}
     )
     assert len(found["rows"]) == 2
@@ -216,14 +216,23 @@ def test_a_damaged_report_is_said_to_be(gone: str, report: dict[str, Any]) -> No
     damaged = {key: value for key, value in report.items() if key != gone}
     for pair in ((damaged, report), (report, damaged)):
         with pytest.raises(ReportError, match="damaged"):
-            compare(*pair)
+            compare_reports(*pair)
     with pytest.raises(ReportError, match="damaged"):
-        compare(report, {**report, "rows": [{**report["rows"][0], "rounds": [{}]}]})
+        compare_reports(report, {**report, "rows": [{**report["rows"][0], "rounds": [{}]}]})
 
 
 def test_every_metric_has_a_name_for_people() -> None:
-    assert [*console._COMPARED] == [*METRICS]
+    assert [*console._METRIC_LABELS] == [*METRICS]
 
 
-def test_it_fits_80_columns(quiet: Rounds) -> None:
-    assert all(cell_len(line) <= 80 for line in show(compare(quiet(), quiet(1000.0))).splitlines())
+@pytest.mark.parametrize("noise", [1.0, 1000.0])
+def test_it_fits_80_columns(noise: float, quiet: Rounds) -> None:
+    old, new = quiet(), quiet(1000.0)
+    for row in new["rows"]:
+        row["rounds"] = row.get("rounds", [])[:2]
+        for one in row["rounds"][1:]:
+            one["latency_ms"] *= noise
+    lines = show(compare_reports(old, new)).splitlines()
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert "median ms" in "\n".join(lines)
+    assert "×1000" in "\n".join(lines)

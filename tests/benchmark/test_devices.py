@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from albert_edge.benchmark.devices.device import Local, open_device, read_answer
+from albert_edge.benchmark.devices.device import Local, open_device, parse_worker_output
 from albert_edge.benchmark.system import describe_machine
 from albert_edge.errors import BundleError, ConfigError, DeviceError, MissingExtraError
 
@@ -15,10 +15,10 @@ ENDED = {"stderr": "", "ending": "exit code 0", "where": "here"}
 
 
 def test_this_machine_describes_itself_in_another_process() -> None:
-    told = open_device("local").run({"do": "describe"}, timeout_s=60)
+    described = open_device("local").run({"do": "describe"}, timeout_s=60)
     here = json.loads(json.dumps(describe_machine()))
-    del told["conditions"], here["conditions"]
-    assert told == here
+    del described["conditions"], here["conditions"]
+    assert described == here
 
 
 def test_a_file_is_where_it_is() -> None:
@@ -32,25 +32,27 @@ def test_a_device_of_no_known_kind(address: str) -> None:
 
 
 def test_this_machine_has_no_address() -> None:
-    with pytest.raises(ConfigError, match="call it 'local'"):
+    with pytest.raises(ConfigError, match="the address of this machine is 'local'"):
         open_device("local://here")
 
 
 def test_an_answer_is_read_and_an_error_is_raised_as_what_it_was() -> None:
-    assert read_answer('{"a": 1}', **ENDED) == {"a": 1}
+    assert parse_worker_output('{"a": 1}', **ENDED) == {"a": 1}
     with pytest.raises(BundleError, match="it is damaged"):
-        read_answer('{"error": "BundleError", "message": "it is damaged"}', **ENDED)
+        parse_worker_output('{"error": "BundleError", "message": "it is damaged"}', **ENDED)
     with pytest.raises(MissingExtraError, match="no such package"):
-        read_answer('{"error": "MissingExtraError", "message": "no such package"}', **ENDED)
+        parse_worker_output('{"error": "MissingExtraError", "message": "no such package"}', **ENDED)
 
 
 @pytest.mark.parametrize("kind", ["SystemExit", "annotations", "nothing"])
 def test_an_error_of_no_known_class_is_the_device_s(kind: str) -> None:
     with pytest.raises(DeviceError, match="odd"):
-        read_answer(json.dumps({"error": kind, "message": "odd"}), **ENDED)
+        parse_worker_output(json.dumps({"error": kind, "message": "odd"}), **ENDED)
 
 
 @pytest.mark.parametrize("text", ["", "Segmentation fault", "[1]", "7", '{"a": '])
 def test_no_answer_says_how_the_process_ended(text: str) -> None:
-    with pytest.raises(DeviceError, match=r"here: exit code 9; it wrote last:\n  two\n  three"):
-        read_answer(text, stderr="two\nthree\n", ending="exit code 9", where="here")
+    with pytest.raises(
+        DeviceError, match=r"here: exit code 9; its last output was:\n  two\n  three"
+    ):
+        parse_worker_output(text, stderr="two\nthree\n", ending="exit code 9", where="here")

@@ -12,9 +12,8 @@ import jsonschema
 import pytest
 
 from albert_edge.benchmark import report_file as module
-from albert_edge.benchmark.console import Row, document
 from albert_edge.benchmark.measure import Measurement
-from albert_edge.benchmark.report_file import SCHEMA, read_document, to_text
+from albert_edge.benchmark.report_file import SCHEMA, Row, make_report, read_report, to_json
 from albert_edge.benchmark.statistics import WARNING_CODES
 from albert_edge.errors import ReportError
 
@@ -46,13 +45,13 @@ def test_every_field_is_explained() -> None:
 
 def test_reports_of_other_programs_are_valid_too(measurement: Measurement) -> None:
     rows = [Row(name="int8", layout="loop", measurement=measurement)]
-    report = json.loads(to_text(document("demo", rows, answers=[{"text": "a"}])))
+    report = json.loads(to_json(make_report("demo", rows, answers=[{"text": "a"}])))
     jsonschema.Draft202012Validator(DESCRIPTION).validate(report)
 
 
 def test_text_is_the_same_document_and_keeps_numbers_together() -> None:
     value = {"a": [1, 2.5, 3], "b": {"c": [{"d": None}, {}], "e": []}, "f": [None], "g": 'é"\n'}
-    text = to_text(value)
+    text = to_json(value)
     assert json.loads(text) == value
     assert '"a": [1, 2.5, 3],\n' in text
 
@@ -60,7 +59,7 @@ def test_text_is_the_same_document_and_keeps_numbers_together() -> None:
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_a_number_that_json_does_not_know_is_not_written(number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        to_text({"a": [1.0, number]})
+        to_json({"a": [1.0, number]})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_a_number_that_json_does_not_know_is_not_written(number: float) -> None:
         (None, "cannot read .*: No such file"),
         (b"{", "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
-        (b"[1]", "no report of albert-edge benchmark: its schema is None"),
+        (b"[1]", "not a report of albert-edge benchmark: its schema is None"),
         (b'{"schema": "else/1"}', "its schema is 'else/1'"),
         (b'{"schema": "albert_edge.benchmark/1"}', "benchmark/1, and this version reads"),
         (b'{"schema": "albert_edge.benchmark/99"}', "benchmark/99, and this version reads"),
@@ -80,4 +79,4 @@ def test_a_file_that_is_no_report(content: bytes | None, message: str, tmp_path:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ReportError, match=message):
-        read_document(path)
+        read_report(path)

@@ -50,7 +50,7 @@ def test_energy_of_an_inference_is_what_the_counter_rose_by(make_root: Callable[
     counter = root / zone / "energy_uj"
     energy = measure_energy(
         lambda: counter.write_text(f"{int(counter.read_text()) + 30_000}\n"),
-        least_s=0.01,
+        min_time_s=0.01,
         root=root,
     )
     assert energy.pop("n") >= 1
@@ -66,14 +66,14 @@ def test_a_power_chip_is_asked_meanwhile(
     make_root: Callable[..., Path], firmware: Callable[[dict[str, str]], None]
 ) -> None:
     firmware({"pmic_read_adc": PMIC})
-    energy = measure_energy(lambda: time.sleep(0.05), least_s=0.1, root=make_root({}))
+    energy = measure_energy(lambda: time.sleep(0.05), min_time_s=0.1, root=make_root({}))
     assert energy["source"] == "pmic"
     # 1.57 W over at least 0.05 s each.
     assert energy["joules"] >= 1.57 * 0.05
 
 
 def test_a_machine_without_counters_says_so(make_root: Callable[..., Path]) -> None:
-    energy = measure_energy(lambda: None, least_s=0, root=make_root({}))
+    energy = measure_energy(lambda: None, min_time_s=0, root=make_root({}))
     assert energy == {
         "joules": None,
         "source": None,
@@ -84,6 +84,6 @@ def test_a_machine_without_counters_says_so(make_root: Callable[..., Path]) -> N
 
 def test_counters_that_may_not_be_read_are_told(make_root: Callable[..., Path]) -> None:
     files = {name: text for name, text in RAPL.items() if not name.endswith("energy_uj")}
-    energy = measure_energy(lambda: None, least_s=0, root=make_root(files))
+    energy = measure_energy(lambda: None, min_time_s=0, root=make_root(files))
     assert energy["joules"] is None
     assert "root only" in energy["reason"]

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.statistics`: a doubtful measurement is marked, and another is not."""
+"""`albert_edge.benchmark.statistics`: warnings about doubtful measurements, and no others."""
 
 from __future__ import annotations
 

@@ -253,5 +253,5 @@ def test_a_device_of_another_version_is_told(change: dict[str, object], tiny_fil
         def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
             return super().run(job, timeout_s=timeout_s) | change
 
-    with pytest.raises(DeviceError, match="other answered in another form"):
+    with pytest.raises(DeviceError, match="other returned a result in another form"):
         measure(tiny_file, device=Other(), seq_len=4, **BRIEF)

@@ -98,11 +98,16 @@ def test_the_verdict_comes_first_and_what_is_amiss_stands_apart(
         key=lambda row: row["latency_ms"],
     )
     headings = [one["text"] for one in page.all("h2")]
-    assert headings[:4] == ["Fastest right answer", "All figures", "Wrong answers", "Failed"]
+    assert headings[:4] == [
+        "Fastest with correct outputs",
+        "All results",
+        "Wrong outputs",
+        "Failed",
+    ]
     [card] = [one for one in page.all("div", **{"class": "card"}) if "8 tokens" in one["text"]]
     assert f"{fastest['name']}, 1 thread" in card["text"]
-    assert "WRONG answers: 2 of 8 configurations, without a rank: liar" in page.text
-    assert "Failed: 2 of 8 configurations, without a rank: empty" in page.text
+    assert "WRONG outputs: 2 of 8 configurations, not ranked: liar" in page.text
+    assert "Failed: 2 of 8 configurations, not ranked: empty" in page.text
     assert "BundleError: cannot read" in page.text
     rows = page.all("tr", **{"class": "wrong"})
     assert [one["text"].split()[0] for one in rows] == ["WRONG", "failed"] * 2
@@ -115,7 +120,7 @@ def test_doubts_are_spelled_out(page: Page, report: dict[str, Any]) -> None:
     noisy = copy.deepcopy(report)
     noisy["rows"][0]["warnings"] = [{"code": "throttled", "message": "heat & <more>"}]
     text = Page(render_page(noisy)).text
-    assert "throttled: The machine slowed itself down" in text
+    assert "throttled: The processor was throttled" in text
     assert "heat & <more>" in text
     assert all(doubt["message"] in page.text for doubt in doubts)
 
@@ -196,8 +201,8 @@ def test_one_length_one_file_nothing_measured_nothing_at_all(report: dict[str, A
     one = [row for row in report["rows"] if row["name"] == "int8" and row["seq_len"] == 8]
     failed = [row for row in report["rows"] if row["status"] == "error"]
     waiting = [{**failed[0], "status": "pending", "error": None}]
-    assert "Latency against length" not in render_page({**report, "rows": one})
-    assert "What exactness costs" not in render_page({**report, "rows": one})
+    assert "Latency by length" not in render_page({**report, "rows": one})
+    assert "Cost of accuracy" not in render_page({**report, "rows": one})
     assert "Every sample" not in render_page({**report, "rows": failed})
     assert "1 of 1 configuration not measured yet" in render_page(
         {**report, "rows": waiting, "complete": False}
@@ -235,7 +240,7 @@ def test_letters_and_marks_stand_out_from_what_they_are_on(scheme: str) -> None:
     colours = dict(re.findall(r"--([\w-]+): #(\w{6});", schemes[scheme == "dark"]))
     pairs = [("ink", "paper"), ("ink", "panel"), ("soft", "paper"), ("soft", "panel")]
     pairs += [("bad", "paper"), ("bad", "bad-panel"), ("soft", "bad-panel"), ("ink", "bad-panel")]
-    pairs += [("doubt", "doubt-panel"), *((f"c{n}", "paper") for n in range(7))]
+    pairs += [("warning", "warning-panel"), *((f"c{n}", "paper") for n in range(7))]
     for front, back in pairs:
         light, dark = sorted((luminance(colours[front]), luminance(colours[back])), reverse=True)
         # WCAG 2.2, 1.4.3: 4.5 for text; marks, held to the same, need 3 only.
@@ -263,8 +268,8 @@ def test_no_point_beats_one_on_the_front_and_each_other_is_beaten(
 
 @given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=20))
 def test_an_axis_has_room_for_all_and_a_few_round_figures(values: list[float]) -> None:
-    axis = Axis.around(values)
-    places = [axis.at(value) for value in sorted(values)]
+    axis = Axis.fit(values)
+    places = [axis.position(value) for value in sorted(values)]
     assert places == sorted(places)
     assert 0 <= places[0] <= places[-1] <= 100
     ticks = axis.ticks()

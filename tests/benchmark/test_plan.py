@@ -18,16 +18,16 @@ from albert_edge.errors import BundleError, ConfigError
 
 
 def test_every_file_meets_every_setting(tiny_file: Path, make_file: Callable[..., Path]) -> None:
-    subjects = ModelFile.read_all([tiny_file, make_file("other")])
+    files = ModelFile.read_all([tiny_file, make_file("other")])
     settings = BenchmarkConfig(threads=(1, 2), seq_lens=(8, 16))
-    keys = [one.key for one in configurations(subjects, settings)]
+    keys = [one.key for one in configurations(files, settings)]
     assert len(keys) == len(set(keys)) == 8
     assert ("other", "cpu", 2, 16) in keys
 
 
 def test_a_file_is_measured_at_its_own_length_unless_told(make_file: Callable[..., Path]) -> None:
-    subjects = ModelFile.read_all([make_file("free"), make_file("fixed", seq_len=8)])
-    lengths = [one.seq_len for one in configurations(subjects, BenchmarkConfig())]
+    files = ModelFile.read_all([make_file("free"), make_file("fixed", seq_len=8)])
+    lengths = [one.seq_len for one in configurations(files, BenchmarkConfig())]
     assert lengths == [40, 8]  # the tiny model has 40 positions, fewer than 128
 
 
@@ -62,7 +62,7 @@ def test_files_of_one_name_are_told_apart(make_file: Callable[..., Path], tmp_pa
     one = make_file("model")
     two = tmp_path / "sub" / "model.tflite"
     two.write_bytes(one.read_bytes())
-    names = [subject.name for subject in ModelFile.read_all([one, two])]
+    names = [file.name for file in ModelFile.read_all([one, two])]
     assert names == [str(one), str(two)]
 
 

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.console` and `machine`."""
+"""`albert_edge.benchmark.report_file`, the table of `.console`, and `.system`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from albert_edge.benchmark.console import Row, document, make_table, write_document
+from albert_edge.benchmark.console import make_table
 from albert_edge.benchmark.measure import Measurement
-from albert_edge.benchmark.report_file import SCHEMA
+from albert_edge.benchmark.report_file import SCHEMA, Row, make_report, save_dated_report
 from albert_edge.benchmark.system import describe_machine, slug
 from albert_edge.errors import OutputError
 
@@ -41,7 +41,7 @@ def show(rows: list[Row]) -> str:
 def test_a_document_holds_every_figure_with_its_unit(
     rows: list[Row], measurement: Measurement
 ) -> None:
-    report = document("demo", rows, answers=[1])
+    report = make_report("demo", rows, answers=[1])
     assert (report["schema"], report["kind"], report["answers"]) == (SCHEMA, "demo", [1])
     row = report["rows"][0]
     assert (row["name"], row["layout"], row["seq_len"]) == ("int8", "loop", 16)
@@ -58,18 +58,18 @@ def test_a_document_holds_every_figure_with_its_unit(
 
 
 def test_a_document_is_written_under_its_machine_and_date(rows: list[Row], tmp_path: Path) -> None:
-    report = document("demo", rows)
-    path = write_document(report, tmp_path)
+    report = make_report("demo", rows)
+    path = save_dated_report(report, tmp_path)
     assert path.name == f"demo-{slug(report['machine'])}-{report['date']}.json"
     text = path.read_text()
     assert json.loads(text) == report
     assert len(text.splitlines()) < 300  # 120 samples do not take a line each
-    assert write_document(report, tmp_path) == path
+    assert save_dated_report(report, tmp_path) == path
 
 
 def test_a_document_needs_a_directory(rows: list[Row], tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist"):
-        write_document(document("demo", rows), tmp_path / "nowhere")
+        save_dated_report(make_report("demo", rows), tmp_path / "nowhere")
 
 
 def test_a_table_shows_the_worst_error_and_what_is_not_known(

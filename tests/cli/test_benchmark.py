@@ -64,7 +64,7 @@ def test_what_fails_is_named_once_and_the_rest_is_shown(tiny: Path, tmp_path: Pa
     assert done.exit_code == 1
     assert "error missing" in done.stdout
     assert "tiny" in done.stdout
-    assert done.stderr.startswith("albert-edge: 1 of 2 failed, 0 answer wrongly:")
+    assert done.stderr.startswith("albert-edge: 1 of 2 failed, 0 have wrong outputs:")
     assert done.stderr.count("cannot read") == 1
 
 
@@ -118,7 +118,7 @@ def test_control_c_keeps_what_was_measured(tiny: Path, tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == 1
     assert "interrupted" in errors
-    assert "--resume goes on" in errors
+    assert "--resume continues" in errors
     assert "Traceback" not in errors
     report = json.loads(kept.read_text())
     assert not report["complete"]

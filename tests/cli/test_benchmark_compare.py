@@ -102,7 +102,7 @@ def test_a_regression_fails_if_asked_to(folder: Path, slower: Path) -> None:
     assert albert_edge("--compare", quiet, later).exit_code == 0
     done = albert_edge("--compare", quiet, later, "--fail-on-regression")
     assert done.exit_code == 1
-    assert "1 of 1 got worse:\n  tiny (cpu, 1 threads, T=8): latency_ms ×100" in done.stderr
+    assert "1 of 1 got worse:\n  tiny (cpu, 1 thread, T=8): latency_ms ×100" in done.stderr
     assert albert_edge("--compare", later, quiet, "--fail-on-regression").exit_code == 0
 
 

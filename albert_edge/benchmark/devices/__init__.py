@@ -1,7 +1,4 @@
-"""Where a measurement is taken: the devices, each in the module of its kind."""
+"""The devices that measurements run on: each kind is one module with a `connect(address)`.
 
-from __future__ import annotations
-
-from albert_edge.benchmark.devices.device import Device, Local, open_device, read_answer
-
-__all__ = ["Device", "Local", "open_device", "read_answer"]
+`device.open_device` opens the one at an address.
+"""

@@ -1,4 +1,7 @@
-"""What the harness asks of a device, and how a device is named."""
+"""The interface of a device, its address, and the local machine.
+
+A device copies model files, and runs a worker process that reads a job and writes a result.
+"""
 
 from __future__ import annotations
 
@@ -14,105 +17,108 @@ from typing import Any, Protocol
 from albert_edge import errors
 from albert_edge.errors import ConfigError, DeviceError
 
-__all__ = ["DEVICES", "Device", "Local", "connect", "describe_ending", "open_device", "read_answer"]
+__all__ = [
+    "DEVICES",
+    "Device",
+    "Local",
+    "connect",
+    "describe_exit",
+    "open_device",
+    "parse_worker_output",
+]
 
-# What stands before "://" in an address → the module of `albert_edge.benchmark.devices` whose
-# `connect(address)` opens it.  A module is imported when a device of its kind is named.
+# The scheme of an address (the part before "://") and the module of `albert_edge.benchmark.devices`
+# whose `connect(address)` opens it; a module is imported only for an address of its scheme.
 DEVICES = {"local": "device", "ssh": "ssh"}
-_STDERR_LINES = 5
-_LINE_CHARACTERS = 300
+# How much of a failed worker's output a message contains.
+_MAX_LINES = 5
+_MAX_CHARACTERS = 300
 
 
 class Device(Protocol):
-    """A machine that runs the worker, one fresh process a job.
+    """A machine that runs the worker, in a fresh process for each job.
 
-    The harness makes the plan, takes turns and keeps what was measured; a device only carries one
-    job there and one answer back.  A job and an answer are JSON objects, which
-    `albert_edge.benchmark.worker` describes.
+    The host plans the runs, orders them and stores the results; a device only transfers one job and
+    its result, both JSON objects, which `albert_edge.benchmark.worker` describes.
 
     Attributes:
-        name: The address that it was opened with, such as `local`.
+        name: The address of the device, such as `local`.
     """
 
     name: str
 
     def send(self, path: Path) -> str:
-        """Make a file of this machine readable there; return its path there.
-
-        Sending the same file again costs nothing.
+        """Copy a file of the host to the device unless it is there; return its path there.
 
         Raises:
             DeviceError: It cannot be copied.
         """
 
     def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        """Run one job in a fresh process there and return its answer.
+        """Run one job in a fresh process on the device and return its result.
 
         Raises:
-            AlbertEdgeError: What the worker raised (see `read_answer`).
-            DeviceError: The process died or did not end in time, or the device is gone.
+            AlbertEdgeError: The worker's own error (see `parse_worker_output`).
+            DeviceError: The process died or timed out, or the connection is lost.
         """
 
     def close(self) -> None:
-        """Remove what was sent and hang up; never raises."""
+        """Remove the copied files and disconnect; never raises."""
 
 
 def open_device(address: str) -> Device:
-    """Open the device at an address: `local`, or `KIND://...`.
+    """Open the device at an address: `local`, or `SCHEME://...`.
 
     Raises:
-        ConfigError: There is no device of that kind.
-        DeviceError: It does not answer.
+        ConfigError: The scheme is unknown, or the address is malformed.
+        DeviceError: The device cannot be reached.
     """
-    kind = address.partition("://")[0]
-    if kind not in DEVICES:
+    scheme = address.partition("://")[0]
+    if scheme not in DEVICES:
         raise ConfigError(f"unknown device {address!r}; choose from {', '.join(DEVICES)}.")
-    module = importlib.import_module(f"albert_edge.benchmark.devices.{DEVICES[kind]}")
+    module = importlib.import_module(f"albert_edge.benchmark.devices.{DEVICES[scheme]}")
     device: Device = module.connect(address)
     return device
 
 
-def read_answer(stdout: str, *, stderr: str, ending: str, where: str) -> dict[str, Any]:
-    """Read what a worker wrote, or raise what went wrong in it.
+def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) -> dict[str, Any]:
+    """Parse a worker's result, or raise its error.
 
     Args:
         stdout: All of the worker's standard output: one JSON object.
-        stderr: All of its standard error; its last lines are shown if there is no answer, or what
-            it wrote instead of one.
+        stderr: All of its standard error.  Without a result, the error message contains its last
+            lines, or else those of standard output.
         ending: How the process ended, such as `exit code 1`.
-        where: What it was doing, for messages.
+        where: The job and device, for messages.
 
     Raises:
         AlbertEdgeError: The worker's own error, of its own class.
-        DeviceError: The worker gave no answer.
+        DeviceError: The worker wrote no result.
     """
     try:
-        answer = json.loads(stdout)
+        result = json.loads(stdout)
     except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        lines = (stderr.strip() or stdout.strip()).splitlines()[-_STDERR_LINES:]
-        last = "\n  ".join(line[:_LINE_CHARACTERS] for line in lines)
-        wrote = f"it wrote last:\n  {last}" if last else "it wrote nothing."
-        raise DeviceError(f"{where}: {ending}; {wrote}")
-    if (name := answer.get("error")) is not None:
-        # A newer version may have errors that this one does not know.
+        result = None
+    if not isinstance(result, dict):
+        lines = (stderr.strip() or stdout.strip()).splitlines()[-_MAX_LINES:]
+        last = "\n  ".join(line[:_MAX_CHARACTERS] for line in lines)
+        output = f"its last output was:\n  {last}" if last else "it wrote nothing."
+        raise DeviceError(f"{where}: {ending}; {output}")
+    if (name := result.get("error")) is not None:
+        # A newer version may have errors that this one lacks.
         kind = getattr(errors, name) if name in errors.__all__ else DeviceError
-        raise kind.__new__(kind, answer["message"])  # not every error's __init__ takes its message
-    return answer
+        raise kind.__new__(kind, result["message"])  # not every error's __init__ takes its message
+    return result
 
 
-def describe_ending(code: int) -> str:
-    """Say how a process ended whose return code is that of `subprocess`.
+def describe_exit(code: int) -> str:
+    """Describe how a process ended, from the return code of `subprocess`.
 
     Example:
-        >>> describe_ending(-9)
+        >>> describe_exit(-9)
         'killed by SIGKILL'
     """
     return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-
-
-# This machine.
 
 
 class Local:
@@ -121,7 +127,7 @@ class Local:
     name = "local"
 
     def __init__(self, python: str = sys.executable) -> None:
-        """Run the worker in `python`, which finds this package and what the engine needs."""
+        """Use a Python that can import this package and the engine's packages."""
         self._command = (python, "-m", "albert_edge.benchmark.worker")
 
     def send(self, path: Path) -> str:
@@ -142,21 +148,21 @@ class Local:
             )
         except subprocess.TimeoutExpired as error:
             raise DeviceError(
-                f"{where} took over {timeout_s:g} s; give it more time, or measure fewer runs."
+                f"{where} took over {timeout_s:g} s; increase the timeout, or measure fewer runs."
             ) from error
-        ending = describe_ending(done.returncode)
-        return read_answer(done.stdout, stderr=done.stderr, ending=ending, where=where)
+        ending = describe_exit(done.returncode)
+        return parse_worker_output(done.stdout, stderr=done.stderr, ending=ending, where=where)
 
     def close(self) -> None:
         """Do nothing."""
 
 
 def connect(address: str = "local") -> Local:
-    """Open this machine.
+    """Open the local machine.
 
     Raises:
-        ConfigError: The address says more than `local`.
+        ConfigError: The address is not `local`.
     """
     if address != "local":
-        raise ConfigError(f"the device {address!r} is this machine: call it 'local'.")
+        raise ConfigError(f"{address!r} is not a device; the address of this machine is 'local'.")
     return Local()

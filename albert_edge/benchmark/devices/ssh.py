@@ -1,53 +1,60 @@
-"""A device that is reached over SSH: a board with Python on it, and nothing of ours."""
+"""A device that is reached over SSH: a board with Python, without this package.
+
+`pack_worker` packs the modules of this package that the worker imports; they and the models are
+copied once, to a private temporary folder that an agent on the device removes in the end.
+"""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import albert_edge
-from albert_edge.benchmark.devices.device import describe_ending, read_answer
+from albert_edge.benchmark.devices.device import describe_exit, parse_worker_output
 from albert_edge.benchmark.devices.ssh_address import parse_address
 from albert_edge.errors import DeviceError, requires_extra
 
 if TYPE_CHECKING:
     from albert_edge.benchmark.devices.ssh_connection import SshConnection
 
-__all__ = ["Ssh", "connect", "pack_package"]
+__all__ = ["Ssh", "connect", "pack_worker"]
 
+# The worker, and the engine that it imports by name.
+_WORKER_MODULES = ("albert_edge.benchmark.worker", "albert_edge.benchmark.engine")
 _NAME_CHARACTERS = 100
-_ODD = re.compile(r"[^\w.-]", re.ASCII)  # what a file system there might not take
-_GRACE_S = 30  # for the answer of a worker that the keeper had to end
+_UNSAFE = re.compile(r"[^\w.-]", re.ASCII)  # characters that not every file system accepts
+_GRACE_S = 30  # for the reply about a worker that the agent had to kill
 
 
 class Ssh:
     """A machine that is reached over SSH, as a `Device`.
 
-    This package and the models go, each once, to a private temporary folder there, which is removed
-    when we hang up, and also when the connection breaks: a process there sees to it.
+    The worker's modules and the models are copied, each once, to a private temporary folder there.
+    The agent removes it when the host disconnects, and also when the connection breaks.
     """
 
-    def __init__(self, name: str, link: SshConnection) -> None:
-        """Bring this package there.
+    def __init__(self, name: str, connection: SshConnection) -> None:
+        """Copy the worker to the device.
 
         Raises:
             DeviceError: It cannot be copied.
         """
         self.name = name
-        self._link = link
-        self._sent: dict[Path, str | DeviceError] = {}  # where it is, or why it is not
-        self._put("package.zip", pack_package())
-        self._ask({"do": "unpack", "name": "package.zip"}, what="unpack this package")
+        self._connection = connection
+        self._sent: dict[Path, str | DeviceError] = {}  # its path there, or why it was not copied
+        self._put("package.zip", pack_worker())
+        self._request({"do": "unpack", "name": "package.zip"}, action="unpack package.zip")
 
     def send(self, path: Path) -> str:
-        """Copy a file there, unless that was tried before."""
+        """Copy a file to the device, unless that was tried before."""
         if path not in self._sent:
-            name = f"{len(self._sent)}-{_ODD.sub('_', path.name)[-_NAME_CHARACTERS:]}"
+            name = f"{len(self._sent)}-{_UNSAFE.sub('_', path.name)[-_NAME_CHARACTERS:]}"
             try:
                 self._sent[path] = self._put(name, path.read_bytes())
             except OSError as error:
@@ -59,40 +66,40 @@ class Ssh:
         return sent
 
     def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        """Run one job in a fresh process there."""
+        """Run one job in a fresh process on the device."""
         where = f"{job.get('path', 'the job')} on {self.name}"
-        reply = self._ask(
+        reply = self._request(
             {"do": "run", "job": dict(job), "timeout_s": timeout_s},
-            what="start a process",
+            action="start a process",
             timeout_s=timeout_s + _GRACE_S,
         )
         if "timeout" in reply:
             raise DeviceError(
-                f"{where} took over {timeout_s:g} s; give it more time, or measure fewer runs."
+                f"{where} took over {timeout_s:g} s; increase the timeout, or measure fewer runs."
             )
-        ending = describe_ending(reply.pop("returncode"))
-        return read_answer(**reply, ending=ending, where=where)
+        ending = describe_exit(reply.pop("returncode"))
+        return parse_worker_output(**reply, ending=ending, where=where)
 
     def close(self) -> None:
-        """Remove what was sent and hang up; never raises."""
-        self._link.close()
+        """Remove the copied files and disconnect; never raises."""
+        self._connection.close()
 
     def _put(self, name: str, blob: bytes) -> str:
+        action = f"copy {name} ({len(blob) / 1e6:.1f} MB) there"
         request = {"do": "put", "name": name, "size": len(blob)}
-        size = f"{len(blob) / 1e6:.1f} MB"
-        reply = self._ask(request, blob=blob, what=f"copy {name} ({size}) there")
+        reply = self._request(request, blob=blob, action=action)
         if reply["sha256"] != hashlib.sha256(blob).hexdigest():
             raise DeviceError(f"{name} arrived damaged on {self.name}; try again.")
         path: str = reply["path"]
         return path
 
-    def _ask(self, request: dict[str, Any], *, what: str, **options: Any) -> dict[str, Any]:
-        reply = self._link.ask(request, **options)
+    def _request(self, request: dict[str, Any], *, action: str, **options: Any) -> dict[str, Any]:
+        reply = self._connection.request(request, **options)
         if "error" in reply:
             raise DeviceError(
-                f"cannot {what}: {reply['error']}. {self.name} has "
-                f"{reply['free_bytes'] / 1e6:.1f} MB free in {self._link.folder}; make room there, "
-                "or set TMPDIR for its logins."
+                f"cannot {action}: {reply['error']}. {self.name} has "
+                f"{reply['free_bytes'] / 1e6:.1f} MB free in {self._connection.folder}; free some "
+                "space there, or set TMPDIR for its logins."
             )
         return reply
 
@@ -104,35 +111,58 @@ def connect(address: str) -> Ssh:
     in a `known_hosts` file; it is never accepted silently.
 
     Raises:
-        ConfigError: The address is of another form.
-        DeviceError: The device cannot be reached, refuses us, has no Python that can run the
-            worker, or no room.
+        ConfigError: The address is malformed.
+        DeviceError: The device cannot be reached, refuses the login, lacks a Python that can run
+            the worker, or has too little space.
         MissingExtraError: asyncssh is not installed.
     """
     parsed = parse_address(address)
     with requires_extra():
         from albert_edge.benchmark.devices.ssh_connection import SshConnection
-    link = SshConnection(parsed)
+    connection = SshConnection(parsed)
     try:
-        return Ssh(address, link)
+        return Ssh(address, connection)
     except BaseException:
-        link.close()
+        connection.close()
         raise
 
 
-# This package, made ready to be sent to a device.
+def pack_worker() -> bytes:
+    """Return a zip file of the modules of this package that the worker may import.
 
-
-def pack_package() -> bytes:
-    """Return the modules of this package as a zip file: those that are running, without models.
-
-    The package's name and version are in it, as in a wheel, so that the worker tells them.
+    It contains the package's name and version as in a wheel, for the worker's report of versions.
     """
-    root = Path(albert_edge.__file__).parent
-    about = f"Metadata-Version: 2.1\nName: albert_edge\nVersion: {albert_edge.__version__}\n"
+    root = Path(albert_edge.__file__).parent.parent
+    metadata = f"Metadata-Version: 2.1\nName: albert_edge\nVersion: {albert_edge.__version__}\n"
     blob = io.BytesIO()
-    with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as parcel:
-        parcel.writestr(f"albert_edge-{albert_edge.__version__}.dist-info/METADATA", about)
-        for path in sorted(root.rglob("*.py")):
-            parcel.write(path, path.relative_to(root.parent))
+    with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"albert_edge-{albert_edge.__version__}.dist-info/METADATA", metadata)
+        for path in sorted(_worker_files(root)):
+            archive.write(path, path.relative_to(root))
     return blob.getvalue()
+
+
+def _worker_files(root: Path) -> set[Path]:
+    """Follow every import from the worker's modules, also those inside functions."""
+    pending, files = [*_WORKER_MODULES], set()
+    while pending:
+        name = pending.pop()
+        base = root.joinpath(*name.split("."))
+        # Neither exists if `name` is a function or class: then its module is pending too.
+        for path in (base / "__init__.py", base.with_suffix(".py")):
+            if path.is_file() and path not in files:
+                files.add(path)
+                names = {*_imported_names(ast.parse(path.read_bytes())), name.rpartition(".")[0]}
+                pending += [one for one in names if one.split(".")[0] == "albert_edge"]
+    return files
+
+
+def _imported_names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+        for child in ast.iter_child_nodes(node):
+            yield from _imported_names(child)

@@ -1,4 +1,7 @@
-"""The address of a device that is reached over SSH."""
+"""Parse the address of a device that is reached over SSH.
+
+It works without asyncssh, so that a malformed address is reported before a missing package.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ __all__ = ["SshAddress", "parse_address"]
 
 _FORM = "ssh://[USER@]HOST[:PORT][?python=PATH]"
 _PATTERN = re.compile(
-    # Neither may begin with "-": it would be an option in the commands that messages suggest.
+    # User and host must not begin with "-": the commands in error messages would take an option.
     r"ssh://(?:(?P<user>[^-\s\0@:/?#][^\s\0@:/?#]*)@)?"
     r"(?:\[(?P<number>[0-9a-fA-F:.]+(?:%\w+)?)\]|(?P<name>[^-\s\0@:/?#\[\]][^\s\0@:/?#\[\]]*))"
     r"(?::(?P<port>[0-9]{1,5}))?/?"
@@ -23,14 +26,14 @@ _PASSWORD = re.compile(r"ssh://[^@/?#]*:[^@]*@")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshAddress:
-    """Where a device is, and which Python to use there.
+    """The address of a device, and the Python to use there.
 
     Attributes:
-        text: The address as it was given.
-        host: A name, a number, or a `Host` of `~/.ssh/config`.
-        user: Whom to log in as; None for what `~/.ssh/config` says, or the user's own name.
-        port: The port; None for what `~/.ssh/config` says, or 22.
-        python: The Python to use, seen from the home directory; None to look for one.
+        text: The address as the user gave it.
+        host: A host name, an IP address, or a `Host` of `~/.ssh/config`.
+        user: The login name; None for that of `~/.ssh/config`, or the local one.
+        port: The port; None for that of `~/.ssh/config`, or 22.
+        python: The Python to use, relative to the home directory; None to search for one.
     """
 
     text: str
@@ -41,7 +44,7 @@ class SshAddress:
 
     @property
     def login(self) -> str:
-        """The command that logs in there, to which a command may be added.
+        """The `ssh` command that logs in; a remote command may be appended.
 
         Example:
             >>> parse_address("ssh://pi@raspberrypi.local:2222").login
@@ -53,21 +56,21 @@ class SshAddress:
 
 
 def parse_address(text: str) -> SshAddress:
-    """Read an address such as `ssh://pi@raspberrypi.local:22?python=~/venv/bin/python`.
+    """Parse an address such as `ssh://pi@raspberrypi.local:22?python=~/venv/bin/python`.
 
     Raises:
-        ConfigError: It is of another form, or has a password in it.
+        ConfigError: It is malformed, or contains a password.
     """
-    if _PASSWORD.match(text):  # do not repeat it
+    if _PASSWORD.match(text):  # which the message must not repeat
         raise ConfigError(
-            "an address is kept in reports, so it must not have a password in it; bring a key to "
-            f"the device with ssh-copy-id, and write {_FORM}."
+            "an address is stored in reports, so it must not contain a password; copy a key to the "
+            f"device with ssh-copy-id, and write {_FORM}."
         )
     match = _PATTERN.fullmatch(text)
     port = match and match["port"] and int(match["port"])
     if match is None or port == 0 or (port or 1) > 65535:
         raise ConfigError(
-            f"{text!r} is no address of a device; write {_FORM}, such as "
+            f"{text!r} is not the address of a device; write {_FORM}, such as "
             "ssh://pi@raspberrypi.local:22?python=~/venv/bin/python."
         )
     host = match["number"] or match["name"]

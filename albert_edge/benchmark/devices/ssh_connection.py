@@ -1,4 +1,7 @@
-"""The connection to a device over SSH, and the conversation with the keeper there."""
+"""The SSH connection to a device, and the exchange of requests and replies with the agent there.
+
+`start_agent` finds a Python on the device that can run the worker, and starts the agent in it.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,16 @@ __all__ = ["SshConnection", "exchange", "start_agent"]
 
 T = TypeVar("T")
 _CONNECT_S = 20
-_HELLO_S = 60  # an old card may need many seconds to start Python for the first time
+_START_S = 60  # an old SD card may need many seconds to start Python for the first time
 _CLOSE_S = 10
-_ALIVE_S = 10  # a device that is silent for three times as long is gone
+_KEEPALIVE_S = 10  # the connection is lost after three times as long without a response
 _CHUNK_BYTES = 1 << 20
 _PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
 _SOURCE = inspect.getsource(remote_agent).encode()
-# Without a character that some shell reads otherwise between single quotes.
-_BOOT = (
+# No character that a shell interprets between single quotes.
+_BOOTSTRAP = (
     'import sys; sys.version_info < (3, 10) and sys.exit("Python " + sys.version.split()[0] '
-    '+ " is too old, 3.10 is needed"); sys.path[:] = filter(None, sys.path); '
+    '+ " is too old, 3.10 is required"); sys.path[:] = filter(None, sys.path); '
     f"exec(sys.stdin.buffer.read({len(_SOURCE)}))"
 )
 _REPLY = re.compile(rb"albert_edge (\d+)\n")
@@ -41,27 +44,28 @@ _NOT_FOUND = 127  # the exit code of a POSIX shell
 
 
 class SshConnection:
-    """A connection to a device, and a keeper there.
+    """A connection to a device, with an agent there.
 
-    It lives in a thread of its own, so that the device hears of us also while we compute.
+    It runs in a thread of its own, so that keepalive messages are sent during computation too.
 
     Attributes:
-        folder: The folder that the keeper keeps there.
+        folder: The agent's folder on the device.
     """
 
     def __init__(self, address: SshAddress) -> None:
-        """Connect, and start a keeper.
+        """Connect, and start the agent.
 
         Raises:
-            DeviceError: The device cannot be reached, refuses us, or has no Python for the worker.
+            DeviceError: The device cannot be reached, refuses the login, or has no Python that can
+                run the worker.
         """
         self._name = address.text
-        self._lost: str | None = None
+        self._lost_reason: str | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._keeper: asyncssh.SSHClientProcess[bytes] | None = None
+        self._agent: asyncssh.SSHClientProcess[bytes] | None = None
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(ready)), name=self._name, daemon=True
+            target=lambda: asyncio.run(self._run_loop(ready)), name=self._name, daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -71,42 +75,42 @@ class SshConnection:
             self.close()
             raise
 
-    def ask(
+    def request(
         self, request: dict[str, Any], *, blob: bytes = b"", timeout_s: float | None = None
     ) -> dict[str, Any]:
-        """Ask the keeper for something and return its answer.
+        """Send a request to the agent and return its reply.
 
         Args:
-            request: What for.
-            blob: What goes behind the request.
-            timeout_s: When to give the device up.
+            request: The request.
+            blob: The bytes that follow it.
+            timeout_s: When to treat the connection as lost.
 
         Raises:
-            DeviceError: The connection is lost; then it stays so.
+            DeviceError: The connection is lost; all later requests fail too.
         """
-        if self._lost is None:
+        if self._lost_reason is None:
             try:
                 return self._wait_for(self._exchange(request, blob), timeout_s)
             except (asyncssh.Error, OSError, EOFError, asyncio.TimeoutError) as error:
-                self._lost = str(error) or f"no answer within {timeout_s} s"
+                self._lost_reason = str(error) or f"no reply within {timeout_s} s"
         raise DeviceError(
-            f"{self._name} is gone ({self._lost}). What was measured is kept in the file of "
-            "--json, if one was given, and --resume goes on when the device is back."
+            f"the connection to {self._name} is lost ({self._lost_reason}). Completed measurements "
+            "are saved in the file of --json, if given, and --resume continues later."
         )
 
     def close(self) -> None:
-        """Let the keeper clean up, and hang up; never raises."""
+        """Let the agent clean up, and disconnect; never raises."""
         if not self._thread.is_alive():
             return
         with suppress(Exception):
-            self._wait_for(self._hang_up(), _CLOSE_S)
-        self._loop.call_soon_threadsafe(self._over.set)
+            self._wait_for(self._disconnect(), _CLOSE_S)
+        self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(_CLOSE_S)
 
-    async def _live(self, ready: threading.Event) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+    async def _run_loop(self, ready: threading.Event) -> None:
+        self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
         ready.set()
-        await self._over.wait()
+        await self._closing.wait()
 
     def _wait_for(self, work: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
         future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop)
@@ -119,28 +123,28 @@ class SshConnection:
     async def _open(self, address: SshAddress) -> None:
         self._connection = await _connect(address)
         try:
-            self._keeper, hello = await asyncio.wait_for(
-                start_agent(self._connection, address), _HELLO_S
+            self._agent, greeting = await asyncio.wait_for(
+                start_agent(self._connection, address), _START_S
             )
         except (asyncssh.Error, OSError, asyncio.TimeoutError) as error:
-            said = str(error) or f"it says nothing of ours within {_HELLO_S} s"
-            raise DeviceError(f"{self._name} does not run a command for us: {said}.") from error
-        self.folder = hello["folder"]
+            reason = str(error) or f"no reply of the agent within {_START_S} s"
+            raise DeviceError(f"{self._name} cannot run a command: {reason}.") from error
+        self.folder = greeting["folder"]
 
     async def _exchange(self, request: dict[str, Any], blob: bytes) -> dict[str, Any]:
         starts = range(0, len(blob), _CHUNK_BYTES)
         chunks = (blob[start : start + _CHUNK_BYTES] for start in starts)
-        assert self._keeper is not None  # noqa: S101 (or there would be no link)
+        assert self._agent is not None  # noqa: S101 (set by _open)
         line = json.dumps(request).encode() + b"\n"
-        return await exchange(self._keeper, itertools.chain([line], chunks))
+        return await exchange(self._agent, itertools.chain([line], chunks))
 
-    async def _hang_up(self) -> None:
+    async def _disconnect(self) -> None:
         if self._connection is None:
             return
         try:
-            if self._keeper is not None and self._lost is None:
-                self._keeper.stdin.write_eof()
-                await self._keeper.wait_closed()
+            if self._agent is not None and self._lost_reason is None:
+                self._agent.stdin.write_eof()
+                await self._agent.wait_closed()
         finally:
             self._connection.close()
             await self._connection.wait_closed()
@@ -157,97 +161,96 @@ async def _connect(address: SshAddress) -> asyncssh.SSHClientConnection:
             # Given here, so that no configuration can turn the check off.
             known_hosts=[str(path) for path in known_hosts()],
             connect_timeout=_CONNECT_S,
-            keepalive_interval=_ALIVE_S,
+            keepalive_interval=_KEEPALIVE_S,
         )
     except (asyncssh.Error, OSError, ValueError, asyncio.TimeoutError) as error:
         raise DeviceError(explain_ssh_error(error, address, watch)) from error
 
 
-# Find a Python on a device that can run the worker, and start the keeper in it.
-
-
 async def start_agent(
     connection: asyncssh.SSHClientConnection, address: SshAddress
 ) -> tuple[asyncssh.SSHClientProcess[bytes], dict[str, Any]]:
-    """Start the keeper in the first Python there that has what the worker needs.
+    """Start the agent in the first Python on the device that has the worker's packages.
 
     Returns:
-        The keeper's process and what it said first: its `folder`, and the version of `python`.
+        The agent's process and its first reply: its `folder`, and the version of `python`.
 
     Raises:
-        DeviceError: There is no such Python, or no room for a folder.
+        DeviceError: There is no such Python, or no space for a folder.
     """
-    unfit: dict[str, str] = {}
-    lacking: dict[str, list[str]] = {}
+    failures: dict[str, str] = {}
+    missing: dict[str, list[str]] = {}
     for python in [address.python] if address.python else _PYTHONS:
         process = await connection.create_process(
-            f"{shlex.quote(python)} -c {shlex.quote(_BOOT)}", encoding=None, request_pty=False
+            f"{shlex.quote(python)} -c {shlex.quote(_BOOTSTRAP)}", encoding=None, request_pty=False
         )
         try:
-            hello = await exchange(process, [_SOURCE])
+            greeting = await exchange(process, [_SOURCE])
         except EOFError as error:
             if process.exit_status != _NOT_FOUND:
-                unfit[python] = str(error)
+                failures[python] = str(error)
             continue
-        if "folder" in hello:
-            return process, hello
-        if "error" in hello:
+        if "folder" in greeting:
+            return process, greeting
+        if "error" in greeting:
             raise DeviceError(
-                f"{address.text} has no room for a temporary folder: {hello['error']}."
+                f"{address.text} cannot create a temporary folder: {greeting['error']}."
             )
-        lacking[python] = hello["missing"]
-        unfit[python] = f"Python {hello['python']} lacks {', '.join(hello['missing'])}"
-    raise DeviceError(_explain(address, unfit, lacking))
+        missing[python] = greeting["missing"]
+        failures[python] = f"Python {greeting['python']} lacks {', '.join(missing[python])}"
+    raise DeviceError(_explain_no_python(address, failures, missing))
 
 
 async def exchange(
-    process: asyncssh.SSHClientProcess[bytes], said: Iterable[bytes]
+    process: asyncssh.SSHClientProcess[bytes], chunks: Iterable[bytes]
 ) -> dict[str, Any]:
-    """Say something to the keeper and read its reply.
+    """Send bytes to the agent and read its reply.
 
     Raises:
-        EOFError: It has ended; the message says how.
+        EOFError: The process has ended; the message contains its exit code and last output.
         asyncssh.Error: The connection is lost.
     """
-    with suppress(BrokenPipeError):  # it has ended; reading tells how
-        for blob in said:
-            process.stdin.write(blob)
+    with suppress(BrokenPipeError):  # the process has ended; see below
+        for chunk in chunks:
+            process.stdin.write(chunk)
             await process.stdin.drain()
-    heard = b""
+    last_line = b""
     while line := await process.stdout.readline():
-        heard = line.strip() or heard
+        last_line = line.strip() or last_line
         if match := _REPLY.fullmatch(line):
             reply: dict[str, Any] = json.loads(await process.stdout.readexactly(int(match[1])))
             return reply
-    words = (await process.stderr.read()).strip() or heard
-    last = words.decode("utf-8", "replace").splitlines()[-1:]
+    output = (await process.stderr.read()).strip() or last_line
+    last = output.decode("utf-8", "replace").splitlines()[-1:]
     await process.wait_closed()
-    code, ended_by = process.exit_status, process.exit_signal
+    code, killed_by = process.exit_status, process.exit_signal
     if code is None:
         raise EOFError("the connection was closed")
-    ending = f"exit code {code}" if ended_by is None else f"killed by SIG{ended_by[0]}"
+    ending = f"exit code {code}" if killed_by is None else f"killed by SIG{killed_by[0]}"
     raise EOFError(": ".join([ending, *last]))
 
 
-def _explain(address: SshAddress, unfit: dict[str, str], lacking: dict[str, list[str]]) -> str:
-    bare = address.text.partition("?")[0]
-    name_one = f"name another one: --device '{bare}?python=~/venv/bin/python'."
-    if not unfit:
-        wanted = address.python or "python3"
-        return f"there is no {wanted} on {bare}: install Python 3.10 or newer there, or {name_one}"
-    listed = "".join(f"\n  {python}: {why}" for python, why in unfit.items())
-    if not lacking:
+def _explain_no_python(
+    address: SshAddress, failures: dict[str, str], missing: dict[str, list[str]]
+) -> str:
+    device = address.text.partition("?")[0]
+    choose = f"choose one: --device '{device}?python=~/venv/bin/python'."
+    if not failures:
+        python = address.python or "python3"
+        return f"there is no {python} on {device}: install Python 3.10 or newer there, or {choose}"
+    listed = "".join(f"\n  {python}: {reason}" for python, reason in failures.items())
+    if not missing:
         return (
-            f"no Python on {bare} can run the worker:{listed}\n"
-            f"Install Python 3.10 or newer there, or {name_one}"
+            f"no Python on {device} can run the worker:{listed}\n"
+            f"Install Python 3.10 or newer there, or {choose}"
         )
-    python, packages = next(iter(lacking.items()))
+    python, packages = next(iter(missing.items()))
     install = shlex.join([python, "-m", "pip", "install", *packages])
     create = f"{shlex.join([python, '-m', 'venv', 'venv'])} && venv/bin/pip install "
     return (
-        f"no Python on {bare} has what the worker needs:{listed}\n"
-        f"Install it: {address.login} {shlex.quote(install)}\n"
-        "Or, where pip wants a virtual environment: "
-        f"{address.login} {shlex.quote(create + ' '.join(remote_agent.NEEDED))}\n"
-        f"and {name_one} An older board may have tflite-runtime instead of ai-edge-litert."
+        f"no Python on {device} has the packages that the worker needs:{listed}\n"
+        f"Install them: {address.login} {shlex.quote(install)}\n"
+        "Or, where pip requires a virtual environment: "
+        f"{address.login} {shlex.quote(create + ' '.join(remote_agent.REQUIRED_PACKAGES))}\n"
+        f"and {choose} On older boards tflite-runtime works instead of ai-edge-litert."
     )

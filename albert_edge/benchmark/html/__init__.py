@@ -1,8 +1,8 @@
-"""A report of `albert-edge benchmark` as one page to send to a colleague.
+"""Write a report of `albert-edge benchmark` as one self-contained HTML page.
 
-The page is whole in one file: no script, no font, picture or style from elsewhere, and a policy
-that forbids a browser to fetch any.  It is made of elements, never of joined strings, so that no
-file name becomes markup.
+The page needs no other file: it contains no script, font, image or style sheet from elsewhere, and
+a policy that forbids the browser to load any.  It is built of elements, never of joined strings, so
+that no file name becomes markup.
 """
 
 from __future__ import annotations
@@ -16,67 +16,67 @@ from typing import Any
 
 from albert_edge.benchmark.format import format_count
 from albert_edge.benchmark.html.elements import Element, element, prepare_rows, serialize
-from albert_edge.benchmark.html.latency import curves, distributions
+from albert_edge.benchmark.html.latency import latency_curves, sample_distributions
 from albert_edge.benchmark.html.summary import failures, summary, warnings_section
-from albert_edge.benchmark.html.svg import shapes
+from albert_edge.benchmark.html.svg import marker_shapes
 from albert_edge.benchmark.html.tables import ranking, system_section
 from albert_edge.benchmark.html.tradeoffs import tradeoffs
-from albert_edge.benchmark.report_file import as_report_error
+from albert_edge.benchmark.report_file import reraise_as_report_error
 from albert_edge.files import write_file
 
 __all__ = ["render_page", "write_page"]
 
 
 def write_page(
-    document: Mapping[str, Any], path: str | os.PathLike[str], *, force: bool = False
+    report: Mapping[str, Any], path: str | os.PathLike[str], *, force: bool = False
 ) -> Path:
     """Write the page of a report.
 
     Args:
-        document: What `benchmark` returned, or `read_document` read.
-        path: Where; such as `report.html`.
-        force: Whether an existing file may be replaced.
+        report: The result of `benchmark` or `read_report`.
+        path: The page's file, such as `report.html`.
+        force: Whether an existing file may be overwritten.
 
     Raises:
         OutputError: It cannot be written, or exists and `force` is false.
         ReportError: The report is damaged.
     """
-    # A file name need not be Unicode; what is not is written as \\udc.., not refused.
-    blob = render_page(document).encode("utf-8", "backslashreplace")
+    # A file name need not be valid Unicode; invalid bytes are written as \\udc...
+    blob = render_page(report).encode("utf-8", "backslashreplace")
     return write_file(path, blob, force=force)
 
 
-def render_page(document: Mapping[str, Any]) -> str:
-    """Make the page of a report.
+def render_page(report: Mapping[str, Any]) -> str:
+    """Render the page of a report.
 
     Args:
-        document: As `schema.json` describes it.
+        report: A report as `schema.json` describes it.
 
     Returns:
-        HTML, in one piece.
+        The HTML text.
 
     Raises:
-        ReportError: A field is missing or no such value as it should be.
+        ReportError: A field is missing, or has a value of another type or range.
     """
-    with as_report_error():
-        return f"<!DOCTYPE html>\n{serialize(_page(document))}\n"
+    with reraise_as_report_error():
+        return f"<!DOCTYPE html>\n{serialize(_page(report))}\n"
 
 
-def _page(document: Mapping[str, Any]) -> Element:
-    rows = prepare_rows(document)
+def _page(report: Mapping[str, Any]) -> Element:
+    rows = prepare_rows(report)
     sections = [
-        summary(document, rows),
+        summary(report, rows),
         ranking(rows),
         *failures(rows),
-        *distributions(rows),
-        *curves(rows),
+        *sample_distributions(rows),
+        *latency_curves(rows),
         *tradeoffs(rows),
         *warnings_section(rows),
-        system_section(document),
+        system_section(report),
     ]
-    title = f"{document['machine']['model']}, {document['date']}: albert-edge {document['kind']}"
+    title = f"{report['machine']['model']}, {report['date']}: albert-edge {report['kind']}"
     body = element(
-        "body", shapes(), _header(document), element("main", *sections), _footer(document)
+        "body", marker_shapes(), _header(report), element("main", *sections), _footer(report)
     )
     return element("html", _head(title), body, lang="en")
 
@@ -97,22 +97,22 @@ def _head(title: str) -> Element:
     )
 
 
-def _header(document: Mapping[str, Any]) -> Element:
-    rows, machine = document["rows"], document["machine"]
-    right = sum(row["status"] == "ok" for row in rows)
+def _header(report: Mapping[str, Any]) -> Element:
+    rows, machine = report["rows"], report["machine"]
+    correct = sum(row["status"] == "ok" for row in rows)
     files = format_count(len({row["name"] for row in rows}), "file")
-    words = [
-        f"{files} in {format_count(len(rows), 'configuration')}, {right} of them right",
+    facts = [
+        f"{files} in {format_count(len(rows), 'configuration')}, {correct} with correct outputs",
         format_count(machine["cores"], "core"),
         *machine["conditions"]["governors"],
         *sorted({row["runtime"] for row in rows if row.get("runtime")}),
-        document["date"],
+        report["date"],
     ]
-    kind = element("p", f"albert-edge {document['kind']}", class_="kind")
-    facts = element("p", " · ".join(words), class_="note")
-    return element("header", kind, element("h1", machine["model"]), facts)
+    kind = element("p", f"albert-edge {report['kind']}", class_="kind")
+    note = element("p", " · ".join(facts), class_="note")
+    return element("header", kind, element("h1", machine["model"]), note)
 
 
-def _footer(document: Mapping[str, Any]) -> Element:
-    version = document["machine"]["versions"].get("albert_edge", "")
-    return element("footer", f"Measured with albert_edge {version}; {document['schema']}.")
+def _footer(report: Mapping[str, Any]) -> Element:
+    version = report["machine"]["versions"].get("albert_edge", "")
+    return element("footer", f"Measured with albert_edge {version}; {report['schema']}.")

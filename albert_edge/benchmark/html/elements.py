@@ -1,4 +1,7 @@
-"""Elements of a page, made so that no text can become markup."""
+"""HTML elements whose text cannot become markup, and the rows of a report for the page.
+
+`prepare_rows` labels, numbers and sorts the rows; every section of the page takes its result.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ __all__ = [
     "Child",
     "Element",
     "bdi",
-    "by_length",
     "element",
-    "medians",
+    "format_setting",
+    "group_by_length",
     "prepare_rows",
+    "round_medians",
     "serialize",
-    "setting",
 ]
 
 Child = Element | str | None
@@ -29,10 +32,10 @@ def element(tag: str, *children: Child, **attributes: Any) -> Element:
     """Make an element.
 
     Args:
-        tag: Its name.
-        children: Elements, texts (which stay texts, whatever they hold), and None for nothing.
-        attributes: By name; `class_` is `class`, `aria_label` is `aria-label`, and one that is None
-            is left out.
+        tag: The tag.
+        children: Elements, texts (which are escaped), and None, which is skipped.
+        attributes: The attributes by name: `class_` is `class`, `aria_label` is `aria-label`, and
+            None is skipped.
 
     Example:
         >>> serialize(element("p", "a < b ", element("b", "&"), class_="note"))
@@ -51,27 +54,24 @@ def element(tag: str, *children: Child, **attributes: Any) -> Element:
 
 
 def bdi(text: str) -> Element:
-    """Make a name that somebody else chose: its writing direction stays inside it."""
+    """Isolate the writing direction of a text that someone else chose, such as a file name."""
     return element("bdi", text)
 
 
 def serialize(root: Element) -> str:
-    """Write an element and all that is in it as HTML."""
+    """Return the HTML of an element and its descendants."""
     text: str = tostring(root, encoding="unicode", method="html")
     return text
 
 
-# The rows of a report as the page's sections take them: labelled, numbered, in order.
-
-
-def prepare_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows, the best of every length first, each with what the figures call it.
+def prepare_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Label the rows of a report and sort them, the fastest of every length first.
 
     Returns:
         Copies of the rows with a `label` (the name, with the layout where a name has several), the
-        `series` it belongs to (one number a label, from 0), and `measured`.
+        number of the `series` in charts (one per label, from 0), and `measured`.
     """
-    rows = document["rows"]
+    rows = report["rows"]
     layouts: dict[str, set[Any]] = defaultdict(set)
     for row in rows:
         layouts[row["name"]].add(row["layout"])
@@ -80,33 +80,33 @@ def prepare_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         for row in rows
     ]
     series = {label: number for number, label in enumerate(dict.fromkeys(labels))}
-    # One that failed in a later round has figures of the earlier ones; they do not count.
-    made = [
+    # A row that failed in a later round has metrics of earlier ones; it does not count as measured.
+    labelled = [
         {**row, "label": label, "series": series[label], "measured": row["status"] in _MEASURED}
         for row, label in zip(rows, labels, strict=True)
     ]
-    return sorted(made, key=_order)
+    return sorted(labelled, key=_sort_key)
 
 
-def by_length(rows: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    """Group rows by their number of tokens, in their order."""
+def group_by_length(rows: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Group rows by their number of tokens, in order."""
     groups: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(row["seq_len"], []).append(row)
     return groups
 
 
-def medians(row: Mapping[str, Any]) -> list[float]:
-    """Return the median of each round, in milliseconds; none in reports that have no rounds."""
+def round_medians(row: Mapping[str, Any]) -> list[float]:
+    """Return the median of each round in ms; empty for a report without rounds."""
     return [one["latency_ms"] for one in row.get("rounds", [])]
 
 
-def setting(row: Mapping[str, Any]) -> str:
-    """Write what a file was measured with, such as `2 threads`."""
+def format_setting(row: Mapping[str, Any]) -> str:
+    """Format the accelerator and threads of a row, such as `2 threads`."""
     threads = format_count(row["threads"], "thread")
     return threads if row["accelerator"] == "cpu" else f"{row['accelerator']}, {threads}"
 
 
-def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    right = ("ok", "wrong", "error", "pending").index(row["status"])
-    return row["seq_len"], right, row.get("latency_ms", 0), row["series"], row["threads"]
+def _sort_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    status = ("ok", "wrong", "error", "pending").index(row["status"])
+    return row["seq_len"], status, row.get("latency_ms", 0), row["series"], row["threads"]

@@ -1,4 +1,7 @@
-"""Latency drawn: every sample of every configuration, and against the sequence length."""
+"""Latency charts: the distribution of every configuration's samples, and latency by length.
+
+The samples of a configuration are drawn as a strip: a histogram with its median and percentiles.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +10,54 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from albert_edge.benchmark.format import format_count, format_figure, round_significant
-from albert_edge.benchmark.html.elements import Element, bdi, by_length, element, medians, setting
+from albert_edge.benchmark.format import format_count, format_metric, format_tick
+from albert_edge.benchmark.html.elements import (
+    Element,
+    bdi,
+    element,
+    format_setting,
+    group_by_length,
+    round_medians,
+)
 from albert_edge.benchmark.html.svg import (
     Axis,
     chart,
     legend_key,
     marker,
     polyline,
-    style_of,
+    series_class,
     vline,
 )
 
-__all__ = ["curves", "distributions"]
+__all__ = ["latency_curves", "sample_distributions"]
 
-_BINS = 200  # of a strip: on a telephone, where it is 350 pixels wide, 2 pixels each
+_BINS = 200  # per strip: on a phone, where a strip is 350 pixels wide, about 2 pixels each
 
 
-def distributions(rows: list[dict[str, Any]]) -> Iterator[Element]:
-    """Make the section with all samples, where there are any."""
-    groups = by_length([row for row in rows if row["measured"]])
+def sample_distributions(rows: list[dict[str, Any]]) -> Iterator[Element]:
+    """Make the section with all samples, if there are any."""
+    groups = group_by_length([row for row in rows if row["measured"]])
     if groups:
         yield element(
             "section",
             element("h2", "Every sample"),
-            element("p", _STRIPS, class_="note"),
+            element("p", _STRIPS_NOTE, class_="note"),
             *(_strips(length, group) for length, group in groups.items()),
         )
 
 
-_STRIPS = (
-    "All warm inferences of all rounds, on a logarithmic axis. Height: how many took so long (the "
-    "square root, so that one alone shows). The long line is the median, the short ones p90 and "
-    "p99. The dots are the medians of the rounds: where they lie apart, the machine was noisy."
+_STRIPS_NOTE = (
+    "All warm inferences of all rounds, on a logarithmic axis. Height: the number of samples (its "
+    "square root, so that single samples are visible). The long line is the median, the short ones "
+    "p90 and p99. The dots are the medians of the rounds: if they are apart, the machine was noisy."
 )
 
 
 def _strips(length: int, group: Sequence[Mapping[str, Any]]) -> Element:
-    axis = Axis.around([sample / 1e6 for row in group for sample in row["samples_ns"]])
+    axis = Axis.fit([sample / 1e6 for row in group for sample in row["samples_ns"]])
     ticks = [
         element(
-            "text", round_significant(tick), x=f"{axis.at(tick):g}%", y="1em", text_anchor="middle"
+            "text", format_tick(tick), x=f"{axis.position(tick):g}%", y="1em", text_anchor="middle"
         )
         for tick in axis.ticks()
     ]
@@ -61,22 +71,22 @@ def _strips(length: int, group: Sequence[Mapping[str, Any]]) -> Element:
 
 def _strip(row: Mapping[str, Any], axis: Axis) -> Element:
     wrong = row["status"] == "wrong"
-    words = (
+    description = (
         f"{format_count(row['n'], 'sample')}: "
-        f"minimum {format_figure(row['latency_min_ms'])} ms, "
-        f"median {format_figure(row['latency_ms'])} ms, "
-        f"p90 {format_figure(row['latency_p90_ms'])} ms, "
-        f"p99 {format_figure(row['latency_p99_ms'])} ms"
+        f"minimum {format_metric(row['latency_min_ms'])} ms, "
+        f"median {format_metric(row['latency_ms'])} ms, "
+        f"p90 {format_metric(row['latency_p90_ms'])} ms, "
+        f"p99 {format_metric(row['latency_p99_ms'])} ms"
     )
     drawing = element(
         "svg",
-        element("title", words),
-        *(vline(axis.at(tick), class_="grid") for tick in axis.ticks()),
+        element("title", description),
+        *(vline(axis.position(tick), class_="grid") for tick in axis.ticks()),
         _histogram(row, axis),
-        *_marks(row, axis),
+        *_percentile_lines(row, axis),
         class_="strip",
         role="img",
-        aria_label=words,
+        aria_label=description,
     )
     return element(
         "li",
@@ -86,67 +96,67 @@ def _strip(row: Mapping[str, Any], axis: Axis) -> Element:
             " ",
             element("strong", "WRONG ", class_="bad") if wrong else None,
             bdi(row["label"]),
-            element("span", f" {setting(row)}", class_="note"),
+            element("span", f" {format_setting(row)}", class_="note"),
         ),
         drawing,
-        element("div", format_figure(row["latency_ms"]), class_="number"),
+        element("div", format_metric(row["latency_ms"]), class_="number"),
         class_="wrong" if wrong else None,
     )
 
 
 def _histogram(row: Mapping[str, Any], axis: Axis) -> Element:
     bins = Counter(
-        min(int(axis.at(sample / 1e6) * _BINS / 100), _BINS - 1) for sample in row["samples_ns"]
+        min(int(axis.position(sample / 1e6) * _BINS / 100), _BINS - 1)
+        for sample in row["samples_ns"]
     )
-    most = max(bins.values())
+    largest = max(bins.values())
     bars = (
-        f"M{place} 100v-{100 * math.sqrt(count / most):.0f}h1V100z"
-        for place, count in sorted(bins.items())
+        f"M{index} 100v-{100 * math.sqrt(count / largest):.0f}h1V100z"
+        for index, count in sorted(bins.items())
     )
-    path = element("path", d="".join(bars), class_=style_of(row["series"]))
+    path = element("path", d="".join(bars), class_=series_class(row["series"]))
     view = f"0 0 {_BINS} 100"
     return element("svg", path, viewBox=view, preserveAspectRatio="none", height="75%")
 
 
-def _marks(row: Mapping[str, Any], axis: Axis) -> Iterator[Element]:
+def _percentile_lines(row: Mapping[str, Any], axis: Axis) -> Iterator[Element]:
     for name in ("latency_p90_ms", "latency_p99_ms"):
-        yield vline(axis.at(row[name]), class_="percentile", top=40, foot=75)
-    yield vline(axis.at(row["latency_ms"]), class_="median", foot=75)
-    for median in medians(row):
-        yield element("circle", cx=f"{axis.at(median):g}%", cy="90%", r="2.5", class_="round")
+        yield vline(axis.position(row[name]), class_="percentile", top=40, bottom=75)
+    yield vline(axis.position(row["latency_ms"]), class_="median", bottom=75)
+    for median in round_medians(row):
+        yield element("circle", cx=f"{axis.position(median):g}%", cy="90%", r="2.5", class_="round")
 
 
-def curves(rows: list[dict[str, Any]]) -> Iterator[Element]:
-    """Make the section with latency against the sequence length, where there are several."""
-    drawn = [row for row in rows if row["measured"]]
-    lengths = sorted({row["seq_len"] for row in drawn})
+def latency_curves(rows: list[dict[str, Any]]) -> Iterator[Element]:
+    """Make the section with latency by sequence length, if there are several lengths."""
+    measured = [row for row in rows if row["measured"]]
+    lengths = sorted({row["seq_len"] for row in measured})
     if len(lengths) < 2:
         return
     axes = (
-        Axis.around(lengths),
-        Axis.around(value for row in drawn for value in (row["latency_ms"], *medians(row))),
+        Axis.fit(lengths),
+        Axis.fit(value for row in measured for value in (row["latency_ms"], *round_medians(row))),
     )
-    panels = dict.fromkeys(setting(row) for row in drawn)
-    series = {row["series"]: row["label"] for row in drawn}
+    by_setting: dict[str, list[dict[str, Any]]] = {}
+    for row in measured:
+        by_setting.setdefault(format_setting(row), []).append(row)
+    series = {row["series"]: row["label"] for row in measured}
     yield element(
         "section",
-        element("h2", "Latency against length"),
-        element("p", _CURVES, class_="note"),
+        element("h2", "Latency by length"),
+        element("p", _CURVES_NOTE, class_="note"),
         element("ul", *_legend(series), class_="legend"),
         element(
             "div",
-            *(
-                _panel(name, [row for row in drawn if setting(row) == name], lengths, axes)
-                for name in panels
-            ),
+            *(_panel(name, group, lengths, axes) for name, group in by_setting.items()),
             class_="panels",
         ),
     )
 
 
-_CURVES = (
-    "Medians, both axes logarithmic; the upright lines reach from the least to the greatest median "
-    "of a round. A wrong answer is crossed out."
+_CURVES_NOTE = (
+    "Medians, both axes logarithmic. Vertical lines show the range of the rounds' medians. "
+    "Configurations with wrong outputs are crossed out."
 )
 
 
@@ -158,30 +168,29 @@ def _legend(series: Mapping[int, str]) -> Iterator[Element]:
 def _panel(
     name: str, rows: Sequence[Mapping[str, Any]], lengths: Sequence[int], axes: tuple[Axis, Axis]
 ) -> Element:
-    across, along = axes
+    x_axis, y_axis = axes
     lines: list[Element] = []
-    dots: list[Element] = []
+    markers: list[Element] = []
     for number in dict.fromkeys(row["series"] for row in rows):
-        of_one = [row for row in rows if row["series"] == number]
-        places = [
-            (across.at(row["seq_len"]), along.at(row["latency_ms"]))
-            for row in of_one
+        series = [row for row in rows if row["series"] == number]
+        points = [
+            (x_axis.position(row["seq_len"]), y_axis.position(row["latency_ms"]))
+            for row in series
             if row["status"] == "ok"
         ]
-        lines.append(polyline(places, class_=style_of(number)))
-        for row in of_one:
-            x, y = across.at(row["seq_len"]), along.at(row["latency_ms"])
-            if ends := medians(row):
-                reach = [(x, along.at(end)) for end in (min(ends), max(ends))]
-                lines.append(polyline(reach, class_=style_of(number)))
-            tells = (
-                f"{row['label']}, {row['seq_len']} tokens: {format_figure(row['latency_ms'])} ms"
-            )
-            dots.append(marker(number, x, y, tells=tells, wrong=row["status"] == "wrong"))
+        lines.append(polyline(points, class_=series_class(number)))
+        for row in series:
+            x, y = x_axis.position(row["seq_len"]), y_axis.position(row["latency_ms"])
+            if medians := round_medians(row):
+                ends = [(x, y_axis.position(end)) for end in (min(medians), max(medians))]
+                lines.append(polyline(ends, class_=series_class(number)))
+            median = format_metric(row["latency_ms"])
+            tooltip = f"{row['label']}, {row['seq_len']} tokens: {median} ms"
+            markers.append(marker(number, x, y, tooltip=tooltip, wrong=row["status"] == "wrong"))
     drawing = chart(
-        lines + dots,
-        x=("tokens", across, lengths),
-        y=("median, ms", along),
-        tells=f"Median latency against the number of tokens, {name}; the table has the figures.",
+        lines + markers,
+        x=("tokens", x_axis, lengths),
+        y=("median, ms", y_axis),
+        description=f"Median latency by number of tokens, {name}; the table contains the values.",
     )
     return element("figure", element("figcaption", name), drawing)

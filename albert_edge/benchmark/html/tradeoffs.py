@@ -1,4 +1,7 @@
-"""Size, memory and time against error: which files no other one beats in both."""
+"""Trade-off charts: size, memory and latency against error, with the Pareto front.
+
+A file is on the front if no other file is better in both.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from albert_edge.benchmark.format import format_count, format_figure, format_percent
+from albert_edge.benchmark.format import format_count, format_metric, format_percent
 from albert_edge.benchmark.html.elements import Element, bdi, element
 from albert_edge.benchmark.html.svg import Axis, chart, legend_key, marker, polyline
-from albert_edge.benchmark.html.tables import scrolling
+from albert_edge.benchmark.html.tables import scrollable
 from albert_edge.benchmark.statistics import float32_error
 
 __all__ = ["pareto_front", "tradeoffs"]
@@ -17,13 +20,13 @@ __all__ = ["pareto_front", "tradeoffs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """A file over all its configurations; what no configuration tells is None."""
+    """A file, summarized over its configurations; None for an unknown value."""
 
     series: int
     label: str
     wrong: bool
     error: float | None  # the largest
-    costs: tuple[float | None, ...]  # one a panel
+    costs: tuple[float | None, ...]  # one per panel
 
     @property
     def shown(self) -> bool:
@@ -31,7 +34,7 @@ class _File:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points that no other one is as good as in both figures and better in one.
+    """Return the points that no other point dominates: as low in both values, lower in one.
 
     Example:
         >>> pareto_front([(1, 9), (2, 5), (3, 6), (4, 1)])
@@ -45,34 +48,35 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def tradeoffs(rows: list[dict[str, Any]]) -> Iterator[Element]:
-    """Make the section with the Pareto fronts, where at least two files have an error."""
+    """Make the section with the Pareto fronts, if at least two files have an error."""
     measured = [row for row in rows if row["measured"]]
     if not measured:
         return
     length = max(row["seq_len"] for row in measured)
     panels = ("file, MB", "RAM, MB", f"median of {format_count(length, 'token')}, ms")
-    files = [_summed(measured, number, length) for number in {row["series"] for row in measured}]
+    files = [_summarize(measured, number, length) for number in {row["series"] for row in measured}]
     shown = [file for file in files if file.shown]
     if len(shown) < 2:
         return
-    figures = [_panel(name, column, shown) for column, name in enumerate(panels)]
+    charts = [_panel(name, column, shown) for column, name in enumerate(panels)]
     yield element(
         "section",
-        element("h2", "What exactness costs"),
-        element("p", _EXPLAINED, class_="note"),
-        element("div", *figures, class_="panels"),
-        scrolling(_table(panels, shown), name="What exactness costs"),
+        element("h2", "Cost of accuracy"),
+        element("p", _NOTE, class_="note"),
+        element("div", *charts, class_="panels"),
+        scrollable(_table(panels, shown), name="Cost of accuracy"),
     )
 
 
-_EXPLAINED = (
-    "Lower left is better. The line is the Pareto front: no file is better in both than one on it. "
-    "Error: the worst output's against float32, the largest of all configurations; RAM: the most "
-    "of them; time: the least. A file with a wrong answer is crossed out and not on the front."
+_NOTE = (
+    "Lower left is better. No file is better in both than a file on the line, the Pareto front. "
+    "Error: of the worst output against float32; error and RAM are the maximum over all "
+    "configurations, the median is the minimum. A file with wrong outputs is crossed out and not "
+    "on the front."
 )
 
 
-def _summed(rows: Sequence[Mapping[str, Any]], number: int, length: int) -> _File:
+def _summarize(rows: Sequence[Mapping[str, Any]], number: int, length: int) -> _File:
     own = [row for row in rows if row["series"] == number]
     errors = [error for row in own if (error := float32_error(row)) is not None]
     memory = [row["model_rss_bytes"] for row in own if row["model_rss_bytes"] is not None]
@@ -99,35 +103,35 @@ def _points(column: int, files: Sequence[_File]) -> Iterator[tuple[_File, float,
 
 
 def _front(column: int, files: Sequence[_File]) -> list[tuple[float, float]]:
-    right = [file for file in files if not file.wrong]
-    return pareto_front([(x, y) for _, x, y in _points(column, right)])
+    correct = [file for file in files if not file.wrong]
+    return pareto_front([(x, y) for _, x, y in _points(column, correct)])
 
 
 def _panel(name: str, column: int, files: Sequence[_File]) -> Element:
     points = list(_points(column, files))
-    across = Axis.around((x for _, x, _ in points), margin=0.1)
-    along = Axis.around((100 * y for _, _, y in points), margin=0.1)
-    stairs: list[tuple[float, float]] = []
+    x_axis = Axis.fit((x for _, x, _ in points), margin=0.1)
+    y_axis = Axis.fit((100 * y for _, _, y in points), margin=0.1)
+    steps: list[tuple[float, float]] = []
     height = 100.0
     for x, y in _front(column, files):
-        at = across.at(x)
-        stairs += [(at, height), (at, height := along.at(100 * y))]
-    lines = [polyline([*stairs, (100.0, height)], class_="front")] if stairs else []
-    dots = [
+        left = x_axis.position(x)
+        steps += [(left, height), (left, height := y_axis.position(100 * y))]
+    lines = [polyline([*steps, (100.0, height)], class_="front")] if steps else []
+    markers = [
         marker(
             file.series,
-            across.at(x),
-            along.at(100 * y),
-            tells=f"{file.label}: {name} {format_figure(x)}, error {format_percent(y)}",
+            x_axis.position(x),
+            y_axis.position(100 * y),
+            tooltip=f"{file.label}: {name} {format_metric(x)}, error {format_percent(y)}",
             wrong=file.wrong,
         )
         for file, x, y in points
     ]
     drawing = chart(
-        lines + dots,
-        x=(name, across, None),
-        y=("error, %", along),
-        tells=f"Error against {name}; the table below has the figures.",
+        lines + markers,
+        x=(name, x_axis, None),
+        y=("error, %", y_axis),
+        description=f"Error against {name}; the table below contains the values.",
     )
     return element(
         "figure", element("figcaption", f"{name.partition(',')[0]} against error"), drawing
@@ -141,14 +145,14 @@ def _table(panels: Sequence[str], files: Sequence[_File]) -> Element:
     for file in files:
         cells = [format_percent(file.error)]
         for cost, front in zip(file.costs, fronts, strict=True):
-            on = not file.wrong and (cost, file.error) in front
-            cells.append(f"{format_figure(cost)}{' ◂ front' if on else ''}")
+            on_front = not file.wrong and (cost, file.error) in front
+            cells.append(f"{format_metric(cost)}{' ◂ front' if on_front else ''}")
         wrong = element("strong", "WRONG ", class_="bad") if file.wrong else None
         name = element("th", legend_key(file.series), " ", wrong, bdi(file.label), scope="row")
         lines.append(element("tr", name, *(element("td", cell, class_="number") for cell in cells)))
-    kinds = [None, *["number"] * (len(names) - 1)]
+    classes = [None, *["number"] * (len(names) - 1)]
     heads = [
-        element("th", name, scope="col", class_=kind)
-        for name, kind in zip(names, kinds, strict=True)
+        element("th", name, scope="col", class_=class_)
+        for name, class_ in zip(names, classes, strict=True)
     ]
     return element("table", element("thead", element("tr", *heads)), element("tbody", *lines))
