@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import pickle
 import random
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,10 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if _PARALLEL:  # a worker has one core; processes that it starts inherit this
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # A deadline is a timed assertion: it fails on a busy machine.
 settings.register_profile("albert_edge", deadline=None)
@@ -52,6 +60,48 @@ _TOY_SHAPE = {
 }
 
 
+# How long each test function takes, in seconds per test. The longest of equal names counts.
+_DURATIONS = Path(__file__).parent / "durations.json"
+_took: dict[str, float] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-durations",
+        action="store_true",
+        help=f"write how long each test took to {_DURATIONS.name}, which `make test` orders them by",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left with one at the end."""
+    if not _PARALLEL:
+        return
+    known = json.loads(_DURATIONS.read_text())
+    total: Counter[Path] = Counter()
+    for item in items:
+        total[item.path] += known.get(_function(item.nodeid), 0.0)
+    items.sort(key=lambda item: -total[item.path])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _took[report.nodeid] = _took.get(report.nodeid, 0.0) + report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not session.config.getoption("record_durations") or _PARALLEL:
+        return
+    longest: dict[str, float] = {}
+    for nodeid, seconds in _took.items():
+        longest[_function(nodeid)] = max(seconds, longest.get(_function(nodeid), 0.0))
+    kept = {name: round(longest[name], 1) for name in sorted(longest) if longest[name] >= 0.5}
+    _DURATIONS.write_text(json.dumps(kept, indent=2) + "\n")
+
+
+def _function(nodeid: str) -> str:
+    return nodeid.split("::", 1)[1].split("[", 1)[0]
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real data and weights, or a skip."""
@@ -83,8 +133,56 @@ def tiny_albert() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def tiny_pieces(tiny_albert: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that converts the stages of `tiny_albert(task, **config)`, each once."""
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that returns what `build(path)` writes, once for all workers of pytest-xdist.
+
+    Two workers that need it at the same time both build it, and the first one's is kept: waiting
+    would take as long.
+    """
+    ours = tmp_path_factory.getbasetemp()
+    shared = ours.parent if _PARALLEL else ours
+
+    def once(name: str, build: Callable[[Path], Any]) -> Path:
+        path = shared / name
+        if not path.exists():
+            new = tmp_path_factory.mktemp("built") / name
+            build(new)
+            with suppress(OSError):  # a folder of the other worker's is there by now
+                new.rename(path)
+        return path
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def tiny_floats(
+    tiny_albert: Callable[..., Any], built_once: Callable[..., Path]
+) -> Callable[..., Any]:
+    """A function that converts the stages of `tiny_albert(task, **config)` to float32."""
+
+    @cache
+    def make(task: str, seq_len: int | None, **config: Any) -> Any:
+        from albert_edge.tflite.export import export_stages
+
+        def build(path: Path) -> None:
+            pieces = export_stages(tiny_albert(task, **config), seq_len=seq_len)
+            path.write_bytes(pickle.dumps(pieces))
+
+        what = hashlib.sha256(repr((task, seq_len, sorted(config.items()))).encode()).hexdigest()
+        return pickle.loads(built_once(f"pieces_{what}", build).read_bytes())  # noqa: S301
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_pieces(
+    tiny_albert: Callable[..., Any], tiny_floats: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function that makes the stages of `tiny_albert(task, **config)` by a recipe.
+
+    Whatever the recipe and the layout, they are made of the same float32 stages: TensorFlow's
+    converter takes most of the time.
+    """
 
     @cache
     def make(
@@ -98,8 +196,13 @@ def tiny_pieces(tiny_albert: Callable[..., Any]) -> Callable[..., Any]:
         from albert_edge.quantization.model import quantize_stages
         from albert_edge.quantization.recipes import get_recipe
 
+        def floats(model: Any, *, seq_len: int | None) -> Any:
+            return tiny_floats(task, seq_len, **config)
+
         model = tiny_albert(task, **config)
-        return quantize_stages(model, get_recipe(quantize), layout=layout, seq_len=seq_len)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("albert_edge.quantization.model.export_stages", floats)
+            return quantize_stages(model, get_recipe(quantize), layout=layout, seq_len=seq_len)
 
     return make
 
@@ -165,29 +268,31 @@ def toy_shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_model(toy_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_model(toy_table: Path, built_once: Callable[..., Path]) -> Path:
     """A checkpoint that knows `toy_table`, as large as it takes for the converter to quantize."""
     from albert_edge.training.finetune_files import finetune_files
     from albert_edge.training.options import FinetuneOptions
 
-    folder = tmp_path_factory.mktemp("toy_model")
-    wide = {"embedding_size": 32, "hidden_size": 32, "intermediate_size": 64}
-    (folder / "config.json").write_text(json.dumps({**_TOY_SHAPE, **wide}))
-    finetune_files(
-        toy_table,
-        folder / "toy",
-        config=folder / "config.json",
-        labels=("negative", "positive"),
-        options=FinetuneOptions(
-            epochs=20,
-            batch_tokens=256,
-            learning_rate=0.01,
-            max_length=32,
-            averaging=0.9,
-            sampling=1,
-        ),
-    )
-    return folder / "toy"
+    def build(path: Path) -> None:
+        config = path.with_name("config.json")
+        wide = {"embedding_size": 32, "hidden_size": 32, "intermediate_size": 64}
+        config.write_text(json.dumps({**_TOY_SHAPE, **wide}))
+        finetune_files(
+            toy_table,
+            path,
+            config=config,
+            labels=("negative", "positive"),
+            options=FinetuneOptions(
+                epochs=20,
+                batch_tokens=256,
+                learning_rate=0.01,
+                max_length=32,
+                averaging=0.9,
+                sampling=1,
+            ),
+        )
+
+    return built_once("toy", build)
 
 
 @pytest.fixture(scope="session")
