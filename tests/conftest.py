@@ -69,7 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--record-durations",
         action="store_true",
-        help=f"write how long each test took to {_DURATIONS.name}, which `make test` orders them by",
+        help=f"write what every test took to {_DURATIONS.name}, which `make test` orders them by",
     )
 
 
