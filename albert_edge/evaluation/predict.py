@@ -66,7 +66,7 @@ def predict_all(
     Raises:
         AlbertEdgeError: The model cannot be opened, or an example is invalid; the message names it.
     """
-    predict, workers = _PREDICTORS[examples.kind], min(workers, len(examples))
+    predict, workers = PREDICTORS[examples.kind], min(workers, len(examples))
     idle: SimpleQueue[Pipeline] = SimpleQueue()
     for _ in range(workers):
         idle.put(load(source, task=_TASKS.get(examples.kind)))
@@ -92,7 +92,7 @@ def predict_all(
 
 def predict_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> Any:
     """Return the prediction of one example, as in `PredictionOutput`."""
-    return _PREDICTORS[kind](pipe, inputs)[0]
+    return PREDICTORS[kind](pipe, inputs)[0]
 
 
 def _run_parallel(
@@ -185,7 +185,7 @@ def _summarize(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
 
 
 _TASKS = {"summarization": "summarize"}  # of `load`, by the examples' kind
-_PREDICTORS: dict[str, _Predictor] = {
+PREDICTORS: dict[str, _Predictor] = {
     "classification": _classify,
     "multi-label": _get(lambda result: result["labels"]),
     "regression": _get(

@@ -45,7 +45,7 @@ def compute_metrics(
         predictions: Their n predictions, in the form of `PredictionOutput`.
         options: Only `null_threshold` and `stem` are used.
     """
-    return _METRICS[examples.kind](examples, predictions, options)
+    return METRICS[examples.kind](examples, predictions, options)
 
 
 def best_thresholds(examples: Examples, predictions: Predictions) -> dict[str, float] | None:
@@ -174,7 +174,7 @@ def _rouge(examples: Examples, predictions: Predictions, options: EvaluateOption
 
 
 # The metrics by the kind of the examples.
-_METRICS: dict[str, Callable[[Examples, Predictions, EvaluateOptions], list[Metric]]] = {
+METRICS: dict[str, Callable[[Examples, Predictions, EvaluateOptions], list[Metric]]] = {
     "classification": lambda e, predictions, _: classification(predictions, e.targets, e.labels),
     "multi-label": lambda e, predictions, _: multi_label(predictions, e.targets, e.labels),
     "regression": lambda e, predictions, _: regression(predictions, e.targets),

@@ -83,7 +83,7 @@ def export_stages(model: Albert, *, seq_len: int | None = None) -> Stages:
         {"input_ids": ids, "token_type_ids": ids, **mask},
     )
     head = _convert(
-        lambda hidden_states: _HEADS[model.task](weights, config, hidden_states),
+        lambda hidden_states: HEADS[model.task](weights, config, hidden_states),
         {"hidden_states": hidden},
     )
     groups = range(config.num_hidden_groups)
@@ -197,7 +197,7 @@ def _pretraining(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs
     return {"prediction_logits": predicted, **_sentence_order(weights, config, hidden)}
 
 
-_HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
+HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
     "feature-extraction": _features,
     "classification": _classification,
     "token-classification": _token_classification,
