@@ -1,4 +1,8 @@
-"""Take the embedded model the whole way: convert it, verify it, measure it, and let it answer."""
+"""Convert, verify and benchmark the embedded model, then classify sentences with it.
+
+`run_demo` does the work; `to_document` returns its results as a benchmark report, and `render` lays
+them out for a terminal.
+"""
 
 from __future__ import annotations
 
@@ -32,18 +36,18 @@ SENTENCES = (
     "Two hours of stale jokes and a plot that goes nowhere.",
     "Not the masterpiece they promised, but I would see it again.",
 )
-# Rounds, runs and seconds: enough for the median of a model of a few milliseconds, and too few.
+# Rounds, least runs and least seconds per round: for a stable median, and for a short demo.
 _FULL, _QUICK = (3, 20, 0.3), (1, 5, 0.0)
-_ANSWERS_WITH = ("int8", "loop")  # the default of `albert-edge convert`
+_CLASSIFIER = ("int8", "loop")  # the default of `albert-edge convert`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """What the demo found out.
+    """Results of the demo.
 
     Attributes:
         rows: Every recipe in every layout, verified and measured.
-        answers: What the int8 loop file says of each sentence: `text`, `label`, `score`.
+        answers: Predictions of the int8 loop file for `SENTENCES`: `text`, `label`, `score`, ....
     """
 
     rows: tuple[Row, ...]
@@ -51,30 +55,30 @@ class Demo:
 
 
 def run_demo(folder: Path, *, quick: bool = False, force: bool = False, progress: Progress) -> Demo:
-    """Convert the embedded model in every recipe and layout, verify, measure, and answer.
+    """Convert the embedded model in every recipe and layout, verify and measure each, run one.
 
     Args:
-        folder: Where the `.tflite` files go; made if it does not exist.
-        quick: Whether to measure once and briefly.
-        force: Whether existing files may be replaced.
-        progress: Where to show how far it is.
+        folder: Directory for the `.tflite` files; created if it does not exist.
+        quick: Whether to measure only one short round.
+        force: Whether to replace existing files.
+        progress: Progress bars to add to.
 
     Raises:
-        MissingExtraError: The packages that convert are not installed.
+        MissingExtraError: A package of the convert extra is not installed.
         OutputError: A file exists or cannot be written.
-        FidelityError: A converted file does not say what the Keras model says.
+        FidelityError: The outputs of a converted file differ too much from the Keras model's.
     """
     paths = _paths(folder, force=force)
     verifications = _convert_all(paths, force=force, progress=progress)
     rows = _measure_all(paths, verifications, quick=quick, progress=progress)
-    return Demo(rows=rows, answers=_answer(paths[_ANSWERS_WITH]))
+    return Demo(rows=rows, answers=_classify(paths[_CLASSIFIER]))
 
 
 def _paths(folder: Path, *, force: bool) -> dict[tuple[str, str], Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the directory {folder}: {error.strerror}.") from error
+        raise OutputError(f"cannot create the directory {folder}: {error.strerror}.") from error
     return {
         (quantize, layout): check_writable(folder / f"{quantize}-{layout}.tflite", force=force)
         for quantize, layout in itertools.product(RECIPES, LAYOUTS)
@@ -89,7 +93,7 @@ def _convert_all(
     verifications = {}
     for (quantize, layout), path in paths.items():
         progress.update(task, description=f"Converting to {quantize}, {layout}")
-        # All layers are to run, so that layouts, one of which cannot leave early, are comparable.
+        # Without early exit, which unrolled files lack, so that the layouts are comparable.
         rule = None if layout == "unrolled" else NEVER
         conversion = albert_edge.convert(model, quantize=quantize, layout=layout, early_exit=rule)
         conversion.save(path, force=force)
@@ -106,7 +110,7 @@ def _measure_all(
     progress: Progress,
 ) -> tuple[Row, ...]:
     rounds, runs, seconds = _QUICK if quick else _FULL
-    task = progress.add_task("Measuring each in fresh processes", total=rounds * len(paths))
+    task = progress.add_task("Measuring in fresh processes", total=rounds * len(paths))
     take = functools.partial(measure, seq_len=128, runs=runs, min_time_s=seconds)
     measurements = interleave(
         [functools.partial(take, path) for path in paths.values()],
@@ -119,20 +123,22 @@ def _measure_all(
     )
 
 
-def _answer(path: Path) -> tuple[dict[str, Any], ...]:
+def _classify(path: Path) -> tuple[dict[str, Any], ...]:
     pipe = albert_edge.load(path)
     return tuple({"text": text, **pipe(text)} for text in SENTENCES)
 
 
 def to_document(demo: Demo) -> dict[str, Any]:
-    """Make the JSON document of a demo: a benchmark report, and the answers."""
+    """Return the JSON document of a demo: a benchmark report with the predictions."""
     answers = list(demo.answers)
     return make_report("demo", demo.rows, layouts_agree=_layouts_agree(demo.rows), answers=answers)
 
 
 def _layouts_agree(rows: Sequence[Row]) -> bool:
-    # Whether all layouts of a recipe gave the same logits, bit for bit, on the random ids; but for
-    # unrolled integers, which have a range for every pass.
+    """Return whether the layouts of each recipe have the same logits, bit for bit.
+
+    Unrolled files of calibrated recipes are left out: they have separate ranges for every pass.
+    """
     first: dict[str, str] = {}
     return all(
         first.setdefault(row.name, logits) == logits
@@ -143,7 +149,7 @@ def _layouts_agree(rows: Sequence[Row]) -> bool:
 
 
 def render(demo: Demo) -> Group:
-    """Make what the demo prints, 80 columns wide."""
+    """Lay out the results for a terminal of 80 columns."""
     one = demo.rows[0].measurement
     answers = Table(box=None, pad_edge=False, show_header=False)
     for answer in demo.answers:
@@ -157,9 +163,9 @@ def render(demo: Demo) -> Group:
         Text(_explain(demo.rows) + "\n", style="dim"),
         answers,
         Text.from_markup(
-            "\nYour own model:  [bold]albert-edge convert[/] CHECKPOINT -o model.tflite"
-            '\nAsk it:          [bold]albert-edge run[/] model.tflite "a quiet, moving film"'
-            "\nLook inside it:  [bold]albert-edge inspect[/] model.tflite"
+            "\nConvert a model:  [bold]albert-edge convert[/] CHECKPOINT -o model.tflite"
+            '\nRun it:           [bold]albert-edge run[/] model.tflite "a quiet, moving film"'
+            "\nInspect it:       [bold]albert-edge inspect[/] model.tflite"
         ),
     )
 
@@ -170,7 +176,7 @@ def _explain(rows: Sequence[Row]) -> str:
     over = "" if empty is None else f" ({empty / 1e6:.0f} MB)"
     agree = "agree bit for bit" if _layouts_agree(rows) else "do NOT agree bit for bit"
     return (
-        f"Each line: fresh processes, at least {least} warm runs. RAM: resident when warm, over "
-        f"the empty process{over}. Error and same answer: against {compared['reference']}, on "
-        f"{compared['inputs']}. The layouts {agree}."
+        f"Each row: fresh processes, at least {least} warm runs. RAM: resident memory when warm, "
+        f"minus that of an empty process{over}. Error and same answer: against "
+        f"{compared['reference']}, on {compared['inputs']}. The layouts {agree}."
     )

@@ -98,5 +98,5 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match=r"cannot make the directory .*file: File exists"):
+    with pytest.raises(OutputError, match=r"cannot create the directory .*file: File exists"):
         run_demo(tmp_path / "file", progress=Progress(disable=True))

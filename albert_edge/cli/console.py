@@ -73,10 +73,10 @@ def _print_changes(changes: Mapping[str, Any]) -> None:
     if not (trimmed := changes.get("vocabulary")):
         return
     saved = trimmed["float32_bytes_saved"], trimmed["tokenizer_bytes_saved"]
-    share = trimmed["tokens_changed"] / trimmed["tokens_before"]
+    changed = trimmed["tokens_changed"] / trimmed["tokens_before"]
     Console(highlight=False).print(
         f"  vocabulary trimmed from {trimmed['pieces_before']:,} to {trimmed['pieces_after']:,} "
-        f"pieces; {f'{share:.2%} of the' if share else 'none of the'} corpus's tokens change\n"
+        f"pieces; {f'{changed:.2%} of the tokens change' if changed else 'no token changes'}\n"
         f"  saves {_megabytes(saved[0])} of float32 weights and {_megabytes(saved[1])} of tokenizer"
     )
 
@@ -102,23 +102,8 @@ def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{path}[/]")
     _print_bundle(console, figures["bundle"])
-    for name, signature in figures["signatures"].items():
-        console.print(f"  signature [bold]{name}[/]")
-        for side in ("inputs", "outputs"):
-            for tensor, kind in signature[side].items():
-                shape = "×".join("any" if size < 0 else str(size) for size in kind["shape"])
-                console.print(f"    {side[:-1]:>6} {tensor}: {kind['dtype']} {shape}")
-    table = Table(title="stages")
-    for column, justify in (("stage", "left"), ("passes", "right"), ("weights", "right")):
-        table.add_column(column, justify="right" if justify == "right" else "left")
-    table.add_column("operators")
-    for name, stage in figures["pieces"].items():
-        operators = ", ".join(f"{count} {kind}" for kind, count in stage["operators"].items())
-        table.add_row(name, str(stage["passes"]), _megabytes(stage["weight_bytes"]), operators)
-    console.print(table)
-    floats = [f"{name} {', '.join(p['float_operators'])}" for name, p in figures["pieces"].items()
-              if p["float_operators"]]  # fmt: skip
-    console.print(f"  computed in float: {'; '.join(floats) or 'nothing'}")
+    _print_signatures(console, figures["signatures"])
+    _print_stages(console, figures["pieces"])
     weights = figures["weights"]
     types = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in weights["by_type"].items())
     console.print(
@@ -126,6 +111,29 @@ def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
         f"{weights['duplication']:.2f} times; without sharing they would take "
         f"{_megabytes(weights['logical_bytes'])}, {weights['sharing']:.1f} times as much"
     )
+
+
+def _print_signatures(console: Console, signatures: Mapping[str, Any]) -> None:
+    for name, signature in signatures.items():
+        console.print(f"  signature [bold]{name}[/]")
+        for side in ("inputs", "outputs"):
+            for tensor, kind in signature[side].items():
+                shape = "×".join("any" if size < 0 else str(size) for size in kind["shape"])
+                console.print(f"    {side[:-1]:>6} {tensor}: {kind['dtype']} {shape}")
+
+
+def _print_stages(console: Console, stages: Mapping[str, Any]) -> None:
+    table = Table("stage", title="stages")
+    for column in ("passes", "weights"):
+        table.add_column(column, justify="right")
+    table.add_column("operators")
+    for name, stage in stages.items():
+        operators = ", ".join(f"{count} {kind}" for kind, count in stage["operators"].items())
+        table.add_row(name, str(stage["passes"]), _megabytes(stage["weight_bytes"]), operators)
+    console.print(table)
+    in_float = {name: ", ".join(stage["float_operators"]) for name, stage in stages.items()}
+    floats = "; ".join(f"{name} {operators}" for name, operators in in_float.items() if operators)
+    console.print(f"  computed in float: {floats or 'nothing'}")
 
 
 def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
@@ -139,7 +147,8 @@ def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
         + (f"; for {compat}" if compat else "")
     )
     if "early_exit" in bundle:
-        console.print(f"  {_rule(bundle['early_exit'])}; the decision is computed in float")
+        console.print(f"  {_rule(bundle['early_exit'])}")
+        console.print("  the early-exit decision is computed in float")
     if bundle["labels"]:
         console.print(f"  labels {', '.join(bundle['labels'])}", markup=False)
     files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
@@ -152,10 +161,10 @@ def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
 
 def _rule(rule: Mapping[str, Any]) -> str:
     layers = "1 layer" if rule["patience"] == 1 else f"{rule['patience']} layers"
-    when = [f"the label is unchanged for {layers}"]
-    when += [f"a label has probability {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
-    when += [f"{rule['max_layers']} layers have run"] if rule["max_layers"] else []
-    return f"early exit by default when {' or '.join(when)}"
+    when = [f"label unchanged for {layers}"]
+    when += [f"probability {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
+    when += [f"{rule['max_layers']} layers run"] if rule["max_layers"] else []
+    return f"default early exit: {' or '.join(when)}"
 
 
 def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, str]) -> None:
@@ -181,7 +190,7 @@ def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, st
     for name, summary in layouts.items():
         table.add_row(name, summary)
     console.print(table)
-    console.print(f"--keep PART=TYPE takes {', '.join(PARTS)}, or a common prefix of several")
+    console.print(f"--keep PART=TYPE: PART is {', '.join(PARTS)}, or a common prefix of several")
 
 
 def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:

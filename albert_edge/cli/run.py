@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -83,26 +83,35 @@ def command(
     from albert_edge.cli.console import quiet
     from albert_edge.pipelines import load
 
+    given = {k: value for k, value in options.items() if value is not None and value is not False}
     with quiet():
         pipe = load(model, threads=threads, task=use)
         task = "summarization" if use else pipe.model.bundle.task
-        options = {
-            k: value for k, value in options.items() if value is not None and value is not False
-        }
-        if task == "question-answering" and question is None and not ids:
-            raise click.UsageError(f"{model} is for {task}, which needs --question.")
-        given = [*options, *(["question"] if question is not None else [])]
-        given += ["pair"] if pair is not None else []
-        if foreign := [name for name in given if name not in TASKS[task].options]:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
-            raise click.UsageError(f"{model} is for {task}, which does not take {flags}.")
+        _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
         for where, line in _given(text, whole=use is not None):
             try:
                 inputs = _ids(line) if ids else _texts(line, question, pair)
-                answer = pipe(**inputs, **options)
+                result = pipe(**inputs, **given)
             except AlbertEdgeError as error:
                 raise type(error)(f"{where}{error}") from error
-            click.echo(json.dumps(_plain(answer)) if as_json else _format(answer))
+            click.echo(json.dumps(_plain(result)) if as_json else _format(result))
+
+
+def _check_usage(
+    model: str,
+    task: str,
+    question: str | None,
+    pair: str | None,
+    options: Mapping[str, Any],
+    ids: bool,
+) -> None:
+    if task == "question-answering" and question is None and not ids:
+        raise click.UsageError(f"{model}, which needs --question.")
+    texts = {"question": question, "pair": pair}
+    given = [*options, *(name for name, value in texts.items() if value is not None)]
+    if foreign := [name for name in given if name not in TASKS[task].options]:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
+        raise click.UsageError(f"{model}, which does not take {flags}.")
 
 
 def _given(text: str | None, *, whole: bool) -> Iterator[tuple[str, str]]:

@@ -100,10 +100,10 @@ def _by_part(report: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("only this part quantized", no_wrap=True)
+    table.add_column("this part quantized alone", no_wrap=True)
     table.add_column("error", justify="right")
     table.add_column("")
-    table.add_column("all parts, but this in", justify="right", no_wrap=True)
+    table.add_column("total error with", justify="right", no_wrap=True)
     most = max(part["error"] for part in report["parts"])
     for part in report["parts"]:
         finer = part["finer"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -31,17 +33,23 @@ def command(model: str, source: str, texts: str | None, as_json: bool) -> None:
 
     lines = read_lines(texts) if texts else ()
     with step("Comparing"):
-        from albert_edge.bundle import bundle
-        from albert_edge.checkpoints import read_checkpoint
-        from albert_edge.checkpoints.trim_vocab import match_vocabulary
-        from albert_edge.modeling.load import from_checkpoint
-        from albert_edge.verification import check_fidelity, verify
+        from albert_edge.verification import check_fidelity
 
-        inside = bundle.read(model)
-        drawn = bool(inside.provenance.get("drawn"))  # the same random head again
-        checkpoint = read_checkpoint(source, task=inside.task, init_head=drawn)
-        if inside.tokenizer_files and inside.config.vocab_size < checkpoint.config.vocab_size:
-            checkpoint = match_vocabulary(checkpoint, inside.tokenizer_files)
-        figures = verify(model, from_checkpoint(checkpoint), texts=lines)
+        figures = _compare(model, source, lines)
     click.echo(json.dumps(figures, indent=2)) if as_json else print_verification(figures)
     check_fidelity(figures, where=model)
+
+
+def _compare(model: str, source: str, texts: Sequence[str]) -> dict[str, Any]:
+    from albert_edge.bundle import bundle
+    from albert_edge.checkpoints import read_checkpoint
+    from albert_edge.checkpoints.trim_vocab import match_vocabulary
+    from albert_edge.modeling.load import from_checkpoint
+    from albert_edge.verification import verify
+
+    inside = bundle.read(model)
+    drawn = bool(inside.provenance.get("drawn"))  # a random head is the same when made again
+    checkpoint = read_checkpoint(source, task=inside.task, init_head=drawn)
+    if inside.tokenizer_files and inside.config.vocab_size < checkpoint.config.vocab_size:
+        checkpoint = match_vocabulary(checkpoint, inside.tokenizer_files)
+    return verify(model, from_checkpoint(checkpoint), texts=texts)

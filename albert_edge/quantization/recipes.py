@@ -156,7 +156,7 @@ RECIPES: dict[str, Recipe] = {
             between="float32",
             # Rounding only: the kernels sum in another order than Keras.
             max_error=1e-4,
-            summary="The reference: nothing is lost, nothing is gained.",
+            summary="The reference: no compression and no loss.",
         ),
         Recipe(
             name="float16",
@@ -166,7 +166,7 @@ RECIPES: dict[str, Recipe] = {
             between="float32",
             # A float16 weight is off by at most 2^-11; a dozen passes add up to some 1e-3.
             max_error=1e-2,
-            summary="Half the file; the CPU computes in float32, a GPU in float16.",
+            summary="Half the size; the CPU computes in float32, a GPU in float16.",
         ),
         Recipe(
             name="int8",
@@ -176,7 +176,7 @@ RECIPES: dict[str, Recipe] = {
             between="float32",
             # A trained 12-pass encoder shows 0.07 (a cosine of 0.9975); a broken one 0.7 and more.
             max_error=0.25,
-            summary="A quarter of the file and several times as fast on a CPU; no calibration.",
+            summary="A quarter of the size and several times as fast on a CPU; no calibration.",
         ),
         Recipe(
             name="int4",
@@ -186,7 +186,7 @@ RECIPES: dict[str, Recipe] = {
             between="float32",
             # The same encoder shows 0.17 (a cosine of 0.986).
             max_error=0.5,
-            summary="An eighth of the file; rounded by what calibration texts multiply it with.",
+            summary="An eighth of the size; the weights' rounding is fitted to calibration texts.",
         ),
         Recipe(
             name="int16x8",
@@ -195,7 +195,7 @@ RECIPES: dict[str, Recipe] = {
             tables="int8",
             between="int16",
             max_error=0.25,
-            summary="Integers only, as exact as int8; for NPUs with 16-bit activations.",
+            summary="Integer only, as accurate as int8; for NPUs with 16-bit activations.",
         ),
         Recipe(
             name="int8-full",
@@ -206,7 +206,7 @@ RECIPES: dict[str, Recipe] = {
             between="int16",
             # The same encoder shows 0.14 (a cosine of 0.990).
             max_error=0.4,
-            summary="Integers only: 8-bit products between 16-bit sums and norms; for NPUs.",
+            summary="Integer only: 8-bit products between 16-bit sums and norms; for NPUs.",
         ),
     )
 }

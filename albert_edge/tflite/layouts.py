@@ -7,9 +7,9 @@ from albert_edge.errors import ConversionError
 __all__ = ["LAYOUTS", "check_layout"]
 
 LAYOUTS: dict[str, str] = {
-    "loop": "A loop over one layer: the smallest in RAM; for CPUs.",
-    "unrolled": "One copy of the operators a pass, over the same weights; for GPUs and NPUs.",
-    "split": "Signatures embed, layer and head; the host makes the passes; for Edge TPU.",
+    "loop": "A loop over one layer: least RAM; for CPUs.",
+    "unrolled": "A copy of the operators per pass, over the same weights; for GPUs and NPUs.",
+    "split": "Signatures embed, layer and head; the host runs the passes; for Edge TPU.",
 }
 
 
