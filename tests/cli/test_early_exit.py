@@ -60,7 +60,7 @@ def test_convert_writes_the_rule(file: Path, source: Path) -> None:
     assert inside.early_exit == albert_edge.EarlyExit(patience=1, threshold=0.995)
     shown = call("inspect", file)
     assert "default early exit: label unchanged for 1 layer or" in shown
-    assert "the decision is computed in float" in shown
+    assert "the early-exit decision is computed in float" in shown
     assert "output layers_used: int32 1" in shown
     said = call("convert", source, "-o", file.with_name("x"), "--exit-patience", 0, code=1)
     assert "patience must be a whole number of at least 1" in said
@@ -119,7 +119,7 @@ def test_evaluate_reports_the_mean(file: Path, plain: Path, tmp_path: Path) -> N
     assert "layers_used" not in report["models"][1]
     assert report["agreement"] == 1
     assert "1.00 layers per text on average" in call("evaluate", file, table, "--max-layers", 1)
-    assert "cannot leave early" in call("evaluate", plain, table, "--patience", 2, code=1)
+    assert "it has no early exit" in call("evaluate", plain, table, "--patience", 2, code=1)
 
 
 def test_benchmark_times_the_rule_and_compares_the_whole(file: Path, plain: Path) -> None:
