@@ -1,6 +1,7 @@
 """The benchmark plan: model files, settings, and every combination of them.
 
-`configurations` crosses the files with the settings; `interleaved_schedule` orders the runs.
+`configurations` crosses the files with the settings; `interleaved_schedule` orders the runs.  The
+command line reads help and defaults from `BenchmarkConfig` (see `cli.options.options_from`).
 """
 
 from __future__ import annotations
