@@ -1,0 +1,346 @@
+"""Damage `.tflite` files: their bytes, the fields of their flatbuffers, and their manifests.
+
+`as-is`      the bytes of a file, whose digest then differs
+`redone`     the model or the manifest, with a new digest: the graph's checks must notice
+`isolated`   the same models in a child process, without digest and without checks
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+KINDS = (
+    *("as-is/bits", "as-is/words", "as-is/bytes", "as-is/cut", "as-is/swap"),
+    *("redone/words", "redone/field", "redone/array", "redone/graph", "redone/manifest"),
+    *("isolated/bits", "isolated/words", "isolated/field", "isolated/array", "isolated/graph"),
+)
+FORBIDS_OTHER_RESULTS = frozenset(kind for kind in KINDS if kind.startswith("as-is"))
+LIMIT_S = 15.0  # the limit of a child process is 10 s; what it takes to start comes on top
+_FILES = Path(__file__).parents[1] / "data" / "written_by_0_1" / "files"
+_MANIFEST, _CONFIG = "albert_edge.json", "config.json"
+_ASKED: dict[str, dict[str, Any]] = {
+    "fill-mask": {"text": "the [MASK] is dull"},
+    "pretraining": {"text": "the [MASK] of", "pair": "the film is lovely"},
+    "question-answering": {"question": "is the plot dull", "context": "the plot is dull"},
+    "sentence-order": {"text": "a great film", "pair": "of the cast"},
+    "summarization": {"text": ["a great film", "the plot", "is it dull"]},
+}
+_NUMBERS = (0, 1, -1, 2, 3, 7, 127, 255, 256, 65535, 1 << 20, 2**31 - 1, -(2**31))
+_FLOATS = (0.0, -1.0, 1e38, 1e-38, 1e-20, 1e20, float("nan"), float("inf"), 1e-45, 1e6)
+
+
+class Seed(NamedTuple):
+    """A valid file and its result."""
+
+    task: str
+    content: bytes
+    result: str
+
+
+class Case(NamedTuple):
+    """A damaged file."""
+
+    seed: int
+    content: bytes
+    isolated: bool
+
+
+def prepare(folder: Path) -> None:
+    """Write each kept file again, with a digest."""
+    from albert_edge.bundle.bundle import model_bytes, pack, read
+
+    for path in sorted(_FILES.glob("*.tflite")):
+        (folder / path.name).write_bytes(pack(model_bytes(path), read(path)))
+
+
+def load(folder: Path) -> list[Seed]:
+    from albert_edge.bundle.bundle import read
+
+    files = {path: read(path).task for path in sorted(folder.glob("*.tflite"))}
+    return [Seed(task, path.read_bytes(), _answer(path, task)) for path, task in files.items()]
+
+
+def mutate(kind: str, rng: random.Random, seeds: list[Seed]) -> Case:
+    how, _, what = kind.partition("/")
+    index = rng.randrange(len(seeds))
+    content = seeds[index].content
+    if how == "as-is":
+        return Case(index, _BYTES[what](content, rng), isolated=False)
+    if what == "manifest":
+        return Case(index, _with_manifest(content, rng), isolated=False)
+    change = {**_BYTES, **_OBJECTS}[what]
+    damaged = _with_model(content, lambda front: _until_packed(change, front, rng))
+    return Case(index, damaged, isolated=how == "isolated")
+
+
+def run(case: Case, seeds: list[Seed]) -> bool:
+    seed = seeds[case.seed]
+    with tempfile.TemporaryDirectory() as at:
+        path = Path(at) / "case.tflite"
+        path.write_bytes(case.content)
+        options = {"isolated": True, "check": False} if case.isolated else {}
+        return _answer(path, seed.task, **options) == seed.result
+
+
+def _answer(path: Path, task: str, **options: Any) -> str:
+    import albert_edge
+
+    pipe: Any = albert_edge.load(path, **options)
+    return repr(_plain(pipe(**_ASKED.get(task, {"text": "the cast of the film is lovely"}))))
+
+
+def _plain(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _plain(value) for name, value in values.items()}
+    return values.tolist() if hasattr(values, "tolist") else values
+
+
+# Bytes.
+
+
+def _bits(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 8))):
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def _words(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2))):
+        at = rng.randrange(len(changed) // 4) * 4
+        value = rng.choice((*_NUMBERS, rng.getrandbits(31), rng.randrange(64), len(content)))
+        changed[at : at + 4] = (value & 0xFFFFFFFF).to_bytes(4, "little")
+    return bytes(changed)
+
+
+def _some_bytes(content: bytes, rng: random.Random) -> bytes:
+    at, length = rng.randrange(len(content)), rng.choice((1, 4, 64, 512))
+    new = rng.choice((bytes(length), b"\xff" * length, rng.randbytes(length)))
+    return content[:at] + new + content[at + length :]
+
+
+def _cut(content: bytes, rng: random.Random) -> bytes:
+    at, gone = rng.randrange(len(content)), rng.choice((1, 4, 64, 4096, len(content)))
+    return content[:at] + content[at + gone :]
+
+
+def _swap(content: bytes, rng: random.Random) -> bytes:
+    length = rng.choice((4, 16, 256))
+    first, second = sorted(rng.sample(range(len(content) - length), 2))
+    if second < first + length:
+        return _bits(content, rng)
+    a, b = content[first : first + length], content[second : second + length]
+    between = content[first + length : second]
+    return content[:first] + b + between + a + content[second + length :]
+
+
+_BYTES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "bits": _bits,
+    "words": _words,
+    "bytes": _some_bytes,
+    "cut": _cut,
+    "swap": _swap,
+}
+
+
+# Fields of the flatbuffer.
+
+
+def _objects(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _objects(one)
+    elif type(value).__name__.endswith("T") and hasattr(value, "__dict__"):
+        yield value
+        for one in vars(value).values():
+            yield from _objects(one)
+
+
+def _fields(model: Any, kinds: tuple[type, ...]) -> tuple[Any, dict[Any, list[Any]]]:
+    from numpy import ndarray
+
+    found: dict[Any, list[Any]] = {}
+    for one in _objects(model):
+        for name, value in vars(one).items():
+            array = isinstance(value, ndarray) or (
+                isinstance(value, list) and value and isinstance(value[0], int)
+            )
+            is_data = type(one).__name__ == "BufferT"
+            if not is_data and (isinstance(value, kinds) or (array and list in kinds)):
+                found.setdefault((type(one).__name__, name), []).append(one)
+    return model, found
+
+
+def _change_field(front: bytes, rng: random.Random) -> bytes:
+    model, found = _fields(_parsed(front), (bool, int, float, bytes))
+    for _ in range(rng.choice((1, 1, 2))):
+        (_, name), objects = rng.choice(sorted(found.items(), key=lambda item: item[0]))
+        one = rng.choice(objects)
+        setattr(one, name, _other(getattr(one, name), rng))
+    return _packed(model)
+
+
+def _other(value: Any, rng: random.Random) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return rng.choice((*_NUMBERS, value + 1, value - 1, value * 2, rng.randrange(160)))
+    if isinstance(value, float):
+        return rng.choice((*_FLOATS, value * 1e6, -value))
+    return rng.choice((b"", b"\xff\xfe", value + b"x", value[:-1], b"x" * 4096))
+
+
+def _change_array(front: bytes, rng: random.Random) -> bytes:
+    import numpy as np
+
+    model, found = _fields(_parsed(front), (list,))
+    for _ in range(rng.choice((1, 1, 2))):
+        (_, name), objects = rng.choice(sorted(found.items(), key=lambda item: item[0]))
+        one = rng.choice(objects)
+        array = np.array(getattr(one, name))
+        how = rng.randrange(6)
+        if how == 0:
+            setattr(one, name, None)
+        elif how == 1:
+            setattr(one, name, array[: rng.randrange(len(array) + 1)])
+        elif how == 2:
+            setattr(one, name, np.concatenate([array, array]))
+        elif len(array):
+            choices = _FLOATS if array.dtype.kind == "f" else (*_NUMBERS, rng.randrange(160))
+            array[rng.randrange(len(array))] = rng.choice(choices)
+            setattr(one, name, array)
+    return _packed(model)
+
+
+def _change_graph(front: bytes, rng: random.Random) -> bytes:
+    model = _parsed(front)
+    graph = rng.choice(model.subgraphs)
+    lists = [graph.operators, graph.tensors, model.buffers, model.operatorCodes, model.subgraphs]
+    lists.append(model.signatureDefs)
+    chosen = rng.choice([entries for entries in lists if entries])
+    first, second = rng.randrange(len(chosen)), rng.randrange(len(chosen))
+    how = rng.randrange(5)
+    if how == 0:
+        chosen[first], chosen[second] = chosen[second], chosen[first]
+    elif how == 1:
+        chosen[first] = chosen[second]
+    elif how == 2 and len(chosen) > 1:
+        del chosen[first]
+    elif how == 3:
+        chosen.insert(first, chosen[second])
+    else:
+        _rewire(rng.choice(graph.operators or model.subgraphs[0].operators), graph, rng)
+    return _packed(model)
+
+
+def _rewire(operator: Any, graph: Any, rng: random.Random) -> None:
+    name = rng.choice(("inputs", "outputs"))
+    indices = [int(index) for index in getattr(operator, name)]
+    other = rng.choice((-1, len(graph.tensors), rng.randrange(len(graph.tensors))))
+    if not indices or rng.random() < 0.2:
+        indices.append(other)
+    elif rng.random() < 0.2:
+        indices.pop()
+    else:
+        indices[rng.randrange(len(indices))] = other
+    setattr(operator, name, indices)
+
+
+_OBJECTS: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "field": _change_field,
+    "array": _change_array,
+    "graph": _change_graph,
+}
+
+
+def _parsed(front: bytes) -> Any:
+    from albert_edge.tflite.graph import parse
+
+    return parse(front)
+
+
+def _packed(model: Any) -> bytes:
+    from albert_edge.tflite.graph import pack
+
+    return pack(model)
+
+
+# The file around the flatbuffer.
+
+
+def _until_packed(
+    change: Callable[[bytes, random.Random], bytes], front: bytes, rng: random.Random
+) -> bytes:
+    """Draw again where a field cannot hold its new value at all."""
+    for _ in range(100):
+        try:
+            return change(front, rng)
+        except (TypeError, ValueError, AttributeError, OverflowError, struct.error):
+            continue
+    return _bits(front, rng)
+
+
+def _split(content: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Return what stands before the archive, model and TFLite Metadata, and the archive's files."""
+    from albert_edge.bundle.archive import open_archive
+
+    with open_archive(content) as (_, archive):
+        front = content[: min(info.header_offset for info in archive.infolist())]
+        return front, {name: archive.read(name) for name in archive.namelist()}
+
+
+def _joined(front: bytes, members: dict[str, bytes], manifest: Any) -> bytes:
+    from albert_edge.bundle.archive import append_archive
+
+    text = json.dumps(manifest).encode()
+    return append_archive(front, {**members, _MANIFEST: text})
+
+
+def _with_model(content: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    front, members = _split(content)
+    front = change(front)
+    front += bytes(-len(front) % 64)
+    manifest = json.loads(members[_MANIFEST])
+    offset = manifest["model"]["offset"]
+    manifest["model"]["size_bytes"] = max(1, len(front) - offset)
+    return _joined(front, members, manifest)
+
+
+def _with_manifest(content: bytes, rng: random.Random) -> bytes:
+    front, members = _split(content)
+    name = rng.choice((_MANIFEST, _MANIFEST, _CONFIG))
+    values = json.loads(members[name])
+    at, key = values, rng.choice(sorted(values))
+    while isinstance(at[key], dict) and at[key] and rng.random() < 0.8:
+        at, key = at[key], rng.choice(sorted(at[key]))
+    if rng.random() < 0.2:
+        del at[key]
+    else:
+        at[key] = rng.choice(
+            (
+                *_NUMBERS,
+                at[key],
+                None,
+                True,
+                "",
+                "x",
+                "\ud800",
+                "unrolled",
+                [],
+                [1],
+                {},
+                {"a": 1},
+                0.5,
+            )
+        )
+    if name == _MANIFEST:
+        return _joined(front, members, values)
+    members[name] = json.dumps(values).encode()
+    return _joined(front, members, json.loads(members[_MANIFEST]))
