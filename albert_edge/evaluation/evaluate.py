@@ -145,7 +145,7 @@ def differences(
         predictions, otherwise the paired bootstrap.
     """
     rows = zip(*metrics, samples[1] - samples[0], strict=True)
-    return {one.name: _difference_entry(one, other, row, count) for one, other, row in rows}
+    return {first.name: _difference_entry(first, second, row, count) for first, second, row in rows}
 
 
 def _open(source: str | Path, options: EvaluateOptions) -> _Model:
@@ -183,7 +183,7 @@ def _check_comparable(models: Sequence[_Model], examples: Examples) -> None:
 
 
 def _check_same_tokens(predictions: Sequence[Sequence[Any]]) -> None:
-    counts = [[len(one["log_probabilities"]) for one in each] for each in predictions]
+    counts = [[len(text["log_probabilities"]) for text in texts] for texts in predictions]
     if counts[0] != counts[-1]:
         raise InputError(
             "the two models split the texts into different tokens: perplexity can only be compared "

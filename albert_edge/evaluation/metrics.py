@@ -82,7 +82,7 @@ def classification(
     labels that occur.
     """
     predicted, true = (
-        np.array([[one == label for label in labels] for one in column], np.float64)  # [n, C]
+        np.array([[value == label for label in labels] for value in column], np.float64)  # [n, C]
         for column in (predictions, targets)
     )
     return [
@@ -97,7 +97,7 @@ def multi_label(
 ) -> list[Metric]:
     """Return micro and macro F1 over all labels, and the proportion of fully correct examples."""
     predicted, true = (
-        np.array([[label in one for label in labels] for one in column], np.float64)  # [n, C]
+        np.array([[label in value for label in labels] for value in column], np.float64)  # [n, C]
         for column in (predictions, targets)
     )
     counts = [(predicted * true).sum(1), predicted.sum(1), true.sum(1)]

@@ -68,9 +68,9 @@ def write_predictions(
         labels = list(examples.labels)
         _write(path, {"kind": examples.kind, "labels": labels, "predictions": by_id}, force)
         return
-    _write(path, {name: one["answer"] for name, one in by_id.items()}, force)
+    _write(path, {name: each["answer"] for name, each in by_id.items()}, force)
     if examples.squad_v2:
-        _write(_odds_path(path), {name: one["null_odds"] for name, one in by_id.items()}, force)
+        _write(_odds_path(path), {name: each["null_odds"] for name, each in by_id.items()}, force)
 
 
 def read_predictions(path: Path) -> SavedPredictions:
@@ -114,10 +114,10 @@ def select(saved: SavedPredictions, examples: Examples) -> PredictionOutput:
         )
     predictions = [saved.predictions.get(name, _UNANSWERED) for name in examples.ids]
     if examples.kind in ("token-classification", "regression"):
-        for place, one, target in zip(examples.places, predictions, examples.targets, strict=True):
-            if len(one) != len(target):
+        for place, got, target in zip(examples.places, predictions, examples.targets, strict=True):
+            if len(got) != len(target):
                 raise InputError(
-                    f"{saved.path} has {len(one)} values for {place}, which needs {len(target)}."
+                    f"{saved.path} has {len(got)} values for {place}, which needs {len(target)}."
                 )
     return PredictionOutput(predictions, None, len(missing))
 

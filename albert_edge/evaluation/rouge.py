@@ -39,7 +39,7 @@ def rouge(summary: str, references: Sequence[str], *, stemmer: Stemmer | None = 
 
     Args:
         summary: The text to score.
-        references: At least one text written by people.
+        references: At least one reference summary.
         stemmer: Stems words of over three letters; None leaves them.
 
     Example:

@@ -55,19 +55,19 @@ def best_thresholds(examples: Examples, predictions: Predictions) -> dict[str, f
         `best_exact`, `best_exact_thresh`, `best_f1` and `best_f1_thresh`, as the official evaluator
         calls them, scores in [0, 1].
     """
-    if not examples.squad_v2 or any(one["null_odds"] is None for one in predictions):
+    if not examples.squad_v2 or any(each["null_odds"] is None for each in predictions):
         return None
-    answers = [one["answer"] for one in predictions]
-    found: dict[str, float] = {}
+    answers = [each["answer"] for each in predictions]
+    result: dict[str, float] = {}
     for name, scores in zip(("exact", "f1"), _squad_scores(examples, answers), strict=True):
         best, threshold = best_threshold(
             scores,
             [bool(answer) for answer in answers],
             [bool(target) for target in examples.targets],
-            [one["null_odds"] for one in predictions],
+            [each["null_odds"] for each in predictions],
         )
-        found |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
-    return found
+        result |= {f"best_{name}": best, f"best_{name}_thresh": threshold}
+    return result
 
 
 def agreement(
@@ -86,9 +86,9 @@ def agreement(
             for texts in (_final_answers(examples, each, options) for each in (first, second))
         )
     if examples.kind == "multi-label":
-        first, second = ([set(one) for one in each] for each in (first, second))
+        first, second = ([set(labels) for labels in each] for each in (first, second))
     if examples.kind == "token-classification":
-        first, second = ([tag for one in each for tag in one] for each in (first, second))
+        first, second = ([tag for tags in each for tag in tags] for each in (first, second))
     return float(np.mean([one == other for one, other in zip(first, second, strict=True)]))
 
 
@@ -136,11 +136,12 @@ def _final_answers(
 ) -> list[str | None]:
     """Return the answers, "" where the odds of no answer exceed the threshold."""
     if not examples.squad_v2:
-        return [one["answer"] for one in predictions]
-    odds = [-math.inf if one["null_odds"] is None else one["null_odds"] for one in predictions]
+        return [each["answer"] for each in predictions]
     return [
-        "" if each > options.null_threshold else one["answer"]
-        for one, each in zip(predictions, odds, strict=True)
+        ""
+        if each["null_odds"] is not None and each["null_odds"] > options.null_threshold
+        else each["answer"]
+        for each in predictions
     ]
 
 
@@ -150,9 +151,9 @@ def _perplexity(examples: Examples, predictions: Predictions, _: EvaluateOptions
     Salazar et al. 2020 (arXiv:1910.14659): every token is masked on its own; the result is the
     exponential of minus the mean log probability over all tokens of all texts.
     """
-    logs = [sum(one["log_probabilities"]) for one in predictions]
-    counts = [len(one["log_probabilities"]) for one in predictions]
-    hits = [one["hits"] for one in predictions]
+    logs = [sum(each["log_probabilities"]) for each in predictions]
+    counts = [len(each["log_probabilities"]) for each in predictions]
+    hits = [each["hits"] for each in predictions]
     perplexity = metric_from_sums(
         "perplexity",
         [logs, counts],
@@ -170,7 +171,7 @@ def _rouge(examples: Examples, predictions: Predictions, options: EvaluateOption
         rouge(summary, texts, stemmer=stemmer)
         for summary, texts in zip(predictions, examples.targets, strict=True)
     ]
-    return [mean_metric(name, [getattr(one, name) for one in scores]) for name in Rouge._fields]
+    return [mean_metric(name, [getattr(score, name) for score in scores]) for name in Rouge._fields]
 
 
 # The metrics by the kind of the examples.
