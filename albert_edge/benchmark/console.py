@@ -31,12 +31,7 @@ _REPORT_COLUMNS = (
     *("load\nms", "first\nms", "median\nms", "p90\nms", "p99\nms"),
 )
 _TIMES = ("load_ms", "first_ms", "latency_ms", "latency_p90_ms", "latency_p99_ms")
-_STATUS_LABELS = {
-    "ok": "correct",
-    "wrong": "WRONG",
-    "error": "failed",
-    "pending": "not measured",
-}
+_STATUS_LABELS = {"ok": "correct", "wrong": "WRONG", "error": "failed", "pending": "not measured"}
 _VERDICT_STYLES = {"worse": "bold red", "better": "green"}
 _METRIC_LABELS = {
     "latency_ms": ("median ms", format_metric),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 from albert_edge.benchmark.system import ROOT, read_text, vcgencmd
 
 __all__ = [
-    "Memory",
     "measure_energy",
     "parse_pmic_watts",
     "rapl_joules",
@@ -31,33 +29,22 @@ _PROC = Path("/proc/self")
 _PMIC_INTERVAL_S = 0.1  # one reading takes the firmware some 10 ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """Resident memory of this process at one moment.
+def read_memory() -> dict[str, int] | None:
+    """Read the resident memory of this process; None where it is not reported (not Linux).
 
-    Attributes:
-        rss_bytes: All resident memory.
-        anonymous_bytes: The part that only swap could free: heaps, packed weights, activations.
-        file_bytes: The rest: pages of mapped files, which the kernel can drop and read again.
-        pss_bytes: The proportional set size, which divides a shared page by its processes.
+    Returns:
+        `rss_bytes`, all of it; `anonymous_bytes`, the part that only swap could free: heaps, packed
+        weights, activations; `file_bytes`, the rest: pages of mapped files, which the kernel can
+        drop and read again; `pss_bytes`, the proportional set size, which divides a shared page by
+        its processes.
     """
-
-    rss_bytes: int
-    anonymous_bytes: int
-    file_bytes: int
-    pss_bytes: int
-
-
-def read_memory() -> Memory | None:
-    """Read the memory of this process; None where the kernel does not report it (not Linux)."""
     try:
         text = (_PROC / "smaps_rollup").read_text()
     except OSError:
         return None
     rss, anonymous, pss = (_kilobytes(text, name) for name in ("Rss", "Anonymous", "Pss"))
-    return Memory(
-        rss_bytes=rss, anonymous_bytes=anonymous, file_bytes=rss - anonymous, pss_bytes=pss
-    )
+    sizes = {"rss": rss, "anonymous": anonymous, "file": rss - anonymous, "pss": pss}
+    return {f"{kind}_bytes": size for kind, size in sizes.items()}
 
 
 def reset_peak() -> bool:

@@ -22,7 +22,6 @@ from albert_edge.benchmark.config import (
     interleaved_schedule,
 )
 from albert_edge.benchmark.devices.device import Device, open_device
-from albert_edge.benchmark.format import format_count
 from albert_edge.benchmark.inputs import Inputs, make_inputs
 from albert_edge.benchmark.measure import Measurement, measure
 from albert_edge.benchmark.outputs import Reference, choose_reference, run_reference, worst
@@ -33,6 +32,7 @@ from albert_edge.benchmark.report_file import (
     save_report,
 )
 from albert_edge.benchmark.statistics import (
+    describe_row,
     find_warnings,
     rank,
     restore_rounds,
@@ -140,8 +140,9 @@ class _Run:
         todo = [one for number, one in schedule if len(self.results[one.key].rounds) <= number]
         task = self._progress.add_task("Measuring", total=len(todo))
         for configuration in todo:
-            self._progress.update(task, description=f"Measuring {_describe(configuration)}")
             result = self.results[configuration.key]
+            description = f"Measuring {describe_row(result.to_row())}"
+            self._progress.update(task, description=description)
             if result.error is None:
                 try:
                     self._measure_once(result, *prepared[configuration.key])
@@ -202,11 +203,6 @@ class _Run:
         rows = [result.to_row() for result in self.results.values()]
         rank(rows)
         return {**report, "complete": complete, "rows": rows}
-
-
-def _describe(configuration: Configuration) -> str:
-    threads = format_count(configuration.threads, "thread")
-    return f"{configuration.file.name}, {configuration.seq_len} tokens, {threads}"
 
 
 @dataclass(slots=True, kw_only=True)

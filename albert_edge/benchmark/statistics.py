@@ -33,31 +33,14 @@ __all__ = [
 
 # Metrics of a row and of each of its rounds, under the same names.
 _ROUND_METRICS = (
-    "import_ms",
-    "load_ms",
-    "first_ms",
-    "latency_ms",
-    "other_cores_busy",
-    "memory",
-    "peak_rss_bytes",
-    "arena_bytes",
-    "energy",
-    "conditions",
+    *("import_ms", "load_ms", "first_ms", "latency_ms", "other_cores_busy", "memory"),
+    *("peak_rss_bytes", "arena_bytes", "energy", "conditions"),
 )
 _MEMORY_KINDS = ("rss", "anonymous", "file", "pss")
 # Fields of a measurement that are the same in every round.
 _CONSTANT_FIELDS = (
-    "size_bytes",
-    "task",
-    "quantize",
-    "layout",
-    "engine",
-    "threads",
-    "runtime",
-    "delegate",
-    "operators",
-    "operators_delegated",
-    "outputs_sha256",
+    *("size_bytes", "task", "quantize", "layout", "engine", "threads", "runtime", "delegate"),
+    *("operators", "operators_delegated", "outputs_sha256"),
 )
 # A code never changes its meaning.
 WARNING_CODES = {

@@ -61,21 +61,8 @@ _ARM_PARTS = {
 }
 # Instruction sets that decide the speed of quantized matrix products, by /proc/cpuinfo's names.
 _INSTRUCTIONS = (
-    "asimd",
-    "asimdhp",
-    "asimddp",
-    "i8mm",
-    "sve",
-    "sme",
-    "avx2",
-    "avx_vnni",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_int8",
-    "amx_bf16",
-    "amx_tile",
+    *("asimd", "asimdhp", "asimddp", "i8mm", "sve", "sme", "avx2", "avx_vnni", "avx512f"),
+    *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_tile"),
 )
 ROOT = Path("/")
 # Bits of `vcgencmd get_throttled` on a Raspberry Pi: now; 16 bits higher: at any time since boot.

@@ -2,7 +2,7 @@
 
 It reads one JSON job from standard input and writes one JSON result to standard output, so that
 the same worker also runs on another machine; a `Device` of `albert_edge.benchmark.devices.device`
-starts it.  A job's `do` is `measure` (the default), `predict` or `describe`.
+starts it.  A job's `do` is `measure`, `predict` or `describe`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from time import perf_counter_ns, process_time_ns
 from typing import Any
 
@@ -36,8 +35,9 @@ _MIN_SPAN_S = 0.2
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """Run a job and return its result, ready for JSON."""
-    handlers = {"measure": _measure, "predict": _predict, "describe": _describe}
-    return handlers[job.get("do", "measure")](job)
+    if job["do"] == "describe":
+        return describe_machine()
+    return {"measure": _measure, "predict": _predict}[job["do"]](job)
 
 
 def random_ids(vocab_size: int, length: int, *, seed: int) -> Any:
@@ -54,20 +54,20 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
     open_model = pkgutil.resolve_name(job["engine"])
     import_ns = perf_counter_ns() - start
 
-    memory, has_peak = {"empty": _memory()}, reset_peak()
+    memory, has_peak = {"empty": read_memory()}, reset_peak()
     start = perf_counter_ns()
     model = open_model(job["path"], threads=job["threads"])
     load_ns = perf_counter_ns() - start
-    memory["loaded"] = _memory()
+    memory["loaded"] = read_memory()
 
     input_ids = _input_ids(job, model)
     start = perf_counter_ns()
     outputs = model.run(input_ids)
     first_ns = perf_counter_ns() - start
-    memory["running"] = _memory()
+    memory["running"] = read_memory()
     for _ in range(job["warmup"]):
         model.run(input_ids)
-    memory["warm"] = _memory()
+    memory["warm"] = read_memory()
 
     return {
         "import_ns": import_ns,
@@ -155,21 +155,12 @@ def _predict(job: dict[str, Any]) -> dict[str, Any]:
     return {"outputs": [encode_outputs(outputs) for outputs in _run_all(model, job["inputs"])]}
 
 
-def _describe(job: dict[str, Any]) -> dict[str, Any]:
-    return describe_machine()
-
-
 def _input_ids(job: dict[str, Any], model: Any) -> Any:
     import numpy as np
 
     if job["input_ids"] is not None:
         return np.array([job["input_ids"]], np.int32)  # [1, T]
     return random_ids(model.bundle.config.vocab_size, job["seq_len"], seed=_SEED)[None]  # [1, T]
-
-
-def _memory() -> dict[str, int] | None:
-    memory = read_memory()
-    return None if memory is None else asdict(memory)
 
 
 def main() -> None:

@@ -102,7 +102,7 @@ def test_the_same_change_on_a_noisy_machine_is_none(quiet: Rounds) -> None:
     assert {row["verdict"] for row in of(compare_reports(old, new), "int8")} == {"same"}
 
 
-def test_of_one_round_nothing_is_known(quiet: Rounds) -> None:
+def test_with_one_round_a_change_is_unknown(quiet: Rounds) -> None:
     old, new = quiet(), quiet(2.0)
     for row in new["rows"]:
         row["rounds"] = row.get("rounds", [])[:1]
@@ -138,7 +138,7 @@ def test_size_memory_and_error_count_too(quiet: Rounds) -> None:
     assert "RAM MB" in lines
 
 
-def test_what_answers_wrongly_or_fails_now_is_broken(quiet: Rounds) -> None:
+def test_wrong_outputs_or_a_failure_are_broken(quiet: Rounds) -> None:
     found = compare_reports(quiet(), quiet() | {"rows": swapped(quiet()["rows"], "int8", "liar")})
     assert {row["verdict"] for row in of(found, "int8")} == {"broken"}
     assert {row["verdict"] for row in of(found, "liar")} == {"better"}
@@ -165,7 +165,7 @@ def test_an_interrupted_run_is_neither_better_nor_worse(quiet: Rounds) -> None:
     raise_on_regression(found)
 
 
-def test_what_is_new_and_what_is_gone_is_said(quiet: Rounds) -> None:
+def test_configurations_of_one_report_only_are_listed(quiet: Rounds) -> None:
     old, new = quiet(), quiet()
     del old["rows"][0], new["rows"][-1]
     found = compare_reports(old, new)
@@ -174,7 +174,7 @@ def test_what_is_new_and_what_is_gone_is_said(quiet: Rounds) -> None:
     assert "Only in the old report: empty, 1 thread, T=8." in show(found)
 
 
-def test_another_machine_is_said_loudly(quiet: Rounds) -> None:
+def test_another_machine_is_reported_first(quiet: Rounds) -> None:
     new = quiet()
     new["machine"]["model"] = "Raspberry Pi 5"
     for row in new["rows"]:
@@ -191,14 +191,14 @@ def test_another_machine_is_said_loudly(quiet: Rounds) -> None:
     assert show(found).startswith("Measured under different conditions:")
 
 
-def test_reports_without_anything_in_common(quiet: Rounds) -> None:
+def test_reports_without_common_configurations(quiet: Rounds) -> None:
     new = quiet()
     new["rows"] = [{**row, "threads": 7} for row in new["rows"]]
     with pytest.raises(ReportError, match=r"no configuration .* in common: the old one has .*more"):
         compare_reports(quiet(), new)
 
 
-def test_reports_of_other_programs_tell_layouts_apart(report: dict[str, Any]) -> None:
+def test_reports_of_other_programs_are_matched_by_layout_too(report: dict[str, Any]) -> None:
     rows = [
         {key: value for key, value in report["rows"][0].items() if key != "rounds"}
         | {"layout": layout}
@@ -212,7 +212,7 @@ def test_reports_of_other_programs_tell_layouts_apart(report: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("gone", ["machine", "rows", "complete", "date"])
-def test_a_damaged_report_is_said_to_be(gone: str, report: dict[str, Any]) -> None:
+def test_a_damaged_report_is_an_error(gone: str, report: dict[str, Any]) -> None:
     damaged = {key: value for key, value in report.items() if key != gone}
     for pair in ((damaged, report), (report, damaged)):
         with pytest.raises(ReportError, match="damaged"):

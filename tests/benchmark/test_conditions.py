@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.system`, on this machine and on others' files."""
+"""`albert_edge.benchmark.system`, on this machine and on files of other machines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PI = {
 }
 
 
-def test_a_board_tells_all(
+def test_a_board_reports_every_condition(
     make_root: Callable[..., Path], firmware: Callable[[dict[str, str]], None]
 ) -> None:
     firmware({"get_throttled": "throttled=0x50005"})
@@ -42,7 +42,7 @@ def test_a_board_tells_all(
     }
 
 
-def test_what_is_not_told_is_not_known(make_root: Callable[..., Path]) -> None:
+def test_values_that_are_not_reported_are_none(make_root: Callable[..., Path]) -> None:
     root = make_root({})
     conditions = read_conditions(root)
     lists = {"governors", "frequency_mhz", "clock_limits_mhz"}
@@ -70,7 +70,7 @@ def test_an_x86_machine_counts_what_heat_did(make_root: Callable[..., Path]) -> 
     assert conditions["temperature_c"] == 48.0
 
 
-def test_firmware_that_does_not_know_is_not_believed(
+def test_an_error_of_the_firmware_is_not_a_value(
     make_root: Callable[..., Path], firmware: Callable[[dict[str, str]], None]
 ) -> None:
     firmware({"get_throttled": "error=1 error_msg=..."})
@@ -83,7 +83,7 @@ def test_stolen_time_is_busy_and_waiting_is_not(make_root: Callable[..., Path]) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
-def test_work_is_seen_on_this_machine() -> None:
+def test_cpu_time_grows_on_this_machine() -> None:
     before, end = cpu_busy_s(), perf_counter() + 0.3
     while perf_counter() < end:
         pass

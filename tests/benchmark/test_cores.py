@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.system`, on boards' own words."""
+"""`albert_edge.benchmark.system`, on /proc and /sys of boards."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_raspberry_pi_names_its_chip_and_board(make_root: Callable[..., Path])
     assert core_kinds(root) == [{"name": "Cortex-A76", "count": 4, "max_mhz": None}]
 
 
-def test_a_machine_that_tells_nothing(make_root: Callable[..., Path]) -> None:
+def test_a_machine_without_cpuinfo(make_root: Callable[..., Path]) -> None:
     root = make_root({})
     assert (processor_name(root), core_kinds(root), instructions(root)) == (None, [], [])
 

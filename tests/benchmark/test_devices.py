@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.devices`: addresses, answers, and this machine."""
+"""`albert_edge.benchmark.devices.device`: addresses, results, and this machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_this_machine_has_no_address() -> None:
         open_device("local://here")
 
 
-def test_an_answer_is_read_and_an_error_is_raised_as_what_it_was() -> None:
+def test_a_result_is_parsed_and_an_error_keeps_its_class() -> None:
     assert parse_worker_output('{"a": 1}', **ENDED) == {"a": 1}
     with pytest.raises(BundleError, match="it is damaged"):
         parse_worker_output('{"error": "BundleError", "message": "it is damaged"}', **ENDED)
@@ -51,7 +51,7 @@ def test_an_error_of_no_known_class_is_the_device_s(kind: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Segmentation fault", "[1]", "7", '{"a": '])
-def test_no_answer_says_how_the_process_ended(text: str) -> None:
+def test_without_a_result_the_error_contains_the_exit(text: str) -> None:
     with pytest.raises(
         DeviceError, match=r"here: exit code 9; its last output was:\n  two\n  three"
     ):

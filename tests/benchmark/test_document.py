@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.report_file` and `schema.json`: what is written is what is described."""
+"""`albert_edge.benchmark.report_file`: the report agrees with `schema.json`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_text_is_the_same_document_and_keeps_numbers_together() -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_a_number_that_json_does_not_know_is_not_written(number: float) -> None:
+def test_a_number_that_json_cannot_express_is_an_error(number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         to_json({"a": [1.0, number]})
 
@@ -74,7 +74,7 @@ def test_a_number_that_json_does_not_know_is_not_written(number: float) -> None:
         (b'{"schema": "albert_edge.benchmark/99"}', "benchmark/99, and this version reads"),
     ],
 )
-def test_a_file_that_is_no_report(content: bytes | None, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_report(content: bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     if content is not None:
         path.write_bytes(content)

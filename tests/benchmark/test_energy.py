@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.memory_energy`: what counters say, in their own words."""
+"""`albert_edge.benchmark.memory_energy`, on the output of real counters."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_rails_are_summed_and_an_input_without_a_current_is_not_guessed() -> Non
     assert parse_pmic_watts('error=1 error_msg="Command not registered"') == 0
 
 
-def test_a_power_chip_is_asked_meanwhile(
+def test_a_power_chip_is_read_during_inference(
     make_root: Callable[..., Path], firmware: Callable[[dict[str, str]], None]
 ) -> None:
     firmware({"pmic_read_adc": PMIC})
@@ -72,7 +72,7 @@ def test_a_power_chip_is_asked_meanwhile(
     assert energy["joules"] >= 1.57 * 0.05
 
 
-def test_a_machine_without_counters_says_so(make_root: Callable[..., Path]) -> None:
+def test_a_machine_without_counters_gives_the_reason(make_root: Callable[..., Path]) -> None:
     energy = measure_energy(lambda: None, min_time_s=0, root=make_root({}))
     assert energy == {
         "joules": None,
@@ -82,7 +82,7 @@ def test_a_machine_without_counters_says_so(make_root: Callable[..., Path]) -> N
     }
 
 
-def test_counters_that_may_not_be_read_are_told(make_root: Callable[..., Path]) -> None:
+def test_counters_without_permission_give_the_reason(make_root: Callable[..., Path]) -> None:
     files = {name: text for name, text in RAPL.items() if not name.endswith("energy_uj")}
     energy = measure_energy(lambda: None, min_time_s=0, root=make_root(files))
     assert energy["joules"] is None

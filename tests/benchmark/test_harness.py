@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.run`: real files, real processes, and what is made of them."""
+"""`albert_edge.benchmark.run`: real files in real processes, and their reports."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ def test_a_float32_file_of_the_same_checkpoint_is_the_reference(
     validate(report)
 
 
-def test_a_file_that_answers_otherwise_is_wrong_and_has_no_rank(
+def test_a_file_with_wrong_outputs_has_no_rank(
     make_file: Callable[..., Path],
 ) -> None:
-    # An int8 file that says it were float32: its answers are far outside that recipe's tolerance.
+    # An int8 file marked as float32: its outputs are far outside that recipe's tolerance.
     liar = make_file("liar", quantize="int8", says={"quantize": "float32", **SOURCE})
     report = benchmark(make_file("honest", says=SOURCE), liar)
     validate(report)
@@ -134,7 +134,7 @@ def test_a_file_that_answers_otherwise_is_wrong_and_has_no_rank(
         raise_on_failures(report)
 
 
-def test_what_fails_is_told_and_the_rest_is_measured(
+def test_failures_are_reported_and_the_rest_is_measured(
     make_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     missing, empty = tmp_path / "missing.tflite", tmp_path / "empty.tflite"
@@ -188,7 +188,7 @@ def test_a_device_that_fails_once_costs_one_configuration_which_can_be_resumed(
     assert Flaky.taken == 5  # only the two that were missing
 
 
-def test_an_interrupted_run_is_kept_and_goes_on(
+def test_an_interrupted_run_is_saved_and_resumed(
     tiny_file: Path, tmp_path: Path, connected: Callable[[type[Local]], str]
 ) -> None:
     Interrupted.taken, kept = 0, tmp_path / "report.json"
@@ -249,7 +249,7 @@ def test_the_report_never_replaces_a_model(tiny_file: Path) -> None:
     assert tiny_file.read_bytes() == before
 
 
-def test_turns_are_taken_in_rounds(
+def test_every_round_measures_every_configuration(
     tiny_file: Path, connected: Callable[[type[Local]], str]
 ) -> None:
     threads: list[int] = []

@@ -11,7 +11,7 @@ import pytest
 from albert_edge.benchmark.measure import Measurement
 from albert_edge.benchmark.statistics import WARNING_CODES, find_warnings, spread
 
-CALM = {
+QUIET = {
     "governors": ["ondemand"],
     "frequency_mhz": [2400],
     "clock_limits_mhz": [[2400, 2400]],
@@ -24,27 +24,27 @@ CALM = {
 
 @pytest.fixture
 def rounds(measurement: Measurement) -> Callable[..., list[Measurement]]:
-    """A function that makes three calm rounds, of which the second is as the arguments say."""
+    """A function that makes three quiet rounds, of which the second is as the arguments say."""
 
     def make(
         before: dict[str, Any] | None = None, after: dict[str, Any] | None = None, **fields: Any
     ) -> list[Measurement]:
-        calm = dataclasses.replace(
-            measurement, conditions={"before": CALM, "after": CALM}, other_cores_busy=0.05
+        quiet = dataclasses.replace(
+            measurement, conditions={"before": QUIET, "after": QUIET}, other_cores_busy=0.05
         )
-        conditions = {"before": CALM | (before or {}), "after": CALM | (after or {})}
-        return [calm, dataclasses.replace(calm, conditions=conditions, **fields), calm]
+        conditions = {"before": QUIET | (before or {}), "after": QUIET | (after or {})}
+        return [quiet, dataclasses.replace(quiet, conditions=conditions, **fields), quiet]
 
     return make
 
 
 def codes(rounds: list[Measurement]) -> list[str]:
     found = find_warnings(rounds)
-    assert all(WARNING_CODES[doubt["code"]] and doubt["message"] for doubt in found)
-    return [doubt["code"] for doubt in found]
+    assert all(WARNING_CODES[warning["code"]] and warning["message"] for warning in found)
+    return [warning["code"] for warning in found]
 
 
-def test_a_calm_machine_is_not_doubted(rounds: Callable[..., list[Measurement]]) -> None:
+def test_a_quiet_machine_gives_no_warnings(rounds: Callable[..., list[Measurement]]) -> None:
     assert codes(rounds()) == []
 
 
@@ -58,10 +58,10 @@ def test_a_calm_machine_is_not_doubted(rounds: Callable[..., list[Measurement]])
         ({}, {"throttle_events": 9}, ["throttled"]),
         ({}, {"clock_limits_mhz": [[1500, 2400]]}, ["clock-limited"]),
         ({"governors": ["performance", "powersave"]}, {}, ["powersave"]),
-        (dict.fromkeys(CALM), dict.fromkeys(CALM), []),  # untold
+        (dict.fromkeys(QUIET), dict.fromkeys(QUIET), []),  # not reported
     ],
 )
-def test_what_the_machine_says_is_marked(
+def test_the_state_of_the_machine_gives_warnings(
     before: dict[str, Any],
     after: dict[str, Any],
     expected: list[str],
@@ -70,17 +70,17 @@ def test_what_the_machine_says_is_marked(
     assert codes(rounds(before, after)) == expected
 
 
-def test_throttling_says_why(rounds: Callable[..., list[Measurement]]) -> None:
-    (doubt,) = find_warnings(rounds({}, {"throttled_bits": 0x50005}))
-    assert "under-voltage, throttled" in doubt["message"]
+def test_throttling_names_the_cause(rounds: Callable[..., list[Measurement]]) -> None:
+    (warning,) = find_warnings(rounds({}, {"throttled_bits": 0x50005}))
+    assert "under-voltage, throttled" in warning["message"]
 
 
-def test_others_at_work_are_marked(rounds: Callable[..., list[Measurement]]) -> None:
+def test_other_processes_give_a_warning(rounds: Callable[..., list[Measurement]]) -> None:
     assert codes(rounds(other_cores_busy=1.4)) == ["busy"]
     assert codes(rounds(other_cores_busy=None)) == []
 
 
-def test_rounds_that_are_far_apart_are_marked(rounds: Callable[..., list[Measurement]]) -> None:
+def test_rounds_that_are_far_apart_give_a_warning(rounds: Callable[..., list[Measurement]]) -> None:
     base = rounds()[0].latency_ms
     for factor, expected in ((1.04, []), (1.07, ["noisy"]), (0.9, ["noisy"])):
         samples = (round(base * factor * 1e6),) * 30
@@ -92,6 +92,6 @@ def test_the_spread_is_over_the_least(rounds: Callable[..., list[Measurement]]) 
     assert spread(three) == pytest.approx(1.0, abs=1e-4)
 
 
-def test_one_round_alone_is_marked(rounds: Callable[..., list[Measurement]]) -> None:
+def test_a_single_round_gives_a_warning(rounds: Callable[..., list[Measurement]]) -> None:
     assert codes(rounds()[:1]) == ["unrepeated"]
     assert spread(rounds()[:1]) is None

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.inputs`: exact lengths, and texts that each pipeline takes."""
+"""`albert_edge.benchmark.inputs`: exact lengths, and texts for each pipeline."""
 
 from __future__ import annotations
 

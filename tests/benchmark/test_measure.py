@@ -17,7 +17,7 @@ from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
 from albert_edge.runtime import open_model
 
 BRIEF = {"runs": 1, "warmup": 0, "min_time_s": 0}
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is resident")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports resident memory")
 
 
 def test_a_measurement_describes_the_file(measurement: Measurement, tiny_file: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_measurement_describes_the_file(measurement: Measurement, tiny_file: P
     assert (measurement.layout, measurement.threads) == ("loop", 1)
 
 
-def test_the_other_process_answers_as_this_one_does(
+def test_the_worker_returns_the_outputs_of_this_process(
     measurement: Measurement, tiny_file: Path
 ) -> None:
     here = open_model(tiny_file).run(measurement.input_ids)
@@ -130,7 +130,7 @@ def test_options_out_of_range(options: dict[str, float], message: str, tiny_file
         measure(tiny_file, **options)
 
 
-def test_a_process_that_takes_too_long_is_given_up(tiny_file: Path) -> None:
+def test_a_process_that_takes_too_long_is_stopped(tiny_file: Path) -> None:
     with pytest.raises(DeviceError, match=r"took over 0\.01 s"):
         measure(tiny_file, timeout_s=0.01)
 
@@ -158,7 +158,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
         ("raise SystemExit(7)", "exit code 7; it wrote nothing"),
     ],
 )
-def test_a_process_that_dies_says_how(
+def test_the_error_of_a_dead_process_contains_its_exit(
     body: str, message: str, engine: Callable[[str], str], tiny_file: Path
 ) -> None:
     with pytest.raises(DeviceError, match=message):
@@ -173,7 +173,7 @@ def test_an_engine_that_prints_does_no_harm(
     np.testing.assert_array_equal(measured.outputs[0]["logits"], measurement.outputs[0]["logits"])
 
 
-def test_rounds_take_turns_and_are_pooled(tiny_file: Path) -> None:
+def test_measurements_are_interleaved_and_aggregated(tiny_file: Path) -> None:
     order = []
 
     def take(length: int) -> Measurement:
@@ -190,7 +190,7 @@ def test_rounds_take_turns_and_are_pooled(tiny_file: Path) -> None:
     assert [len(one.samples_ns) for one in taken] == [6, 6]
 
 
-def test_pooling_keeps_samples_and_takes_medians(measurement: Measurement) -> None:
+def test_aggregation_keeps_samples_and_takes_medians(measurement: Measurement) -> None:
     rounds = [
         dataclasses.replace(
             measurement,
@@ -203,28 +203,28 @@ def test_pooling_keeps_samples_and_takes_medians(measurement: Measurement) -> No
         )
         for n in (5, 1, 3)
     ]
-    pooled = aggregate_rounds(rounds)
-    assert (pooled.samples_ns, pooled.load_ms) == ((5, 1, 3), 3.0)
-    assert pooled.memory["warm"] == {"rss_bytes": 30}
-    assert pooled.energy == {"joules": 3, "source": "rapl"}
-    assert pooled.other_cores_busy == 0.5
-    assert pooled.conditions == {"before": {"temperature_c": 5}, "after": {"temperature_c": 4}}
+    aggregated = aggregate_rounds(rounds)
+    assert (aggregated.samples_ns, aggregated.load_ms) == ((5, 1, 3), 3.0)
+    assert aggregated.memory["warm"] == {"rss_bytes": 30}
+    assert aggregated.energy == {"joules": 3, "source": "rapl"}
+    assert aggregated.other_cores_busy == 0.5
+    assert aggregated.conditions == {"before": {"temperature_c": 5}, "after": {"temperature_c": 4}}
 
 
-def test_what_one_round_does_not_know_is_not_known(measurement: Measurement) -> None:
+def test_a_value_missing_in_one_round_is_none(measurement: Measurement) -> None:
     unknown = dataclasses.replace(
         measurement,
         memory={**measurement.memory, "warm": None},
         energy={"joules": None, "source": None},
         other_cores_busy=None,
     )
-    pooled = aggregate_rounds([measurement, unknown])
-    assert pooled.memory["warm"] is None
-    assert pooled.model_bytes() is None
-    assert pooled.energy["joules"] is None
+    aggregated = aggregate_rounds([measurement, unknown])
+    assert aggregated.memory["warm"] is None
+    assert aggregated.model_bytes() is None
+    assert aggregated.energy["joules"] is None
 
 
-def test_further_inputs_are_answered_too(tiny_file: Path) -> None:
+def test_probes_are_run_too(tiny_file: Path) -> None:
     probes = [(2, 9, 3), (2, 8, 7, 11, 3)]
     measured = measure(tiny_file, input_ids=(2, 7, 3), probes=probes, **BRIEF)
     model = open_model(tiny_file)
@@ -232,7 +232,7 @@ def test_further_inputs_are_answered_too(tiny_file: Path) -> None:
         np.testing.assert_array_equal(outputs["logits"], model.run(ids)["logits"])
 
 
-def test_the_runtime_and_its_delegate_are_told(
+def test_the_runtime_and_its_delegate_are_reported(
     measurement: Measurement, tiny_tflite: Callable[..., bytes], tmp_path: Path
 ) -> None:
     assert measurement.runtime == open_model(tiny_tflite()).runtime
@@ -246,7 +246,9 @@ def test_the_runtime_and_its_delegate_are_told(
 
 
 @pytest.mark.parametrize("change", [{"samples_ns": None}, {"outputs": ["no base64!"]}, {"new": 1}])
-def test_a_device_of_another_version_is_told(change: dict[str, object], tiny_file: Path) -> None:
+def test_a_device_of_another_version_is_an_error(
+    change: dict[str, object], tiny_file: Path
+) -> None:
     class Other(Local):
         name = "other"
 

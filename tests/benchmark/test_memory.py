@@ -20,8 +20,8 @@ def test_what_is_allocated_and_written_is_seen() -> None:
     after = read_memory()
     assert before is not None
     assert after is not None
-    assert abs(after.anonymous_bytes - before.anonymous_bytes - len(block)) < SLACK
-    assert after.rss_bytes == after.anonymous_bytes + after.file_bytes
+    assert abs(after["anonymous_bytes"] - before["anonymous_bytes"] - len(block)) < SLACK
+    assert after["rss_bytes"] == after["anonymous_bytes"] + after["file_bytes"]
 
 
 def test_the_peak_outlasts_the_memory_until_it_is_reset() -> None:

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.outputs`: there and back, and how far apart."""
+"""`albert_edge.benchmark.outputs`: encoding, and comparison."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_of_large_outputs_the_same_values_are_kept_and_the_whole_is_hashed() -> 
     assert digest({"a": one}) == {"a": hashlib.sha256(one.tobytes()).hexdigest()}
 
 
-def test_what_is_equal_passes_any_limit() -> None:
+def test_equal_outputs_pass_any_limit() -> None:
     compared = compare_outputs(WANT, WANT, limit=0)
     assert compared["passed"]
     assert compared["agreement"] == 1.0
@@ -53,14 +53,14 @@ def test_an_error_is_a_share_of_the_reference() -> None:
     assert not compare_outputs(got, WANT, limit=0.09)["passed"]
 
 
-def test_another_answer_is_a_disagreement() -> None:
+def test_another_argmax_is_a_disagreement() -> None:
     got = [dict(one) for one in WANT]
     got[1] = {"logits": -WANT[1]["logits"]}
     assert compare_outputs(got, WANT, limit=9)["agreement"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_what_is_no_number_never_passes(broken: float) -> None:
+def test_values_that_are_not_finite_never_pass(broken: float) -> None:
     got = [{"logits": np.where(one["logits"] > 0, broken, one["logits"])} for one in WANT]
     compared = compare_outputs(got, WANT, limit=1e9)
     assert not compared["passed"]
@@ -72,7 +72,7 @@ def test_another_shape_never_passes() -> None:
     assert not compare_outputs(got, WANT, limit=1e9)["passed"]
 
 
-def test_one_number_has_no_largest() -> None:
+def test_a_row_of_one_value_has_no_argmax() -> None:
     values = [{"logits": np.ones((1, 1), np.float32)}]
     assert compare_outputs(values, values, limit=0)["agreement"] is None
 

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.html`: one page, whole, safe and readable."""
+"""`albert_edge.benchmark.html`: one self-contained page, safe and readable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VOID = {"meta", "br"}
 
 
 class Page(HTMLParser):
-    """A page as a browser takes it apart: elements with attributes, text and ancestors."""
+    """A page as a browser parses it: elements with attributes, text and ancestors."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -64,7 +64,7 @@ def page(report: dict[str, Any]) -> Page:
     return Page(render_page(report))
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_runs(page: Page) -> None:
+def test_the_page_loads_nothing_and_runs_no_script(page: Page) -> None:
     assert not {"script", "img", "link", "iframe", "object", "base", "form"} & {
         one["tag"] for one in page.elements
     }
@@ -90,7 +90,7 @@ def test_a_hostile_name_is_only_a_name(page: Page) -> None:
     assert any(one["tag"] == "bdi" for one in named)
 
 
-def test_the_verdict_comes_first_and_what_is_amiss_stands_apart(
+def test_the_fastest_come_first_and_failures_stand_apart(
     page: Page, report: dict[str, Any]
 ) -> None:
     fastest = min(
@@ -115,17 +115,17 @@ def test_the_verdict_comes_first_and_what_is_amiss_stands_apart(
     assert sorted(ranks) == [1, 1, 2, 2]
 
 
-def test_doubts_are_spelled_out(page: Page, report: dict[str, Any]) -> None:
-    doubts = [doubt for row in report["rows"] for doubt in row["warnings"]]
+def test_warnings_are_explained(page: Page, report: dict[str, Any]) -> None:
+    warnings = [warning for row in report["rows"] for warning in row["warnings"]]
     noisy = copy.deepcopy(report)
     noisy["rows"][0]["warnings"] = [{"code": "throttled", "message": "heat & <more>"}]
     text = Page(render_page(noisy)).text
     assert "throttled: The processor was throttled" in text
     assert "heat & <more>" in text
-    assert all(doubt["message"] in page.text for doubt in doubts)
+    assert all(warning["message"] in page.text for warning in warnings)
 
 
-def test_figures_and_tables_can_be_told_without_seeing_them(page: Page) -> None:
+def test_charts_and_tables_are_accessible_to_screen_readers(page: Page) -> None:
     for one in page.all("svg"):
         inner = "svg" in one["in"]
         assert inner or one.get("role") == "img" or one.get("aria-hidden") == "true"
@@ -185,7 +185,7 @@ def test_a_damaged_report_is_refused_or_shown_but_never_run(
             assert "the report is damaged" in str(error)  # noqa: PT017 (some pass, some do not)
             refused += 1
         else:
-            # Inside an attribute's quotes it is only text, as a browser takes it apart.
+            # Inside an attribute's quotes it is only text, as a browser parses it.
             assert "<script" not in text or not Page(text).all("script")
     assert refused > 5
 
@@ -225,7 +225,7 @@ def test_reports_of_other_programs_are_shown_too(report: dict[str, Any]) -> None
     assert f"{HOSTILE}, unrolled" in text
 
 
-def test_what_is_no_unicode_is_written_all_the_same(report: dict[str, Any], tmp_path: Path) -> None:
+def test_a_path_that_is_not_unicode_is_escaped(report: dict[str, Any], tmp_path: Path) -> None:
     odd = copy.deepcopy(report)
     odd["files"][0]["path"] = "caf\udce9.tflite"
     path = write_page(odd, tmp_path / "page.html")
@@ -235,7 +235,7 @@ def test_what_is_no_unicode_is_written_all_the_same(report: dict[str, Any], tmp_
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_letters_and_marks_stand_out_from_what_they_are_on(scheme: str) -> None:
+def test_text_and_markers_have_enough_contrast(scheme: str) -> None:
     schemes = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
     colours = dict(re.findall(r"--([\w-]+): #(\w{6});", schemes[scheme == "dark"]))
     pairs = [("ink", "paper"), ("ink", "panel"), ("soft", "paper"), ("soft", "panel")]

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.config`: every combination, once a round, in an order that repeats."""
+"""`albert_edge.benchmark.config`: every combination, once a round, in a reproducible order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from albert_edge.benchmark.config import (
 from albert_edge.errors import BundleError, ConfigError
 
 
-def test_every_file_meets_every_setting(tiny_file: Path, make_file: Callable[..., Path]) -> None:
+def test_every_file_is_combined_with_every_setting(
+    tiny_file: Path, make_file: Callable[..., Path]
+) -> None:
     files = ModelFile.read_all([tiny_file, make_file("other")])
     settings = BenchmarkConfig(threads=(1, 2), seq_lens=(8, 16))
     keys = [one.key for one in configurations(files, settings)]
@@ -31,7 +33,7 @@ def test_a_file_is_measured_at_its_own_length_unless_told(make_file: Callable[..
     assert lengths == [40, 8]  # the tiny model has 40 positions, fewer than 128
 
 
-def test_turns_take_all_once_a_round_in_changing_order(make_file: Callable[..., Path]) -> None:
+def test_every_round_contains_all_in_another_order(make_file: Callable[..., Path]) -> None:
     settings = BenchmarkConfig(threads=tuple(range(1, 9)), rounds=4)
     planned = configurations(ModelFile.read_all([make_file("a")]), settings)
     order = interleaved_schedule(planned, settings)
@@ -46,7 +48,7 @@ def test_turns_take_all_once_a_round_in_changing_order(make_file: Callable[..., 
     )
 
 
-def test_a_file_that_cannot_be_read_is_planned_all_the_same(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_planned_too(tmp_path: Path) -> None:
     (tmp_path / "jpeg.tflite").write_bytes(b"\xff\xd8\xff\xe0JFIF" * 9)
     paths = [tmp_path / "jpeg.tflite", tmp_path / "missing.tflite"]
     jpeg, missing = ModelFile.read_all(paths)
@@ -57,7 +59,9 @@ def test_a_file_that_cannot_be_read_is_planned_all_the_same(tmp_path: Path) -> N
     assert len(configurations([jpeg, missing], BenchmarkConfig())) == 2
 
 
-def test_files_of_one_name_are_told_apart(make_file: Callable[..., Path], tmp_path: Path) -> None:
+def test_files_of_one_name_are_named_by_path(
+    make_file: Callable[..., Path], tmp_path: Path
+) -> None:
     (tmp_path / "sub").mkdir()
     one = make_file("model")
     two = tmp_path / "sub" / "model.tflite"

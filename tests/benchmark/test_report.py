@@ -38,7 +38,7 @@ def show(rows: list[Row]) -> str:
     return console.file.getvalue()
 
 
-def test_a_document_holds_every_figure_with_its_unit(
+def test_a_report_contains_every_metric_with_its_unit(
     rows: list[Row], measurement: Measurement
 ) -> None:
     report = make_report("demo", rows, answers=[1])
@@ -57,7 +57,7 @@ def test_a_document_holds_every_figure_with_its_unit(
     assert report["rows"][1]["model_rss_bytes"] is None
 
 
-def test_a_document_is_written_under_its_machine_and_date(rows: list[Row], tmp_path: Path) -> None:
+def test_a_report_is_named_by_machine_and_date(rows: list[Row], tmp_path: Path) -> None:
     report = make_report("demo", rows)
     path = save_dated_report(report, tmp_path)
     assert path.name == f"demo-{slug(report['machine'])}-{report['date']}.json"
@@ -67,12 +67,12 @@ def test_a_document_is_written_under_its_machine_and_date(rows: list[Row], tmp_p
     assert save_dated_report(report, tmp_path) == path
 
 
-def test_a_document_needs_a_directory(rows: list[Row], tmp_path: Path) -> None:
+def test_a_report_needs_a_directory(rows: list[Row], tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist"):
         save_dated_report(make_report("demo", rows), tmp_path / "nowhere")
 
 
-def test_a_table_shows_the_worst_error_and_what_is_not_known(
+def test_a_table_shows_the_worst_error_and_dashes_for_unknown_values(
     rows: list[Row], measurement: Measurement
 ) -> None:
     head, *lines = show(rows).splitlines()
@@ -112,6 +112,6 @@ def test_the_machine_is_described() -> None:
     assert {"albert_edge", "numpy"} <= machine["versions"].keys()
 
 
-def test_a_slug_is_fit_for_a_file_name() -> None:
+def test_a_slug_is_safe_in_a_file_name() -> None:
     board = {"model": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 2}
     assert slug(board) == "intel-r-xeon-r-cpu-2-20ghz-2c"

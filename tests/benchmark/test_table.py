@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.console`: what a person sees."""
+"""`albert_edge.benchmark.console`: the table of a report."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_figures_and_the_machine_are_shown() -> None:
     assert "at least 60 warm" in " ".join(lines)
 
 
-def test_the_best_comes_first_and_what_has_no_rank_last() -> None:
+def test_the_fastest_comes_first_and_rows_without_a_rank_last() -> None:
     failed = {"name": "gone", "status": "error", "size_bytes": None}
     measured = ("model_rss_bytes", "load_ms", "first_ms", "n")
     bare = {
@@ -79,9 +79,9 @@ def test_the_best_comes_first_and_what_has_no_rank_last() -> None:
     assert line_of(lines, "gone") == ["error", "gone", "1", *["-"] * 7]
 
 
-def test_doubts_are_marked_and_explained() -> None:
-    doubts = [{"code": "busy", "message": "x"}, {"code": "noisy", "message": "y"}]
-    lines = show(row("int8", rank=1, warnings=doubts))
+def test_warnings_are_listed_and_explained() -> None:
+    warnings = [{"code": "busy", "message": "x"}, {"code": "noisy", "message": "y"}]
+    lines = show(row("int8", rank=1, warnings=warnings))
     assert "busy, noisy" in [line.strip() for line in lines]
     assert any(line.startswith("noisy: The medians of the rounds") for line in lines)
     assert not any(line.startswith("powersave") for line in lines)
@@ -95,5 +95,5 @@ def test_it_fits_80_columns(name: str) -> None:
     assert "…" not in "\n".join(lines)
 
 
-def test_what_the_kernel_does_not_tell_is_a_dash() -> None:
+def test_a_value_that_the_kernel_does_not_report_is_a_dash() -> None:
     assert line_of(show(row("int8", rank=1, model_rss_bytes=None)), "int8")[4] == "-"

@@ -21,6 +21,7 @@ __all__ = [
     "group_by_length",
     "prepare_rows",
     "round_medians",
+    "scrollable",
     "serialize",
 ]
 
@@ -56,6 +57,11 @@ def element(tag: str, *children: Child, **attributes: Any) -> Element:
 def bdi(text: str) -> Element:
     """Isolate the writing direction of a text that someone else chose, such as a file name."""
     return element("bdi", text)
+
+
+def scrollable(table: Element, *, name: str) -> Element:
+    """Make a table scroll sideways if it is wider than the page, by keyboard too."""
+    return element("div", table, class_="wide", role="region", aria_label=name, tabindex="0")
 
 
 def serialize(root: Element) -> str:

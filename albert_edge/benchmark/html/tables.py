@@ -20,11 +20,12 @@ from albert_edge.benchmark.html.elements import (
     element,
     format_setting,
     group_by_length,
+    scrollable,
 )
 from albert_edge.benchmark.statistics import float32_error
 from albert_edge.benchmark.system import THROTTLE_BITS
 
-__all__ = ["ranking", "scrollable", "system_section"]
+__all__ = ["ranking", "system_section"]
 
 _COLUMNS = (
     ("median", "ms"),
@@ -69,11 +70,6 @@ _NOTE = (
     "process. Error: root mean square of the difference from float32 over that of float32. MB are "
     "10⁶ bytes; - is not measured."
 )
-
-
-def scrollable(table: Element, *, name: str) -> Element:
-    """Make a table scroll sideways if it is wider than the page, by keyboard too."""
-    return element("div", table, class_="wide", role="region", aria_label=name, tabindex="0")
 
 
 def _group(length: int, span: int) -> Element:

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.devices.ssh_address`: what names a device, and what does not."""
+"""`albert_edge.benchmark.devices.ssh_address`: valid and invalid addresses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from albert_edge.errors import ConfigError
         ("ssh://b/?python=/opt/c++/a&b", None, "b", None, "/opt/c++/a&b", "ssh b"),
     ],
 )
-def test_an_address_is_read_as_it_is_written(
+def test_an_address_is_parsed(
     text: str,
     user: str | None,
     host: str,
@@ -55,7 +55,7 @@ def test_an_address_is_read_as_it_is_written(
         *("host?", "host?python", "host?python=", "host?python=a\n", "host?user=pi"),
     ],
 )
-def test_what_is_no_address(rest: str) -> None:
+def test_an_invalid_address_is_an_error(rest: str) -> None:
     with pytest.raises(
         ConfigError, match=r"is not the address of a device; write ssh://\[USER@\]HOST"
     ):

@@ -1,4 +1,4 @@
-"""`albert_edge.benchmark.devices.ssh`: real servers on loopback, and all that can go wrong."""
+"""`albert_edge.benchmark.devices.ssh`: real servers on loopback, and every kind of failure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Addresses = Callable[..., str]
 # Other tests take OpenSSH's where it is installed.
 EITHER_SERVER = pytest.mark.parametrize("server", ["sshd", "asyncssh"], indirect=True)
 BRIEF: dict[str, Any] = {"runs": 1, "warmup": 0, "min_time_s": 0.0}
-# It does not end by itself.
+# It does not end on its own.
 ENDLESS: dict[str, Any] = {"seq_len": 8, "min_time_s": 999.0}
 
 
@@ -113,7 +113,7 @@ def test_a_file_is_copied_once_to_a_private_folder_which_goes(
     device.close()  # once more does no harm
 
 
-def test_what_the_worker_raises_is_raised_here(device: Ssh, tmp_path: Path) -> None:
+def test_an_error_of_the_worker_is_raised_on_the_host(device: Ssh, tmp_path: Path) -> None:
     picture = tmp_path / "picture.tflite"
     picture.write_bytes(b"\x89PNG")
     with pytest.raises(BundleError, match=r"picture\.tflite"):
@@ -196,7 +196,7 @@ def test_control_c_and_even_a_killed_process_leave_nothing_there(
     assert process.returncode == (1 if ending == signal.SIGINT else -ending)
 
 
-def test_a_device_that_hangs_is_given_up(
+def test_a_device_that_hangs_is_an_error(
     friends: Server,
     make_address: Addresses,
     tmp_path: Path,
@@ -216,7 +216,7 @@ def test_a_device_that_hangs_is_given_up(
 
 
 @pytest.mark.parametrize("server", ["asyncssh"], indirect=True)  # one process, easily stopped
-def test_a_device_that_is_switched_off_is_given_up(
+def test_a_device_that_is_switched_off_is_an_error(
     friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh_connection, "_KEEPALIVE_S", 0.5)
@@ -305,7 +305,7 @@ def test_no_python_there(
         open_device(make_address(script))
 
 
-def test_something_there_that_never_stops_talking(
+def test_a_command_that_never_stops_printing(
     friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh_connection, "_START_S", 1)
@@ -325,7 +325,7 @@ def test_a_python_without_the_packages(friends: Server, home: Path, bare_python:
     assert f"--device 'ssh://{HOST}:{friends.port}?python=~/venv/bin/python'" in text
 
 
-def test_a_greeting_does_no_harm(friends: Server, make_address: Addresses) -> None:
+def test_a_login_banner_is_skipped(friends: Server, make_address: Addresses) -> None:
     device = open_device(make_address('printf "Welcome\\nto this board"; exec "$PYTHON" "$@"'))
     assert device.run({"do": "describe"}, timeout_s=60)["cores"] >= 1
     device.close()
@@ -343,7 +343,7 @@ def test_a_worker_that_writes_something_else(
     device.close()
 
 
-def test_what_arrives_damaged_is_not_used() -> None:
+def test_a_file_that_arrives_damaged_is_an_error() -> None:
     class Noisy:
         def request(self, request: dict[str, Any], *, blob: bytes = b"") -> dict[str, Any]:
             return {"path": "/there", "sha256": "0" * 64}
@@ -389,7 +389,7 @@ def test_a_host_that_was_known_by_another_kind_of_key(
         open_device(make_address())
 
 
-def test_a_key_that_it_does_not_know(friends: Server, make_address: Addresses) -> None:
+def test_a_key_that_the_server_refuses(friends: Server, make_address: Addresses) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
     other.write_public_key(friends.authorized_keys)
     expected = rf"refuses every available key .*ssh-copy-id -p {friends.port} \w+@{HOST} installs"
@@ -397,14 +397,14 @@ def test_a_key_that_it_does_not_know(friends: Server, make_address: Addresses) -
         open_device(make_address())
 
 
-def test_there_is_no_such_host() -> None:
+def test_an_unknown_host() -> None:
     with pytest.raises(DeviceError, match=r"there is no host 'board\.invalid' \(.+\): check"):
         open_device("ssh://pi@board.invalid")
     with pytest.raises(DeviceError, match="there is no host"):
         open_device(f"ssh://{'a' * 64}.invalid")
 
 
-def test_nobody_listens(home: Path) -> None:
+def test_no_server_listens(home: Path) -> None:
     with socket.socket() as taken:
         taken.bind((HOST, 0))  # and does not listen
         with pytest.raises(
@@ -444,7 +444,7 @@ def test_something_else_listens(said: bytes, home: Path, monkeypatch: pytest.Mon
         ("id_ed25519", "no key\n", "no SSH connection to .*Invalid private key"),
     ],
 )
-def test_what_we_have_is_damaged(name: str, content: str, message: str, home: Path) -> None:
+def test_a_damaged_key_or_configuration(name: str, content: str, message: str, home: Path) -> None:
     (home / ".ssh" / name).write_text(content, encoding="latin-1")
     with pytest.raises(DeviceError, match=message):
         open_device(f"ssh://{HOST}:9")
