@@ -1,4 +1,7 @@
-"""Turn a Keras ALBERT into the one file: pieces, linked, bundled and verified."""
+"""Convert a Keras ALBERT to one `.tflite` file: export, quantize, link, bundle and verify.
+
+One parsed model flows through the stages; `bundle.pack` is the only place where it becomes bytes.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from albert_edge import __version__
-from albert_edge.bundle.bundle import Bundle, pack
+from albert_edge.bundle.bundle import Bundle, add_verification, model_bytes, pack
 from albert_edge.early_exit import EarlyExit, default_exit
 from albert_edge.errors import ConversionError
 from albert_edge.files import write_file
-from albert_edge.inspection import inspect
 from albert_edge.modeling import Albert
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import get_recipe, override_precision
 from albert_edge.tflite.layouts import check_layout
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
-from albert_edge.tflite.legalize import legalize
-from albert_edge.tflite.link import link
+from albert_edge.tflite.link import LinkedModel, link
 from albert_edge.verification import check_fidelity, verify
 
 __all__ = ["Conversion", "convert"]
@@ -30,13 +31,13 @@ __all__ = ["Conversion", "convert"]
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A finished file and what was measured while it was made.
+    """A finished file and its report.
 
     Attributes:
         blob: The `.tflite` file's content.
         report: Figures ready for JSON: `task`, `quantize`, `layout`, `seq_len`, `size_bytes`,
             `model_bytes` (without tokenizer and metadata), `duplication`, `sharing`,
-            `conversion_s`, `provenance` and `verification` (None when it was not asked for).
+            `conversion_s`, `provenance` and `verification` (None if `verified` was false).
     """
 
     blob: bytes
@@ -46,7 +47,7 @@ class Conversion:
         return self.blob
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write the file, whole or not at all.
+        """Write the file completely or not at all.
 
         Raises:
             OutputError: It exists and `force` is false, or it cannot be written.
@@ -69,22 +70,21 @@ def convert(
     """Convert a Keras ALBERT to one self-contained `.tflite` file.
 
     Args:
-        model: What `load_keras` returns; its tokenizer and provenance go into the file.
+        model: A model from `load_keras`; its tokenizer and provenance go into the file.
         quantize: A recipe of `quantization.recipes.RECIPES`.
-        layout: A layout of `quantization.recipes.LAYOUTS`.
+        layout: A layout of `tflite.layouts.LAYOUTS`.
         seq_len: Pad every input to this many tokens, or None to take any length.
-        calibration: Texts like those that the file will read, for a recipe that is calibrated;
-            a dozen built-in sentences if left out.
-        kept: Parts in another precision than the recipe's, as `override_precision` reads
-            them.
-        compat: A runtime of `RUNTIMES` that the file must run in, or None for today's.
-        verified: Whether to compare the file with `model`, and refuse one that fails.
-        early_exit: When the file leaves if its caller does not say, of a model with `early_exit`;
-            `default_exit` if left out.
+        calibration: Texts like those that the file will read, for a calibrated recipe; a dozen
+            built-in sentences if left out.
+        kept: Entries `PART=TYPE` for `override_precision`: parts in another precision.
+        compat: A runtime of `RUNTIMES` that the file must run in, or None for the current one.
+        verified: Whether to compare the file with `model`, and raise if it fails.
+        early_exit: The file's default rule, for a model with `early_exit`; `default_exit` if left
+            out.
 
     Raises:
-        ConversionError: The recipe, layout or length is not possible, or not in `compat`.
-        FidelityError: The file does not say what `model` says.
+        ConversionError: The recipe, layout or length is invalid, or `compat` does not support it.
+        FidelityError: The file's outputs differ from the model's by more than the recipe allows.
 
     Example:
         >>> from albert_edge import convert, load_keras
@@ -98,19 +98,18 @@ def convert(
     most = model.config.max_position_embeddings
     if seq_len is not None and not 1 <= seq_len <= most:
         raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
-    can_leave = model.config.early_exit and layout != "unrolled"
-    if early_exit is not None and not can_leave:
+    can_exit = model.config.early_exit and layout != "unrolled"
+    if early_exit is not None and not can_exit:
         raise ConversionError(
-            "only a loop, or a host with the layout split, can leave early, and only a model that "
-            "was trained with early_exit; leave the patience and the threshold out."
+            "early exit needs layout loop or split, and a model that was trained with early_exit; "
+            "leave the patience and the threshold out."
         )
-    if can_leave and early_exit is None:
+    if can_exit and early_exit is None:
         early_exit = default_exit(model.config.num_hidden_layers)
     start = time.monotonic()
     stages = quantize_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=calibration)
-    linked = link(stages, model.config, layout=layout)
-    if compat is not None:
-        linked = legalize(linked, get_runtime(compat))
+    runtime = None if compat is None else get_runtime(compat)
+    linked = link(stages, model.config, layout=layout, runtime=runtime)
     bundle = Bundle(
         task=model.task,
         layout=layout,
@@ -128,18 +127,17 @@ def convert(
         verification=None,
         early_exit=early_exit,
     )
-    blob = pack(linked, bundle)
+    blob = pack(linked.model, bundle)
     seconds = time.monotonic() - start
     if verified:
         figures = verify(blob, model)
         check_fidelity(figures, where=f"the {quantize} file in layout {layout}")
         bundle = replace(bundle, verification=figures)
-        blob = pack(linked, bundle)
-    return Conversion(blob, _report(blob, len(linked), bundle, seconds))
+        blob = add_verification(blob, figures)
+    return Conversion(blob, _report(blob, linked, bundle, seconds))
 
 
-def _report(blob: bytes, model_bytes: int, bundle: Bundle, seconds: float) -> dict[str, Any]:
-    weights = inspect(blob)["weights"]
+def _report(blob: bytes, linked: LinkedModel, bundle: Bundle, seconds: float) -> dict[str, Any]:
     return {
         "task": bundle.task,
         "quantize": bundle.quantize,
@@ -148,9 +146,9 @@ def _report(blob: bytes, model_bytes: int, bundle: Bundle, seconds: float) -> di
         **({"early_exit": asdict(bundle.early_exit)} if bundle.early_exit else {}),
         "tokenizer": sorted(bundle.tokenizer_files),
         "size_bytes": len(blob),
-        "model_bytes": model_bytes,
-        "duplication": weights["duplication"],
-        "sharing": weights["sharing"],
+        "model_bytes": len(model_bytes(blob)),
+        "duplication": linked.duplication,
+        "sharing": linked.sharing,
         "conversion_s": round(seconds, 3),
         "provenance": dict(bundle.provenance),
         "verification": bundle.verification,

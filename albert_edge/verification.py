@@ -1,4 +1,4 @@
-"""Compare a `.tflite` file with the Keras model that it was made from."""
+"""Verify a `.tflite` file against the Keras model that it was converted from."""
 
 from __future__ import annotations
 
@@ -13,46 +13,36 @@ from albert_edge.bundle.bundle import Bundle
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import FidelityError, InputError
 from albert_edge.modeling import Albert
+from albert_edge.quantization.calibration import BUILT_IN
 from albert_edge.quantization.recipes import get_recipe
 from albert_edge.runtime import Model, open_model
 from albert_edge.tokenizer import tokenizer_from_files
 
 __all__ = ["check_fidelity", "verify"]
 
-# What a file is compared on when the caller names no texts: short and long, plain and odd.
-_TEXTS = (
-    "A quiet, moving film.",
-    "No!",
-    "The battery lasts two days, the screen does not: after a week it had 3 dead pixels.",
-    "Naïve café owners in Zürich pay 9,50 francs for what costs 4.20 elsewhere 🙂.",
-    "It isn't that the plot was bad; there was none, and nobody in the cast seemed to mind.",
-    (
-        "Ada Lovelace wrote the first published program in 1843. It computed Bernoulli numbers on "
-        "a machine that was never built, and she saw further than its inventor: a machine that "
-        "shuffles symbols by rule, she wrote, might one day compose music as well as do sums."
-    ),
-)
+# The default texts, short and long, plain and odd: some of those that calibrate.
+_TEXTS = (*BUILT_IN[:5], BUILT_IN[-1])
 _RANDOM_LENGTHS = (3, 16, 64)
-_LONGEST = 64  # tokens: enough to show an error, few enough to take seconds on a large model
+_LONGEST = 64  # tokens: enough to show an error; a large model takes seconds
 
 
 def verify(
     source: str | os.PathLike[str] | bytes, model: Albert, *, texts: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Run a `.tflite` file and its Keras model on the same inputs and compare what they say.
+    """Run a `.tflite` file and its Keras model on the same inputs and compare their outputs.
 
     Args:
         source: The file's path or content.
         model: The float32 reference.
-        texts: What to compare on; a few sentences of several lengths if left out.  A file without a
+        texts: The inputs; a few sentences of several lengths if left out.  A file without a
             tokenizer is compared on random ids.
 
     Returns:
         Figures ready for JSON: for every output `max_difference` (absolute), `error` (the root mean
         square of the difference over that of the reference) and `cosine`, with all layers run and,
-        as `exit_logits`, where a file that can leave early is made to; the share of answers
-        that are the same as `agreement` (None for features and numbers), of which tasks of tokens
-        give one for every token; the `inputs` and the `limit` on `error`, and whether it `passed`.
+        as `exit_logits`, at every early exit; `agreement`, the share of equal predictions (None for
+        features and regression), of which token tasks make one a token; the `inputs`, the `limit`
+        on `error`, and whether it `passed`.
 
     Raises:
         BundleError: The file cannot be read.
@@ -66,7 +56,7 @@ def verify(
             "verify it against the checkpoint that it was made from."
         )
     inputs = _inputs(bundle, texts)
-    pairs = [(edge.run_whole(**row), _reference(model, row)) for row in inputs]
+    pairs = [(edge.run_all_layers(**row), _reference(model, row)) for row in inputs]
     limit = get_recipe(bundle.quantize).max_error
     outputs = {
         name: _compare([got[name] for got, _ in pairs], [want[name] for _, want in pairs])
@@ -86,17 +76,17 @@ def verify(
 
 
 def check_fidelity(verification: Mapping[str, Any], *, where: str) -> None:
-    """Refuse a file whose verification failed.
+    """Raise if a verification failed.
 
     Raises:
-        FidelityError: An output is off by more than the recipe's limit.
+        FidelityError: An output's error exceeds the recipe's limit.
     """
     if not verification["passed"]:
         worst = max(verification["outputs"].items(), key=lambda item: item[1]["error"])
         raise FidelityError(
-            f"{where}: {worst[0]} is off by {worst[1]['error']:.3g} of its size, and at most "
+            f"{where}: {worst[0]} has an error of {worst[1]['error']:.3g}; at most "
             f"{verification['limit']:g} is allowed (cosine {worst[1]['cosine']:.4f}). "
-            "Choose a recipe that keeps more, such as float16."
+            "Choose a recipe of higher precision, such as float16."
         )
 
 
@@ -105,7 +95,7 @@ def _inputs(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Any]]:
     longest = min(bundle.seq_len or config.max_position_embeddings, _LONGEST)
     if not bundle.tokenizer_files:
         if texts:
-            raise InputError("the file carries no tokenizer, so it cannot be compared on texts.")
+            raise InputError("the file holds no tokenizer, so it cannot be compared on texts.")
         random = np.random.default_rng(0)
         lengths = sorted({min(length, longest) for length in _RANDOM_LENGTHS})
         return [{"input_ids": random.integers(0, config.vocab_size, n)} for n in lengths]
@@ -130,7 +120,7 @@ def _batch(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _exits(
     edge: Model, model: Albert, inputs: Sequence[Mapping[str, Any]]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Leave once at every exit, each with another one of the inputs; return what both say there."""
+    """Exit once after every pass but the last, each on a different input; return both logits."""
     got, want = [], []
     for index in range(model.config.num_hidden_layers - 1):
         row = inputs[index % len(inputs)]
@@ -157,17 +147,17 @@ def _agreement(
     kind = bundle.config.kind if bundle.task == "classification" else ""
     if bundle.task == "feature-extraction" or kind == "regression":
         return None
-    several = kind == "multi-label"
-    answers = [tuple(_answers(outputs, several) for outputs in pair) for pair in pairs]
-    same = [np.equal(got, want) for got, want in answers]
-    if bundle.task == "question-answering":  # the first and the last token are one answer
+    multi_label = kind == "multi-label"
+    predictions = [[_predictions(outputs, multi_label) for outputs in pair] for pair in pairs]
+    same = [np.equal(got, want) for got, want in predictions]
+    if bundle.task == "question-answering":  # start and end are one prediction
         same = [both.all(keepdims=True) for both in same]
     return float(np.concatenate(same).mean())
 
 
-def _answers(outputs: Mapping[str, Any], several: bool) -> np.ndarray:
-    """Return what the logits say: the largest one's place, or which ones are above a half."""
+def _predictions(outputs: Mapping[str, Any], multi_label: bool) -> np.ndarray:
+    """Return the labels: the argmax of the logits; multi-label, those above a half."""
     logits = [outputs[name] for name in sorted(outputs) if name.endswith("logits")]
     return np.concatenate(
-        [(values > 0 if several else values.argmax(axis=-1)).ravel() for values in logits]
+        [(values > 0 if multi_label else values.argmax(axis=-1)).ravel() for values in logits]
     )

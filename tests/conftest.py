@@ -165,17 +165,17 @@ def tiny_floats(
         from albert_edge.tflite.export import export_stages
 
         def build(path: Path) -> None:
-            pieces = export_stages(tiny_albert(task, **config), seq_len=seq_len)
-            path.write_bytes(pickle.dumps(pieces))
+            stages = export_stages(tiny_albert(task, **config), seq_len=seq_len)
+            path.write_bytes(pickle.dumps(stages))
 
         what = hashlib.sha256(repr((task, seq_len, sorted(config.items()))).encode()).hexdigest()
-        return pickle.loads(built_once(f"pieces_{what}", build).read_bytes())  # noqa: S301
+        return pickle.loads(built_once(f"stages_{what}", build).read_bytes())  # noqa: S301
 
     return make
 
 
 @pytest.fixture(scope="session")
-def tiny_pieces(
+def tiny_stages(
     tiny_albert: Callable[..., Any], tiny_floats: Callable[..., Any]
 ) -> Callable[..., Any]:
     """A function that makes the stages of `tiny_albert(task, **config)` by a recipe.
@@ -209,7 +209,7 @@ def tiny_pieces(
 
 @pytest.fixture(scope="session")
 def tiny_tflite(
-    tiny_albert: Callable[..., Any], tiny_pieces: Callable[..., Any]
+    tiny_albert: Callable[..., Any], tiny_stages: Callable[..., Any]
 ) -> Callable[..., bytes]:
     """A function that makes the file of `tiny_albert(task, **config)`, without a tokenizer."""
 
@@ -227,7 +227,7 @@ def tiny_tflite(
         from albert_edge.tflite.link import link
 
         shape = tiny_albert(task, **config).config
-        pieces = tiny_pieces(task, layout=layout, quantize=quantize, seq_len=seq_len, **config)
+        stages = tiny_stages(task, layout=layout, quantize=quantize, seq_len=seq_len, **config)
         bundle = Bundle(
             task=task,
             layout=layout,
@@ -239,7 +239,7 @@ def tiny_tflite(
             verification=None,
             early_exit=default_exit(3) if shape.early_exit and layout != "unrolled" else None,
         )
-        return pack(link(pieces, shape, layout=layout), bundle)
+        return pack(link(stages, shape, layout=layout).model, bundle)
 
     return make
 

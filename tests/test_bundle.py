@@ -250,8 +250,8 @@ def test_written_by_a_newer_version(blob: bytes) -> None:
         ({"tokenizer_files": 3}, "does not list the tokenizer's files"),
         ({"provenance": 3}, "must map names to values"),
         ({"verification": 3}, "must map names to values"),
-        ({"model": {"offset": 0, "size_bytes": 9}}, "where the model lies"),
-        ({"model": {"offset": 64, "size_bytes": 9}}, "not the size"),
+        ({"model": {"offset": 0, "size_bytes": 9}}, "state offset and size of the model"),
+        ({"model": {"offset": 64, "size_bytes": 9}}, "does not have the size"),
     ],
 )
 def test_manifest_contradicts_itself(blob: bytes, changes: dict[str, Any], says: str) -> None:

@@ -130,7 +130,7 @@ def _after_timing(job: dict[str, Any], model: Any, input_ids: Any, outputs: Any)
 
 def _run_all(model: Any, inputs: list[Any]) -> list[Any]:
     # An early-exit model runs all layers here: outputs are compared after the last one.
-    run = getattr(model, "run_whole", model.run)
+    run = getattr(model, "run_all_layers", model.run)
     return [run(input_ids) for input_ids in inputs]
 
 

@@ -1,4 +1,4 @@
-"""The zip archive behind the model in the one file: written plain, read with suspicion."""
+"""The zip archive behind a model: written uncompressed, checked strictly when read."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
     "read_member",
 ]
 
-# The model begins and ends at multiples of a cache line, and so of the 16 bytes that TFLite's
-# kernels ask of a memory-mapped weight.
+# The model begins and ends at multiples of a cache line, and so of the 16 bytes by which TFLite's
+# kernels require memory-mapped weights to be aligned.
 ALIGNMENT = 64
-MAGIC_BYTES = 2**16  # holds all that packing puts before the model
-# The largest published tokenizer is under 20 MB: what exceeds this is an attack or a mistake.
+MAGIC_BYTES = 2**16  # contains everything that packing writes before the model
+# The largest published tokenizer is under 20 MB: a larger archive is an attack or a mistake.
 _MAX_ARCHIVE_BYTES = 64 * 2**20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip knows
 # What `zipfile` raises on a damaged archive, besides OSError.
@@ -47,7 +47,7 @@ _ZIP_ERRORS = (
 
 
 def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
-    """Turn "default" into the embedded model's path and a string into a path; leave bytes alone.
+    """Return a path: the embedded model's for "default"; return bytes as they are.
 
     A file called `default` in the working directory is `./default`.
     """
@@ -75,7 +75,7 @@ def read_json(where: str, archive: zipfile.ZipFile, name: str) -> dict[str, Any]
     """Read the JSON object in the member `name`.
 
     Raises:
-        BundleError: There is no such member, or it is no JSON object.
+        BundleError: There is no such member, or it is not a JSON object.
     """
     content = read_member(where, archive, name)
     return parse_json(content, where=f"{where} is damaged: {name}", error=BundleError)
@@ -96,16 +96,16 @@ def read_member(where: str, archive: zipfile.ZipFile, name: str) -> bytes:
 
 @contextmanager
 def open_archive(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[str, zipfile.ZipFile]]:
-    """Open the archive behind a model and check it; whatever fails inside is the file's fault.
+    """Open the archive behind a model and check it; errors inside the block are the file's too.
 
     Args:
         source: A path, a file's content, or "default".
 
     Yields:
-        What to call the file in a message, and the archive.
+        The file's name for messages, and the archive.
 
     Raises:
-        BundleError: The file is missing, foreign, damaged, or carries too much.
+        BundleError: The file is missing, damaged, of another program, or holds too much.
     """
     located = locate(source)
     where = "the model" if isinstance(located, bytes) else str(located)
@@ -144,5 +144,5 @@ def _check_members(where: str, members: list[zipfile.ZipInfo]) -> None:
             )
     if (total := sum(member.file_size for member in members)) > _MAX_ARCHIVE_BYTES:
         raise BundleError(
-            f"{where} carries {total} bytes of files; at most {_MAX_ARCHIVE_BYTES} are read."
+            f"{where} holds {total} bytes of files; at most {_MAX_ARCHIVE_BYTES} are read."
         )

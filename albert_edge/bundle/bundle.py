@@ -1,7 +1,8 @@
-"""What is inside the one file: model, tokenizer, labels, configuration and provenance.
+"""The bundle: everything that one `.tflite` file holds beside its weights.
 
 The file is a TFLite flatbuffer with an uncompressed zip archive behind it, the form that the TFLite
-Metadata standard defines: runtimes read the front and never see the archive; `unzip -l` lists it.
+Metadata standard defines: runtimes read the front and ignore the archive; `unzip -l` lists it.
+The archive holds tokenizer, labels, configuration and a manifest with provenance.
 """
 
 from __future__ import annotations
@@ -30,28 +31,27 @@ from albert_edge.errors import BundleError, ConfigError
 from albert_edge.tasks import TASKS
 from albert_edge.tflite.layouts import LAYOUTS
 
-__all__ = ["FORMAT_VERSION", "Bundle", "model_bytes", "pack", "read"]
+__all__ = ["FORMAT_VERSION", "Bundle", "add_verification", "model_bytes", "pack", "read"]
 
-FORMAT_VERSION = 2  # which only files that can leave early need: all others are written as 1
+FORMAT_VERSION = 2  # only files with early exit need it: all others are written as 1
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """Everything in the one file but the weights.
+    """Everything in a file but the weights.
 
     Attributes:
-        task: What the head answers, one of `tasks.TASKS`.
-        layout: How the layers are laid out, one of `quantization.recipes.LAYOUTS`.
+        task: The task of the head, one of `tasks.TASKS`.
+        layout: How the file runs the passes, one of `layouts.LAYOUTS`.
         quantize: The recipe's name, such as `int8`.
         seq_len: The number of tokens that every input is padded to, or None for any length.
         config: The model's shape and labels.
         tokenizer_files: The tokenizer's files by name; empty if the file carries none.
         provenance: Where the weights come from and what made the file; ready for JSON.
-        verification: How it compared with its reference, or None if it was not compared.
-        early_exit: When it leaves if its caller does not say; None for a file that makes all
-            passes.
+        verification: The figures of `verify`, or None if it was not verified.
+        early_exit: The default rule of early exit; None for a file that always runs all layers.
     """
 
     task: str
@@ -66,9 +66,9 @@ class Bundle:
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
-            raise BundleError(f"unknown task {self.task!r}; known are {', '.join(TASKS)}.")
+            raise BundleError(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}.")
         if self.layout not in LAYOUTS:
-            raise BundleError(f"unknown layout {self.layout!r}; known are {', '.join(LAYOUTS)}.")
+            raise BundleError(f"unknown layout {self.layout!r}; choose from {', '.join(LAYOUTS)}.")
         if not isinstance(self.quantize, str) or not self.quantize:
             raise BundleError(f"quantize must be a recipe's name, not {self.quantize!r}.")
         most = self.config.max_position_embeddings
@@ -94,24 +94,26 @@ class Bundle:
                 raise BundleError(f"the label {label!r} must be one line of text.")
 
 
-def pack(model: bytes, bundle: Bundle) -> bytes:
-    """Make the one file.
+def pack(model: Any, bundle: Bundle) -> bytes:
+    """Serialize a model and bundle it into one file.
 
-    The same arguments give the same bytes.  A `model` that was packed before is unpacked first.
+    The same arguments give the same bytes.
 
     Args:
-        model: A TFLite flatbuffer.
-        bundle: What to put in with it.
+        model: A linked model (`schema.ModelT`), a TFLite flatbuffer, or the content of a file whose
+            bundle is replaced.
+        bundle: Everything else in the file.
 
     Returns:
         The file's content.
 
     Raises:
-        BundleError: `model` is no TFLite flatbuffer or has no signature.
+        BundleError: `model` is not a TFLite flatbuffer or has no signature.
     """
     from albert_edge.bundle.metadata import attach_metadata, build_metadata
+    from albert_edge.tflite import graph
 
-    model = model_bytes(model)
+    model = model_bytes(model) if isinstance(model, bytes) else graph.pack(model)
     labels = _LABELS if TASKS[bundle.task].has_labels else None
     described = {
         _MANIFEST: "How this file was made: task, layout, recipe, provenance, verification.",
@@ -134,21 +136,36 @@ def pack(model: bytes, bundle: Bundle) -> bytes:
 
 
 def read(source: str | os.PathLike[str] | bytes) -> Bundle:
-    """Read what is in the one file, without its weights.
+    """Read everything in a file but the weights.
 
     Args:
         source: A path, a file's content, or "default" for the embedded model.
 
     Raises:
-        BundleError: The file is missing, damaged, foreign, incomplete, contradictory, or written in
-            a newer format than this version reads.
+        BundleError: The file is missing, damaged, of another program, incomplete, contradictory, or
+            written in a newer format than this version reads.
     """
     with open_archive(source) as (where, archive):
         return _read_bundle(where, archive)
 
 
+def add_verification(file: bytes, verification: Mapping[str, Any]) -> bytes:
+    """Return a file with verification figures in its manifest, its flatbuffer as it is.
+
+    Args:
+        file: What `pack` returned.
+        verification: The figures of `verify`.
+    """
+    with open_archive(file) as (where, archive):
+        members = {name: archive.read(name) for name in archive.namelist()}
+        manifest = read_json(where, archive, _MANIFEST)
+        start = min(info.header_offset for info in archive.infolist())
+    members[_MANIFEST] = _json_bytes(manifest | {"verification": dict(verification)})
+    return append_archive(file[:start], members)
+
+
 def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
-    """Return the flatbuffer that `pack` was given; of an unpacked model, the model itself.
+    """Return the flatbuffer of a file, without metadata; a file without a bundle as it is.
 
     Raises:
         BundleError: The file is missing or damaged.
@@ -180,8 +197,11 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> bytes:
     }
     if bundle.early_exit is not None:
         values["early_exit"] = asdict(bundle.early_exit)
-    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
+    return _json_bytes(values)
+
+
+def _json_bytes(values: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
@@ -189,9 +209,7 @@ def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
     _check_version(where, manifest)
     offset, size = _extent(where, manifest)
     if min(info.header_offset for info in archive.infolist()) != offset + size + -size % ALIGNMENT:
-        raise BundleError(
-            f"{where} is damaged: its model has not the size that it was written with."
-        )
+        raise BundleError(f"{where} is damaged: its model does not have the size in {_MANIFEST}.")
     config = read_json(where, archive, _CONFIG)
     names = manifest.get("tokenizer_files")
     if not isinstance(names, list):
@@ -252,4 +270,6 @@ def _extent(where: str, manifest: Mapping[str, Any]) -> tuple[int, int]:
         offset, size = extent.get("offset"), extent.get("size_bytes")
         if isinstance(offset, int) and isinstance(size, int) and offset > 0 and size > 0:
             return offset, size
-    raise BundleError(f"{where} is damaged: {_MANIFEST} does not say where the model lies.")
+    raise BundleError(
+        f"{where} is damaged: {_MANIFEST} does not state offset and size of the model."
+    )

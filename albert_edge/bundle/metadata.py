@@ -1,8 +1,8 @@
-"""Put TFLite Metadata into a model: what its inputs, its outputs and its files are.
+"""Attach TFLite Metadata to a model: descriptions of its inputs, outputs and associated files.
 
 The metadata is a flatbuffer of its own (root `ModelMetadata`, identifier `M001`, schema 1.1.0) in a
-buffer that the model's metadata list names `TFLITE_METADATA`.  Inputs carry the names that the
-TensorFlow Lite Task Library looks for in a BERT.
+buffer that the model's metadata list names `TFLITE_METADATA`.  Inputs have the names that the
+TensorFlow Lite Task Library expects of a BERT.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from albert_edge.errors import BundleError
 __all__ = ["attach_metadata", "build_metadata"]
 
 _NAME = b"TFLITE_METADATA"
-_PARSER_VERSION = "1.1.0"  # the oldest that knows tokenizer options
+_PARSER_VERSION = "1.1.0"  # the oldest with tokenizer options
 _INPUTS = {
     "input_ids": ("ids", "Tokenized ids of the input text."),
     "attention_mask": ("mask", "1 for real tokens, 0 for padding tokens."),
@@ -42,10 +42,10 @@ def build_metadata(
 
     Args:
         model: A TFLite flatbuffer with signatures.
-        name: What the model is called.
-        description: What it does, in one sentence.
+        name: The model's name.
+        description: One sentence about it.
         files: The files that will be appended, each with its description.
-        labels: Which of `files` names the entries of the output `logits`' last axis.
+        labels: The entry of `files` that names the labels on the last axis of the output `logits`.
 
     Returns:
         A flatbuffer with the identifier `M001`.
@@ -78,7 +78,7 @@ def build_metadata(
 
 
 def attach_metadata(model: bytes, metadata: bytes) -> tuple[bytes, int]:
-    """Put `metadata` in front of `model`, whose own bytes stay as they are.
+    """Attach `metadata` in front of `model`, whose own bytes stay as they are.
 
     Flatbuffer offsets point forward, so a new root with longer lists of buffers and metadata can
     stand before the old bytes and refer into them.  Nothing is parsed, copied piecewise, stored

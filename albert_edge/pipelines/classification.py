@@ -87,7 +87,7 @@ class Classification(Pipeline):
         default = self.model.bundle.early_exit
         changes: dict[str, Any] = {k: value for k, value in overrides.items() if value is not None}
         if changes:
-            self.model.check_leaving()
+            self.model.require_early_exit()
         return replace(default, **changes) if default else None
 
     def _postprocess(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Turn a float32 weight into integers and scales: to the nearest, or so that errors cancel.
+"""Quantize a float32 weight to integers and scales: to the nearest code, or by GPTQ.
 
-A weight is [out, in], as FULLY_CONNECTED stores it; an embedding table, [V, E], is one too.  Codes
+A weight is [out, in], as FULLY_CONNECTED stores it, or an embedding table, [V, E].  Codes
 are symmetric and within ±(2^(bits-1) - 1): TFLite's plain 4-bit kernel miscomputes a code of -8.
 """
 
@@ -18,19 +18,19 @@ __all__ = ["TABLE_BLOCK", "QuantizedWeight", "block_size", "quantize_weight"]
 
 Float32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating[Any]]
-# What of a group's range to try to keep.  At 4 bits the best mostly lies between 0.7 and 1.
+# Fractions of a group's range to try.  At 4 bits the best is mostly between 0.7 and 1.
 _RATIOS = np.linspace(1.0, 0.5, 26, dtype=np.float32)
-# Rows whose scales are searched at once: bounds the temporaries to some MB.
+# Rows whose scales are searched at once: limits the temporaries to some MB.
 _ROWS = 512
-# Columns that are rounded one by one before one matrix product carries their errors on.
+# Columns that are rounded one by one before one matrix product applies their errors to the rest.
 _PANEL = 128
 # TFLite stores the scales of blocks as float16, XNNPACK keeps them as bfloat16, with 8 significant
-# bits.  Those that both hold exactly make all kernels compute the same.  From here up, float16 has
-# the 8 bits.
+# bits.  With scales that both represent exactly, all kernels compute the same.  From this scale up,
+# float16 has the 8 bits.
 _LEAST_SCALE = np.float32(2.0**-17)
-# Rows of a table have no measured inputs to be rounded by: more scales instead.
+# Rows of a table have no Hessian to be rounded by: more scales instead.
 TABLE_BLOCK = 32
-_LEAST_BLOCK = 32  # XNNPACK takes no shorter one
+_LEAST_BLOCK = 32  # the shortest that XNNPACK supports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +39,21 @@ class QuantizedWeight:
 
     Attributes:
         codes: int8 [out, in], within ±(2^(bits-1) - 1).
-        scales: float32 [out]; blockwise [out, in/block], which float16 and bfloat16 hold exactly.
+        scales: float32, above 0: [out]; blockwise [out, in/block], exact in float16 and bfloat16.
     """
 
     codes: npt.NDArray[np.int8]
     scales: Float32
 
     def weight(self) -> Float32:
-        """Return the float32 [out, in] that this stands for."""
+        """Dequantize to float32 [out, in]."""
         scales = self.scales.reshape(len(self.codes), -1)  # [out, groups]
         groups = self.codes.reshape(*scales.shape, -1) * scales[..., None]
         return groups.reshape(self.codes.shape)
 
 
 def block_size(width: int, *, wanted: int) -> int | None:
-    """Return how many neighbours in a row of int4 weights share a scale; None for all of them."""
+    """Return how many neighbours in a row of int4 weights share a scale; None for the whole row."""
     sizes = (wanted, _LEAST_BLOCK) if wanted else ()
     return next((size for size in sizes if width % size == 0), None)
 
@@ -71,8 +71,8 @@ def quantize_weight(
     """Quantize a weight, with one scale a row or a block of a row.
 
     With a Hessian this is GPTQ (Frantar et al. 2022, arXiv:2210.17323): columns are rounded one
-    after the other, those with the largest inputs first, each to what best makes up for the errors
-    of those before.  A kernel that all passes share takes the inputs of all of them in one Hessian.
+    after the other, those with the largest inputs first, each to compensate the errors of those
+    before.  For a kernel that all passes share, one Hessian sums up the inputs of all of them.
     We differ in that scales are fixed beforehand, and that a factor of the Hessian itself takes the
     place of its inverse: rounding to w[k] + (sum over j < k of error[j] R[j, k]) / R[k, k], where
     H = R Rᵀ and R is upper triangular, picks the same codes.
@@ -80,21 +80,21 @@ def quantize_weight(
     Args:
         weight: float32 [out, in].
         bits: 2 to 8.
-        block: How many neighbours of a row share a scale, a divisor of `in` (FULLY_CONNECTED takes
-            multiples of 32); the whole row when left out.
+        block: How many neighbours of a row share a scale, a divisor of `in` (FULLY_CONNECTED
+            supports multiples of 32); the whole row if left out.
         hessian: float32 or float64 [in, in], the sum of x xᵀ over the product's inputs x.
-        clip: Whether a scale may be smaller than the range needs where that brings the squared
-            error down.  Errors weigh as much as their inputs are large, so give a Hessian:
-            without one, large weights suffer, which costs more than it gains.
+        clip: Whether a scale may clip the largest weights where that reduces the squared error.
+            The Hessian weights the errors by their inputs; without it, clipping costs more than
+            it gains.
         compensate: Whether to use the Hessian for more than clipping.
-        damping: What to add to the Hessian's diagonal, as a share of its mean.
+        damping: The number to add to the Hessian's diagonal, as a fraction of its mean, above 0.
 
     Raises:
-        ConversionError: The arrays or the options do not fit together, or are not finite.
+        ConversionError: A shape or an option is invalid, or a number is not finite.
 
     Example:
-        >>> rounding = quantize_rows(np.array([[0.7, -0.2, 0.0]], np.float32), bits=4)
-        >>> rounding.codes, rounding.scales
+        >>> quantized = quantize_weight(np.array([[0.7, -0.2, 0.0]], np.float32), bits=4)
+        >>> quantized.codes, quantized.scales
         (array([[ 7, -2,  0]], dtype=int8), array([0.1], dtype=float32))
     """
     _check(weight, bits, block, hessian, damping)
@@ -135,7 +135,7 @@ def _check(
         )
     if not np.isfinite(hessian).all() or not np.trace(hessian) > 0:
         raise ConversionError(
-            "the calibration saw only zeros, or numbers that are not finite: give it other text."
+            "the calibrated activations are only zeros, or not finite: calibrate on other texts."
         )
 
 
@@ -157,7 +157,7 @@ def _search(
     groups = weight.reshape(len(weight), -1, block or width)  # [out, groups, block]
     weighting = np.ones(width, np.float32) if importance is None else importance
     weighting = weighting.reshape(groups.shape[1:])
-    full = np.abs(groups).max(axis=-1) / np.float32(_most(bits))
+    full = np.abs(groups).max(axis=-1) / np.float32(_qmax(bits))
     scales = _storable(full, block)
     least = np.full(full.shape, np.inf, np.float32)
     for ratio in ratios:
@@ -170,7 +170,7 @@ def _search(
 
 
 def _storable(scales: Float32, block: int | None) -> Float32:
-    """Return the scales as the file and the kernels will hold them: positive, never zero."""
+    """Round scales to those that the file and the kernels represent exactly, above 0."""
     if block is None:
         return np.where(scales > 0, scales, np.float32(1))
     bits = np.maximum(scales, _LEAST_SCALE).view(np.uint32)
@@ -179,12 +179,12 @@ def _storable(scales: Float32, block: int | None) -> Float32:
     return upper.view(np.float32)
 
 
-def _most(bits: int) -> int:
+def _qmax(bits: int) -> int:
     return int(2 ** (bits - 1) - 1)
 
 
 def _nearest(values: Float32, scales: Float32, bits: int) -> Float32:
-    return np.clip(np.round(values / scales), -_most(bits), _most(bits))
+    return np.clip(np.round(values / scales), -_qmax(bits), _qmax(bits))
 
 
 def _gptq_rows(
@@ -192,7 +192,7 @@ def _gptq_rows(
 ) -> Float32:
     order = np.argsort(-np.diag(hessian), kind="stable")
     factor = _factor(hessian[order][:, order], damping)
-    wanted, steps = weight.T[order], scales.T[order]  # [in, out]: a column's errors lie together
+    wanted, scales = weight.T[order], scales.T[order]  # [in, out]: a column's errors are contiguous
     codes, errors = np.empty_like(wanted), np.empty_like(wanted)
     for start in range(0, len(order), _PANEL):
         panel = slice(start, start + _PANEL)
@@ -200,8 +200,8 @@ def _gptq_rows(
         for index in range(start, min(start + _PANEL, len(order))):
             near = factor[start:index, index] @ errors[start:index]  # [out]
             target = wanted[index] + carried[index - start] + near
-            codes[index] = _nearest(target, steps[index], bits)
-            errors[index] = wanted[index] - codes[index] * steps[index]
+            codes[index] = _nearest(target, scales[index], bits)
+            errors[index] = wanted[index] - codes[index] * scales[index]
     restored: Float32 = codes[np.argsort(order)].T
     return restored
 

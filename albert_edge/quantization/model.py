@@ -1,28 +1,26 @@
-"""From a model to its pieces in the precision of a recipe, so that they fit together."""
+"""Quantize all stages of a model by one recipe, with ranges on which neighbouring stages agree."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from albert_edge.config import AlbertConfig
 from albert_edge.modeling import Albert
-from albert_edge.quantization.calibration import TensorStats, calibration_rows, collect_stats
-from albert_edge.quantization.equalize import equalize, name_activations
+from albert_edge.quantization.calibration import Stats, calibration_rows, collect_stats
+from albert_edge.quantization.equalize import equalize_layers, name_activations
 from albert_edge.quantization.quantize import MASK_MARGIN, quantize_stage
 from albert_edge.quantization.recipes import Recipe
 from albert_edge.quantization.tensors import Array, CalibrationRanges
-from albert_edge.tflite.export import Stages, export_stages
-from albert_edge.tflite.graph import StageModel, builtin_code, schema
+from albert_edge.tflite.export import export_stages
+from albert_edge.tflite.graph import StageModel, Stages, builtin_code, schema
 
 __all__ = ["quantize_exported", "quantize_stages"]
 
-_HEADROOM = 4.0  # of 16 bits, two
-Stats = Mapping[str, Mapping[int, TensorStats]]
+_HEADROOM = 4.0  # two of 16 bits
 
 
 def quantize_stages(
@@ -37,112 +35,120 @@ def quantize_stages(
 
     Args:
         model: A Keras ALBERT.
-        recipe: How to store and compute with the weights.
-        layout: What the pieces are for: `unrolled` has a range for every pass.
+        recipe: The precision of every part.
+        layout: The layout that the stages will be linked in: `unrolled` has ranges for every pass.
         seq_len: A fixed number of tokens, or None for any length.
         calibration: Texts for a recipe that needs them; built-in sentences if left out.
 
     Raises:
         ConversionError: A stage cannot be converted.
-        InputError: The texts are too few, or none.
+        InputError: There are too few texts, or none.
     """
-    pieces = export_stages(model, seq_len=seq_len)
-    watched = None
-    if recipe.calibrated or recipe.rounded:
+    stages, stats = export_stages(model, seq_len=seq_len), None
+    if recipe.calibrated or recipe.uses_hessians:
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
-        watched = collect_stats(pieces, model.config, rows, seq_len=seq_len, grams=recipe.rounded)
-    per_pass = layout == "unrolled"
+        stats = collect_stats(
+            stages, model.config, rows, seq_len=seq_len, hessians=recipe.uses_hessians
+        )
     return quantize_exported(
-        pieces,
+        stages,
         model.config,
         recipe,
-        watched=watched,
+        stats=stats,
         trained=model.ranges if recipe.calibrated else {},
-        per_pass=per_pass,
+        per_pass=layout == "unrolled",
     )
 
 
 def quantize_exported(
-    pieces: Stages,
+    stages: Stages,
     config: AlbertConfig,
     recipe: Recipe,
     *,
-    watched: Stats | None = None,
+    stats: Stats | None = None,
     trained: Mapping[str, Array] = MappingProxyType({}),
     per_pass: bool = False,
 ) -> Stages:
-    """Rewrite float32 pieces in the precision of a recipe.
+    """Quantize float32 stages.
 
     Args:
-        pieces: The model's stages.
+        stages: The stages of one model, which stay as they are.
         config: Its shape.
-        recipe: What every part becomes.
-        watched: What `collect_stats` saw in them; for a calibrated or rounded recipe.
-        trained: Ranges of 8-bit values that the model was trained with, by the names of
-            `checkpoints.activation_ranges`; they take the place of what was seen.
-        per_pass: Whether every pass gets ranges of its own, and so a piece of its own over the same
-            weights; for a calibrated recipe in a layout that has an operator a pass.
+        recipe: The precision of every part.
+        stats: The result of `collect_stats`; for a recipe that is calibrated or uses Hessians.
+        trained: int8 ranges learned by quantization-aware training, by the names of
+            `checkpoints.activation_ranges`; they replace the calibrated ones.
+        per_pass: Whether every pass gets ranges of its own, and so a stage of its own over the same
+            weights; for a calibrated recipe in a layout with an operator a pass.
 
     Raises:
         ConversionError: An operator has no kernel in the recipe's types.
     """
-    embed, head = StageModel(pieces.embed, "embed"), StageModel(pieces.head, "head")
-    groups = [StageModel(blob, f"layer_{group}") for group, blob in enumerate(pieces.layers)]
-    exits = StageModel(pieces.exits, "head_exits") if pieces.exits else None
-    watched = dict(watched or {})
-    if recipe.calibrated and recipe.equalized and not trained:  # training equalizes before
-        for index, piece in enumerate(groups):
-            groups[index], watched[piece.name] = equalize(piece, watched[piece.name])
-    seams = _BoundaryRanges(config, groups, head, watched, trained, per_pass and recipe.calibrated)
+    if stats and recipe.calibrated and recipe.equalized and not trained:
+        stages, stats = equalize_layers(stages, stats)  # training equalizes beforehand
+    per_pass = per_pass and recipe.calibrated
+    ranges = _BoundaryRanges(config, stages, stats or {}, trained, per_pass)
 
-    def layer(group: int, index: int | None) -> bytes:
-        return quantize_stage(groups[group], recipe, seams.of_layer(group, index))
+    def layer(group: int, index: int | None) -> StageModel:
+        return quantize_stage(stages.layers[group], recipe, ranges.of_layer(group, index))
 
-    passes = range(config.num_hidden_layers)
-    if per_pass and recipe.calibrated:
+    if per_pass:
+        passes = range(config.num_hidden_layers)
         layers = [layer(config.group_of_layer(index), index) for index in passes]
     else:
-        layers = [layer(group, None) for group in range(len(groups))]
+        layers = [layer(group, None) for group in range(len(stages.layers))]
+    exits = stages.exits and quantize_stage(stages.exits, recipe, ranges.of_exits())
     return Stages(
-        embed=quantize_stage(embed, recipe, seams.of_embed()),
+        embed=quantize_stage(stages.embed, recipe, ranges.of_embed()),
         layers=tuple(layers),
-        head=quantize_stage(head, recipe, seams.of_head()),
-        exits=quantize_stage(exits, recipe, seams.of_exits()) if exits else None,
-        decision=pieces.decision,  # on a few floats, whatever the recipe
+        head=quantize_stage(stages.head, recipe, ranges.of_head()),
+        exits=exits,
+        early_exit_step=stages.early_exit_step,  # computes a few floats, whatever the recipe
     )
 
 
 class _BoundaryRanges:
-    """The ranges of what goes from piece to piece: one for all, or one before every pass."""
+    """The ranges between stages: one for all passes, or one before every pass."""
 
     def __init__(
         self,
         config: AlbertConfig,
-        groups: list[StageModel],
-        head: StageModel,
-        watched: Stats,
+        stages: Stages,
+        stats: Stats,
         trained: Mapping[str, Array],
         per_pass: bool,
     ) -> None:
-        self._watched = watched
+        self._stats = stats
         self._trained = {
-            piece.name: {tensor: trained[name] for name, tensor in name_activations(piece).items()}
-            for piece in (groups if trained else ())
+            layer.name: {tensor: trained[name] for name, tensor in name_activations(layer).items()}
+            for layer in (stages.layers if trained else ())
         }
-        self._first = [  # of each group, in whose passes the layer counts from 0
+        self._first_pass = [
             min(i for i in range(config.num_hidden_layers) if config.group_of_layer(i) == group)
-            for group in range(len(groups))
+            for group in range(len(stages.layers))
         ]
-        if not watched:
+        if not stats:
             return
-        before = [self._hidden(piece) for piece in (*groups, head)]  # one entry a pass each
-        hidden = np.concatenate(before)  # [passes + 1]
+        # Before every pass, and before the head: float32 [L + 1].
+        hidden = np.concatenate([self._largest_input(s) for s in (*stages.layers, stages.head)])
         self._limits = hidden if per_pass else np.full_like(hidden, hidden.max())
-        self._masked = max(_spread(piece, watched[piece.name]) for piece in groups) + MASK_MARGIN
+        self._masked = max(map(self._score_range, stages.layers)) + MASK_MARGIN
 
-    def _hidden(self, piece: StageModel) -> Any:
-        seen = self._watched[piece.name][piece.inputs["hidden_states"]]
-        return np.maximum(-seen.low, seen.high).max(axis=1)
+    def _largest_input(self, stage: StageModel) -> Array:
+        """Return the largest absolute value of `hidden_states` before each pass, float32 [P]."""
+        stats = self._stats[stage.name][stage.inputs["hidden_states"]]
+        largest: Array = np.maximum(-stats.low, stats.high).max(axis=1)
+        return largest
+
+    def _score_range(self, layer: StageModel) -> float:
+        """Return the largest difference of two attention scores of a layer."""
+        scores = [
+            self._stats[layer.name][int(operator.outputs[0])]
+            for operator in layer.graph.operators
+            if builtin_code(layer.model, operator) == schema.BuiltinOperator.BATCH_MATMUL
+            and operator.builtinOptions.adjY
+        ]
+        return max(float(stats.high.max() - stats.low.min()) for stats in scores)
 
     def of_embed(self) -> CalibrationRanges:
         return self._ranges("embed", None, out=0)
@@ -150,11 +156,11 @@ class _BoundaryRanges:
     def of_layer(self, group: int, index: int | None) -> CalibrationRanges:
         if index is None:
             return self._ranges(f"layer_{group}", None, into=0, out=0)
-        first = self._first[group]
+        first = self._first_pass[group]
         return self._ranges(f"layer_{group}", index - first, into=index, out=index + 1)
 
     def of_head(self) -> CalibrationRanges:
-        # Answers that are surer than any in calibration must not end at its range.
+        # Logits larger than any in calibration must not be clipped.
         return replace(self._ranges("head", None, into=-1), headroom=_HEADROOM)
 
     def of_exits(self) -> CalibrationRanges:
@@ -163,25 +169,16 @@ class _BoundaryRanges:
     def _ranges(
         self, stage: str, index: int | None, *, into: int | None = None, out: int | None = None
     ) -> CalibrationRanges:
-        if not self._watched:
-            return CalibrationRanges(seen={})
-        edges = {"attention_bias in": self._masked, "attention_bias out": self._masked}
+        if not self._stats:
+            return CalibrationRanges(stats={})
+        boundary = {"attention_bias in": self._masked, "attention_bias out": self._masked}
         if into is not None:
-            edges["hidden_states in"] = float(self._limits[into])
+            boundary["hidden_states in"] = float(self._limits[into])
         if out is not None:
-            edges["hidden_states out"] = float(self._limits[out])
-        trained = self._trained.get(stage, {})
+            boundary["hidden_states out"] = float(self._limits[out])
         return CalibrationRanges(
-            seen=self._watched[stage], index=index, edges=edges, trained=trained
+            stats=self._stats[stage],
+            index=index,
+            boundary_ranges=boundary,
+            trained=self._trained.get(stage, {}),
         )
-
-
-def _spread(piece: StageModel, seen: Mapping[int, TensorStats]) -> float:
-    """Return how far apart two attention scores of a layer can be."""
-    scores = [
-        seen[int(operator.outputs[0])]
-        for operator in piece.graph.operators
-        if builtin_code(piece.model, operator) == schema.BuiltinOperator.BATCH_MATMUL
-        and operator.builtinOptions.adjY
-    ]
-    return max(float(entry.high.max() - entry.low.min()) for entry in scores)

@@ -1,14 +1,14 @@
 """Measure the error that each part of a model, and each pass, adds in a recipe.
 
-A part is put in its precision alone, in all passes or in one, and the rest stays in float32.  That
-takes no file for every combination: the stages are converted once, and run one after another.
+One part alone is quantized, in all passes or in one, and the rest stays in float32.  That takes no
+file for every combination: the stages are converted once, and run one after another.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,15 @@ import numpy as np
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError, InputError
 from albert_edge.modeling import Albert
-from albert_edge.quantization.calibration import calibration_rows, collect_stats
-from albert_edge.quantization.equalize import equalize
-from albert_edge.quantization.model import Stats, quantize_exported
+from albert_edge.quantization.calibration import (
+    Arrays,
+    StageInterpreter,
+    Stats,
+    calibration_rows,
+    collect_stats,
+)
+from albert_edge.quantization.equalize import equalize_layers
+from albert_edge.quantization.model import quantize_exported
 from albert_edge.quantization.recipes import (
     PARTS,
     Precision,
@@ -27,21 +33,20 @@ from albert_edge.quantization.recipes import (
     get_recipe,
     override_precision,
 )
-from albert_edge.quantization.tensors import QMAX, Array
-from albert_edge.runtime.interpreter import open_interpreter
-from albert_edge.tflite.export import Stages, export_stages
-from albert_edge.tflite.graph import StageModel
+from albert_edge.quantization.tensors import Array
+from albert_edge.tflite.export import export_stages
+from albert_edge.tflite.graph import Stages, pack
 from albert_edge.tflite.link import link
 
 __all__ = ["BOUNDARIES", "StageRunner", "measure_sensitivity"]
 
-BOUNDARIES = "between"  # what `Recipe.between` is of: residuals and normalization
-_LONGEST = 64  # tokens, as `verify` takes them: enough to show an error
-_EVERY, _MOST_TEXTS = 4, 16  # of the texts are held out
-# Rounding a little otherwise moves an error by a twentieth; a change must do more to be advised.
+BOUNDARIES = "between"  # the part of `Recipe.residual_dtype`: residuals and normalization
+_LONGEST = 64  # tokens, as in `verify`: enough to show an error
+_EVERY, _MOST_TEXTS = 4, 16  # every 4th text is held out, 16 at most
+# Small differences in rounding change an error by a twentieth; a suggestion must do better.
 _LESS = 0.9
 _NEGLIGIBLE = 0.1  # of the whole error: independent errors' squares add up, so that it is 0.5%
-# What a part can be kept in that is finer: (weights, arithmetic) → the TYPE of `--keep PART=TYPE`.
+# The next finer precision: (weights, arithmetic) → the TYPE of `--keep PART=TYPE`.
 _FINER = {
     ("int4", "float32"): "dynamic",
     ("int8", "float32"): "float16",
@@ -49,8 +54,6 @@ _FINER = {
     ("int8", "int16"): "float16",
     ("float16", "float32"): "float32",
 }
-_THREADS = 2  # one more than cores that share a cache gains little at a few dozen tokens
-State = Mapping[str, Array]
 
 
 def measure_sensitivity(
@@ -63,49 +66,49 @@ def measure_sensitivity(
 ) -> dict[str, Any]:
     """Measure which parts and which passes a recipe's error comes from.
 
-    An error is the root mean square of an output's difference from the float32 pieces', over that
-    of the float32 pieces' own; `error` is that of the task's worst output.
+    An error is the root mean square of an output's difference from the float32 stages', over the
+    root mean square of the float32 output; `error` is that of the task's worst output.
 
     Args:
         model: A Keras ALBERT.
         quantize: A recipe of `quantization.recipes.RECIPES`, not float32.
         calibration: Texts, as for `convert`.  Every fourth of them, 16 at most, is held out to
             measure on, cut to 64 tokens; the others calibrate.
-        kept: Parts in another precision than the recipe's, as `quantization.recipes.keep` reads
-            them.
-        advance: Called now and then with the share of the work that is done since.
+        kept: Entries `PART=TYPE` for `override_precision`.
+        advance: Called with the share of the work that was done since the last call.
 
     Returns:
         Figures ready for JSON: `quantize`, `kept`, `task`; `texts` and `tokens` measured on;
-        `depths`, the places that every `by_depth` goes through: `embed`, the passes from 1, `head`;
+        `depths`, the x axis of every `by_depth`: `embed`, the passes from 1, `head`;
         `whole` and the `parts`, the worst first, all with
 
-        - `error` in all passes, and `outputs`, that of the last hidden state and of each answer;
-        - `by_depth`, the error that comes from one place alone (None where there is nothing), and
-          `sum_of_squares`, what these add up to if they are independent;
+        - `error` with all passes quantized, and `outputs`, that of the last hidden state and of
+          each output of the task;
+        - `by_depth`, the error with one depth alone quantized (None where nothing is), and
+          `sum_of_squares`, their root sum of squares, which is their sum if they are independent;
 
         and `whole` with the recipe's `limit` and `size_bytes` (of a file in layout loop, without
-        metadata), a part with its name `part`, its `weights` and `arithmetic`, and `finer`: what
-        is left of the whole error if the part is kept in a finer type (`keep`, `error`,
+        metadata), a part with its name `part`, its `weights` and `arithmetic`, and `finer`: the
+        whole error that remains if the part is kept in a finer type (`keep`, `error`,
         `size_bytes`; None where that cannot help); `sum_of_squares` of the parts' errors; and
-        `suggestion`, the `finer` that leaves the least error, None if none leaves much less.
+        `suggestion`, the `finer` with the least error, None if none is much better.
 
     Raises:
-        ConversionError: There is no such recipe, or it changes nothing.
-        InputError: The texts are too few.
+        ConversionError: There is no such recipe, or it quantizes nothing.
+        InputError: There are too few texts.
     """
     chosen = override_precision(get_recipe(quantize), kept)
-    bench = _SensitivityRun(model, chosen, calibration)
+    run = _SensitivityRun(model, chosen, calibration)
     names = [*PARTS, BOUNDARIES]
-    whole = bench.whole
+    whole = run.whole
     advance(share := 1 / (1 + len(names)))
     parts = []
     for name in names:
-        if figures := bench.part(name):
+        if figures := run.part(name):
             parts.append(figures)
         advance(share)
     if not parts:
-        raise ConversionError(f"{quantize} leaves this model as it is; choose another recipe.")
+        raise ConversionError(f"{quantize} quantizes nothing in this model; choose another recipe.")
     parts.sort(key=lambda figures: figures["error"], reverse=True)
     finer = [figures["finer"] for figures in parts if figures["finer"]]
     best = min(finer, key=lambda entry: entry["error"], default=None)
@@ -113,8 +116,8 @@ def measure_sensitivity(
         "quantize": quantize,
         "kept": list(kept),
         "task": model.task,
-        **bench.texts,
-        "depths": bench.depths,
+        **run.texts,
+        "depths": run.depths,
         "whole": whole,
         "parts": parts,
         "sum_of_squares": math.hypot(*(figures["error"] for figures in parts)),
@@ -123,24 +126,23 @@ def measure_sensitivity(
 
 
 class _SensitivityRun:
-    """A model's float32 pieces, calibrated, and texts to measure other pieces on."""
+    """The float32 stages of a model, their statistics, and texts to measure other stages on."""
 
     def __init__(self, model: Albert, chosen: Recipe, calibration: Iterable[str] | None) -> None:
         self._config = config = model.config
         self._chosen = chosen
         seen, held_out = _rows(model, calibration)
-        pieces = export_stages(model)
-        watched: Stats | None = None
-        if chosen.calibrated or chosen.rounded:
-            watched = collect_stats(pieces, config, seen, grams=chosen.rounded)
+        stages, stats = export_stages(model), None
+        if chosen.calibrated or chosen.uses_hessians:
+            stats = collect_stats(stages, config, seen, hessians=chosen.uses_hessians)
         self._trained = model.ranges if chosen.calibrated else {}
-        if watched and chosen.calibrated and not self._trained:
-            pieces, watched = _equalized(pieces, watched)
-        self._pieces, self._watched = pieces, watched
-        # Rewritten too, so that what a recipe leaves alone is the same to the byte.
-        self._float = self._quantized(get_recipe("float32"))
-        self._chain = StageRunner(self._float, config, held_out)
-        self._answers = StageModel(pieces.head, "head").outputs
+        self._stages: Stages = stages
+        self._stats: Stats | None = stats
+        if stats and chosen.calibrated and not self._trained:
+            self._stages, self._stats = equalize_layers(stages, stats)
+        # Quantized to float32, so that stages that a recipe does not change have equal bytes.
+        self._runner = StageRunner(self._quantized(get_recipe("float32")), config, held_out)
+        self._outputs = stages.head.outputs
         passes = range(1, config.num_hidden_layers + 1)
         self.depths = ["embed", *map(str, passes), "head"]
         tokens = sum(len(row["input_ids"]) for row in held_out)
@@ -149,18 +151,18 @@ class _SensitivityRun:
         self.whole = {
             **self._measure(whole),
             "limit": chosen.max_error,
-            "size_bytes": len(link(whole, config)),
+            "size_bytes": self._size_bytes(whole),
         }
 
     def part(self, name: str) -> dict[str, Any] | None:
-        """Measure a part, or nothing if the recipe or the model has none of it."""
+        """Measure a part, or return None if the recipe or the model has none of it."""
         alone = get_recipe("float32")
         if name == BOUNDARIES:
-            precision = Precision(self._chosen.between, self._chosen.between)
-            alone = replace(alone, between=self._chosen.between)
+            precision = Precision(self._chosen.residual_dtype, self._chosen.residual_dtype)
+            alone = replace(alone, residual_dtype=self._chosen.residual_dtype)
         else:
-            precision = self._chosen.of(name)
-            alone = replace(alone, kept={name: precision})
+            precision = self._chosen.precision_of(name)
+            alone = replace(alone, overrides={name: precision})
         figures = self._measure(self._quantized(alone))
         if figures["error"] is None:
             return None
@@ -170,28 +172,32 @@ class _SensitivityRun:
         return {"part": name, **types, **figures, "finer": finer}
 
     def _finer(self, name: str, precision: Precision) -> dict[str, Any]:
-        kind = _FINER[precision.weights, precision.arithmetic]
-        pieces = self._quantized(override_precision(self._chosen, [f"{name}={kind}"]))
-        (outputs,) = self._chain.errors(pieces, [range(len(self.depths))])
+        dtype = _FINER[precision.weights, precision.arithmetic]
+        stages = self._quantized(override_precision(self._chosen, [f"{name}={dtype}"]))
+        opened = self._runner.open(stages)
+        (outputs,) = self._runner.errors(opened, [range(len(self.depths))])
         return {
-            "keep": f"{name}={kind}",
+            "keep": f"{name}={dtype}",
             "error": self._worst(outputs),
-            "size_bytes": len(link(pieces, self._config)),
+            "size_bytes": self._size_bytes(stages),
         }
+
+    def _size_bytes(self, stages: Stages) -> int:
+        return len(pack(link(stages, self._config).model))
 
     def _quantized(self, chosen: Recipe) -> Stages:
         return quantize_exported(
-            self._pieces, self._config, chosen, watched=self._watched, trained=self._trained
+            self._stages, self._config, chosen, stats=self._stats, trained=self._trained
         )
 
-    def _measure(self, pieces: Stages) -> dict[str, Any]:
-        """Measure pieces at all depths where they differ from float32, and at each alone."""
-        depths = self._chain.differing(self._float, pieces)
+    def _measure(self, stages: Stages) -> dict[str, Any]:
+        """Measure stages at all depths where they differ from float32, and at each alone."""
+        opened = self._runner.open(stages)
+        depths = self._runner.differing(opened)
         by_depth: list[float | None] = [None] * len(self.depths)
         if not depths:
             return {"error": None, "by_depth": by_depth}
-        plans = [[depth] for depth in depths]
-        outputs, *single = self._chain.errors(pieces, [depths, *plans])
+        outputs, *single = self._runner.errors(opened, [depths, *([depth] for depth in depths)])
         for depth, errors in zip(depths, single, strict=True):
             by_depth[depth] = self._worst(errors)
         return {
@@ -202,11 +208,11 @@ class _SensitivityRun:
         }
 
     def _worst(self, outputs: Mapping[str, float]) -> float:
-        return max(outputs[name] for name in self._answers)
+        return max(outputs[name] for name in self._outputs)
 
 
 def _rows(model: Albert, calibration: Iterable[str] | None) -> tuple[list[Any], list[Any]]:
-    """Return rows to calibrate on, and others to measure on, all kinds of texts in both."""
+    """Return rows to calibrate on, and others to measure on, interleaved."""
     texts = None if calibration is None else list(calibration)
     config, files = model.config, model.tokenizer_files
     rows = calibration_rows(texts, config, files)
@@ -214,162 +220,96 @@ def _rows(model: Albert, calibration: Iterable[str] | None) -> tuple[list[Any], 
     short = calibration_rows(texts, config, files, seq_len=longest)
     if len(rows) < 2:
         raise InputError(
-            "there is one text, and at least two are needed: some calibrate, others are measured "
-            "on. Give some dozens, one a line."
+            "the calibration data hold one text, and at least two are needed: one to calibrate on, "
+            "one to measure on. Give some dozens, one a line."
         )
     held_out = range(len(rows) - 1, -1, -_EVERY)
     seen = [row for index, row in enumerate(rows) if index not in held_out]
     return seen, [short[index] for index in held_out[:_MOST_TEXTS]]
 
 
-def _equalized(pieces: Stages, watched: Stats) -> tuple[Stages, Stats]:
-    """Do to the float32 pieces what `quantize_exported` does for a calibrated recipe."""
-    layers, seen = [], dict(watched)
-    for group, blob in enumerate(pieces.layers):
-        piece, seen[f"layer_{group}"] = equalize(
-            StageModel(blob, f"layer_{group}"), watched[f"layer_{group}"]
-        )
-        layers.append(piece.blob)
-    return replace(pieces, layers=tuple(layers)), seen
-
-
-# Run pieces one after another, some of them from another recipe, and compare what comes out.
-
-
 class StageRunner:
-    """Reference pieces that have read some texts, and everything they said on the way.
+    """Reference stages in interpreters, and the states between them for some texts.
 
-    Places in the chain are depths: 0 is `embed`, 1 to N are the passes, N + 1 is `head`.
+    Positions in the model are depths: 0 is `embed`, 1 to N are the passes, N + 1 is `head`.
 
     Args:
-        pieces: One model's stages, for texts of any length.
-        config: The model's shape.
+        stages: The stages of one model, for texts of any length.
+        config: Its shape.
         rows: Texts as `input_ids` and `token_type_ids`.
     """
 
     def __init__(
-        self, pieces: Stages, config: AlbertConfig, rows: Sequence[Mapping[str, Sequence[int]]]
+        self, stages: Stages, config: AlbertConfig, rows: Sequence[Mapping[str, Sequence[int]]]
     ) -> None:
         self._config = config
-        self._reference = self._open(pieces)
-        self._texts: list[list[State]] = []  # of every text, what goes into each depth, and out
-        # Sorted, so that a runtime plans its memory once for each length.
+        self._reference = self.open(stages)
+        self._texts: list[list[Arrays]] = []  # of every text, the input of each depth, and outputs
+        # Sorted, so that the runtime plans its memory once for each length.
         for row in sorted(rows, key=lambda row: len(row["input_ids"])):
-            states: list[State] = [
+            states: list[Arrays] = [
                 {name: np.asarray([values], np.int32) for name, values in row.items()}
             ]
             for stage in self._reference:
                 states.append(stage.run(states[-1]))
             self._texts.append(states)
 
-    def differing(self, pieces: Stages, other: Stages) -> list[int]:
-        """Return the depths at which two models' pieces are not the same."""
-        pairs = zip(self._blobs(pieces), self._blobs(other), strict=True)
-        return [depth for depth, (one, two) in enumerate(pairs) if one != two]
+    def open(self, stages: Stages) -> list[StageInterpreter]:
+        """Open the stage of each depth; passes of one group share an interpreter."""
+        config = self._config
+        layers = [StageInterpreter(layer) for layer in stages.layers]
+        passes = [layers[config.group_of_layer(i)] for i in range(config.num_hidden_layers)]
+        return [StageInterpreter(stages.embed), *passes, StageInterpreter(stages.head)]
+
+    def differing(self, other: Sequence[StageInterpreter]) -> list[int]:
+        """Return the depths at which the stages differ from the reference."""
+        pairs = zip(self._reference, other, strict=True)
+        return [depth for depth, (one, two) in enumerate(pairs) if one.blob != two.blob]
 
     def errors(
-        self,
-        other: Stages,
-        plans: Sequence[Collection[int]],
-        *,
-        advance: Callable[[], object] = lambda: None,
+        self, other: Sequence[StageInterpreter], plans: Sequence[Collection[int]]
     ) -> list[dict[str, float]]:
-        """Put other pieces into the chain and compare what comes out.
+        """Measure the errors of the model with some depths replaced.
 
         Args:
-            other: The same model's stages, in any types.
-            plans: Sets of depths at which to run `other`, each with at least one.
-            advance: Called after every text.
+            other: The same model's stages, in any types, from `open`.
+            plans: Sets of depths to replace by `other`, each with at least one.
 
         Returns:
             For every plan, by output (`last_hidden_state` and the task's), the root mean square
-            of the difference from the reference's over that of the reference's.
+            of the difference from the reference over the root mean square of the reference.
         """
-        stages = self._open(other)
-        wrong: list[Counter[str]] = [Counter() for _ in plans]
-        size: Counter[str] = Counter()
+        differences: list[Counter[str]] = [Counter() for _ in plans]
+        references: Counter[str] = Counter()
         for states in self._texts:
-            wanted = _outputs(states[-2:])
-            size.update({name: _square(values) for name, values in wanted.items()})
-            for plan, sums in zip(plans, wrong, strict=True):
-                got = _outputs(list(self._run(stages, plan, states))[-2:])
-                sums.update({name: _square(got[name] - wanted[name]) for name in wanted})
-            advance()
+            wanted = _outputs(*states[-2:])
+            references.update({name: _sum_of_squares(values) for name, values in wanted.items()})
+            for plan, sums in zip(plans, differences, strict=True):
+                got = self._run(other, plan, states)
+                sums.update({name: _sum_of_squares(got[name] - wanted[name]) for name in wanted})
         least = np.finfo(np.float64).tiny
         return [
-            {name: float(np.sqrt(sums[name] / max(size[name], least))) for name in size}
-            for sums in wrong
+            {name: float(np.sqrt(sums[name] / max(references[name], least))) for name in references}
+            for sums in differences
         ]
 
     def _run(
-        self, stages: Sequence[_Stage], plan: Collection[int], states: Sequence[State]
-    ) -> Iterator[State]:
-        """Yield the state before the first depth of `plan`, and that after each from there on."""
-        state = states[min(plan)]
-        yield state
+        self,
+        other: Sequence[StageInterpreter],
+        plan: Collection[int],
+        states: Sequence[Arrays],
+    ) -> dict[str, Array]:
+        """Run the model from the first depth of `plan` on; return its outputs."""
+        before = after = states[min(plan)]
         for depth in range(min(plan), len(self._reference)):
-            state = (stages if depth in plan else self._reference)[depth].run(state)
-            yield state
-
-    def _open(self, pieces: Stages) -> list[_Stage]:
-        opened = {blob: _Stage(blob) for blob in (pieces.embed, *pieces.layers, pieces.head)}
-        return [opened[blob] for blob in self._blobs(pieces)]
-
-    def _blobs(self, pieces: Stages) -> list[bytes]:
-        config = self._config
-        groups = [config.group_of_layer(index) for index in range(config.num_hidden_layers)]
-        return [pieces.embed, *(pieces.layers[group] for group in groups), pieces.head]
+            before, after = after, (other if depth in plan else self._reference)[depth].run(after)
+        return _outputs(before, after)
 
 
-class _Stage:
-    """A piece in an interpreter; floats go in and come out, whatever its own types are."""
-
-    def __init__(self, blob: bytes) -> None:
-        piece = StageModel(blob, "stage")
-        self._runtime = open_interpreter(blob, threads=_THREADS)
-        self._inputs = _steps(piece.inputs, self._runtime.get_input_details())
-        self._outputs = _steps(piece.outputs, self._runtime.get_output_details())
-        self._count = 0
-
-    def run(self, state: State) -> State:
-        runtime = self._runtime
-        arrays = {name: _stored(state[name], step) for name, (_, step) in self._inputs.items()}
-        if (count := next(iter(arrays.values())).size) != self._count:
-            for name, (tensor, _) in self._inputs.items():
-                runtime.resize_tensor_input(tensor, arrays[name].shape)
-            runtime.allocate_tensors()
-            self._count = count
-        for name, (tensor, _) in self._inputs.items():
-            runtime.set_tensor(tensor, arrays[name])
-        runtime.invoke()
-        outputs = self._outputs.items()
-        return {name: _floats(runtime.get_tensor(tensor), step) for name, (tensor, step) in outputs}
-
-
-def _steps(edges: Mapping[str, int], details: Sequence[Any]) -> dict[str, tuple[int, float]]:
-    """Return each tensor, and the size of its steps: 0 where it has none.
-
-    Between pieces there are floats, and symmetric integers of 16 bits.
-    """
-    scales = {entry["index"]: float(entry["quantization"][0]) for entry in details}
-    return {name: (tensor, scales[tensor]) for name, tensor in edges.items()}
-
-
-def _stored(values: Array, step: float) -> Array:
-    if not step:
-        return values
-    return np.clip(np.round(values / step), -QMAX["int16"], QMAX["int16"]).astype(np.int16)
-
-
-def _floats(stored: Array, step: float) -> Array:
-    return stored * np.float32(step) if step else stored
-
-
-def _outputs(states: Sequence[State]) -> dict[str, Array]:
-    """Return what comes out, of the states before and after the head."""
-    before, after = states
+def _outputs(before: Arrays, after: Arrays) -> dict[str, Array]:
+    """Return the model's outputs, of the states before and after the head."""
     return {"last_hidden_state": before["hidden_states"][None], **after}
 
 
-def _square(values: Array) -> float:
+def _sum_of_squares(values: Array) -> float:
     return float(np.square(values, dtype=np.float64).sum())

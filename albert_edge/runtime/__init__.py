@@ -1,4 +1,4 @@
-"""One face over LiteRT and tflite-runtime: token ids in, the head's outputs out."""
+"""Run a file in LiteRT or tflite-runtime: token ids in, the head's outputs out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Find the TFLite interpreter that is installed, and open a file in it."""
+"""Find the installed TFLite interpreter, open a file in it, and release the file's memory.
+
+`open_interpreter` works with ai-edge-litert and tflite-runtime.  `release_pages` takes a model
+file's pages out of memory once the runtime has packed the weights in them.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from albert_edge.errors import BundleError, DeviceError
 
 __all__ = ["open_interpreter", "release_pages", "runtime_name"]
 
-# The newer first.  Both carry XNNPACK, which does the work.
+# The newer first.  Both include XNNPACK, which computes most operators.
 _PACKAGES = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
     ("tflite-runtime", "tflite_runtime.interpreter"),
 )
 _MAPS = Path("/proc/self/maps")
 _DONTNEED = 4  # MADV_DONTNEED of madvise(2), Linux
-_LEAST_BYTES = 4 << 20  # finding the pages takes half a millisecond, which small files do not repay
+_LEAST_BYTES = 4 << 20  # finding the pages takes half a millisecond: not worth it for smaller files
 
 
 def runtime_name() -> str:
@@ -32,7 +36,13 @@ def runtime_name() -> str:
     return _find()[0]
 
 
-def open_interpreter(source: Path | bytes, *, threads: int, delegated: bool = True) -> Any:
+def open_interpreter(
+    source: Path | bytes,
+    *,
+    threads: int,
+    delegated: bool = True,
+    preserve_all_tensors: bool = False,
+) -> Any:
     """Open a model in the installed runtime.  A path is mapped into memory, not read.
 
     The runtime prints one line about XNNPACK on standard error when it first plans a model; it
@@ -41,28 +51,31 @@ def open_interpreter(source: Path | bytes, *, threads: int, delegated: bool = Tr
     Args:
         source: A path or a file's content.
         threads: How many CPU threads to use, at least 1.
-        delegated: Whether XNNPACK may take operators; if not, each runs in the runtime's own
-            kernel, which is slower, and what others are compared with.
+        delegated: Whether XNNPACK may run operators; if not, each runs in the runtime's own
+            kernel, which is slower, and the reference for delegates.
+        preserve_all_tensors: Whether to keep the values of intermediate tensors too, which takes a
+            model without delegates.
 
     Raises:
-        BundleError: The runtime finds the model invalid, or does not know its operators.
-        DeviceError: No runtime is installed, or `threads` cannot be.
+        BundleError: The model is invalid, or the runtime does not support its operators.
+        DeviceError: No runtime is installed, or `threads` is not a number of threads.
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise DeviceError(f"threads must be a whole number of at least 1, not {threads!r}.")
     name, interpreter = _find()
     where = "the model" if isinstance(source, bytes) else str(source)
-    place = "model_content" if isinstance(source, bytes) else "model_path"
-    given: dict[str, Any] = {place: source if isinstance(source, bytes) else str(source)}
-    if not delegated:
+    argument = "model_content" if isinstance(source, bytes) else "model_path"
+    options: dict[str, Any] = {argument: source if isinstance(source, bytes) else str(source)}
+    if not delegated or preserve_all_tensors:
         kinds = importlib.import_module(interpreter.__module__).OpResolverType
-        given["experimental_op_resolver_type"] = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        options["experimental_op_resolver_type"] = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        options["experimental_preserve_all_tensors"] = preserve_all_tensors
     try:
-        return interpreter(num_threads=threads, **given)
+        return interpreter(num_threads=threads, **options)
     except (ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split()).rstrip(".")  # it says it in several lines
+        message = " ".join(str(error).split()).rstrip(".")  # of several lines
         raise BundleError(
-            f"{name} cannot load {where}: {said}. It is damaged, or needs a newer runtime; for "
+            f"{name} cannot load {where}: {message}. It is damaged, or needs a newer runtime; for "
             "tflite-runtime, write it with albert-edge convert --compat tflite-runtime-2.14."
         ) from error
 
@@ -82,11 +95,8 @@ def _find() -> tuple[str, Any]:
     )
 
 
-# Give back the memory of a model file's pages once the runtime has packed the weights in them.
-
-
 def release_pages(path: Path) -> None:
-    """Take the pages of `path`, which this process has mapped, out of its resident memory.
+    """Take the pages of `path` that this process has mapped out of its resident memory.
 
     A kernel or a table lookup that reads them again gets them from the file.  Does nothing where
     there is no `/proc/self/maps`.
@@ -105,6 +115,6 @@ def _mapped(path: Path) -> Iterator[tuple[int, int]]:
         return
     for line in lines:
         span, rights, *_, mapped = line.split(maxsplit=5)  # proc_pid_maps(5)
-        if mapped == name and rights.startswith("r--"):  # nobody has written to it
+        if mapped == name and rights.startswith("r--"):  # not written to
             start, end = (int(address, 16) for address in span.split("-"))
             yield start, end

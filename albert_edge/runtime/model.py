@@ -1,4 +1,4 @@
-"""A model that is open and ready: the same call whatever its layout and however long the text."""
+"""Open models: one call to run a file, whatever its layout and length."""
 
 from __future__ import annotations
 
@@ -26,34 +26,30 @@ Forward: TypeAlias = Callable[[Arrays, EarlyExit | None], Arrays]
 
 
 def open_model(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> Model:
-    """Open the one file, ready to run.
+    """Open a file to run it.
 
     Args:
         source: A path, a file's content, or "default" for the embedded model.
         threads: How many CPU threads to use.
 
     Raises:
-        BundleError: The file is missing, damaged, foreign or newer than this version.
+        BundleError: The file is missing, damaged, of another program or newer than this version.
         DeviceError: No TFLite runtime is installed.
     """
-    bundle, place = read(source), locate(source)
-    interpreter = open_interpreter(place, threads=threads)
-    return Model(
-        bundle,
-        interpreter_forward(bundle, interpreter),
-        runtime_name(),
-        path=place if isinstance(place, Path) else None,
-    )
+    bundle, located = read(source), locate(source)
+    forward = interpreter_forward(bundle, open_interpreter(located, threads=threads))
+    path = located if isinstance(located, Path) else None
+    return Model(bundle, forward, runtime_name(), path=path)
 
 
 @final
 class Model:
-    """One open model.  It holds buffers that calls reuse: one thread at a time may call it.
+    """An open model.  Calls share its buffers: one thread at a time may call it.
 
     Attributes:
-        bundle: What came with the weights.
-        runtime: What runs it, such as `ai-edge-litert 2.3.0`.
-        max_tokens: The longest input it takes, special tokens included.
+        bundle: Everything in the file but the weights.
+        runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
+        max_tokens: The longest input in tokens, special tokens included.
     """
 
     def __init__(
@@ -61,7 +57,7 @@ class Model:
     ) -> None:
         self.bundle = bundle
         self.runtime = runtime
-        self._read_once = path  # the first inference packs the weights
+        self._unreleased = path  # until the first inference, which packs the weights
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
         self._forward = forward
 
@@ -77,19 +73,19 @@ class Model:
         Args:
             input_ids: int [T] or [1, T], in [0, V), with 1 <= T <= `max_tokens`.
             token_type_ids: The same shape, in [0, type_vocab_size); all 0 if left out.
-            early_exit: When to leave, for a file that can; its own rule if left out.
+            early_exit: When to exit, for a file with early exit; its own rule if left out.
 
         Returns:
             The head's outputs by name, float32, owned by the caller: `logits` [1, C], [1, T, C]
             or [1, T, V] (`classification`, `token-classification`, `fill-mask`); `start_logits`,
             `end_logits` [1, T]; `sentence_logits` [1, T]; `last_hidden_state` [1, T, H] and
             `pooler_output` [1, H];
-            `prediction_logits` [1, T, V] and `sop_logits` [1, 2].  Of a file that can leave
-            early also `layers_used`, int32 [1], how many passes it made.
+            `prediction_logits` [1, T, V] and `sop_logits` [1, 2].  Of a file with early exit
+            also `layers_used`, int32 [1], how many passes ran.
 
         Raises:
             InputError: The ids are too many, too few, out of range or of another shape; or the
-                file cannot leave early.
+                file does not support early exit.
             DeviceError: The runtime failed.
         """
         config = self.bundle.config
@@ -106,7 +102,7 @@ class Model:
                     f"token_type_ids has {types.shape[1]} entries for {count} input_ids."
                 )
         if early_exit is not None:
-            self.check_leaving()
+            self.require_early_exit()
         inputs = {"input_ids": ids, "token_type_ids": types}
         if self.bundle.seq_len is not None:
             inputs = _padded(inputs, self.bundle.seq_len, config.pad_token_id)
@@ -114,33 +110,33 @@ class Model:
             outputs = self._forward(inputs, early_exit or self.bundle.early_exit)
         except (ValueError, RuntimeError) as error:
             raise DeviceError(f"{self.runtime} failed on {count} tokens: {error}") from error
-        if self._read_once is not None:
-            release_pages(self._read_once)
-            self._read_once = None
+        if self._unreleased is not None:
+            release_pages(self._unreleased)
+            self._unreleased = None
         if self.bundle.seq_len is not None:
             for name in TASKS[self.bundle.task].per_token:
                 outputs[name] = outputs[name][:, :count]
         return outputs
 
-    def run_whole(self, input_ids: Ids, token_type_ids: Ids | None = None) -> Arrays:
-        """Run every layer of the model, also of one that can leave early; see `run`.
+    def run_all_layers(self, input_ids: Ids, token_type_ids: Ids | None = None) -> Arrays:
+        """Run the model on one sequence without early exit; see `run`.
 
-        What comes out is the head's alone, and so can be compared between files.
+        The outputs are the head's alone, and so can be compared between files.
         """
         never = None if self.bundle.early_exit is None else NEVER
         outputs = self.run(input_ids, token_type_ids, early_exit=never)
         return {name: values for name, values in outputs.items() if name != "layers_used"}
 
-    def check_leaving(self) -> None:
-        """Check that the model can leave early.
+    def require_early_exit(self) -> None:
+        """Check that the file supports early exit.
 
         Raises:
-            InputError: It cannot.
+            InputError: It does not.
         """
         if self.bundle.early_exit is None:
             raise InputError(
-                "this file makes all passes: it cannot be told when to leave. Convert a checkpoint "
-                "that was trained with early_exit, in layout loop or split."
+                "this file does not support early exit: it always runs all layers. Convert a "
+                "checkpoint that was trained with early_exit, in layout loop or split."
             )
 
 
@@ -183,13 +179,13 @@ def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
             f"the model contradicts its layout {bundle.layout!r}: it has no signature "
             f"{', '.join(missing)}, only {', '.join(found) or 'none'}."
         )
-    takes = {"input_ids", "token_type_ids"} | ({"attention_mask"} if bundle.seq_len else set())
+    expected = {"input_ids", "token_type_ids"} | ({"attention_mask"} if bundle.seq_len else set())
     if bundle.early_exit and bundle.layout == "loop":
-        takes |= bundle.early_exit.arrays().keys()
-    if set(found[names[0]]["inputs"]) != takes:
+        expected |= bundle.early_exit.arrays().keys()
+    if set(found[names[0]]["inputs"]) != expected:
         raise BundleError(
             f"the model contradicts its seq_len {bundle.seq_len} or its early_exit: {names[0]} "
-            f"takes {', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(takes))}."
+            f"takes {', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(expected))}."
         )
     runners = {name: interpreter.get_signature_runner(name) for name in names}
     shape = runners[names[0]].get_input_details()["input_ids"]["shape"].tolist()
@@ -201,7 +197,7 @@ def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
 
 
 def _layer_names(bundle: Bundle) -> list[str]:
-    # The signature of every pass: `layer`, or `layer_<group>` where there are several groups.
+    """Return the signature of every pass: `layer`, or `layer_<group>` for several groups."""
     config = bundle.config
     if config.num_hidden_groups == 1:
         return ["layer"] * config.num_hidden_layers
@@ -215,7 +211,7 @@ def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
         BundleError: The model's signatures contradict its bundle.
     """
     signatures = _signatures(bundle, interpreter)
-    # Signature runners resize only if the length changed; over the bare call they cost 3 to 5 µs.
+    # Signature runners resize only if the length changed; they cost 3 to 5 µs over the bare call.
     if bundle.layout != "split":
         whole = signatures["serving_default"]
         return lambda inputs, rule: dict(whole(**inputs, **(rule.arrays() if rule else {})))
@@ -224,15 +220,15 @@ def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
 
     def forward(inputs: Arrays, rule: EarlyExit | None) -> Arrays:
         state = embed(**inputs)  # hidden_states [T, H], and attention_bias [1, T] if padded
-        said = np.empty((0, bundle.config.num_labels), np.float32)
+        logits = np.empty((0, bundle.config.num_labels), np.float32)  # [passes, C]
         for layer in passes:
             state |= layer(**state)
-            made = len(said) + 1
+            made = len(logits) + 1
             if rule and made < len(passes):
                 exits = signatures["exit"](hidden_states=state["hidden_states"])["exits"]
-                said = np.vstack([said, exits.reshape(-1, said.shape[1])[made - 1]])
-                if rule.should_exit(said):
-                    return {"logits": said[-1:], "layers_used": np.array([made], np.int32)}
+                logits = np.vstack([logits, exits.reshape(-1, logits.shape[1])[made - 1]])
+                if rule.should_exit(logits):
+                    return {"logits": logits[-1:], "layers_used": np.array([made], np.int32)}
         outputs = dict(head(hidden_states=state["hidden_states"]))
         return outputs | ({"layers_used": np.array([len(passes)], np.int32)} if rule else {})
 

@@ -1,16 +1,21 @@
-"""Turn each stage of a Keras ALBERT into a small flatbuffer of its own: a piece.
+"""Export each stage of a Keras ALBERT as a small float32 TFLite model of its own.
 
-The TFLite converter only ever sees three small functions, written for deployment: batch 1, rank 2
-(`[T, H]`, heads as `[N, T, D]`), query, key and value in one product, 1/sqrt(D) folded into it.
-Whatever the depth, a stage is converted once, in float32; `quantization.quantize` makes it smaller.
+The TFLite converter only ever converts three small functions, written for deployment: batch 1,
+rank 2 (`[T, H]`, heads as `[N, T, D]`), query, key and value in one product, 1/sqrt(D) folded into
+it.  Whatever the depth, a stage is converted once, in float32; `quantization.quantize` quantizes
+it.  Constants of matrix products and tables carry the names of `recipes.PARTS`.
 
-Products and tables carry the names of `PARTS` in the names of their constants.
+A loop with early exit runs `early_exit_step` behind the layer.  Beside the hidden states it carries
+the label that the last pass predicted, how many passes in a row predicted the same, and how many
+passes may run at all; that limit becomes 0 when the loop is to exit.  So the loop's condition stays
+a comparison of two numbers, one pass runs whatever the caller passes, and no value that a caller
+can pass is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,35 +27,12 @@ from albert_edge.errors import ConversionError
 from albert_edge.modeling import Albert
 from albert_edge.modeling.albert import MASKED
 from albert_edge.modeling.layers import activation, tensors
-from albert_edge.tflite.graph import pack, parse, signature
+from albert_edge.tflite.graph import StageModel, Stages, parse, signature
 
-__all__ = ["Stages", "early_exit_inputs", "early_exit_step", "export_stages"]
+__all__ = ["export_stages"]
 
 Weights = Mapping[str, np.ndarray]
 Outputs = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
-    """The stages of one model as TFLite flatbuffers, each with a signature naming its tensors.
-
-    Attributes:
-        embed: `input_ids`, `token_type_ids` (int32 [1, T]) → `hidden_states` (float32 [T, H]);
-            for a fixed length also `attention_mask` (int32 [1, T]) → `attention_bias`
-            (float32 [1, T]).
-        layers: One piece a hidden group, or one a pass: `hidden_states` (and `attention_bias`) →
-            `hidden_states`.
-        head: `hidden_states` → the task's outputs.
-        exits: `hidden_states` → `exits`, what the classifiers of all passes but the last say
-            (float32 [1, (L-1)*C]); None without `early_exit`.
-        decision: `tflite.export.early_exit_step`; None without `early_exit`.
-    """
-
-    embed: bytes
-    layers: tuple[bytes, ...]
-    head: bytes
-    exits: bytes | None = None
-    decision: bytes | None = None
 
 
 def export_stages(model: Albert, *, seq_len: int | None = None) -> Stages:
@@ -65,39 +47,42 @@ def export_stages(model: Albert, *, seq_len: int | None = None) -> Stages:
     """
     config, weights = model.config, tensors(model)
     ids = tf.TensorSpec([1, seq_len], tf.int32)
-    hidden = tf.TensorSpec([seq_len, config.hidden_size], tf.float32)
+    hidden = {"hidden_states": tf.TensorSpec([seq_len, config.hidden_size], tf.float32)}
     bias = {} if seq_len is None else {"attention_bias": tf.TensorSpec([1, seq_len], tf.float32)}
     mask = {} if seq_len is None else {"attention_mask": ids}
 
-    def layers(group: int) -> bytes:
+    def layers(group: int) -> StageModel:
         def stage(hidden_states: Any, attention_bias: Any = None) -> Outputs:
             for index in range(config.inner_group_num):
                 part = _under(weights, f"encoder/group_{group}/layer_{index}")
                 hidden_states = _layer(part, config, hidden_states, attention_bias)
             return {"hidden_states": hidden_states}
 
-        return _convert(stage, {"hidden_states": hidden, **bias})
+        return _convert(f"layer_{group}", stage, {**hidden, **bias})
 
     embed = _convert(
+        "embed",
         lambda **inputs: _embed(_under(weights, "embeddings"), config, **inputs),
         {"input_ids": ids, "token_type_ids": ids, **mask},
     )
     head = _convert(
-        lambda hidden_states: HEADS[model.task](weights, config, hidden_states),
-        {"hidden_states": hidden},
+        "head", lambda hidden_states: HEADS[model.task](weights, config, hidden_states), hidden
     )
     groups = range(config.num_hidden_groups)
-    pieces = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
+    stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
     if not config.early_exit:
-        return pieces
-    exits = _convert(
-        lambda hidden_states: {"exits": _dense(weights, "exits", _pool(weights, hidden_states))},
-        {"hidden_states": hidden},
-    )
+        return stages
+    step = partial(early_exit_step, config)
     return replace(
-        pieces,
-        exits=exits,
-        decision=_convert(partial(early_exit_step, config), early_exit_inputs(config)),
+        stages,
+        exits=_convert(
+            "head_exits",
+            lambda hidden_states: {
+                "exits": _dense(weights, "exits", _pool(weights, hidden_states))
+            },
+            hidden,
+        ),
+        early_exit_step=_convert("decision", step, early_exit_inputs(config)),
     )
 
 
@@ -109,28 +94,28 @@ def _embed(
     attention_mask: Any = None,
 ) -> Outputs:
     ids, types = tf.reshape(input_ids, [-1]), tf.reshape(token_type_ids, [-1])  # [T]
-    vectors = _look_up(weights, "word_embeddings", ids)  # [T, E]
-    vectors += _look_up(weights, "token_type_embeddings", types)
+    vectors = _lookup(weights, "word_embeddings", ids)  # [T, E]
+    vectors += _lookup(weights, "token_type_embeddings", types)
     # A gather, not a slice of the table: the converter quantizes only tables that are gathered.
     positions = tf.range(config.max_position_embeddings)[: tf.shape(input_ids)[1]]  # [T]
-    vectors += _look_up(weights, "position_embeddings", positions)
+    vectors += _lookup(weights, "position_embeddings", positions)
     vectors = _norm(_under(weights, "layer_norm"), config, vectors)
     outputs = {"hidden_states": _dense(weights, "projection", vectors)}  # [T, H]
     if attention_mask is not None:
-        # Looked up, not computed: so it can be in integers like all the rest.
+        # Looked up, not computed, so that it can be in integers like everything else.
         outputs["attention_bias"] = tf.gather(tf.constant([MASKED, 0.0]), attention_mask)
     return outputs
 
 
 def _layer(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
-    attended = _attend(weights, config, hidden, attention_bias)
+    attended = _attention(weights, config, hidden, attention_bias)
     hidden = _norm(_under(weights, "attention/layer_norm"), config, hidden + attended)
     inner = _dense(weights, "ffn/intermediate", hidden)  # [T, 4H]
     outer = _dense(weights, "ffn/output", activation(config.hidden_act, inner))  # [T, H]
     return _norm(_under(weights, "ffn/layer_norm"), config, hidden + outer)
 
 
-def _attend(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
+def _attention(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
     heads, size = config.num_attention_heads, config.head_size
     fused = _dense(_fuse(weights, size), "attention/query_key_value", hidden)  # [T, 3H]
     fused = tf.transpose(tf.reshape(fused, [-1, 3 * heads, size]), [1, 0, 2])  # [3N, T, D]
@@ -180,7 +165,7 @@ def _summarization(weights: Weights, config: AlbertConfig, hidden: Any) -> Outpu
 def _fill_mask(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
     part = _under(weights, "predictions")
     vectors = activation(config.hidden_act, _dense(part, "dense", hidden))  # [T, E]
-    # Gamma first: behind a product with a constant the converter would multiply it into the table.
+    # Gamma first: directly before the product, the converter would fold it into the table.
     vectors = _norm(_under(part, "layer_norm"), config, vectors, gamma_first=True)
     table = tf.constant(weights["embeddings/word_embeddings"])  # [V, E]
     with tf.name_scope("predictions"):
@@ -210,12 +195,12 @@ HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
 
 
 def _pool(weights: Weights, hidden: Any) -> Any:
-    # A slice of known size: `hidden[:1]` has as many rows as a text may have tokens.
+    # A slice of known size: the converter gives `hidden[:1]` an unknown number of rows.
     first = tf.slice(hidden, [0, 0], [1, hidden.shape[1]])  # [1, H]
     return tf.tanh(_dense(weights, "pooler", first))
 
 
-def _look_up(weights: Weights, name: str, rows: Any) -> Any:
+def _lookup(weights: Weights, name: str, rows: Any) -> Any:
     with tf.name_scope(name):
         return tf.gather(tf.constant(weights[name]), rows)
 
@@ -227,7 +212,7 @@ def _dense(weights: Weights, path: str, values: Any) -> Any:
 
 
 def _norm(weights: Weights, config: AlbertConfig, values: Any, *, gamma_first: bool = False) -> Any:
-    # Ba et al. 2016, arXiv:1607.06450, over the last axis, as the runtime's fewest operators.
+    # Ba et al. 2016, arXiv:1607.06450, over the last axis, in the fewest TFLite operators.
     gamma, beta = tf.constant(weights["gamma"]), tf.constant(weights["beta"])
     centred = values - tf.reduce_mean(values, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
@@ -245,35 +230,27 @@ def _under(weights: Weights, path: str) -> Weights:
     }
 
 
-def _convert(stage: Callable[..., Outputs], inputs: dict[str, Any]) -> bytes:
+def _convert(name: str, stage: Callable[..., Outputs], inputs: dict[str, Any]) -> StageModel:
     module = tf.Module()
-    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in inputs.items()}
+    specs = {key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in inputs.items()}
     function = tf.function(stage).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    # Not by way of a SavedModel: the same graph in two thirds of the time and three quarters of the
+    # Not through a SavedModel: the same graph in two thirds of the time and three quarters of the
     # memory, but without a signature.
     converter.experimental_lower_to_saved_model = False
     try:
         model = parse(bytes(converter.convert()))
     except Exception as error:  # the converter's own types are private
-        raise ConversionError(f"the TFLite converter refused a stage: {error}") from error
+        raise ConversionError(f"the TFLite converter refused the stage {name}: {error}") from error
     graph = model.subgraphs[0]
-    taken = {graph.tensors[index].name.decode(): index for index in graph.inputs}
-    given = dict(zip(sorted(function.structured_outputs), graph.outputs, strict=True))
-    model.signatureDefs = [signature("serving_default", taken, given)]
-    return pack(model)
-
-
-# Whether to make another pass: what stands behind the layer in a loop that can be left.
-#
-# Such a loop carries, beside the hidden states, what the last pass said, how often in a row
-# passes have said the same, and how many passes may be made at all: that number becomes 0 when it
-# is time to leave. So the condition stays the comparison of two numbers; one pass is made
-# whatever the caller asks for, and nothing that a caller can ask for is an error.
+    input_indices = {graph.tensors[index].name.decode(): index for index in graph.inputs}
+    outputs = dict(zip(sorted(function.structured_outputs), graph.outputs, strict=True))
+    model.signatureDefs = [signature("serving_default", input_indices, outputs)]
+    return StageModel(model, name)
 
 
 def early_exit_inputs(config: AlbertConfig) -> dict[str, Any]:
-    """Return what `early_exit_step` takes, by name, with types and shapes."""
+    """Return the inputs of `early_exit_step`: name → type and shape."""
     early = (config.num_hidden_layers - 1) * config.num_labels
     scalar, one = tf.TensorSpec([], tf.int32), tf.TensorSpec([1], tf.int32)
     return {
@@ -299,33 +276,33 @@ def early_exit_step(
     threshold: Any,
     max_layers: Any,
 ) -> dict[str, Any]:
-    """Decide, as `exits.EarlyExit` says, whether to make another pass.
+    """Decide, as `early_exit.EarlyExit.should_exit` does, whether to run another pass.
 
     Args:
-        config: The shape.
-        exits: float32 [1, (L-1)*C], what the classifiers of all passes but the last say.
-        made: int32 [], how many passes have been made, this one included.
-        limit: int32 [], how many may be made.
-        answer: int32 [1], the label that the pass before said, or -1.
-        same: int32 [1], how often in a row that was the label of the pass before.
-        patience: int32 [1], as the caller gives it.
-        threshold: float32 [1], as the caller gives it.
-        max_layers: int32 [1], as the caller gives it.
+        config: The model's shape.
+        exits: float32 [1, (L-1)*C], the logits of the classifiers of all passes but the last.
+        made: int32 [], in [1, L], how many passes have run, this one included.
+        limit: int32 [], how many may run.
+        answer: int32 [1], the label that the previous pass predicted, or -1.
+        same: int32 [1], how often in a row that equalled the previous pass's label.
+        patience: int32 [1], from the caller.
+        threshold: float32 [1], from the caller.
+        max_layers: int32 [1], from the caller.
 
     Returns:
         The new `limit`, `answer` and `same`; `layers_used`, int32 [1]; and this pass's `logits`,
-        float32 [1, C], which mean nothing after the last pass: it has an ordinary head.
+        float32 [1, C], which are meaningless after the last pass: that one has an ordinary head.
     """
     rows = tf.reshape(exits, [-1, config.num_labels])  # [L-1, C]
     used = tf.reshape(made, [1])
     logits = tf.gather(rows, tf.minimum(used, config.num_hidden_layers - 1) - 1)  # [1, C]
-    said = tf.argmax(logits, axis=-1, output_type=tf.int32)  # [1]
-    same = (same + 1) * tf.cast(tf.equal(said, answer), tf.int32)
-    chance = tf.reduce_max(tf.nn.softmax(logits), axis=-1)  # [1]
-    go_on = (same < patience) & (chance < threshold) & (used < max_layers)
+    label = tf.argmax(logits, axis=-1, output_type=tf.int32)  # [1]
+    same = (same + 1) * tf.cast(tf.equal(label, answer), tf.int32)
+    probability = tf.reduce_max(tf.nn.softmax(logits), axis=-1)  # [1]
+    loop_condition = (same < patience) & (probability < threshold) & (used < max_layers)
     return {
-        "limit": limit * tf.reshape(tf.cast(go_on, tf.int32), []),
-        "answer": said,
+        "limit": limit * tf.reshape(tf.cast(loop_condition, tf.int32), []),
+        "answer": label,
         "same": same,
         "layers_used": used,
         "logits": logits,

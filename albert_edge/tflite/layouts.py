@@ -1,4 +1,4 @@
-"""The layouts: how a file arranges the passes through the shared layer."""
+"""The layouts: how a file runs the passes of the shared layer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LAYOUTS: dict[str, str] = {
 
 
 def check_layout(name: str) -> None:
-    """Check that there is a layout called `name`.
+    """Check that `name` is a layout.
 
     Raises:
-        ConversionError: There is none.
+        ConversionError: It is not.
     """
     if name not in LAYOUTS:
         raise ConversionError(f"unknown layout {name!r}; choose from {', '.join(LAYOUTS)}.")

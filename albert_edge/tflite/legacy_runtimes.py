@@ -1,4 +1,4 @@
-"""Runtimes of years ago that a file can be written for, and what each of them knows."""
+"""Older runtimes that a file can be written for, and the operators that each of them supports."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Runtime:
     Attributes:
         name: The value of `--compat`.
         recipes: The recipes whose files it runs, in every layout.
-        versions: The newest version that it knows of every operator, by the operator's name; one
-            that is not listed is one that no file of ours needs.
-        lacks: For a type of tensors, the operators that it does not compute in it, though the
-            version that it knows might.
+        versions: Operator name → the newest version that it supports; operators that no file of
+            ours needs are not listed.
+        lacks: Type of tensor → operators that it does not support in that type, whatever their
+            version.
     """
 
     name: str
@@ -29,8 +29,8 @@ class Runtime:
     lacks: Mapping[str, frozenset[str]]
 
 
-# What the package tflite-runtime 2.14.0 says when it is given a model of one operator at each
-# version from 1 on; `register.cc` of TensorFlow 2.14 lists the same.
+# Measured with models of one operator at each version from 1 on, in the package tflite-runtime
+# 2.14.0; `register.cc` of TensorFlow 2.14 lists the same.  Newest version → operators.
 _TFLITE_RUNTIME_2_14 = {
     10: "FULLY_CONNECTED",
     8: "STRIDED_SLICE",
@@ -44,14 +44,14 @@ _TFLITE_RUNTIME_2_14 = {
     2: "DIV EXP GELU RANGE RSQRT SELECT_V2 SPLIT_V SQUARED_DIFFERENCE SQUEEZE SUM",
     1: "EXPAND_DIMS LOG LOGICAL_AND NEG POW RANK RESHAPE SHAPE SQRT SQUARE WHILE",
 }
-_KNOWN = {
+_VERSIONS = {
     name: version for version, names in _TFLITE_RUNTIME_2_14.items() for name in names.split()
 }
-# What it says when such an operator alone is run; the others gave what LiteRT 2.3 gives, to a step.
+# Measured by running such an operator alone; the others agree with LiteRT 2.3 to one code.
 _LACKS = {
     "INT16": "DIV GELU LOG NEG POW RSQRT SQRT SQUARE SQUARED_DIFFERENCE SUM",
     "INT8": "DIV LOG NEG POW SQRT SQUARE",
-    "INT4": " ".join(_KNOWN.keys() - {"FULLY_CONNECTED"}),
+    "INT4": " ".join(_VERSIONS.keys() - {"FULLY_CONNECTED"}),
 }
 
 RUNTIMES: dict[str, Runtime] = {
@@ -60,7 +60,7 @@ RUNTIMES: dict[str, Runtime] = {
         Runtime(
             name="tflite-runtime-2.14",
             recipes=("float32", "float16", "int8"),
-            versions=_KNOWN,
+            versions=_VERSIONS,
             lacks={kind: frozenset(names.split()) for kind, names in _LACKS.items()},
         ),
     )
@@ -71,7 +71,7 @@ def get_runtime(name: str) -> Runtime:
     """Return the runtime called `name`.
 
     Raises:
-        ConversionError: There is none of that name.
+        ConversionError: There is no such runtime.
     """
     if name not in RUNTIMES:
         raise ConversionError(f"unknown runtime {name!r}; choose from {', '.join(RUNTIMES)}.")
@@ -79,14 +79,14 @@ def get_runtime(name: str) -> Runtime:
 
 
 def check_recipe(name: str, recipe: str) -> None:
-    """Check that the runtime called `name` runs the files of a recipe.
+    """Check that the runtime called `name` supports the operators of a recipe.
 
     Raises:
         ConversionError: It does not, or there is no such runtime.
     """
-    known = get_runtime(name).recipes
-    if recipe not in known:
+    recipes = get_runtime(name).recipes
+    if recipe not in recipes:
         raise ConversionError(
-            f"{name} has not the operators of {recipe!r}; choose --quantize {', '.join(known)}, or "
-            "leave --compat out and run the file with ai-edge-litert."
+            f"{name} does not support the operators that {recipe!r} needs; choose --quantize "
+            f"{', '.join(recipes)}, or leave --compat out and run the file with ai-edge-litert."
         )

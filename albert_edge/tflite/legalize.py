@@ -1,4 +1,18 @@
-"""Make a linked model fit for a runtime of years ago, or say what it has not."""
+"""Lower a linked model to the operators of an older TFLite runtime, or report those it lacks.
+
+Weights in int8 have one scale a row.  tflite-runtime 2.14 supports that in FULLY_CONNECTED only if
+its inputs are integers too; with float inputs, each row quantized on the fly, it supports one scale
+for the whole weight.  But a row's scale can also be multiplied in after the product, in float:
+
+    x · (s ⊙ W)ᵀ + b  =  (x · (t W)ᵀ) ⊙ (s / t) + b        W int8 [C, K], s [C], t = max s
+
+So the bytes of the weight stay as they are, and so does the accuracy; two cheap operators a product
+are added.  `t`, and not 1, keeps the product in the range of its result, which matters where a GPU
+computes in float16.
+
+An operator that the runtime supports in float32, but not in integers, is computed in float32
+between DEQUANTIZE and QUANTIZE.
+"""
 
 from __future__ import annotations
 
@@ -10,78 +24,71 @@ from typing import Any
 import numpy as np
 
 from albert_edge.errors import ConversionError
-from albert_edge.tflite.graph import builtin_code, pack, parse, schema
+from albert_edge.tflite.graph import (
+    OPERATOR_NAMES,
+    TYPE_NAMES,
+    builtin_code,
+    copy_model,
+    operator_code,
+    schema,
+)
 from albert_edge.tflite.legacy_runtimes import Runtime
 
-__all__ = [
-    "dequantize_weights",
-    "is_per_channel",
-    "legalize",
-    "operator_versions",
-    "to_per_tensor",
-    "unsupported_op",
-]
+__all__ = ["legalize", "operator_versions"]
 
 _Op = schema.BuiltinOperator
 _Type = schema.TensorType
-_NAMES = {value: name for name, value in vars(_Op).items() if name.isupper()}
-_UNKNOWN = "an operator of no name"
-_KINDS = {value: name for name, value in vars(_Type).items() if name.isupper()}
-_WIDENED = (_Type.INT8, _Type.INT16)  # what QUANTIZE makes and DEQUANTIZE takes
+_QUANTIZED = (_Type.INT8, _Type.INT16)  # the types that QUANTIZE writes and DEQUANTIZE reads
 
 
-def legalize(model: bytes, runtime: Runtime) -> bytes:
-    """Return `model` with operators that `runtime` knows.
+def legalize(model: Any, runtime: Runtime) -> Any:
+    """Return a copy of `model` with only operators that `runtime` supports.
 
     Args:
-        model: A linked TFLite model, without metadata.
-        runtime: What is to run it.
+        model: The parsed `schema.ModelT` of a linked model, without metadata.
+        runtime: The runtime to lower to.
 
     Raises:
-        ConversionError: It needs operators that `runtime` has not.
+        ConversionError: The model needs operators that `runtime` lacks.
     """
-    parsed = parse(model)
-    for graph in parsed.subgraphs:
-        to_per_tensor(parsed, graph)
-        dequantize_weights(parsed, graph, runtime=runtime)
-    _renumber(parsed)
-    if unknown := sorted({*_newer(parsed, runtime), *_missing(parsed, runtime)}):
+    model = copy_model(model)
+    for graph in model.subgraphs:
+        _to_per_tensor(model, graph)
+        _compute_in_float(model, graph, runtime=runtime)
+    _renumber(model)
+    if lacking := sorted({*_newer(model, runtime), *_unsupported(model, runtime)}):
         raise ConversionError(
-            f"{runtime.name} cannot run this file, which needs {', '.join(unknown)}; choose "
+            f"{runtime.name} does not support {', '.join(lacking)}, which this file needs; choose "
             f"--quantize {', '.join(runtime.recipes)}."
         )
-    return pack(parsed)
+    return model
 
 
-def operator_versions(model: bytes) -> dict[str, int]:
-    """Return the newest version in `model` of every operator, by the operator's name."""
-    return _versions(parse(model))
-
-
-def _versions(model: Any) -> dict[str, int]:
+def operator_versions(model: Any) -> dict[str, int]:
+    """Return the newest version in a parsed model of every operator, by the operator's name."""
     versions: dict[str, int] = {}
     for code in model.operatorCodes:
         builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-        name = (code.customCode or b"").decode() or _NAMES.get(builtin, _UNKNOWN)
+        name = (code.customCode or b"").decode() or OPERATOR_NAMES.get(builtin, "unnamed operator")
         versions[name] = max(versions.get(name, 0), code.version)
     return versions
 
 
 def _newer(model: Any, runtime: Runtime) -> Iterator[str]:
-    for name, version in _versions(model).items():
+    for name, version in operator_versions(model).items():
         if version > (known := runtime.versions.get(name, 0)):
-            yield f"{name} version {version} (it knows {known or 'none'})"
+            yield f"{name} version {version} (newest supported: {known or 'none'})"
 
 
-def _missing(model: Any, runtime: Runtime) -> Iterator[str]:
+def _unsupported(model: Any, runtime: Runtime) -> Iterator[str]:
     for graph in model.subgraphs:
         for operator in graph.operators:
-            if what := unsupported_op(model, operator, graph=graph, runtime=runtime):
-                yield what
+            if unsupported := _unsupported_op(model, operator, graph=graph, runtime=runtime):
+                yield unsupported
 
 
 def _renumber(model: Any) -> None:
-    """Give every product the lowest version that has what it needs; list each code once.
+    """Give every FULLY_CONNECTED the lowest version that it needs; list each code once.
 
     Converters write one version for all operators of a kind: the newest that any of them needs.
     """
@@ -91,32 +98,24 @@ def _renumber(model: Any) -> None:
             builtin, code = builtin_code(model, operator), model.operatorCodes[operator.opcodeIndex]
             version = code.version
             if builtin == _Op.FULLY_CONNECTED:
-                version = _product_version(graph, operator)
+                version = _fully_connected_version(graph, operator)
             key = builtin, code.customCode or b"", version
             operator.opcodeIndex = codes.setdefault(key, len(codes))
-    model.operatorCodes = [
-        schema.OperatorCodeT(
-            deprecatedBuiltinCode=min(builtin, _Op.PLACEHOLDER_FOR_GREATER_OP_CODES),
-            builtinCode=builtin,
-            customCode=custom or None,
-            version=version,
-        )
-        for builtin, custom, version in codes
-    ]
+    model.operatorCodes = [operator_code(*key) for key in codes]
 
 
-def _product_version(graph: Any, product: Any) -> int:
-    """Return what TensorFlow's `op_version.cc` gives a FULLY_CONNECTED, where an ALBERT uses it."""
-    options, places = product.builtinOptions, [int(index) for index in product.inputs]
-    values, weight = (graph.tensors[index] for index in places[:2])
+def _fully_connected_version(graph: Any, operator: Any) -> int:
+    """Return the version that TensorFlow's `op_version.cc` gives a FULLY_CONNECTED of an ALBERT."""
+    options, inputs = operator.builtinOptions, [int(index) for index in operator.inputs]
+    values, weight = (graph.tensors[index] for index in inputs[:2])
     needs = {
         13: bool(weight.quantization and weight.quantization.detailsType),  # a scale a block
-        12: values.type == _Type.FLOAT32 and is_per_channel(weight),
+        12: values.type == _Type.FLOAT32 and _is_per_channel(weight),
         11: options.quantizedBiasType == _Type.INT32,  # int64, with int16 values, is older
         10: weight.type == _Type.INT4,
         9: options.asymmetricQuantizeInputs,
         7: values.type == weight.type == _Type.INT16,
-        6: len(places) == 2,
+        6: len(inputs) == 2,
         5: options.keepNumDims,
         4: values.type == weight.type == _Type.INT8,
         3: values.type != weight.type,
@@ -124,42 +123,26 @@ def _product_version(graph: Any, product: Any) -> int:
     return next((version for version, needed in needs.items() if needed), 1)
 
 
-# Compute the same with the operators of a runtime of years ago.
-#
-# Weights in int8 have one scale a row.  tflite-runtime 2.14 knows that of a product only if its
-# inputs are integers too; with float inputs, each row quantized on the fly, it takes one scale for
-# the whole weight.  But a row's scale can as well be multiplied in after the product, in float:
-#
-#     x · (s ⊙ W)ᵀ + b  =  (x · (t W)ᵀ) ⊙ (s / t) + b        W int8 [C, K], s [C], t = max s
-#
-# So the bytes of the weight stay as they are, and so does the accuracy; what is added is two cheap
-# operators a product.  `t`, and not 1, keeps the product in the range of its result, which matters
-# where a GPU computes in float16.
-#
-# An operator that the runtime has in float32, but not in integers, is computed in float32 between
-# DEQUANTIZE and QUANTIZE.
-
-
-def unsupported_op(model: Any, operator: Any, *, graph: Any, runtime: Runtime) -> str:
-    """Say what a runtime lacks of an operator, such as "GELU of int16"; nothing if it has it."""
-    name = _NAMES.get(builtin_code(model, operator), "")
-    places = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
-    for kind in sorted({_KINDS[graph.tensors[index].type] for index in places}):
+def _unsupported_op(model: Any, operator: Any, *, graph: Any, runtime: Runtime) -> str:
+    """Return "GELU of int16" if the runtime does not support that, else ""."""
+    name = OPERATOR_NAMES.get(builtin_code(model, operator), "")
+    tensors = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
+    for kind in sorted({TYPE_NAMES[graph.tensors[index].type] for index in tensors}):
         if name in runtime.lacks.get(kind, ()):
             return f"{name} of {kind.lower()}"
     return ""
 
 
-def is_per_channel(tensor: Any) -> bool:
-    """Tell whether a tensor has more than one scale."""
+def _is_per_channel(tensor: Any) -> bool:
+    """Return whether a tensor has more than one scale."""
     return tensor.quantization is not None and np.size(tensor.quantization.scale) > 1
 
 
-def to_per_tensor(model: Any, graph: Any) -> None:
-    """Let every weight that float values are multiplied with have one scale."""
+def _to_per_tensor(model: Any, graph: Any) -> None:
+    """Give every weight that is multiplied with float values a single scale."""
     ratios = {
         index: _requantize_per_tensor(model, graph, index)
-        for index in _has_per_channel_weights(model, graph)
+        for index in _per_channel_weights(model, graph)
     }
     operators = []
     for operator in graph.operators:
@@ -169,35 +152,37 @@ def to_per_tensor(model: Any, graph: Any) -> None:
     graph.operators = operators
 
 
-def _has_per_channel_weights(model: Any, graph: Any) -> list[int]:
-    """Find the weights that float values are multiplied with and that have a scale a row."""
+def _per_channel_weights(model: Any, graph: Any) -> list[int]:
+    """Return the weights with a scale a row that are multiplied with float values."""
     uses = defaultdict(list)
     for operator in graph.operators:
-        for place, index in enumerate(operator.inputs):
-            uses[int(index)].append((operator, place))
+        for position, index in enumerate(operator.inputs):
+            uses[int(index)].append((operator, position))
     found = []
     for index, tensor in enumerate(graph.tensors):
-        if not is_per_channel(tensor):
+        if not _is_per_channel(tensor):
             continue
-        mixed = [_is_mixed_matmul(model, graph, operator, place) for operator, place in uses[index]]
+        mixed = [
+            _is_mixed_matmul(model, graph, operator, position) for operator, position in uses[index]
+        ]
         if any(mixed) and not all(mixed):
             raise ConversionError(
-                f"{tensor.name.decode()} is read by more than its products with float values, "
-                "which an old runtime cannot do from one copy of it; leave --compat out."
+                f"{tensor.name.decode()} is read by other operators than FULLY_CONNECTED of float "
+                "values, so it cannot be given one scale for an older runtime; leave --compat out."
             )
         if any(mixed):
             found.append(index)
     return found
 
 
-def _is_mixed_matmul(model: Any, graph: Any, operator: Any, place: int) -> bool:
+def _is_mixed_matmul(model: Any, graph: Any, operator: Any, position: int) -> bool:
     values = graph.tensors[operator.inputs[0]]
-    is_product = builtin_code(model, operator) == _Op.FULLY_CONNECTED and place == 1
+    is_product = builtin_code(model, operator) == _Op.FULLY_CONNECTED and position == 1
     return is_product and values.type == _Type.FLOAT32
 
 
 def _requantize_per_tensor(model: Any, graph: Any, index: int) -> int:
-    """Give a weight its largest scale alone; add the rows' ratios to it, float32 [C]."""
+    """Give a weight its largest scale; add a constant: each row's scale over it, float32 [C]."""
     tensor = graph.tensors[index]
     scales = np.asarray(tensor.quantization.scale, np.float32)
     largest = scales.max() or np.float32(1)
@@ -217,60 +202,60 @@ def _requantize_per_tensor(model: Any, graph: Any, index: int) -> int:
 
 
 def _scale_back(model: Any, graph: Any, product: Any, ratios: int) -> Iterator[Any]:
-    """Take bias and activation out of a product; yield the operators that then follow it."""
+    """Take bias and activation out of a product; yield the operators that apply them after it."""
     (result,), activation = product.outputs, product.builtinOptions.fusedActivationFunction
     values, weight, *rest = map(int, product.inputs)
-    steps = [(_Op.MUL, schema.MulOptionsT(), ratios)]
+    after = [(_Op.MUL, schema.MulOptionsT(), ratios)]
     if rest and rest[0] >= 0:
-        steps.append((_Op.ADD, schema.AddOptionsT(), rest[0]))
-    steps[-1][1].fusedActivationFunction = activation
+        after.append((_Op.ADD, schema.AddOptionsT(), rest[0]))
+    after[-1][1].fusedActivationFunction = activation
     product.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.NONE
     product.inputs = [values, weight, -1]
     product.outputs = [_like(graph, result, b"/product")]
     (previous,) = product.outputs
-    for builtin, options, constant in steps:
-        last = builtin == steps[-1][0]
+    for builtin, options, constant in after:
+        last = builtin == after[-1][0]
         following = int(result) if last else _like(graph, result, b"/scaled")
         yield _operator(model, builtin, [previous, constant], following, options)
         previous = following
 
 
-def dequantize_weights(model: Any, graph: Any, *, runtime: Runtime) -> None:
-    """Let operators that the runtime lacks in integers read and write float32."""
+def _compute_in_float(model: Any, graph: Any, *, runtime: Runtime) -> None:
+    """Compute operators that the runtime supports only in float32 in float32."""
     graph.operators = [
         part
         for operator in graph.operators
         for part in (
             _in_float(model, graph, operator)
-            if unsupported_op(model, operator, graph=graph, runtime=runtime)
+            if _unsupported_op(model, operator, graph=graph, runtime=runtime)
             else [operator]
         )
     ]
 
 
 def _in_float(model: Any, graph: Any, operator: Any) -> Iterator[Any]:
-    """Yield an operator between those that widen what it reads and narrow what it writes."""
-    widened, narrowed = ({
+    """Yield an operator between a DEQUANTIZE of each input and a QUANTIZE of each output."""
+    dequantized, quantized = ({
         int(index): _like(graph, index, b"/float", kind=_Type.FLOAT32)
         for index in indices
-        if index >= 0 and graph.tensors[index].type in _WIDENED
+        if index >= 0 and graph.tensors[index].type in _QUANTIZED
     } for indices in (operator.inputs, operator.outputs))  # fmt: skip
-    for index, wide in widened.items():
-        yield _operator(model, _Op.DEQUANTIZE, [index], wide, schema.DequantizeOptionsT(), 3)
-    operator.inputs = [widened.get(int(index), int(index)) for index in operator.inputs]
-    operator.outputs = [narrowed.get(int(index), int(index)) for index in operator.outputs]
-    if widened or narrowed:
+    for index, floats in dequantized.items():
+        yield _operator(model, _Op.DEQUANTIZE, [index], floats, schema.DequantizeOptionsT(), 3)
+    operator.inputs = [dequantized.get(int(index), int(index)) for index in operator.inputs]
+    operator.outputs = [quantized.get(int(index), int(index)) for index in operator.outputs]
+    if dequantized or quantized:
         code = copy.copy(model.operatorCodes[operator.opcodeIndex])
         code.version = 1
         model.operatorCodes.append(code)
         operator.opcodeIndex = len(model.operatorCodes) - 1
     yield operator
-    for index, wide in narrowed.items():
-        yield _operator(model, _Op.QUANTIZE, [wide], index, schema.QuantizeOptionsT(), 3)
+    for index, floats in quantized.items():
+        yield _operator(model, _Op.QUANTIZE, [floats], index, schema.QuantizeOptionsT(), 3)
 
 
 def _like(graph: Any, index: int, suffix: bytes, *, kind: int | None = None) -> int:
-    """Add a computed tensor like another; of a `kind` of its own if one is given."""
+    """Add a computed tensor of the shape of another, and of its type unless `kind` is given."""
     tensor = copy.copy(graph.tensors[index])
     tensor.name, tensor.buffer = tensor.name + suffix, 0
     if kind is not None:

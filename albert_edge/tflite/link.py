@@ -1,110 +1,131 @@
-"""Link pieces into one `.tflite` model in which every distinct weight is stored once.
+"""Link the stage models of one ALBERT into one TFLite model that stores every weight once.
 
-A piece's operators are copied into a graph as often as the layout says; its constants are not.
-Constants are told apart by their content: a weight that several pieces or subgraphs use is one
-buffer in the file, and within one subgraph it is one tensor too, so that neither its bytes nor its
+A stage's operators are copied into a graph as often as the layout says; its constants are not.
+Constants are compared by content: a weight that several stages or subgraphs use is one buffer in
+the file, and within one subgraph it is one tensor too, so that neither its bytes nor its
 quantization scales are stored again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from albert_edge.config import AlbertConfig
-from albert_edge.tflite.graph import BOOL_SCALAR, GraphBuilder, ModelBuilder, StageModel, schema
+from albert_edge.tflite.graph import (
+    BOOL_SCALAR,
+    GraphBuilder,
+    ModelBuilder,
+    StageModel,
+    Stages,
+    schema,
+    type_name,
+)
 from albert_edge.tflite.layouts import check_layout
+from albert_edge.tflite.legacy_runtimes import Runtime
+from albert_edge.tflite.legalize import legalize
 
-if TYPE_CHECKING:
-    from albert_edge.tflite.export import Stages
-
-__all__ = ["link"]
+__all__ = [
+    "LinkedModel",
+    "link",
+    "measure_weights",
+    "passes_of_stage",
+    "stage_of_tensor",
+    "weights_of_stages",
+]
 
 _Op = schema.BuiltinOperator
 _BOOL = schema.TensorT(shape=[1], type=schema.TensorType.BOOL, hasRank=True)
 
 
-def link(pieces: Stages, config: AlbertConfig, *, layout: str = "loop") -> bytes:
-    """Compose the pieces of one model into a TFLite model.
+@dataclass(frozen=True, slots=True)
+class LinkedModel:
+    """A linked model and how well it shares its weights.
+
+    Attributes:
+        model: A `schema.ModelT` without metadata.
+        duplication: Stored bytes of weights over those of the distinct ones; 1 is best.
+        sharing: Bytes of weights if every pass had its own, over stored bytes.
+    """
+
+    model: Any
+    duplication: float
+    sharing: float
+
+
+def link(
+    stages: Stages, config: AlbertConfig, *, layout: str = "loop", runtime: Runtime | None = None
+) -> LinkedModel:
+    """Compose the stage models of one ALBERT into a TFLite model.
 
     Args:
-        pieces: The model's stages; a piece a pass for `unrolled` only.  With exits, a loop can be
-            left early, and `split` has a signature for them; `unrolled` makes all passes.
+        stages: The stage models; one layer a pass for `unrolled` only.  With early-exit
+            classifiers, a loop can exit early, and `split` has a signature for them; `unrolled`
+            runs all layers.
         config: The model's shape: how often each layer runs.
         layout: `loop` (a WHILE operator a group), `unrolled` (one copy of the operators a pass)
-            or `split` (a signature a stage; the host makes the passes).
-
-    Returns:
-        The flatbuffer, without metadata.
+            or `split` (a signature a stage; the host runs the layers).
+        runtime: An older runtime to lower the operators for, or None for the current one.
 
     Raises:
-        ConversionError: There is no such layout, or a piece cannot be copied.
+        ConversionError: There is no such layout, a stage model cannot be copied, or `runtime` lacks
+            an operator.
     """
     check_layout(layout)
-    model = ModelBuilder()
-    per_pass = len(pieces.layers) > config.num_hidden_groups
-    layers = [
-        StageModel(layer, f"layer_{config.group_of_layer(index) if per_pass else index}")
-        for index, layer in enumerate(pieces.layers)
-    ]
-    exits = [StageModel(pieces.exits, "head_exits")] if pieces.exits else []
-    exits += [StageModel(pieces.decision, "decision")] if pieces.decision else []
-    embed, head = StageModel(pieces.embed, "embed"), StageModel(pieces.head, "head")
-    _LAYOUTS[layout](model, config, _Stages(embed, layers, head, exits))
-    return model.pack()
+    builder = ModelBuilder()
+    _LAYOUTS[layout](builder, config, stages)
+    model = builder.build()
+    if runtime is not None:
+        model = legalize(model, runtime)
+    figures = measure_weights(model, config)
+    return LinkedModel(model, figures["duplication"], figures["sharing"])
 
 
-class _Stages(NamedTuple):
-    # The pieces, parsed; `exits` are those of a loop that can be left: what every pass says, and
-    # what is decided by it.
-    embed: StageModel
-    layers: list[StageModel]
-    head: StageModel
-    exits: list[StageModel]
-
-
-def _link_loop(model: ModelBuilder, config: AlbertConfig, stages: _Stages) -> None:
+def _link_loop(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
     # A hidden group serves consecutive passes, so each group is one WHILE of its own.
     main = model.graph("main")
-    state = main.splice(stages.embed, main.inputs_of(stages.embed))
-    if stages.exits:
-        state |= _begin(main, stages.exits[-1], limit=config.num_hidden_layers)
+    state = main.inline(stages.embed, main.inputs_of(stages.embed))
+    if stages.early_exit_step:
+        state |= _init_early_exit(main, stages.early_exit_step, limit=config.num_hidden_layers)
     for group, layer in enumerate(stages.layers):
         passes = config.passes_of_group(group)
-        state = _while(model, main, layer, state, passes=passes, exits=stages.exits)
-    outputs = main.splice(stages.head, _for(stages.head, state))
-    if stages.exits:
-        outputs = _settle(main, state, outputs, passes=config.num_hidden_layers)
+        exits = [stage for stage in (stages.exits, stages.early_exit_step) if stage]
+        state = _while(model, main, layer, state, passes=passes, exits=exits)
+    outputs = main.inline(stages.head, _inputs_from(state, stages.head))
+    if stages.early_exit_step:
+        outputs = _select_logits(main, state, outputs, passes=config.num_hidden_layers)
     model.sign("serving_default", main, outputs)
 
 
-def _begin(main: GraphBuilder, decision: StageModel, *, limit: int) -> dict[str, int]:
-    """Return what a loop that can be left starts from, and what the caller says about leaving."""
-    tensors = decision.graph.tensors
-    first = {"limit": limit, "answer": -1}  # no label is -1, so the first pass repeats nothing
+def _init_early_exit(main: GraphBuilder, step: StageModel, *, limit: int) -> dict[str, int]:
+    """Add the initial loop variables of early exit, and the inputs that control it."""
+    tensors = step.graph.tensors
+    initial = {"limit": limit, "answer": -1}  # no label is -1, so the first pass repeats nothing
     state = {
         name: main.constant(
             tensors[index],
-            f"{decision.name}/first_{name}",
-            np.full(tensors[index].shape, first.get(name, 0), np.int32).tobytes(),
+            f"{step.name}/first_{name}",
+            np.full(tensors[index].shape, initial.get(name, 0), np.int32).tobytes(),
         )
-        for name, index in decision.outputs.items()
+        for name, index in step.outputs.items()
     }
-    given = ("patience", "threshold", "max_layers")
-    return state | {name: main.input(name, tensors[decision.inputs[name]]) for name in given}
+    options = ("patience", "threshold", "max_layers")
+    return state | {name: main.input(name, tensors[step.inputs[name]]) for name in options}
 
 
-def _settle(
-    main: GraphBuilder, state: Mapping[str, int], last: Mapping[str, int], *, passes: int
+def _select_logits(
+    main: GraphBuilder, state: Mapping[str, int], head: Mapping[str, int], *, passes: int
 ) -> dict[str, int]:
-    """Choose between what the loop said when it was left early and the head's `last` word."""
+    """Select the loop's logits if it exited early, and the head's otherwise."""
     limit = main.scalar(passes, "decision/passes")
     early = main.tensor(_BOOL, "decision/early")
     main.operator(_Op.LESS, [state["layers_used"], limit], [early], schema.LessOptionsT())
-    logits = main.like(state["logits"], "decision/logits")
-    choice = [early, state["logits"], last["logits"]]
+    logits = main.clone(state["logits"], "decision/logits")
+    choice = [early, state["logits"], head["logits"]]
     main.operator(_Op.SELECT_V2, choice, [logits], schema.SelectV2OptionsT())
     return {"logits": logits, "layers_used": state["layers_used"]}
 
@@ -118,30 +139,30 @@ def _while(
     passes: int,
     exits: list[StageModel],
 ) -> dict[str, int]:
-    """Run `layer` `passes` times over `state`, or until `exits` end it; return the new state."""
+    """Run `layer` `passes` times, or until the stages `exits` end the loop; return the state."""
     variables = {"pass": main.scalar(0, f"{layer.name}/first"), **state}
     condition = model.graph(f"{layer.name}/condition")
     inputs = condition.inputs_like(main, variables)
-    go_on = condition.tensor(BOOL_SCALAR, f"{layer.name}/go_on")
+    less = condition.tensor(BOOL_SCALAR, f"{layer.name}/go_on")
     limit = inputs["limit"] if exits else condition.scalar(passes, f"{layer.name}/passes")
-    condition.operator(_Op.LESS, [inputs["pass"], limit], [go_on], schema.LessOptionsT())
-    condition.outputs = [go_on]
+    condition.operator(_Op.LESS, [inputs["pass"], limit], [less], schema.LessOptionsT())
+    condition.outputs = [less]
 
     body = model.graph(f"{layer.name}/body")
     inputs = body.inputs_like(main, variables)
-    following = body.like(inputs["pass"], f"{layer.name}/next")
+    following = body.clone(inputs["pass"], f"{layer.name}/next")
     body.operator(
         _Op.ADD,
         [inputs["pass"], body.scalar(1, f"{layer.name}/one")],
         [following],
         schema.AddOptionsT(),
     )
-    outputs = {**inputs, "pass": following, **body.splice(layer, _for(layer, inputs))}
-    for piece in exits:
-        outputs |= body.splice(piece, _for(piece, {**outputs, "made": following}))
+    outputs = {**inputs, "pass": following, **body.inline(layer, _inputs_from(inputs, layer))}
+    for stage in exits:
+        outputs |= body.inline(stage, _inputs_from({**outputs, "made": following}, stage))
     body.outputs = [outputs[name] for name in variables]
 
-    results = {name: main.like(index, f"{layer.name}/{name}") for name, index in variables.items()}
+    results = {name: main.clone(index, f"{layer.name}/{name}") for name, index in variables.items()}
     main.operator(
         _Op.WHILE,
         list(variables.values()),
@@ -152,29 +173,123 @@ def _while(
     return results
 
 
-def _link_unrolled(model: ModelBuilder, config: AlbertConfig, stages: _Stages) -> None:
+def _link_unrolled(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
     main = model.graph("main")
     layers = stages.layers
-    state = main.splice(stages.embed, main.inputs_of(stages.embed))
+    state = main.inline(stages.embed, main.inputs_of(stages.embed))
     for index in range(config.num_hidden_layers):
         per_pass = len(layers) == config.num_hidden_layers
         layer = layers[index if per_pass else config.group_of_layer(index)]
-        state |= main.splice(layer, _for(layer, state), name=f"pass_{index}")
-    model.sign("serving_default", main, main.splice(stages.head, _for(stages.head, state)))
+        state |= main.inline(layer, _inputs_from(state, layer), name=f"pass_{index}")
+    outputs = main.inline(stages.head, _inputs_from(state, stages.head))
+    model.sign("serving_default", main, outputs)
 
 
-def _link_split(model: ModelBuilder, config: AlbertConfig, stages: _Stages) -> None:
+def _link_split(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
     layers = stages.layers
     names = ["layer"] if len(layers) == 1 else [layer.name for layer in layers]
-    names = ["embed", *names, "head", *(["exit"] if stages.exits else [])]
-    pieces = [stages.embed, *layers, stages.head, *stages.exits[:1]]
-    for key, piece in zip(names, pieces, strict=True):
+    signed = dict(zip(names, layers, strict=True))
+    signed = {"embed": stages.embed, **signed, "head": stages.head}
+    if stages.exits:
+        signed["exit"] = stages.exits
+    for key, stage in signed.items():
         graph = model.graph(key)
-        model.sign(key, graph, graph.splice(piece, graph.inputs_of(piece)))
+        model.sign(key, graph, graph.inline(stage, graph.inputs_of(stage)))
 
 
 _LAYOUTS = {"loop": _link_loop, "unrolled": _link_unrolled, "split": _link_split}
 
 
-def _for(piece: StageModel, state: Mapping[str, int]) -> dict[str, int]:
-    return {name: state[name] for name in piece.inputs}
+def _inputs_from(state: Mapping[str, int], stage: StageModel) -> dict[str, int]:
+    return {name: state[name] for name in stage.inputs}
+
+
+def stage_of_tensor(name: bytes | None, config: AlbertConfig | None) -> str:
+    """Return the stage that a tensor of a linked model belongs to, such as `layer_0`.
+
+    Args:
+        name: The tensor's name: `embed/...`, `layer_<group>/...`, `pass_<index>/...`, `head/...`.
+        config: The model's shape; None for a model that was not linked here, which is one stage
+            `model`.
+    """
+    prefix, slash, _ = (name or b"").decode(errors="replace").partition("/")
+    if config is None or not slash:
+        return "model"
+    if prefix.startswith("pass_"):
+        return f"layer_{config.group_of_layer(int(prefix.removeprefix('pass_')))}"
+    return prefix
+
+
+def passes_of_stage(stage: str, config: AlbertConfig | None) -> int:
+    """Return how often a stage runs for one input, without early exit."""
+    if config is not None and stage in ("head_exits", "decision"):  # of the only group
+        return config.num_hidden_layers
+    if config is None or not stage.startswith("layer_"):
+        return 1
+    return config.passes_of_group(int(stage.removeprefix("layer_")))
+
+
+def weights_of_stages(model: Any, config: AlbertConfig | None) -> dict[str, int]:
+    """Return the bytes of the distinct constants that each stage's operators read."""
+    sizes: dict[str, dict[int, int]] = defaultdict(dict)
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            stage = stage_of_tensor(graph.tensors[operator.outputs[0]].name, config)
+            buffers = sizes[stage]  # of every stage, also one without constants
+            for tensor in (graph.tensors[index] for index in operator.inputs if index >= 0):
+                buffers[tensor.buffer] = _stored_bytes(model, tensor)
+    return {stage: sum(buffers.values()) for stage, buffers in sizes.items()}
+
+
+def measure_weights(model: Any, config: AlbertConfig | None) -> dict[str, Any]:
+    """Measure how a model stores and shares its weights.
+
+    Args:
+        model: A parsed `schema.ModelT`.
+        config: The model's shape; None for a model that was not linked here.
+
+    Returns:
+        `stored_bytes` (constants and their quantization scales, as the file holds them),
+        `unique_bytes` (the same, equal ones counted once), `duplication` (their ratio; 1 is best),
+        `logical_bytes` (as if every pass had weights of its own), `sharing` (logical over stored),
+        and `by_type`.
+    """
+    constants = list(_constants(model))
+    stored_bytes = sum(map(len, constants))
+    unique_bytes = sum(map(len, set(constants)))
+    logical_bytes = stored_bytes + sum(
+        size * (passes_of_stage(stage, config) - 1)
+        for stage, size in weights_of_stages(model, config).items()
+        if stage.startswith("layer_")  # every exit has weights of its own
+    )
+    by_type: Counter[str] = Counter()
+    counted: set[int] = set()
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        if tensor.buffer not in counted and (size := _stored_bytes(model, tensor)):
+            counted.add(tensor.buffer)
+            by_type[type_name(tensor)] += size
+    return {
+        "stored_bytes": stored_bytes,
+        "unique_bytes": unique_bytes,
+        "duplication": round(stored_bytes / max(unique_bytes, 1), 4),
+        "logical_bytes": logical_bytes,
+        "sharing": round(logical_bytes / max(stored_bytes, 1), 4),
+        "by_type": dict(by_type.most_common()),
+    }
+
+
+def _constants(model: Any) -> Iterator[bytes]:
+    """Yield every constant and its array of scales (their zero points are all 0) in the file."""
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    for index in {tensor.buffer for tensor in tensors}:
+        if (data := model.buffers[index].data) is not None:
+            yield bytes(memoryview(data))
+    for tensor in tensors:
+        scaled = tensor.quantization is not None and tensor.quantization.scale is not None
+        if scaled and _stored_bytes(model, tensor):
+            yield np.asarray(tensor.quantization.scale).tobytes()
+
+
+def _stored_bytes(model: Any, tensor: Any) -> int:
+    data = model.buffers[tensor.buffer].data
+    return 0 if data is None else len(data)

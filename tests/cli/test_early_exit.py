@@ -35,7 +35,7 @@ def source(ordinary_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def plain(ordinary_model: Path) -> Path:
-    """The same model as a file that makes all passes."""
+    """The same model as a file that always runs all layers."""
     path = ordinary_model.with_name("plain.tflite")
     call("convert", ordinary_model, "-o", path)
     return path
@@ -87,7 +87,7 @@ def test_run_says_how_many_layers(file: Path, plain: Path) -> None:
     assert answer == whole  # the exits change nothing where they are not taken
     assert json.loads(call("run", file, TEXT, "--json", "--threshold", 0))["layers_used"] == 1
     assert "after 2 layers" in call("run", file, TEXT, *off, "--max-layers", 2)
-    assert "cannot be told when to leave" in call("run", plain, TEXT, "--patience", 2, code=1)
+    assert "does not support early exit" in call("run", plain, TEXT, "--patience", 2, code=1)
     assert "threshold must be a probability" in call("run", file, TEXT, "--threshold", -1, code=1)
 
 
@@ -100,7 +100,7 @@ def test_the_pipeline_takes_what_run_takes(file: Path, plain: Path) -> None:
     ordinary: Any = albert_edge.load(plain)
     assert "layers_used" not in ordinary(TEXT)
     for given in ({"patience": 1}, {"max_layers": 1}, {"threshold": 0.5}):
-        with pytest.raises(InputError, match="cannot be told when to leave"):
+        with pytest.raises(InputError, match="does not support early exit"):
             ordinary(TEXT, **given)
 
 
@@ -128,7 +128,7 @@ def test_benchmark_times_the_rule_and_compares_the_whole(file: Path, plain: Path
     pipe: Any = albert_edge.load(file)
     assert taken.layers_used == pipe(input_ids=ids)["layers_used"]
     assert [set(outputs) for outputs in taken.outputs] == [{"logits"}] * 2
-    whole = pipe.model.run_whole(ids)["logits"]
+    whole = pipe.model.run_all_layers(ids)["logits"]
     assert taken.outputs[0]["logits"].tolist() == whole.tolist()
     ordinary = measure(plain, input_ids=ids, runs=1, warmup=0, min_time_s=0)
     assert ordinary.layers_used is None

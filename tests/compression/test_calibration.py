@@ -37,7 +37,7 @@ def test_only_the_first_texts_are_read(default):
 
 @pytest.mark.parametrize("texts", [[], ["", " "], ["No!"]])
 def test_too_few_tokens_are_refused(default, texts):
-    with pytest.raises(InputError, match=r"hold \d tokens, at least 8 .*dozens of texts"):
+    with pytest.raises(InputError, match=r"hold \d tokens; at least 8 .*dozens of texts"):
         calibration_rows(texts, default.config, default.tokenizer_files)
 
 
@@ -52,8 +52,8 @@ def test_a_model_without_a_tokenizer_takes_ids():
     [
         (["a film"], "the model has no tokenizer, so calibration takes ids, not text"),
         (["1 2 60"], r"id 60 in the calibration data is not in \[0, 60\)"),
-        (["0 0 0 0 0 0 0 0 0 0"], "less than 8 ids that are not padding"),
-        ([], "less than 8 ids"),
+        (["0 0 0 0 0 0 0 0 0 0"], "fewer than 8 ids that are not padding"),
+        ([], "fewer than 8 ids"),
     ],
 )
 def test_ids_that_are_none_are_refused(texts, message):

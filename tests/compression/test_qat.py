@@ -26,7 +26,7 @@ from albert_edge.quantization.gptq import quantize_weight
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import get_recipe
 from albert_edge.tflite.export import export_stages
-from albert_edge.tflite.graph import StageModel, parse, schema
+from albert_edge.tflite.graph import pack, parse, schema
 from albert_edge.training.compression.compress import compress
 from albert_edge.training.compression.fake_quant import MovingRange
 from albert_edge.training.compression.int8_weights import folded_scale
@@ -82,9 +82,9 @@ def test_a_layer_in_training_computes_what_the_file_computes(
     monkeypatch.setattr(MovingRange, "round", record)
     group = integers.groups[0][0]
     group(hidden, np.zeros((1, 1, 1, len(ids[0])), np.float32))
-    pieces = quantize_stages(from_checkpoint(trained), get_recipe("int8-full"), calibration=IDS)
-    computed = int8_values(pieces.layers[0], hidden[0].numpy())
-    floats = StageModel(export_stages(from_checkpoint(trained)).layers[0], "layer_0")
+    stages = quantize_stages(from_checkpoint(trained), get_recipe("int8-full"), calibration=IDS)
+    computed = int8_values(pack(stages.layers[0].model), hidden[0].numpy())
+    floats = export_stages(from_checkpoint(trained)).layers[0]
     for name, tensor in name_activations(floats).items():
         if name.endswith("ffn/intermediate") and model.config.hidden_act == "relu":
             continue
@@ -103,10 +103,10 @@ def test_a_layer_in_training_computes_what_the_file_computes(
         assert np.abs(off).max() < 12, name
 
 
-def int8_values(piece: bytes, hidden: np.ndarray) -> dict[int, tuple[np.ndarray, float]]:
+def int8_values(stage: bytes, hidden: np.ndarray) -> dict[int, tuple[np.ndarray, float]]:
     """Run a quantized layer; return its 8-bit values by tensor of the float layer, and the step."""
     runtime = Interpreter(
-        model_content=piece,
+        model_content=stage,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )

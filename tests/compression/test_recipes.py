@@ -10,9 +10,11 @@ from albert_edge.quantization.recipes import PARTS, RECIPES, get_recipe, overrid
 
 def test_a_part_is_kept_and_the_rest_stays():
     kept = override_precision(get_recipe("int8"), ["layer.ffn_output=float32"])
-    assert kept.of("layer.ffn_output").weights == "float32"
+    assert kept.precision_of("layer.ffn_output").weights == "float32"
     others = [part for part in PARTS if part != "layer.ffn_output"]
-    assert [kept.of(part) for part in others] == [get_recipe("int8").of(part) for part in others]
+    assert [kept.precision_of(part) for part in others] == [
+        get_recipe("int8").precision_of(part) for part in others
+    ]
     assert kept.describe()["layer.ffn_output"] == "float32 weights, float32"
 
 
@@ -25,7 +27,7 @@ def test_a_part_is_kept_and_the_rest_stays():
     ],
 )
 def test_what_several_begin_with_names_them_all(name, parts):
-    assert list(override_precision(get_recipe("int8-full"), [f"{name}=int16"]).kept) == parts
+    assert list(override_precision(get_recipe("int8-full"), [f"{name}=int16"]).overrides) == parts
 
 
 @pytest.mark.parametrize(

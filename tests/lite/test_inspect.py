@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from albert_edge.errors import AlbertEdgeError, BundleError
 from albert_edge.inspection import inspect
+from albert_edge.tflite.graph import pack
 from albert_edge.tflite.link import link
 
 
@@ -45,8 +46,8 @@ def test_split_has_a_signature_a_stage(tiny_tflite):
     assert list(found) == ["embed", "layer_0", "layer_1", "head"]
 
 
-def test_a_file_without_metadata_is_one_piece(tiny_albert, tiny_pieces):
-    figures = inspect(link(tiny_pieces(), tiny_albert().config))
+def test_a_file_without_metadata_is_one_piece(tiny_albert, tiny_stages):
+    figures = inspect(pack(link(tiny_stages(), tiny_albert().config).model))
     assert figures["bundle"] is None
     assert list(figures["pieces"]) == ["model"]
 

@@ -12,6 +12,7 @@ from albert_edge.inspection import inspect
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import open_model
+from albert_edge.tflite.graph import pack
 from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.link import link
 
@@ -83,28 +84,32 @@ def test_depth_costs_no_weights(tiny_tflite, layout):
 
 def test_equal_models_give_equal_bytes(tiny_albert):
     model = tiny_albert()
-    pieces = [quantize_stages(model, get_recipe("int8")) for _ in range(2)]
-    assert pieces[0] == pieces[1]
-    assert link(pieces[0], model.config) == link(pieces[1], model.config)
+    one, two = (quantize_stages(model, get_recipe("int8")) for _ in range(2))
+    for first, second in zip(
+        (one.embed, *one.layers, one.head), (two.embed, *two.layers, two.head), strict=True
+    ):
+        assert pack(first.model) == pack(second.model)
+    assert pack(link(one, model.config).model) == pack(link(two, model.config).model)
 
 
-def test_unknown_layout_is_refused(tiny_albert, tiny_pieces):
-    model, pieces = tiny_albert(), tiny_pieces()
+def test_unknown_layout_is_refused(tiny_albert, tiny_stages):
+    model, stages = tiny_albert(), tiny_stages()
     with pytest.raises(ConversionError, match="unknown layout 'star'; choose from loop"):
-        link(pieces, model.config, layout="star")
+        link(stages, model.config, layout="star")
 
 
 @settings(max_examples=20, deadline=None)
 @given(depth=st.integers(1, 9), data=st.data())
-def test_any_depth_and_grouping_links(tiny_albert, tiny_pieces, depth, data):
-    # Pieces do not depend on the depth, so one conversion a grouping serves all examples.
+def test_any_depth_and_grouping_links(tiny_albert, tiny_stages, depth, data):
+    # Stages do not depend on the depth, so one conversion a grouping serves all examples.
     groups = data.draw(st.integers(1, min(depth, 3)))
     model = tiny_albert("classification", num_hidden_layers=depth, num_hidden_groups=groups)
-    pieces = tiny_pieces(num_hidden_groups=groups)
+    stages = tiny_stages(num_hidden_groups=groups)
     found = {
-        layout: inspect(link(pieces, model.config, layout=layout))["pieces"]["model"]["operators"]
+        layout: inspect(pack(link(stages, model.config, layout=layout).model))["pieces"]
         for layout in LAYOUTS
     }
+    found = {layout: pieces["model"]["operators"] for layout, pieces in found.items()}
     assert {layout: counts["SOFTMAX"] for layout, counts in found.items()} == {
         "loop": groups,
         "unrolled": depth,

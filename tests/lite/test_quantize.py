@@ -1,4 +1,4 @@
-"""Quantized pieces: what is in integers, how near they stay, and what makes them so."""
+"""Quantized stages: which tensors are integers, how small the errors are, and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from albert_edge.runtime import open_model
 from albert_edge.runtime.interpreter import open_interpreter
 from albert_edge.tasks import TASKS
 from albert_edge.tflite.export import export_stages
-from albert_edge.tflite.graph import StageModel, builtin_code, parse, schema
+from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, pack, parse, schema
 from albert_edge.tflite.link import link
 from albert_edge.verification import verify
 
@@ -41,7 +41,6 @@ WIDE = {
 def float_operators(blob):
     """Name the operators that touch a float, but for those that make the outputs."""
     model = parse(blob)
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
     found = []
     for graph in model.subgraphs:
         results = {int(index) for index in graph.outputs}
@@ -50,15 +49,15 @@ def float_operators(blob):
             floats = {i for i in touched if graph.tensors[i].type == FLOAT32}
             last = builtin_code(model, operator) == schema.BuiltinOperator.DEQUANTIZE
             if floats and not (last and floats <= results):
-                found.append(names[builtin_code(model, operator)])
+                found.append(OPERATOR_NAMES[builtin_code(model, operator)])
     return found
 
 
-def last_hidden(blob, **ids):
+def last_hidden(linked, **ids):
     """Run a linked model: float32 [1, T, H]."""
     rows = {"input_ids": IDS, **ids}
     rows["token_type_ids"] = [0] * len(rows["input_ids"])
-    runner = open_interpreter(blob, threads=1).get_signature_runner()
+    runner = open_interpreter(pack(linked.model), threads=1).get_signature_runner()
     inputs = {name: np.array([values], np.int32) for name, values in rows.items()}
     return runner(**inputs)["last_hidden_state"]
 
@@ -103,28 +102,32 @@ def test_a_row_with_an_outlier_keeps_the_others_exact(tiny_albert):
     large = weights[name].copy()
     large[:, 5] *= 100  # as one channel of a trained ALBERT
     assign(model, {**weights, name: large})
-    pieces = export_stages(model)
-    watched = collect_stats(pieces, model.config, ROWS)
-    want = last_hidden(link(pieces, model.config))
+    float32 = export_stages(model)
+    stats = collect_stats(float32, model.config, ROWS)
+    want = last_hidden(link(float32, model.config))
     full = get_recipe("int8-full")
     errors = []
     for chosen in (full, replace(full, by_row=False)):
-        stages = quantize_exported(pieces, model.config, chosen, watched=watched)
+        stages = quantize_exported(float32, model.config, chosen, stats=stats)
         errors.append(np.abs(last_hidden(link(stages, model.config)) - want).mean())
     assert errors[0] < 0.5 * errors[1]
 
 
 def test_equalizing_changes_sizes_and_no_result(tiny_albert):
     model = tiny_albert("feature-extraction", num_hidden_groups=1, inner_group_num=2)
-    pieces = export_stages(model)
-    seen = collect_stats(pieces, model.config, ROWS)["layer_0"]
-    piece, adjusted = equalize(StageModel(pieces.layers[0], "layer_0"), seen)
-    changed = replace(pieces, layers=(quantize_stage(piece, get_recipe("float32")),))
-    want = last_hidden(link(pieces, model.config))
+    float32 = export_stages(model)
+    stats = collect_stats(float32, model.config, ROWS)["layer_0"]
+    layer, equalized = equalize(float32.layers[0], stats)
+    changed = replace(float32, layers=(quantize_stage(layer, get_recipe("float32")),))
+    want = last_hidden(link(float32, model.config))
     np.testing.assert_allclose(last_hidden(link(changed, model.config)), want, atol=1e-5)
-    values = StageTensors(piece, CalibrationRanges(seen=adjusted))
-    fused = [op for op in piece.graph.operators if values.code(op) == 9]
-    low, high = values.ranges.bounds(int(fused[0].outputs[0]), "float32")
+    ranges = CalibrationRanges(stats=equalized)
+    fused = [
+        op
+        for op in layer.graph.operators
+        if builtin_code(layer.model, op) == schema.BuiltinOperator.FULLY_CONNECTED
+    ]
+    low, high = ranges.min_max(int(fused[0].outputs[0]), "float32")
     query, key, value = np.split(np.maximum(-low, high), 3)
     np.testing.assert_allclose(query, key, rtol=1e-4)
     np.testing.assert_allclose(value, query.max(), rtol=1e-4)
@@ -134,7 +137,7 @@ def test_a_kept_part_is_stored_as_asked(tiny_albert):
     model = tiny_albert(**WIDE)
     for name in ("int8", "int8-full", "int4"):
         kept = override_precision(get_recipe(name), ["layer.ffn_output=float32"])
-        blob = link(quantize_stages(model, kept), model.config)
+        blob = pack(link(quantize_stages(model, kept), model.config).model)
         assert inspect(blob)["weights"]["by_type"]["float32"] >= 128 * 128 * 4
         if name == "int8-full":  # one product and what leads to it; the rest stays in integers
             assert set(float_operators(blob)) == {"DEQUANTIZE", "FULLY_CONNECTED", "QUANTIZE"}
@@ -145,7 +148,7 @@ def test_16_bit_sums_that_could_overflow_are_added_in_64(tiny_albert, tiny_tflit
     assert "int64" not in inspect(blob)["weights"]["by_type"]
     monkeypatch.setattr(quantize, "_HEADROOM", 2**31)
     model = tiny_albert()
-    wide = link(quantize_stages(model, get_recipe("int16x8")), model.config)
+    wide = pack(link(quantize_stages(model, get_recipe("int16x8")), model.config).model)
     assert inspect(wide)["weights"]["by_type"]["int64"] > 0
     runner = open_interpreter(wide, threads=1).get_signature_runner()
     ids = np.array([IDS], np.int32)
@@ -166,23 +169,23 @@ def test_four_bits_in_blocks_say_nearly_the_same(tiny_albert, tiny_tflite, task)
 
 def test_rounding_by_inputs_beats_the_nearest(tiny_albert):
     model = tiny_albert("feature-extraction", **WIDE)
-    pieces = export_stages(model)
+    float32 = export_stages(model)
     rows = [{"input_ids": list(range(n, n + 20)), "token_type_ids": [0] * 20} for n in range(5, 40)]
-    watched = collect_stats(pieces, model.config, rows, grams=True)
-    want = last_hidden(link(pieces, model.config))
+    stats = collect_stats(float32, model.config, rows, hessians=True)
+    want = last_hidden(link(float32, model.config))
     errors = []
     for chosen in (get_recipe("int4"), replace(get_recipe("int4"), compensated=False)):
-        stages = quantize_exported(pieces, model.config, chosen, watched=watched)
+        stages = quantize_exported(float32, model.config, chosen, stats=stats)
         errors.append(np.abs(last_hidden(link(stages, model.config)) - want).mean())
     assert errors[0] < errors[1]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_weight_belongs_to_a_part(tiny_albert, task):
-    pieces = export_stages(tiny_albert(task, inner_group_num=2))
-    named = {"embed": pieces.embed, "layer_0": pieces.layers[0], "head": pieces.head}
-    for name, blob in named.items():
-        values = StageTensors(StageModel(blob, name), CalibrationRanges(seen={}))
-        for operator in values.piece.graph.operators:
-            if values.code(operator) in (9, 36):  # FULLY_CONNECTED, GATHER
-                assert values.part(operator) in PARTS
+    stages = export_stages(tiny_albert(task, inner_group_num=2))
+    with_weights = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.GATHER)
+    for stage in (stages.embed, stages.layers[0], stages.head):
+        tensors = StageTensors(stage, CalibrationRanges(stats={}))
+        for operator in stage.graph.operators:
+            if tensors.code(operator) in with_weights:
+                assert tensors.part(operator) in PARTS

@@ -17,7 +17,7 @@ from albert_edge.quantization.recipes import get_recipe, override_precision
 from albert_edge.quantization.sensitivity import BOUNDARIES, measure_sensitivity
 from albert_edge.runtime.interpreter import open_interpreter
 from albert_edge.tflite.export import export_stages
-from albert_edge.tflite.graph import StageModel, builtin_code, schema
+from albert_edge.tflite.graph import builtin_code, pack, schema
 from albert_edge.tflite.link import link
 
 _random = np.random.default_rng(5)
@@ -37,7 +37,7 @@ def outputs(blob, line):
 def off(model, quantize, name):
     """Return how far a real file is off on the texts that are held out."""
     files = [
-        link(quantize_stages(model, get_recipe(kind), calibration=SEEN), model.config)
+        pack(link(quantize_stages(model, get_recipe(kind), calibration=SEEN), model.config).model)
         for kind in (quantize, "float32")
     ]
     pairs = [[outputs(blob, LINES[index])[name].ravel() for blob in files] for index in HELD_OUT]
@@ -70,7 +70,7 @@ def test_the_whole_error_is_that_of_a_file(tiny_albert, report):
 def test_each_pass_runs_the_layer_of_its_group(tiny_albert):
     model = tiny_albert(num_hidden_layers=4, num_hidden_groups=2)
     report = measure_sensitivity(model, quantize="int4", calibration=LINES)
-    # The very pieces of the file, in the same kernels; only float sums may differ in their order.
+    # The very stages of the file, in the same kernels; only float sums may differ in their order.
     assert report["whole"]["error"] == pytest.approx(off(model, "int4", "logits"), rel=1e-3)
     assert report["depths"] == ["embed", "1", "2", "3", "4", "head"]
     assert all(part(report, "layer.ffn_output")["by_depth"][1:-1])
@@ -161,17 +161,16 @@ def test_moved_values_are_equalized_too(tiny_albert):
     # given one size; where their product is in float, they turn into integers after a move.
     model = tiny_albert(**SHAPE)
     float32 = export_stages(model)
-    watched = collect_stats(float32, model.config, calibration_rows(LINES, model.config, {}))
+    stats = collect_stats(float32, model.config, calibration_rows(LINES, model.config, {}))
     mixed = override_precision(get_recipe("int8-full"), ["layer.attention_query_key_value=float32"])
-    pieces = quantize_exported(float32, model.config, mixed, watched=watched)
-    piece = StageModel(pieces.layers[0], "layer_0")
+    layer = quantize_exported(float32, model.config, mixed, stats=stats).layers[0]
     scores, *_norms = (
         operator
-        for operator in piece.graph.operators
-        if builtin_code(piece.model, operator) == schema.BuiltinOperator.BATCH_MATMUL
+        for operator in layer.graph.operators
+        if builtin_code(layer.model, operator) == schema.BuiltinOperator.BATCH_MATMUL
         and operator.builtinOptions.adjY
     )
-    query, key = (piece.graph.tensors[index].quantization.scale for index in scores.inputs)
+    query, key = (layer.graph.tensors[index].quantization.scale for index in scores.inputs)
     assert query == pytest.approx(key)
 
 
@@ -179,7 +178,7 @@ def test_moved_values_are_equalized_too(tiny_albert):
     ("options", "error", "message"),
     [
         ({"quantize": "int3"}, ConversionError, "unknown recipe 'int3'"),
-        ({"quantize": "float32"}, ConversionError, "float32 leaves this model as it is"),
+        ({"quantize": "float32"}, ConversionError, "float32 quantizes nothing"),
         ({"kept": ["layer.ffn=int3"]}, ConversionError, "cannot keep"),
         ({"calibration": LINES[:1]}, InputError, "at least two are needed"),
         ({"calibration": ["2 3 99"]}, InputError, r"id 99 .* not in \[0, 60\)"),

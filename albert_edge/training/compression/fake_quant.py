@@ -73,7 +73,7 @@ def fake_quantizer_of(name: str, shape: tuple[int, ...], recipe: Recipe) -> Fake
     """Return the grid of the weight of this canonical name in a recipe; None if it stays float."""
     if not name.endswith(("/kernel", "_embeddings")):
         return None
-    kind = recipe.stored(_part_of(name), math.prod(shape))
+    kind = recipe.weight_dtype(_part_of(name), math.prod(shape))
     axis = channel_axis(name)
     if kind not in _BITS:
         return None

@@ -21,7 +21,6 @@ from albert_edge.quantization.calibration import TensorStats, calibration_rows, 
 from albert_edge.quantization.equalize import equalize, equalizing_factors, name_activations
 from albert_edge.quantization.recipes import get_recipe
 from albert_edge.tflite.export import export_stages
-from albert_edge.tflite.graph import StageModel
 from albert_edge.training.compression.fake_quant import (
     FakeQuantGroup,
     MovingRange,
@@ -122,19 +121,16 @@ def calibrate(
     """
     if not get_recipe(method.quantize).calibrated:
         return start, {}
-    pieces = export_stages(from_checkpoint(start))
+    stages = export_stages(from_checkpoint(start))
     rows = calibration_rows(texts, start.config, start.tokenizer_files)
-    watched = collect_stats(pieces, start.config, rows)
+    stats = collect_stats(stages, start.config, rows)
     tensors, ranges = dict(start.tensors), {}
-    for group, blob in enumerate(pieces.layers):
-        piece = StageModel(blob, f"layer_{group}")
-        seen = watched[piece.name]
-        places = name_activations(piece)
-        _, adjusted = equalize(piece, seen)
-        for name, tensor in places.items():
-            ranges[name] = _bounds(adjusted[tensor], by_channel=name.endswith("/output"))
+    for layer in stages.layers:
+        _, equalized = equalize(layer, stats[layer.name])
+        for name, tensor in name_activations(layer).items():
+            ranges[name] = _bounds(equalized[tensor], by_channel=name.endswith("/output"))
             if name.endswith("/attention/query_key_value"):
-                _equalize(tensors, name.removesuffix("/query_key_value"), seen[tensor])
+                _equalize(tensors, name.removesuffix("/query_key_value"), stats[layer.name][tensor])
     return dataclasses.replace(start, tensors=tensors), ranges
 
 
