@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,8 +81,6 @@ def recipes(as_json: bool) -> None:
     albert-edge recipes
     albert-edge recipes --json
     """
-    from albert_edge.cli.console import print_recipes
-
     rows = [
         {"name": name, **entry.describe(), "summary": entry.summary, **recipe_figures(name)}
         for name, entry in RECIPES.items()
@@ -90,4 +89,44 @@ def recipes(as_json: bool) -> None:
         found = {"recipes": rows, "layouts": LAYOUTS, "parts": PARTS}
         click.echo(json.dumps(found, indent=2))
     else:
-        print_recipes(rows, LAYOUTS)
+        _print_recipes(rows)
+
+
+def _print_recipes(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table("recipe", "use", title="--quantize", show_lines=True)
+    for row in rows:
+        stored = f"[dim]weights: {row['weights']}; activations: {row['activations']}[/]"
+        table.add_row(row["name"], f"{row['summary']}\n{stored}")
+    console.print(table)
+    table = Table(title="measured")
+    for column in ("recipe", "MB", "RAM MB", "ms", "cosine", "accuracy"):
+        table.add_column(column, justify="left" if column == "recipe" else "right")
+    for row in rows:
+        table.add_row(row["name"], *_measured(row))
+    console.print(table)
+    console.print(
+        "  MB, RAM, ms: ALBERT-base, 128 tokens, one thread\n"
+        "  cosine: hidden states of a trained encoder against float32\n"
+        "  accuracy: the embedded model on held-out sentences\n"
+    )
+    table = Table("layout", "use", title="--layout")
+    for name, summary in LAYOUTS.items():
+        table.add_row(name, summary)
+    console.print(table)
+    console.print(f"--keep PART=TYPE: PART is {', '.join(PARTS)}, or a common prefix of several")
+
+
+def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if "albert_base_bytes" not in row:
+        return ("-",) * 5
+    return (
+        f"{row['albert_base_bytes'] / 1e6:.1f}",
+        f"{row['albert_base_rss_bytes'] / 1e6:.0f}",
+        f"{row['albert_base_latency_ms']:.0f}",
+        f"{row['trained_encoder_cosine']:.4f}",
+        f"{row['default_accuracy']:.1%}",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,14 +14,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from albert_edge.errors import AlbertEdgeError
-from albert_edge.quantization.recipes import PARTS
 
 __all__ = [
     "bars",
     "print_checkpoint",
     "print_conversion",
     "print_inspection",
-    "print_recipes",
     "print_verification",
     "quiet",
     "step",
@@ -165,44 +163,6 @@ def _rule(rule: Mapping[str, Any]) -> str:
     when += [f"probability {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
     when += [f"{rule['max_layers']} layers run"] if rule["max_layers"] else []
     return f"default early exit: {' or '.join(when)}"
-
-
-def print_recipes(recipes: Sequence[Mapping[str, Any]], layouts: Mapping[str, str]) -> None:
-    """Print the recipes, the layouts and the parts of `--keep`."""
-    console = Console(highlight=False)
-    table = Table("recipe", "use", title="--quantize", show_lines=True)
-    for row in recipes:
-        stored = f"[dim]weights: {row['weights']}; activations: {row['activations']}[/]"
-        table.add_row(row["name"], f"{row['summary']}\n{stored}")
-    console.print(table)
-    table = Table(title="measured")
-    for column in ("recipe", "MB", "RAM MB", "ms", "cosine", "accuracy"):
-        table.add_column(column, justify="left" if column == "recipe" else "right")
-    for row in recipes:
-        table.add_row(row["name"], *_measured(row))
-    console.print(table)
-    console.print(
-        "  MB, RAM, ms: ALBERT-base, 128 tokens, one thread\n"
-        "  cosine: hidden states of a trained encoder against float32\n"
-        "  accuracy: the embedded model on held-out sentences\n"
-    )
-    table = Table("layout", "use", title="--layout")
-    for name, summary in layouts.items():
-        table.add_row(name, summary)
-    console.print(table)
-    console.print(f"--keep PART=TYPE: PART is {', '.join(PARTS)}, or a common prefix of several")
-
-
-def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:
-    if "albert_base_bytes" not in row:
-        return ("-",) * 5
-    return (
-        f"{row['albert_base_bytes'] / 1e6:.1f}",
-        f"{row['albert_base_rss_bytes'] / 1e6:.0f}",
-        f"{row['albert_base_latency_ms']:.0f}",
-        f"{row['trained_encoder_cosine']:.4f}",
-        f"{row['default_accuracy']:.1%}",
-    )
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -131,7 +131,8 @@ def _first_sentences(kind: type) -> dict[str, str]:
 
 def _typed(hint: Any, limits: Mapping[str, Any], default: Any) -> dict[str, Any]:
     """Return the arguments of `click.option` that follow from a field's type and limits."""
-    (hint,) = [one for one in _members(hint) if one is not NoneType]
+    if NoneType in get_args(hint):  # `X | None`
+        hint = get_args(hint)[0]
     if hint is bool:
         return {"is_flag": True, "default": default}
     if get_origin(hint) is tuple:
@@ -145,10 +146,6 @@ def _typed(hint: Any, limits: Mapping[str, Any], default: Any) -> dict[str, Any]
         bounds = {} if below is None else {"max": below, "max_open": True}
         return {"type": ranged(min=least, **bounds), "default": default}
     return {"type": hint, "default": default}
-
-
-def _members(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if NoneType in get_args(hint) else (hint,)
 
 
 def _comma_list(kind: type) -> Callable[..., tuple[Any, ...] | None]:
