@@ -21,9 +21,8 @@ from albert_edge.files import write_file
 from albert_edge.modeling import Albert
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import get_recipe, override_precision
-from albert_edge.tflite.layouts import check_layout
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
-from albert_edge.tflite.link import LinkedModel, link
+from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
 
 __all__ = ["Conversion", "convert"]

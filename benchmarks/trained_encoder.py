@@ -90,7 +90,7 @@ def make(model: Albert, chosen: Recipe, layout: str, texts: Sequence[str]) -> by
         provenance={},
         verification=None,
     )
-    return pack(link(stages, model.config, layout=layout), bundle)
+    return pack(link(stages, model.config, layout=layout).model, bundle)
 
 
 def measure(directory: Path) -> list[dict[str, Any]]:

@@ -140,7 +140,7 @@ def build_checkpoint(
         config = dataclasses.replace(config, early_exit=False)
     missing = _missing_head_tensors(config, task, present) if init_head else []
     needed = _match_tensors(contents, config, task, skip={tensor.name for tensor in missing})
-    tensors = {**contents.implied, **init_tensors(missing, config)}
+    tensors = {**contents.implied, **(init_tensors(missing, config) if missing else {})}
     for name, values in read_float32(file, needed, allow_nan=allow_nan):
         tensor = needed[name]
         transposed = naming.stored_name(tensor)[1]

@@ -102,6 +102,8 @@ def _open(path: Path) -> CheckpointContents:
     """Open a directory, or the TensorFlow checkpoint with the prefix `path`."""
     if not path.is_dir():
         return find_tensorflow1(path.parent, prefix=path.name)
+    if has_file(path, CONFIG) and not has_file(path, "saved_model.pb"):
+        return find_huggingface(path)
     if is_tensorflow2(path):
         return find_tensorflow2(path)
     return find_tensorflow1(path) if is_tensorflow1(path) else find_huggingface(path)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.config import AlbertConfig
+from albert_edge.errors import ConversionError
 from albert_edge.tflite.graph import (
     BOOL_SCALAR,
     GraphBuilder,
@@ -25,12 +26,13 @@ from albert_edge.tflite.graph import (
     schema,
     type_name,
 )
-from albert_edge.tflite.layouts import check_layout
+from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.legacy_runtimes import Runtime
 from albert_edge.tflite.legalize import legalize
 
 __all__ = [
     "LinkedModel",
+    "check_layout",
     "link",
     "measure_weights",
     "passes_of_stage",
@@ -40,6 +42,16 @@ __all__ = [
 
 _Op = schema.BuiltinOperator
 _BOOL = schema.TensorT(shape=[1], type=schema.TensorType.BOOL, hasRank=True)
+
+
+def check_layout(name: str) -> None:
+    """Check that `name` is a layout.
+
+    Raises:
+        ConversionError: It is not.
+    """
+    if name not in LAYOUTS:
+        raise ConversionError(f"unknown layout {name!r}; choose from {', '.join(LAYOUTS)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ def link(
     """
     check_layout(layout)
     builder = ModelBuilder()
-    _LAYOUTS[layout](builder, config, stages)
+    _LINKERS[layout](builder, config, stages)
     model = builder.build()
     if runtime is not None:
         model = legalize(model, runtime)
@@ -197,7 +209,7 @@ def _link_split(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> No
         model.sign(key, graph, graph.inline(stage, graph.inputs_of(stage)))
 
 
-_LAYOUTS = {"loop": _link_loop, "unrolled": _link_unrolled, "split": _link_split}
+_LINKERS = {"loop": _link_loop, "unrolled": _link_unrolled, "split": _link_split}
 
 
 def _inputs_from(state: Mapping[str, int], stage: StageModel) -> dict[str, int]:
