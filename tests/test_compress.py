@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from albert_edge.training.compression import compress as module
 from albert_edge.training.compression.compress import compress_files
 from albert_edge.training.compression.int8_weights import is_compressible
 from albert_edge.training.compression.methods import OPTIONS, Cluster, Method, Prune, Qat
-from albert_edge.training.state import SaveConfig, read_state
+from albert_edge.training.state import StateWriter, open_state
 
 FAST = dataclasses.replace(
     OPTIONS, epochs=2, batch_tokens=128, learning_rate=3e-3, max_length=32, averaging=0.9
@@ -69,14 +70,14 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
 ) -> None:
     start = read_checkpoint(toy_model)
     data = read_examples(toy_table, "classification", start.config.labels, EvaluateOptions())
-    saving = SaveConfig(path=tmp_path / "state", of="it", every_s=0.0)
+    writer = StateWriter(tmp_path / "state", "it", every_s=0.0)
     with pytest.raises(PluggedOutError):
         list(
             module.compress(
-                start, data, method=method, options=FAST, saving=saving, progress=Pull(steps)
+                start, data, method=method, options=FAST, writer=writer, progress=Pull(steps)
             )
         )
-    saved = read_state(saving.path, of="it")
+    saved = open_state(tmp_path / "state", owner="it", resume=True)
     assert saved.epoch == epoch
     *_, last = module.compress(start, data, method=method, options=FAST, saved=saved)
     expected = whole(method)
@@ -102,7 +103,9 @@ def whole(toy_model: Path, toy_table: Path) -> Any:
 def test_from_an_interruption_to_the_report(
     toy_model: Path, toy_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "show_step", Pull(4, KeyboardInterrupt))
+    monkeypatch.setattr(
+        module, "epoch_progress", lambda *_, **__: nullcontext(Pull(4, KeyboardInterrupt))
+    )
     with pytest.raises(KeyboardInterrupt):
         compress(toy_model, toy_table, tmp_path / "new", save_every_s=0.0)
     monkeypatch.undo()

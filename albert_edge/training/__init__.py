@@ -1,1 +1,1 @@
-"""Teach an ALBERT: tables of labelled text in, checkpoints out."""
+"""Training of an ALBERT: from data files to checkpoints."""

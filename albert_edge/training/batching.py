@@ -1,4 +1,4 @@
-"""Encoded texts in batches of like lengths, so that little is padding."""
+"""Encode texts, augment them, and batch them by length, so that there is little padding."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = [
     "token_dropout",
 ]
 
-# A text is padded to the next of these lengths; the factor between them bounds the waste.
+# A text is padded to the next of these lengths; the factor between them bounds the padding.
 BUCKETS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """One step's examples.
+    """The examples of one step.
 
     Attributes:
-        rows: int64 [B], which examples these are.
+        rows: int64 [B], the indices of the examples.
         input_ids: int32 [B, T], in [0, V), padded at the end.
         token_type_ids: int32 [B, T], 0 or 1.
         attention_mask: int32 [B, T], 1 for tokens, 0 for padding.
@@ -53,24 +53,26 @@ class Batch:
 def encode_texts(
     texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None
 ) -> list[list[int]]:
-    """Encode texts as they will be encoded on the device, cut to `max_length` tokens, if any."""
+    """Encode texts as on a device; `max_length`, if given, is where they are cut."""
     return [tokenizer.encode(text, max_length=max_length).input_ids for text in texts]
 
 
 def subword_regularization(
     texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int | None, alpha: float, seed: int
 ) -> list[list[int]]:
-    """Encode texts in randomly drawn segmentations, the same ones for the same seed.
+    """Encode texts in sampled segmentations; the same seed gives the same ones.
 
-    Subword regularization (Kudo 2018, arXiv:1804.10959, sec. 3): a segmentation is drawn with a
-    probability proportional to its own to the power of `alpha`.
+    Subword regularization (Kudo 2018, arXiv:1804.10959, sec. 3): a segmentation is sampled with a
+    probability proportional to its likelihood to the power of `alpha`.
 
     Raises:
         TrainingError: The tokenizer is not SentencePiece.
     """
     files = tokenizer.files()
     if "spiece.model" not in files:
-        raise TrainingError("sampling segmentations needs a spiece.model; give --sampling 1.")
+        raise TrainingError(
+            "subword regularization needs a spiece.model; turn it off with --sampling 1."
+        )
     settings = SentencePieceConfig().updated_from_json(
         files["tokenizer_config.json"], where="tokenizer_config.json"
     )
@@ -82,7 +84,7 @@ def subword_regularization(
         enable_sampling=True,
         alpha=alpha,
         nbest_size=-1,  # from all segmentations
-        num_threads=1,  # every thread draws for itself, and texts go to threads by chance
+        num_threads=1,  # each thread has a generator, and the texts of a thread vary
     )
     room = None if max_length is None else max_length - 2
     return [[tokenizer.cls_id, *ids[:room], tokenizer.sep_id] for ids in drawn]
@@ -96,18 +98,18 @@ def make_batches(
     types: Sequence[Sequence[int]] | None = None,
     random: np.random.Generator | None = None,
 ) -> list[Batch]:
-    """Divide sequences of ids into batches of about equal work.
+    """Divide sequences of ids into batches of about the same number of tokens.
 
     Args:
         sequences: Token ids of each example, none longer than the last of `BUCKETS`.
-        tokens: B times T of every batch.  Since a batch of long texts has fewer of them, and every
-            batch is one step, a long text weighs more than a short one.
+        tokens: B times T of every batch.  A batch of long texts has fewer of them, and every batch
+            is one step, so a long text weighs more than a short one.
         pad_id: The id of padding.
-        types: As many numbers for each example, 0 or 1; None if all are 0.
-        random: Shuffles the examples and the batches; None keeps their order.
+        types: The token types of each example, 0 or 1; None if all are 0.
+        random: The generator that shuffles examples and batches; None keeps their order.
 
     Returns:
-        Batches; every example is in one.
+        The batches; every example is in one of them.
     """
     lengths = np.array([len(sequence) for sequence in sequences])
     buckets = np.searchsorted(BUCKETS, lengths)
@@ -132,23 +134,23 @@ def make_batches(
 
 
 def pad_rows(rows: Sequence[Any], length: int, value: float) -> np.ndarray:
-    """Fill rows up with a value: [B, length], int32 for a whole number, float32 otherwise."""
-    kind = np.int32 if isinstance(value, int) else np.float32
-    filled = np.full((len(rows), length), value, kind)
+    """Pad rows with a value: [B, length], int32 for a whole number, float32 otherwise."""
+    dtype = np.int32 if isinstance(value, int) else np.float32
+    padded = np.full((len(rows), length), value, dtype)
     for index, row in enumerate(rows):
-        filled[index, : len(row)] = row
-    return filled
+        padded[index, : len(row)] = row
+    return padded
 
 
 def token_dropout(
     ids: Sequence[int], tokenizer: Tokenizer, *, share: float, random: np.random.Generator
 ) -> list[int]:
-    """Replace a random share of the words of one text with `[MASK]`."""
+    """Replace a random share of the tokens of one text with `[MASK]`."""
     special = (tokenizer.cls_id, tokenizer.sep_id)
-    drawn = random.random(len(ids)) < share
+    dropped = random.random(len(ids)) < share
     return [
-        tokenizer.mask_id if hide and token not in special else token
-        for token, hide in zip(ids, drawn.tolist(), strict=True)
+        tokenizer.mask_id if drop and token not in special else token
+        for token, drop in zip(ids, dropped.tolist(), strict=True)
     ]
 
 
@@ -160,23 +162,23 @@ def concat_mixup(
     max_length: int,
     random: np.random.Generator,
 ) -> tuple[list[list[int]], np.ndarray]:
-    """Join texts at random, and mix their targets by their lengths.
+    """Concatenate random texts, and average their targets weighted by length.
 
-    Mixup (Zhang et al. 2018, arXiv:1710.09412) for text: a model that has to weigh one part of a
-    text against another cannot learn the texts by heart, and meets longer ones than there are.
+    Mixup (Zhang et al. 2018, arXiv:1710.09412) for text: it reduces overfitting, and gives longer
+    texts than there are in the data.
 
     Args:
         sequences: Token ids `[CLS] ... [SEP]` of n examples.
         targets: float32 [n, num_labels]; rows sum to 1.
-        share: How many of the examples are appended to the one before them, in [0, 1).
-        max_length: A text that would make more tokens stays apart.
-        random: Draws what is joined with what.
+        share: The share of the examples that are appended to the one before, in [0, 1).
+        max_length: The most tokens of concatenated texts.
+        random: The generator of the order and of the concatenations.
 
     Returns:
         The new token ids of m examples, m at most n, and their targets, float32 [m, num_labels].
     """
     joined: list[list[int]] = []
-    mixed: list[np.ndarray] = []  # targets, as yet times the number of words
+    mixed: list[np.ndarray] = []  # sums of targets times numbers of tokens
     for row in random.permutation(len(sequences)).tolist():
         ids = sequences[row]
         words = max(len(ids) - 2, 1)
@@ -190,16 +192,13 @@ def concat_mixup(
     return joined, sums / sums.sum(axis=1, keepdims=True)
 
 
-# Texts and pairs of texts become ids, cut to a length, and the cut ones are counted.
-
-
 class Encoded(NamedTuple):
     """n encoded texts, or pairs.
 
     Attributes:
         input_ids: n sequences of token ids.
-        token_type_ids: As many numbers for each; None of single texts, where all are 0.
-        truncated: How many were too long, and so cut.
+        token_type_ids: The token types of each, 0 or 1; None for single texts, where all are 0.
+        truncated: The number of texts or pairs that were cut, for being too long.
     """
 
     input_ids: list[list[int]]
@@ -210,11 +209,9 @@ class Encoded(NamedTuple):
 def encode_pairs(
     texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Tokenizer, *, max_length: int
 ) -> Encoded:
-    """Encode texts, or pairs of texts, as they will be encoded on the device."""
-    if pairs is None:
-        return _cut(encode_texts(texts, tokenizer, max_length=None), None, max_length)
-    seconds = encode_texts(pairs, tokenizer, max_length=None)
-    return _cut(encode_texts(texts, tokenizer, max_length=None), seconds, max_length)
+    """Encode texts, or pairs of texts, as on a device."""
+    seconds = None if pairs is None else encode_texts(pairs, tokenizer, max_length=None)
+    return _truncate(encode_texts(texts, tokenizer, max_length=None), seconds, max_length)
 
 
 def sample_pairs(
@@ -225,7 +222,7 @@ def sample_pairs(
     options: FinetuneOptions,
     random: np.random.Generator,
 ) -> Encoded:
-    """Encode texts, or pairs of texts, in randomly drawn segmentations."""
+    """Encode texts, or pairs of texts, in sampled segmentations."""
     firsts, seconds = (
         None
         if side is None
@@ -238,10 +235,10 @@ def sample_pairs(
         )
         for side in (texts, pairs)
     )
-    return _cut(firsts or [], seconds, options.max_length)
+    return _truncate(firsts or [], seconds, options.max_length)
 
 
-def _cut(firsts: list[list[int]], seconds: list[list[int]] | None, most: int) -> Encoded:
+def _truncate(firsts: list[list[int]], seconds: list[list[int]] | None, most: int) -> Encoded:
     """Join `[CLS] a [SEP]` with the b of `[CLS] b [SEP]`, and cut the longer one at its end."""
     if seconds is None:
         ids = [one if len(one) <= most else [*one[: most - 1], one[-1]] for one in firsts]

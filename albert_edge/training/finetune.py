@@ -1,24 +1,27 @@
-"""Fine-tune an ALBERT for any task that it can be taught."""
+"""Fine-tune an ALBERT for any task that has an objective."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError, requires_extra
+from albert_edge.evaluation.intervals import wilson
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.batching import BUCKETS, Batch, make_batches, pad_rows
 from albert_edge.training.options import FinetuneOptions
-from albert_edge.training.state import SaveConfig, TrainingState, write_state
+from albert_edge.training.state import StateWriter, TrainingState
 
-__all__ = ["EpochResult", "FinetuneRun", "check_objective", "finetune"]
+__all__ = ["EpochResult", "StepCallback", "check_objective", "finetune"]
 
 with requires_extra("train"):
     import tf_keras
@@ -27,23 +30,26 @@ with requires_extra("train"):
     from albert_edge.training.objective import IGNORE_INDEX, TaskObjective
     from albert_edge.training.trainer import MakeConstraint, Trainer, Unconstrained
 
-_WARM_UP = 0.1  # the share of the run in which the learning rate rises
+# Called after every step with the finished share of the training, in [0, 1), and the step's loss
+# and accuracy.
+StepCallback = Callable[[float, float, float], None]
+_WARM_UP = 0.1  # the share of the training in which the learning rate rises
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EpochResult:
-    """What one epoch came to.
+    """The result of one epoch.
 
     Attributes:
         epoch: Its number, from 1.
         checkpoint: The averaged weights after it.
         loss: The mean training loss, with dropout.
-        accuracy: The share of right answers in training, with dropout, in [0, 1]; NaN where numbers
-            are learned.
-        metrics: Those of the averaged weights on the dev set, the official one first; none without.
+        accuracy: The training accuracy, with dropout, in [0, 1]; NaN for regression.
+        metrics: The metrics of the averaged weights on the dev set, the official one first; none
+            without a dev set.
         dev: Their values by name, NaN where undefined.
-        truncated: How many training examples were longer than they may be, and so cut.
-        duration_s: How long it took.
+        truncated: The number of training examples that were cut, for being too long.
+        duration_s: The duration, evaluation included.
     """
 
     epoch: int
@@ -57,8 +63,34 @@ class EpochResult:
 
     @property
     def dev_accuracy(self) -> float | None:
-        """The share of right answers on the dev set, in [0, 1], where that is measured."""
+        """The accuracy on the dev set, in [0, 1], where the task has one."""
         return self.dev.get("accuracy")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures, ready for JSON; undefined ones are None."""
+        dev = {name: _rounded(value) for name, value in self.dev.items()}
+        return {
+            "epoch": self.epoch,
+            "loss": round(self.loss, 4),
+            "accuracy": _rounded(self.accuracy),
+            "dev_accuracy": dev.get("accuracy"),
+            "dev_interval": self._dev_interval(),
+            "dev_score": next(iter(dev.values()), None),
+            "dev": dev,
+            "truncated": self.truncated,
+            "duration_s": round(self.duration_s, 1),
+        }
+
+    def _dev_interval(self) -> list[float] | None:
+        """Return the 95% interval of the accuracy, if it is a share of the examples, not words."""
+        correct = next((one.correct for one in self.metrics if one.name == "accuracy"), None)
+        if correct is None:
+            return None
+        return [round(bound, 4) for bound in wilson(int(correct.sum()), len(correct))]
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
 
 
 def finetune(
@@ -68,74 +100,67 @@ def finetune(
     dev: Examples | None = None,
     options: FinetuneOptions | None = None,
     constrain: MakeConstraint = Unconstrained,
-    saving: SaveConfig | None = None,
+    writer: StateWriter | None = None,
     saved: TrainingState | None = None,
-    progress: Callable[[float, float, float], None] = lambda done, loss, accuracy: None,
+    progress: StepCallback = lambda done, loss, accuracy: None,
 ) -> Iterator[EpochResult]:
-    """Train `start` on `data`, and hand over the model after every epoch.
+    """Train `start` on an objective, and yield the model after every epoch.
 
-    The learning rate is planned for the last epoch's model; who takes another one by the dev set
-    chooses among what comes out here.
+    The learning rate is planned for the last epoch's model.  To select by dev score instead, pick
+    from the yielded epochs.
 
     Args:
-        start: A checkpoint with the head and the labels of `data`, and its tokenizer.
-        data: What is to be learned; labelled texts are a lesson in classification.
-        dev: What to ask the model after every epoch, as `albert_edge.evaluation` does.
-        options: How to train.
-        constrain: What the weights have to keep to.
-        saving: Where to save the training now and then.
-        saved: What was saved of this training, to go on from there.  The dropouts of the rest are
-            others than they would have been.
-        progress: Called after every step with the share of the run that is done, in [0, 1), and
-            the step's loss and accuracy.
+        start: A checkpoint with the head and the labels of the objective, and its tokenizer.
+        objective: The examples and the loss.
+        dev: The examples to evaluate the model on after every epoch.
+        options: The options of the training.
+        constrain: The constraint on the weights.
+        writer: The writer of the state, if it is to be saved.
+        saved: The state to resume from.  Dropout masks then differ from those of an uninterrupted
+            training.
+        progress: Called after every step.
 
     Yields:
-        The epochs, in order; of a resumed training those that were not done yet.
+        The epochs, in order; of a resumed training those that were not finished.
 
     Raises:
-        TrainingError: There is nothing to learn, it does not fit the checkpoint or the options, or
-            the loss diverged.
-        InputError: A dev example cannot be given to the model.
+        TrainingError: The examples cannot be trained on, do not fit the checkpoint or the options,
+            or the loss diverged.
+        InputError: A dev example is not a valid input of the model.
 
     Example:
-        >>> *_, last = finetune(start, data, options=FinetuneOptions(epochs=2))  # doctest: +SKIP
+        >>> objective = ClassificationObjective(examples)  # doctest: +SKIP
+        >>> options = FinetuneOptions(epochs=2)  # doctest: +SKIP
+        >>> *_, last = finetune(start, objective, options=options)  # doctest: +SKIP
     """
     options = options or FinetuneOptions()
     check_objective(start, objective, dev, options)
-    # Before the training: it finds what is wrong with the dev set.
-    evaluator = DevEvaluator(start, dev) if dev else None
-    run = FinetuneRun(
-        start, objective, options=options, constrain=constrain, saving=saving, saved=saved
-    )
+    evaluator = DevEvaluator(start, dev) if dev else None  # before the training: it checks `dev`
+    run = _Run(start, objective, options=options, constrain=constrain, writer=writer, saved=saved)
     for epoch in range(saved.epoch if saved else 0, options.epochs):
         began, truncated = time.monotonic(), run.truncated
-        loss, accuracy = run.train(epoch, progress)
-        tensors = run.tensors()
+        loss, accuracy = run.train_epoch(epoch, progress)
+        tensors, ranges = run.trainer.tensors(), run.trainer.ranges()
         metrics = evaluator.metrics(tensors) if evaluator else []
         yield EpochResult(
             epoch=epoch + 1,
-            checkpoint=dataclasses.replace(start, tensors=tensors, ranges=run.ranges(), sha256=""),
+            checkpoint=dataclasses.replace(start, tensors=tensors, ranges=ranges, sha256=""),
             loss=loss,
             accuracy=accuracy,
             metrics=metrics,
-            dev={one.name: one.statistic(np.ones(len(evaluator))) for one in metrics}
-            if evaluator
-            else {},
+            dev={one.name: one.statistic(np.ones(len(dev))) for one in metrics} if dev else {},
             truncated=truncated,
             duration_s=time.monotonic() - began,
         )
 
 
 def check_objective(
-    start: Checkpoint,
-    objective: TaskObjective,
-    dev: Examples | None,
-    options: FinetuneOptions,
+    start: Checkpoint, objective: TaskObjective, dev: Examples | None, options: FinetuneOptions
 ) -> None:
-    """Check that `start` can be trained on `data`.
+    """Check that `start` can be trained on an objective.
 
     Raises:
-        TrainingError: It cannot; the message says why.
+        TrainingError: It cannot; the message gives the reason.
     """
     config = start.config
     if start.task == objective.task == "classification" and config.kind != objective.kind:
@@ -159,19 +184,13 @@ def check_objective(
         raise TrainingError(f"max_length must be at most {most}, not {options.max_length}.")
 
 
-# A training under way: the model, and the batches that it still has to see.
+class _Run:
+    """A training from its first step, or from a saved state: the model and the epoch's batches.
 
+    Attributes:
+        trainer: The model in training.
 
-class FinetuneRun:
-    """One training, from its first step or from where it was saved.
-
-    Args:
-        start: What to train.
-        lesson: What it is to learn.
-        options: How.
-        constrain: What the weights have to keep to.
-        saving: Where to save it now and then.
-        saved: Where to go on from.
+    Args: as in `finetune`.
     """
 
     def __init__(
@@ -181,37 +200,33 @@ class FinetuneRun:
         *,
         options: FinetuneOptions,
         constrain: MakeConstraint,
-        saving: SaveConfig | None = None,
-        saved: TrainingState | None = None,
+        writer: StateWriter | None,
+        saved: TrainingState | None,
     ) -> None:
         positions = start.config.max_position_embeddings
         options = dataclasses.replace(options, window=min(options.window, positions))
         self._objective, self._options = objective, options
-        self._saving, self._saved = saving, saved
-        self._written = time.monotonic()
+        self._writer, self._saved = writer, saved
         self._tokenizer = tokenizer_from_files(start.tokenizer_files)
         self._random = np.random.default_rng(options.seed)
         if saved:
             self._random.bit_generator.state = saved.random
-        # Drawn before there is a trainer, who wants to know how many steps there will be.
-        self._draw()
+        # Before the trainer is made, which needs the number of steps.
+        self._encode_epoch()
         self._steps = saved.steps if saved else len(self._batches) * options.epochs
-        # Another seed for the rest than for the beginning: its dropouts are not to be the same.
-        tf_keras.utils.set_random_seed(options.seed + (saved.done if saved else 0))
-        self._trainer = Trainer(
-            start,
-            objective,
-            options=options,
-            steps=self._steps,
-            constrain=constrain,
+        # The rest of a training has another seed than its beginning: other dropout masks.
+        tf_keras.utils.set_random_seed(options.seed + (saved.seed if saved else 0))
+        self.trainer = Trainer(
+            start, objective, options=options, steps=self._steps, constrain=constrain
         )
         if saved:
-            self._trainer.restore(saved.arrays)
+            self.trainer.set_state(saved.arrays)
 
-    def train(
-        self, epoch: int, progress: Callable[[float, float, float], None]
-    ) -> tuple[float, float]:
-        """Train for epoch number `epoch`, from 0, or its rest; return its mean loss and accuracy.
+    def train_epoch(self, epoch: int, progress: StepCallback) -> tuple[float, float]:
+        """Train for epoch number `epoch`, from 0, or for its rest.
+
+        Returns:
+            The mean loss and accuracy of the epoch.
 
         Raises:
             TrainingError: The loss diverged.
@@ -227,40 +242,32 @@ class FinetuneRun:
             self._save(epoch, index + 1, sums)
             progress(done, loss, accuracy)
         if epoch + 1 < self._options.epochs:
-            self._draw()
+            self._encode_epoch()
         return float(sums[0] / sums[2]), float(sums[1] / sums[2])
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Return the averaged weights by canonical name."""
-        return self._trainer.tensors()
-
-    def ranges(self) -> dict[str, np.ndarray]:
-        """Return the ranges of the checkpoint's 8-bit values, if any were trained."""
-        return self._trainer.ranges()
 
     @property
     def truncated(self) -> int:
-        """How many examples of the epoch were longer than they may be, and so cut."""
-        return self._drawn.truncated
+        """The number of the epoch's examples that were cut, for being too long."""
+        return self._encoded.truncated
 
-    def _draw(self) -> None:
-        self._state = self._random.bit_generator.state
+    def _encode_epoch(self) -> None:
+        self._random_state = self._random.bit_generator.state
         tokenizer, options = self._tokenizer, self._options
-        self._drawn = self._objective.draw(tokenizer, options, self._random)
+        self._encoded = self._objective.encode_epoch(tokenizer, options, self._random)
         self._batches = make_batches(
-            self._drawn.input_ids,
+            self._encoded.input_ids,
             tokens=options.batch_tokens,
             pad_id=tokenizer.pad_id,
-            types=self._drawn.token_type_ids,
+            types=self._encoded.token_type_ids,
             random=self._random,
         )
 
     def _step(self, batch: Batch, done: float) -> tuple[float, float]:
-        targets = [self._drawn.targets[row] for row in batch.rows]
-        length = batch.input_ids.shape[1] if self._drawn.per_token else len(targets[0])
-        rate = _rate(done, self._options)
-        loss, accuracy = self._trainer.step(
-            batch, pad_rows(targets, length, IGNORE_INDEX), rate=rate
+        targets = [self._encoded.targets[row] for row in batch.rows]
+        length = batch.input_ids.shape[1] if self._encoded.per_token else len(targets[0])
+        rate = _learning_rate(done, self._options)
+        loss, accuracy = self.trainer.step(
+            batch, pad_rows(targets, length, IGNORE_INDEX), learning_rate=rate
         )
         if not np.isfinite(loss):
             raise TrainingError(
@@ -269,21 +276,19 @@ class FinetuneRun:
         return loss, accuracy
 
     def _save(self, epoch: int, index: int, sums: np.ndarray) -> None:
-        if not self._saving or time.monotonic() - self._written < self._saving.every_s:
-            return
-        snapshot = TrainingState(
-            epoch=epoch,
-            index=index,
-            steps=self._steps,
-            random=self._state,
-            sums=sums.tolist(),
-            arrays=self._trainer.snapshot(),
-            history=list(self._saving.history),
-        )
-        write_state(self._saving.path, snapshot, of=self._saving.of)
-        self._written = time.monotonic()
+        if self._writer and self._writer.is_due():
+            self._writer.write(
+                TrainingState(
+                    epoch=epoch,
+                    index=index,
+                    steps=self._steps,
+                    random=self._random_state,
+                    sums=sums.tolist(),
+                    arrays=self.trainer.get_state(),
+                )
+            )
 
 
-def _rate(done: float, options: FinetuneOptions) -> float:
-    """Return the learning rate when `done`, in [0, 1), of the run is done: a triangle."""
+def _learning_rate(done: float, options: FinetuneOptions) -> float:
+    """Return the rate when a share of the training, in [0, 1), is done: a rise, then a fall."""
     return options.learning_rate * min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP))

@@ -1,4 +1,4 @@
-"""What training starts from: an ALBERT that has learned nothing, or one that has."""
+"""The checkpoint that a training starts from: a new model, or a trained encoder and a new head."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from albert_edge.errors import TrainingError
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.batching import encode_texts
 
-__all__ = ["DEFAULT_CONFIG", "cooccurrence_embeddings", "init_from_scratch", "with_new_head"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "cooccurrence_embeddings",
+    "init_from_scratch",
+    "with_cooccurrence_embeddings",
+    "with_new_head",
+]
 
 _WORDS = "embeddings/word_embeddings"
-# The root mean square of a first embedding's numbers.  The normalization after the embeddings takes
-# any scale; a large one lets training move words slowly, so that rare ones stay beside their like.
+# The root mean square of the initial word embeddings.  The normalization after them undoes any
+# scale; with a large one, training moves words slowly, so that rare ones stay near similar words.
 _WORD_SCALE = 0.2
-# 1.3 M parameters, of which four fifths are the vocabulary's.  Widths are multiples of 16, as int8
-# kernels like them.  Dropout is high because data to train a model from nothing is always little.
+# 1.3 M parameters, four fifths of them in the word embeddings.  int8 kernels are fastest at widths
+# that are multiples of 16.  Dropout is high, as labelled data are few for training from scratch.
 DEFAULT_CONFIG = AlbertConfig(
     vocab_size=8000,
     embedding_size=128,
@@ -34,11 +40,11 @@ DEFAULT_CONFIG = AlbertConfig(
     hidden_dropout_prob=0.2,
     attention_probs_dropout_prob=0.1,
     classifier_dropout_prob=0.3,
-    # A narrow model needs larger first weights: 0.02 is for a width of 768.
+    # A narrow model needs larger initial weights: 0.02 is for a width of 768.
     initializer_range=0.05,
 )
-_WINDOW = 5  # how far apart words still are company
-_CONTEXTS = 4000  # the most frequent words, which describe the others
+_WINDOW = 5  # the largest distance of two words that co-occur
+_CONTEXTS = 4000  # the most frequent words, whose co-occurrences describe all words
 
 
 def init_from_scratch(
@@ -49,14 +55,14 @@ def init_from_scratch(
     seed: int,
     task: str = "classification",
 ) -> Checkpoint:
-    """Train a vocabulary and word embeddings on `texts`; draw all other weights at random.
+    """Train a vocabulary and word embeddings on `texts`; initialize all other weights randomly.
 
     Args:
-        config: The shape; its `vocab_size` is the most pieces there may be.
-        texts: What to train on; labels are not needed.
-        labels: The names of the classes; none keeps those of `config`.
-        seed: The same seed gives the same weights.
-        task: The head, one of `tasks.TASKS`.
+        config: The configuration; its `vocab_size` is the largest number of pieces.
+        texts: The texts, without labels.
+        labels: The names of the labels; none keeps those of `config`.
+        seed: The random seed.
+        task: The task of the head, one of `tasks.TASKS`.
 
     Raises:
         TrainingError: No vocabulary can be trained on so little text.
@@ -67,18 +73,32 @@ def init_from_scratch(
     )
     tensors = init_model(config, task, seed=seed)
     sequences = encode_texts(texts, tokenizer, max_length=None)
-    vectors = cooccurrence_embeddings(
-        sequences, rows=config.vocab_size, size=config.embedding_size, seed=seed
-    )
-    known = vectors.any(axis=1)
-    tensors[_WORDS][known] = _WORD_SCALE * config.embedding_size**0.5 * vectors[known]
-    return Checkpoint(
+    start = Checkpoint(
         config=config,
         task=task,
         tensors=tensors,
         tokenizer_files=tokenizer.files(),
         source="random weights",
     )
+    return with_cooccurrence_embeddings(start, sequences, seed=seed)
+
+
+def with_cooccurrence_embeddings(
+    start: Checkpoint, sequences: Sequence[Sequence[int]], *, seed: int
+) -> Checkpoint:
+    """Replace the word embeddings by co-occurrence embeddings, where a word co-occurs with any.
+
+    Args:
+        start: The checkpoint.
+        sequences: Token ids of texts, each in [0, V).
+        seed: The random seed.
+    """
+    table = start.tensors[_WORDS]  # [V, E]
+    rows, size = table.shape
+    vectors = cooccurrence_embeddings(sequences, rows=rows, size=size, seed=seed)
+    known = vectors.any(axis=1, keepdims=True)
+    words = np.where(known, _WORD_SCALE * size**0.5 * vectors, table).astype(np.float32)
+    return dataclasses.replace(start, tensors={**start.tensors, _WORDS: words})
 
 
 def with_new_head(
@@ -93,17 +113,17 @@ def with_new_head(
 
     Args:
         checkpoint: The encoder.
-        labels: The names of the classes; none for a task without.
-        seed: The same seed gives the same head.
-        task: What the head is for.
-        changes: Further fields of its configuration that the head needs.
+        labels: The names of the labels; none for a task without.
+        seed: The random seed of the head.
+        task: The task of the head.
+        changes: Further fields of the configuration that the head needs.
 
     Raises:
         TrainingError: The checkpoint has no tokenizer.
     """
     if not checkpoint.tokenizer_files:
         raise TrainingError(
-            f"{checkpoint.source} has no tokenizer, so text cannot be turned into its ids; put its "
+            f"{checkpoint.source} has no tokenizer, so it cannot be trained on text; put its "
             "spiece.model or tokenizer.json into the directory."
         )
     names = tuple(labels) or checkpoint.config.labels
@@ -121,43 +141,42 @@ def with_new_head(
     return dataclasses.replace(checkpoint, config=config, task=task, tensors=tensors)
 
 
-# First word embeddings: words that keep the same company start close together.
-
-
 def cooccurrence_embeddings(
     sequences: Sequence[Sequence[int]], *, rows: int, size: int, seed: int = 0
 ) -> np.ndarray:
-    """Factorize how much more often than by chance words occur near each other.
+    """Compute word embeddings from co-occurrence counts (PPMI and SVD).
+
+    Words that occur in the same contexts get similar embeddings.
 
     Levy, Goldberg and Dagan 2015, doi:10.1162/tacl_a_00134: positive pointwise mutual information,
-    nearer words counting more, context frequencies to the power of 0.75, and a truncated singular
-    value decomposition weighted by the roots of the singular values.  It costs seconds, and a
-    network that starts from it has less to learn.
+    with larger weights for nearer words and context frequencies to the power of 0.75, and a
+    truncated singular value decomposition weighted by the roots of the singular values.  It takes
+    seconds, and shortens the training that starts from it.
 
     Args:
         sequences: Token ids of texts, each in [0, rows).
         rows: V, the number of tokens.
         size: E, the width of an embedding.
-        seed: Of the random projection that finds the decomposition.
+        seed: The seed of the random projection in the decomposition.
 
     Returns:
-        float32 [V, E], every row of length 1, or of 0 for a token without company.
+        float32 [V, E]; every row has norm 1, or 0 for a token that co-occurs with none.
     """
-    contexts = _frequent(sequences, rows)
+    contexts = _most_frequent(sequences, rows)
     counts = np.zeros(rows * len(contexts), np.float32)
-    place = np.full(rows, -1, np.int64)
-    place[contexts] = np.arange(len(contexts))
+    column = np.full(rows, -1, np.int64)
+    column[contexts] = np.arange(len(contexts))
     for words, neighbours, weight in _pairs(sequences):
-        known = place[neighbours] >= 0
-        keys = words[known] * len(contexts) + place[neighbours[known]]
+        known = column[neighbours] >= 0
+        keys = words[known] * len(contexts) + column[neighbours[known]]
         counts += weight * np.bincount(keys, minlength=len(counts)).astype(np.float32)
-    vectors = _factorize(_information(counts.reshape(rows, -1)), size, seed)  # [V, E]
+    vectors = _factorize(_ppmi(counts.reshape(rows, -1)), size, seed)  # [V, E]
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: np.ndarray = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-6)
     return unit
 
 
-def _frequent(sequences: Sequence[Sequence[int]], rows: int) -> np.ndarray:
+def _most_frequent(sequences: Sequence[Sequence[int]], rows: int) -> np.ndarray:
     counts = np.bincount(np.concatenate([np.asarray(s, np.int64) for s in sequences]), None, rows)
     order: np.ndarray = np.argsort(-counts, kind="stable")[:_CONTEXTS]
     return order[: np.count_nonzero(counts)]
@@ -174,8 +193,8 @@ def _pairs(sequences: Sequence[Sequence[int]]) -> Iterator[tuple[np.ndarray, np.
         yield right, left, 1 / distance
 
 
-def _information(counts: np.ndarray) -> np.ndarray:
-    """Turn counts [V, C] into positive pointwise mutual information."""
+def _ppmi(counts: np.ndarray) -> np.ndarray:
+    """Return the positive pointwise mutual information of counts, float32 [V, C]."""
     words = counts.sum(axis=1, keepdims=True)  # [V, 1]
     contexts = counts.sum(axis=0, keepdims=True) ** 0.75  # [1, C]
     expected = words * (contexts / max(contexts.sum(), 1.0))  # [V, C]
@@ -187,7 +206,8 @@ def _information(counts: np.ndarray) -> np.ndarray:
 def _factorize(matrix: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Return the left singular vectors of [V, C] times the roots of their values: [V, size].
 
-    Halko, Martinsson and Tropp 2011, doi:10.1137/090771806: a random projection, refined.
+    Halko, Martinsson and Tropp 2011, doi:10.1137/090771806: a random projection, refined by power
+    iterations.
     """
     random = np.random.default_rng(seed)
     basis = random.standard_normal((matrix.shape[1], size + 16), np.float32)

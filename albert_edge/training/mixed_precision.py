@@ -1,4 +1,4 @@
-"""Which numbers a training computes with."""
+"""Mixed precision: the dtype of matrix products in training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["mixed_precision"]
 
 @contextmanager
 def mixed_precision(mixed: str) -> Iterator[None]:
-    """Build layers that compute in bfloat16 over float32 weights, where that is asked for.
+    """Build layers that multiply in the dtype of an option, with float32 weights.
 
     Args:
-        mixed: One of `options.PRECISIONS`; `auto` takes bfloat16 where the machine is made for it.
+        mixed: One of `options.PRECISIONS`; `auto` is bfloat16 where the hardware supports it.
     """
     before = tf_keras.mixed_precision.global_policy()
     wanted = {"off": "float32", "bfloat16": "mixed_bfloat16"}
@@ -30,7 +30,7 @@ def mixed_precision(mixed: str) -> Iterator[None]:
 
 
 def _has_bfloat16() -> bool:
-    """Tell whether this machine multiplies bfloat16 faster than float32."""
+    """Return whether this machine multiplies bfloat16 faster than float32."""
     if tf.config.list_physical_devices("GPU"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""What a model is to learn: the part of training that is another one for every task."""
+"""Task-specific training objectives: encoding of the examples, loss, accuracy, label weights."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from albert_edge.training.options import FinetuneOptions
 
 __all__ = ["IGNORE_INDEX", "EncodedEpoch", "TaskObjective", "class_weights", "reject_class_weights"]
 
-IGNORE_INDEX = -1.0  # the target of a token that the loss does not look at
+IGNORE_INDEX = -1.0  # the target of a token that the loss ignores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodedEpoch:
-    """One epoch's examples, as a model takes them.
+    """The encoded examples of one epoch.
 
     Attributes:
         input_ids: m sequences of T token ids, in [0, V).
-        token_type_ids: For each as many numbers, 0 or 1; None if all are 0.
-        targets: m rows float32 [K] for the loss: K is one number for all, or T.
-        per_token: Whether K is T; then a batch's rows are filled up with `IGNORE_INDEX`.
-        truncated: How many of the examples were longer than a model may see, and so cut.
+        token_type_ids: The token types of each, 0 or 1; None if all are 0.
+        targets: m rows float32 [K] for the loss: K is the same for all, or T.
+        per_token: Whether K is T; then a batch's rows are padded with `IGNORE_INDEX`.
+        truncated: The number of examples that were cut, for being too long.
     """
 
     input_ids: Sequence[Sequence[int]]
@@ -40,14 +40,14 @@ class EncodedEpoch:
 
 
 class TaskObjective(ABC):
-    """The examples of one task, how they are shown to a model, and what its answers cost.
+    """The examples of one task, their encoding, and the loss.
 
-    The figures on a dev set need nothing of this: they are those of `albert_edge.evaluation`.
+    The metrics on a dev set do not depend on it: they are those of `albert_edge.evaluation`.
 
     Attributes:
         task: One of `tasks.TASKS`.
         kind: The kind of classification, a key of `tasks.PROBLEM_TYPES`, else None.
-        examples: What there is to learn.
+        examples: The training examples.
     """
 
     task: str
@@ -56,17 +56,17 @@ class TaskObjective(ABC):
 
     @abstractmethod
     def check(self, options: FinetuneOptions) -> None:
-        """Check that there is something to learn, and that the options go with it.
+        """Check that the examples can be trained on, with these options.
 
         Raises:
-            TrainingError: There is not, or they do not.
+            TrainingError: They cannot.
         """
 
     @abstractmethod
-    def draw(
+    def encode_epoch(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
     ) -> EncodedEpoch:
-        """Encode all examples for one epoch; `random` draws what is to differ between epochs."""
+        """Encode all examples for one epoch, with data augmentation drawn from `random`."""
 
     @abstractmethod
     def loss(
@@ -75,15 +75,15 @@ class TaskObjective(ABC):
         """Return the loss of a batch, float32 []; runs inside a `tf.function`.
 
         Args:
-            outputs: What the model says, by name, in training.
+            outputs: The model's outputs in training, by name, float32.
             targets: float32 [B, K], rows of `EncodedEpoch.targets`.
             mask: int32 [B, T], 1 for tokens, 0 for padding.
-            options: How to train.
+            options: The options of the training.
         """
 
     @abstractmethod
-    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
-        """Return the share of right answers in a batch, float32 []; NaN if none is right or wrong.
+    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        """Return the accuracy on a batch, float32 [], in [0, 1]; NaN for regression.
 
         Arguments as in `loss`.
         """
@@ -91,7 +91,7 @@ class TaskObjective(ABC):
     @property
     @final
     def labels(self) -> tuple[str, ...]:
-        """The labels that there are; none for tasks without."""
+        """All labels, in order; none for tasks without."""
         return self.examples.labels
 
     @final
@@ -99,19 +99,16 @@ class TaskObjective(ABC):
         return len(self.examples)
 
 
-# How much an example counts, by its label.
-
-
 def class_weights(setting: str, counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """Return the weight of each label: float64 [C]; over all examples their mean is 1.
+    """Return the weight of each label in the loss: float64 [C]; the mean over all examples is 1.
 
     Args:
-        setting: `balanced`, `none`, or such as `a=1,b=2`.
-        counts: How many examples have each label, [C].
-        labels: Their names.
+        setting: `balanced`, `none`, or weights such as `a=1,b=2`.
+        counts: int [C], the number of examples with each label.
+        labels: The names of the labels.
 
     Raises:
-        TrainingError: The setting is none of these, or names no label.
+        TrainingError: The setting is none of these, or names an unknown label.
 
     Example:
         >>> class_weights("balanced", np.array([30, 10]), ("a", "b")).round(2).tolist()
@@ -133,13 +130,13 @@ def class_weights(setting: str, counts: np.ndarray, labels: Sequence[str]) -> np
 
 
 def reject_class_weights(setting: str | None, kind: str) -> None:
-    """Refuse class weights for examples that have no classes.
+    """Check that there are no class weights, for a kind of examples without labels.
 
     Raises:
-        TrainingError: There are some.
+        TrainingError: There are class weights.
     """
     if setting not in (None, "none"):
-        raise TrainingError(f"class_weights are for labels, and {kind} has none.")
+        raise TrainingError(f"class_weights are for labels, and {kind} has none; leave them out.")
 
 
 def _parse(setting: str) -> dict[str, float]:
@@ -152,7 +149,7 @@ def _parse(setting: str) -> dict[str, float]:
             weights[name.strip()] = math.nan
     if not all(name and 0 < weight < math.inf for name, weight in weights.items()):
         raise TrainingError(
-            f"class_weights must be balanced, none, or such as a=1,b=2 with numbers above 0, not "
+            f"class_weights must be balanced, none, or weights above 0 such as a=1,b=2, not "
             f"{setting!r}."
         )
     return weights

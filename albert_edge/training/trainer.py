@@ -1,4 +1,8 @@
-"""One step of training, and the weights that come of many."""
+"""Fine-tuning steps on a Keras model, with averaged weights and constraints on them.
+
+A constraint ties the variables that the optimizer updates to the weights of the model: pruning,
+clustering and quantization-aware training are constraints.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +22,22 @@ from albert_edge.training.batching import Batch
 from albert_edge.training.mixed_precision import mixed_precision
 from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.state import Resumable
 
 __all__ = ["Constraint", "MakeConstraint", "Trainer", "Unconstrained", "name_weights"]
 
-_CLIP = 1.0  # the norm that gradients are cut to
+_CLIP = 1.0  # the largest global norm of the gradients
 
 
-class Trainer:
-    """A model in training and the running average of what is trained.
+class Trainer(Resumable):
+    """A model in training and the running average of the trained variables.
 
     Args:
-        start: What to train, with the head of the objective's task.
+        start: The checkpoint to train, with the head of the objective's task.
         objective: The loss and the accuracy.
-        options: How.
-        steps: How many there will be.
-        constrain: What the weights have to keep to.
+        options: The options of the training.
+        steps: The number of steps of the whole training.
+        constrain: The constraint on the weights.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class Trainer:
         self._optimizer = tf_keras.optimizers.AdamW(
             options.learning_rate,
             weight_decay=options.weight_decay,
-            beta_2=0.98,  # gradients change quickly over so few steps
+            beta_2=0.98,  # in so few steps the gradients change quickly
             global_clipnorm=_CLIP,
             jit_compile=False,
         )
@@ -65,41 +70,34 @@ class Trainer:
             input_signature=[ids, ids, ids, tf.TensorSpec([None, None], tf.float32)],
         )
 
-    def step(self, batch: Batch, targets: np.ndarray, *, rate: float) -> tuple[float, float]:
-        """Learn from a batch.
+    def step(
+        self, batch: Batch, targets: np.ndarray, *, learning_rate: float
+    ) -> tuple[float, float]:
+        """Train on a batch.
 
         Args:
             batch: The examples.
-            targets: float32 [B, K], as the objective's loss takes them.
-            rate: The learning rate of this step.
+            targets: float32 [B, K], as in the objective's loss.
+            learning_rate: The learning rate of this step.
 
         Returns:
-            The batch's loss and share of right answers, with dropout.
+            The batch's loss and accuracy, with dropout.
         """
-        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.learning_rate.assign(learning_rate)
         ids, types, mask = batch.input_ids, batch.token_type_ids, batch.attention_mask
         loss, accuracy = self._step(ids, types, mask, targets)
         return float(loss), float(accuracy)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the averaged weights by canonical name."""
-        return dict(self._constraint.weights(self._averages))
+        return dict(self._constraint.tensors(self._averages))
 
     def ranges(self) -> dict[str, np.ndarray]:
-        """Return the ranges of the checkpoint's 8-bit values, if any were trained."""
+        """Return the trained ranges of the checkpoint's 8-bit activations, if there are any."""
         return {name: bounds.numpy() for name, bounds in self._constraint.ranges.items()}
 
-    def snapshot(self) -> list[np.ndarray]:
-        """Return all that `restore` needs to go on from here."""
-        return [variable.numpy() for variable in self._variables()]
-
-    def restore(self, snapshot: Sequence[np.ndarray]) -> None:
-        """Return to a snapshot of a trainer that was made in the same way."""
-        for variable, value in zip(self._variables(), snapshot, strict=True):
-            variable.assign(value)
-
     def _variables(self) -> list[Any]:
-        parts = (self._model.weights, self._constraint.trained, self._constraint.memory)
+        parts = (self._model.weights, self._constraint.trained, self._constraint.untrained)
         every = [*self._optimizer.variables, *self._averages, *(v for part in parts for v in part)]
         return list({id(variable): variable for variable in every}.values())
 
@@ -110,25 +108,25 @@ class Trainer:
             outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
             loss = self._objective.loss(outputs, targets, mask, self._options)
         gradients = tape.gradient(loss, self._model.trainable_variables)
-        # Dense, also the embeddings': Keras would update a sparse one row by row.
-        gradients = self._constraint.pull_back([tf.convert_to_tensor(g) for g in gradients])
-        self._update(gradients)
-        self._constraint.enforce()
+        # The gradients of the embeddings too are dense: Keras would update sparse ones by rows.
+        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        self._update(self._constraint.map_gradients(dense))
+        self._constraint.project()
         self._update_averages()
-        return loss, self._objective.right(outputs, targets, mask)
+        return loss, self._objective.accuracy(outputs, targets, mask)
 
     def _update(self, gradients: Sequence[Any]) -> None:
         trained = self._constraint.trained
-        rates = [self._rate(variable) for variable in trained]
-        # Adam's steps do not depend on the size of the gradients, so what is scaled is the step.
+        rates = [self._multiplier(variable) for variable in trained]
+        # Adam's steps do not depend on the size of the gradients, so the step is scaled instead.
         before = [v.read_value() if r != 1 else None for v, r in zip(trained, rates, strict=True)]
         self._optimizer.apply_gradients(zip(gradients, trained, strict=True))
         for variable, value, rate in zip(trained, before, rates, strict=True):
             if value is not None:
                 variable.assign(value + rate * (variable - value))
 
-    def _rate(self, variable: Any) -> float:
-        """Return what the learning rate of a variable is multiplied with."""
+    def _multiplier(self, variable: Any) -> float:
+        """Return the learning-rate multiplier of a variable."""
         part = canonical_name(variable).partition("/")[0]
         rates = {
             "embeddings": self._options.embeddings_rate,
@@ -137,68 +135,65 @@ class Trainer:
         return rates.get(part, 1.0)
 
     def _update_averages(self) -> None:
-        # The first steps count less and less, or the average would long remember the random start.
-        seen = tf.cast(self._optimizer.iterations, tf.float32)
-        keep = tf.minimum(self._options.averaging, seen / (seen + 9.0))
+        # The momentum grows with the steps: a constant one would keep the random start too long.
+        steps = tf.cast(self._optimizer.iterations, tf.float32)
+        momentum = tf.minimum(self._options.averaging, steps / (steps + 9.0))
         for mean, value in zip(self._averages, self._constraint.trained, strict=True):
-            mean.assign(keep * mean + (1.0 - keep) * value)
-
-
-# What the weights of a model have to keep to while it is trained.
+            mean.assign(momentum * mean + (1.0 - momentum) * value)
 
 
 class Constraint(ABC):
-    """The tie between the variables that an optimizer trains and the weights of the model.
+    """The relation between the variables that an optimizer updates and the model's weights.
 
-    Between two steps the model's weights always keep to the constraint.  A step goes: the loss's
-    gradients by the weights, `pull_back`, the optimizer's update of `trained`, `enforce`.
+    Between two steps the model's weights satisfy the constraint.  A step is: the gradients of the
+    loss by the weights, `map_gradients`, the optimizer's update of `trained`, `project`.
 
     Attributes:
         trained: The variables that the optimizer updates, and whose running average is kept.
-        memory: Further variables that a training has to find again when it is resumed.
+        untrained: Further variables that are part of the training's state.
         ranges: Those of them that go into the checkpoint's `ranges`, by name.
     """
 
     trained: Sequence[Any]
-    memory: Sequence[Any] = ()
+    untrained: Sequence[Any] = ()
     ranges: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
-    def pull_back(self, gradients: Sequence[Any]) -> Sequence[Any]:
+    def map_gradients(self, gradients: Sequence[Any]) -> Sequence[Any]:
         """Turn the gradients by the model's trainable weights into those by `trained`."""
 
     @abstractmethod
-    def enforce(self) -> None:
-        """Make the model's weights what follows from `trained`; runs inside a `tf.function`."""
+    def project(self) -> None:
+        """Set the model's weights from `trained`; runs inside a `tf.function`."""
 
     @abstractmethod
-    def weights(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
-        """Return the weights by canonical name that follow from averages of `trained`."""
+    def tensors(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
+        """Return the weights that follow from averages of `trained`, by canonical name."""
 
 
-# Builds the constraint of a model that is about to be trained for so many steps.  The third
-# argument is the variable that counts the steps: 1 after the first.
+# Makes the constraint of a model from the number of steps of the training, and the variable that
+# counts the steps: 1 after the first.
 MakeConstraint: TypeAlias = Callable[[Albert, int, Any], Constraint]
 
 
 class Unconstrained(Constraint):
-    """No constraint: the model's weights are what is trained."""
+    """No constraint: the optimizer updates the model's weights."""
 
     def __init__(self, model: Albert, steps: int, step: Any) -> None:
         self.trained = model.trainable_variables
 
-    def pull_back(self, gradients: Sequence[Any]) -> Sequence[Any]:
+    def map_gradients(self, gradients: Sequence[Any]) -> Sequence[Any]:
         return gradients
 
-    def enforce(self) -> None:
-        tf.no_op()  # autograph cannot read a body that is empty
+    def project(self) -> None:
+        tf.no_op()  # autograph cannot parse an empty body
 
-    def weights(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
+    def tensors(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
         return name_weights(self.trained, averages)
 
 
 def name_weights(variables: Sequence[Any], values: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return `values`, variables themselves, by the canonical names of the model's `variables`."""
+    """Return `values`, which are tensors or variables, by the canonical names of `variables`."""
     return {
         canonical_name(variable): value.numpy()
         for variable, value in zip(variables, values, strict=True)

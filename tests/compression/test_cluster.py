@@ -50,7 +50,7 @@ def test_the_int8_file_holds_these_codes(clustered: Checkpoint) -> None:
 def test_training_moves_numbers_and_centroids(clustered: Checkpoint, toy_model: Path) -> None:
     before = read_checkpoint(toy_model).tensors[KERNEL]
     book = Codebook(tf.Variable(before, name=KERNEL), Cluster(clusters=8))
-    at_first = book.stored(book.free, book.centroids)
+    at_first = book.to_int8_grid(book.latent, book.centroids)
     old, new = int8_codes({KERNEL: at_first}, KERNEL), int8_codes(clustered.tensors, KERNEL)
     assert set(old.ravel()) != set(new.ravel())  # the centroids
     order = [np.unique(codes, return_inverse=True)[1] for codes in (old, new)]
@@ -65,7 +65,7 @@ def test_codebooks_of_any_size_and_start(centroids: str, clusters: int) -> None:
     book = Codebook(
         tf.Variable(matrix, name=KERNEL), Cluster(clusters=clusters, centroids=centroids)
     )
-    stored = book.stored(book.free, book.centroids)
+    stored = book.to_int8_grid(book.latent, book.centroids)
     assert (
         len(np.unique(int8_codes({KERNEL: stored}, KERNEL))) <= clusters + 1
     )  # the 0 of the empty channel

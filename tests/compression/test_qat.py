@@ -52,7 +52,7 @@ def quantized(
     begin, ranges = calibrate(start, texts, method=method)
     model = from_checkpoint(begin)
     constraint = Quantized(model, 10, tf.Variable(1), method=method, start=ranges)
-    weights = constraint.weights(constraint.trained)
+    weights = constraint.tensors(constraint.trained)
     return model, constraint, dataclasses.replace(begin, tensors=weights, ranges=ranges)
 
 
@@ -149,7 +149,7 @@ def test_one_gradient_for_a_kernel_goes_straight_through(
         assert names.count(f"{KERNEL}:0") == 1
         found = tape.gradient(loss, each.trainable_variables)
         if each is model:
-            found = constraint.pull_back(found)
+            found = constraint.map_gradients(found)
             assert [variable.name for variable in constraint.trained] == names
         gradients.append(found[names.index(f"{KERNEL}:0")].numpy().ravel())
     first, second = gradients

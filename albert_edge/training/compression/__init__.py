@@ -1,3 +1,3 @@
-"""Make a model smaller, and say what that costs."""
+"""Compression of a classifier during training, and its effect on size and accuracy."""
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""From a checkpoint and labelled texts to a smaller checkpoint, and what that gained and cost."""
+"""Compress a classifier while it is trained, from a checkpoint and a table to a checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,26 +27,20 @@ with requires_extra("train"):
     from albert_edge.training.compression.qat import Quantized, calibrate
     from albert_edge.training.compression.report import compression_report
     from albert_edge.training.distill import distill
-    from albert_edge.training.finetune import EpochResult, check_objective, finetune
-    from albert_edge.training.finetune_files import (
-        check_output,
-        epoch_figures,
-        show_step,
-        training_bars,
-    )
+    from albert_edge.training.finetune import EpochResult, StepCallback, check_objective, finetune
     from albert_edge.training.init import with_new_head
     from albert_edge.training.options import FinetuneOptions
+    from albert_edge.training.progress import epoch_progress
     from albert_edge.training.state import (
-        SaveConfig,
+        StateWriter,
         TrainingState,
+        check_output,
+        check_state,
         fingerprint,
-        read_state,
-        state_file,
+        open_state,
     )
     from albert_edge.training.tasks.classification import ClassificationObjective
     from albert_edge.training.trainer import MakeConstraint
-
-_EMPTY_REPORT: Callable[[float, float, float], None] = lambda done, loss, accuracy: None  # noqa: E731
 
 
 def compress(
@@ -57,26 +51,26 @@ def compress(
     share: float = 1.0,
     dev: Examples | None = None,
     options: FinetuneOptions | None = None,
-    saving: SaveConfig | None = None,
+    writer: StateWriter | None = None,
     saved: TrainingState | None = None,
-    progress: Callable[[float, float, float], None] = _EMPTY_REPORT,
+    progress: StepCallback = lambda done, loss, accuracy: None,
 ) -> Iterator[EpochResult]:
     """Compress `start` while it is trained on `data`; the last epoch's model is the result.
 
     Args:
         start: A classification checkpoint with the labels of `data`, and its tokenizer.
         data: The training texts, of the kind `classification`.
-        method: What to do.
-        share: Of the targets that is what `start` says of the texts; the rest is their classes.
-        dev: Texts to measure the accuracy on after every epoch.
-        options: How to train; `default_options` if left out.
-        saving, saved, progress: As in `finetune`.
+        method: The method of compression.
+        share: The share of the targets that `start` predicts; the labels have the rest.
+        dev: The texts to measure the accuracy on after every epoch.
+        options: The options of the training; the method's defaults if left out.
+        writer, saved, progress: As in `finetune`.
 
     Yields:
-        The epochs; their checkpoints' `changes` say what was done.
+        The epochs; the `changes` of their checkpoints record the method.
 
     Raises:
-        TrainingError: The data, the options and the checkpoint do not go together, or the loss
+        TrainingError: The data, the options and the checkpoint do not fit each other, or the loss
             diverged.
     """
     options = options or default_options(method)
@@ -85,27 +79,26 @@ def compress(
     if data.kind != "classification":
         raise TrainingError(f"compression trains on examples of classification, not {data.kind}.")
     check_objective(start, ClassificationObjective(data), dev, options)
-    begin, constrain = _prepare(start, data, method)
-    figures = {**dataclasses.asdict(method), "source": start.source, "sha256": start.sha256}
-    objective = distill(start, data, share=share)
+    calibrated, constrain = _prepare(start, data, method)
+    record = {**dataclasses.asdict(method), "source": start.source, "sha256": start.sha256}
     for result in finetune(
-        dataclasses.replace(begin, config=_without_dropout(start.config)),
-        objective,
+        dataclasses.replace(calibrated, config=_without_dropout(start.config)),
+        distill(start, data, share=share),
         dev=dev,
         options=options,
         constrain=constrain,
-        saving=saving,
+        writer=writer,
         saved=saved,
         progress=progress,
     ):
-        changes = {**start.changes, method.name: figures}
+        changes = {**start.changes, method.name: record}
         checkpoint = dataclasses.replace(result.checkpoint, config=start.config, changes=changes)
         yield dataclasses.replace(result, checkpoint=checkpoint)
 
 
 def _without_dropout(config: AlbertConfig) -> AlbertConfig:
-    # What is to be learned is what the model said without dropout.  On the embedded model, pruned
-    # to a half, the answers then agree with the dense model's on 97% of the sentences, not 93%.
+    # The targets are predictions without dropout.  On the embedded model, pruned to a half, the
+    # compressed model then agrees with the dense one on 97% of the sentences, not 93%.
     return dataclasses.replace(
         config,
         hidden_dropout_prob=0.0,
@@ -117,13 +110,13 @@ def _without_dropout(config: AlbertConfig) -> AlbertConfig:
 def _prepare(
     start: Checkpoint, data: Examples, method: Method
 ) -> tuple[Checkpoint, MakeConstraint]:
-    """Return what the training starts from, and what it has to keep to."""
+    """Return the checkpoint to train, and the constraint on its weights."""
     if isinstance(method, Prune):
         return start, partial(Pruned, method=method)
     if isinstance(method, Cluster):
         return start, partial(Clustered, method=method)
-    begin, ranges = calibrate(start, _sample_texts(data), method=method)
-    return begin, partial(Quantized, method=method, start=ranges)
+    calibrated, ranges = calibrate(start, _sample_texts(data), method=method)
+    return calibrated, partial(Quantized, method=method, start=ranges)
 
 
 def _sample_texts(data: Examples) -> list[str]:
@@ -145,41 +138,41 @@ def compress_files(
     force: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Compress a checkpoint while training it on a table; write it when it is done.
+    """Compress a checkpoint while it is trained on a table; write it at the end.
 
-    Now and then the training is saved beside the output, in `OUTPUT.training`.
+    The state of the training is saved at intervals beside the output, in `OUTPUT.training`.
 
     Args:
-        source: What `read_checkpoint` takes.
+        source: The checkpoint, as `read_checkpoint` takes it.
         data: The training table, with the columns of `evaluate`.
         output: The directory to write.  Its parent must exist.
-        method: What to do.
+        method: The method of compression.
         share: As in `compress`.
         dev: A table to measure the accuracy on, before and after.
-        options: How to train; `default_options` if left out.
-        save_every_s: The least time between two savings.
-        resume: Whether to go on with a training that was interrupted.
-        force: Whether to replace what is in `output`, and to forget an interrupted training.
-        console: Where to show progress, if it is a terminal.
+        options: The options of the training; the method's defaults if left out.
+        save_every_s: The least time between two saves of the state.
+        resume: Whether to resume an interrupted training.
+        force: Whether to replace a checkpoint in `output`, and to discard an interrupted training.
+        console: The console for progress bars, if it is a terminal.
 
     Returns:
         A report ready for JSON: `output`, `method` and its settings; `accuracy` of the float
         weights `before` and `after`; `quantize`, the recipe that the method is for; by its name, of
         the file `before` and `after`, without its tokenizer: `size_bytes`, `zip_bytes` (deflated at
-        level 9), `huffman_bytes` (deflated by a packer that looks for no repetitions, as there are
-        none), `accuracy` as a device answers and its 95% interval, `source_agreement` and
-        `source_difference`: the share of texts on which it answers what the source does in float32,
-        and how far its probabilities are off on average; `change` of that accuracy, with its own
-        interval, which is narrower as both files answered the same texts; of `source_difference` as
-        `source_difference_change` likewise; `agreement`, the share of texts that both answer alike;
-        `zip_share`, the zip after over the file before; `zip_share_of_zip`, over the zip before;
-        `tensors`, of every compressed matrix its zeros and int8 codes; `epochs`, `options`.
-        Accuracies and what follows from them are None without `dev`.
+        level 9), `huffman_bytes` (deflated with Huffman coding alone, as there are no repetitions),
+        `accuracy` on a device and its 95% interval, `source_agreement` and `source_difference`: the
+        share of texts with the label that the source predicts in float32, and the mean difference
+        of the probabilities; `change` of that accuracy, with its own interval, which is narrower as
+        both files are measured on the same texts; likewise `source_difference_change`;
+        `agreement`, the share of texts with the same label from both files; `zip_share`, the zip
+        after over the file before; `zip_share_of_zip`, over the zip before; `tensors`, of every
+        compressed matrix its zeros and int8 codes; `epochs`, `options`.  Accuracies and figures
+        that depend on them are None without `dev`.
 
     Raises:
         InputError: A table cannot be read or does not fit.
-        TrainingError: The table, an option or the source cannot work, or what is to be resumed is
-            not there, damaged, or of another training.
+        TrainingError: The table, an option or the source is invalid, or the state to resume from is
+            missing, damaged, or of another training.
         CheckpointError: `source` cannot be read.
         OutputError: `output` holds a checkpoint or an interrupted training and `force` is false,
             or cannot be written.
@@ -187,22 +180,14 @@ def compress_files(
     options = options or default_options(method)
     began = time.monotonic()
     check_output(output, force=force)
-    state = state_file(output.with_name(f"{output.name}.training"), resume=resume, force=force)
+    state = output.with_name(f"{output.name}.training")
+    check_state(state, resume=resume, force=force)
     start = read_checkpoint(source)
-    labels = start.config.labels
-    read = partial(read_examples, kind="classification", labels=labels, options=EvaluateOptions())
-    train, held_out = read(data), None if dev is None else read(dev)
-    with_head = with_new_head(start, labels, seed=0)
-    check_objective(with_head, ClassificationObjective(train), held_out, options)
-    of = _fingerprint(start, train, method, share, options)
-    saving = SaveConfig(path=state, of=of, every_s=save_every_s)
-    if force:
-        state.unlink(missing_ok=True)
-    saved = read_state(state, of=saving.of) if resume else None
+    train, held_out = _read(data, dev, start, options)
+    owner = _fingerprint(start, train, method, share, options)
+    saved = open_state(state, owner=owner, resume=resume)
     epochs: list[dict[str, Any]] = []
-    with training_bars(console) as bars:
-        bar = bars.add_task("asking the model", total=options.epochs)
-        tell = partial(show_step, bars, bar, epochs, options.epochs)
+    with epoch_progress(console, epochs, options.epochs, description="distilling") as progress:
         for result in compress(
             start,
             train,
@@ -210,11 +195,11 @@ def compress_files(
             share=share,
             dev=held_out,
             options=options,
-            saving=saving,
+            writer=StateWriter(state, owner, every_s=save_every_s),
             saved=saved,
-            progress=tell,
+            progress=progress,
         ):
-            epochs.append(epoch_figures(result))
+            epochs.append(result.to_dict())
     write_checkpoint(output, result.checkpoint, force=force)
     state.unlink(missing_ok=True)
     return {
@@ -236,6 +221,17 @@ def compress_files(
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }
+
+
+def _read(
+    data: Path, dev: Path | None, start: Checkpoint, options: FinetuneOptions
+) -> tuple[Examples, Examples | None]:
+    labels = start.config.labels
+    read = partial(read_examples, kind="classification", labels=labels, options=EvaluateOptions())
+    train, held_out = read(data), None if dev is None else read(dev)
+    with_head = with_new_head(start, labels, seed=0)
+    check_objective(with_head, ClassificationObjective(train), held_out, options)
+    return train, held_out
 
 
 def _fingerprint(

@@ -1,4 +1,4 @@
-"""The matrices that are worth compressing, and the int8 codes that the converter makes of them."""
+"""Compressible matrices, and their int8 codes in a converted file."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ __all__ = [
     "is_compressible",
 ]
 
-INT8_QMAX = 127  # of the largest number of a channel, or of a table; or it is the negative
+INT8_QMAX = 127  # the largest code in absolute value, of every channel or table
 _PARTS = ("embeddings/", "encoder/", "pooler/")
-_FEW = "embeddings/token_type_embeddings"
+_TYPE_EMBEDDINGS = "embeddings/token_type_embeddings"
 
 
 def is_compressible(name: str) -> bool:
-    """Tell whether the tensor of this canonical name is a large matrix.
+    """Return whether the tensor of this canonical name is a large matrix.
 
-    Left alone are vectors, the two token types and the head's last product: few numbers, each of
-    which the answer depends on.
+    Vectors, the token type embeddings and the head's last kernel are not: they have few weights,
+    on each of which the output depends.
     """
     matrix = name.endswith(("/kernel", "_embeddings"))
-    return matrix and name.startswith(_PARTS) and name != _FEW
+    return matrix and name.startswith(_PARTS) and name != _TYPE_EMBEDDINGS
 
 
 def channel_axis(name: str) -> int | None:
-    """Return the axis that int8 numbers of one scale lie along; None if a table has one scale."""
+    """Return the axis along which weights share a scale; None if the whole matrix has one."""
     return 0 if name.endswith("/kernel") else None  # a kernel is [inputs, outputs]
 
 
 def folded_scale(name: str) -> str | None:
-    """Name the normalization's `gamma`, if any, that the converter multiplies a kernel's rows by.
+    """Return the name of the `gamma` that the converter folds into a kernel's rows, if any.
 
-    It does so where the normalization and the product are in one piece: (n * gamma + beta) @ kernel
-    becomes n @ (gamma * kernel) + beta @ kernel, whoever else needs n * gamma + beta.
+    It does so where the normalization and the product are in one stage model: (n * gamma + beta) @
+    kernel becomes n @ (gamma * kernel) + beta @ kernel, even if n * gamma + beta has other uses.
     """
     if name == "embeddings/projection/kernel":
         return "embeddings/layer_norm/gamma"
@@ -55,26 +55,26 @@ def folded_scale(name: str) -> str | None:
 
 
 def int8_codes(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """Return the codes that the TFLite converter's dynamic-range quantization stores.
+    """Return the codes of a matrix in a file with dynamic-range quantization.
 
     Args:
-        tensors: A model's, float32, by canonical name.
-        name: Which: a kernel [inputs, outputs] or a table [rows, size].
+        tensors: The tensors of a model, float32, by canonical name.
+        name: The name of a kernel [inputs, outputs] or a table [rows, size].
 
     Returns:
-        int8, of the same shape.
+        int8, of the same shape, in [-127, 127].
     """
     values, scale = tensors[name], folded_scale(name)
     if scale is not None:
         values = values * tensors[scale][:, None]
     largest = np.abs(values).max(axis=channel_axis(name), keepdims=True)
-    steps = np.where(largest > 0, largest, 1) / np.float32(INT8_QMAX)
-    codes: np.ndarray = np.round(values / steps).astype(np.int8)
+    scales = np.where(largest > 0, largest, 1) / np.float32(INT8_QMAX)
+    codes: np.ndarray = np.round(values / scales).astype(np.int8)
     return codes
 
 
 def describe_matrix(tensors: Mapping[str, np.ndarray], name: str) -> dict[str, float | int]:
-    """Return how many numbers there are, the share of zeros, and the number of int8 codes."""
+    """Return the number of weights, the share of zeros, and the number of int8 codes."""
     values = tensors[name]
     return {
         "numbers": values.size,

@@ -1,7 +1,7 @@
 """Magnitude pruning of the shared matrices, with tensorflow-model-optimization.
 
-Zhu and Gupta 2017, arXiv:1710.01878: more and more of the smallest weights become zero while the
-others learn to do without them.  One mask serves all passes, since one kernel does.
+Zhu and Gupta 2017, arXiv:1710.01878: a growing share of the smallest weights is set to zero while
+the others are trained on.  All passes use one kernel, and so one mask.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from albert_edge.training.trainer import Constraint, name_weights
 
 __all__ = ["Pruned"]
 
-_UPDATES = 20  # of the masks, over the first half of the training; then they stay
+_UPDATES = 20  # of the masks, over the first half of the training; then they are fixed
 _BLOCK = 4
 
 
 class Pruned(Constraint):
-    """Weights that are zero where a mask says so.
+    """Matrices that are zero where a mask is.
 
     Args:
-        model: What is trained.
-        steps: How long.
+        model: The model in training.
+        steps: The number of steps of the training.
         step: The variable that counts the steps.
-        method: How much, and in which pattern.
+        method: The sparsity and its pattern.
     """
 
     def __init__(self, model: Albert, steps: int, step: Any, *, method: Prune) -> None:
@@ -42,11 +42,11 @@ class Pruned(Constraint):
             name: tf.Variable(tf.ones_like(kernel), trainable=False)
             for name, kernel in kernels.items()
         }
-        self.memory = list(self._masks.values())
+        self.untrained = list(self._masks.values())
         self._prunings = [
             pruning_impl.Pruning(
                 training_step_fn=lambda: step,
-                # The last is where tfmot puts the smallest weight that stays.
+                # tfmot writes the threshold of the weights into the last variable.
                 pruning_vars=[(kernel, self._masks[name], tf.Variable(0.0, trainable=False))],
                 pruning_schedule=_schedule(steps, method.sparsity),
                 block_size=_block(name) if method.pattern == "block" else (1, 1),
@@ -56,16 +56,16 @@ class Pruned(Constraint):
             for name, kernel in kernels.items()
         ]
 
-    def pull_back(self, gradients: Sequence[Any]) -> Sequence[Any]:
+    def map_gradients(self, gradients: Sequence[Any]) -> Sequence[Any]:
         return gradients
 
-    def enforce(self) -> None:
+    def project(self) -> None:
         for pruning in self._prunings:
             pruning.conditional_mask_update()
             pruning.weight_mask_op()
 
-    def weights(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
-        # An average remembers what a weight was before it was pruned.
+    def tensors(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
+        # An average includes values from before a weight was pruned.
         return {
             name: values * self._masks[name].numpy() if name in self._masks else values
             for name, values in name_weights(self.trained, averages).items()
@@ -73,12 +73,12 @@ class Pruned(Constraint):
 
 
 def _block(name: str) -> tuple[int, int]:
-    """Return the shape of a block, which lies along the rows that the .tflite stores."""
-    return (1, _BLOCK) if channel_axis(name) is None else (_BLOCK, 1)  # it transposes kernels
+    """Return the shape of a block, which lies along the rows of the .tflite's matrices."""
+    return (1, _BLOCK) if channel_axis(name) is None else (_BLOCK, 1)  # kernels are transposed
 
 
 def _schedule(steps: int, sparsity: float) -> Any:
-    """Plan the updates of the masks; the last falls on a step and has all of `sparsity`."""
+    """Schedule the updates of the masks; the last one reaches the whole `sparsity`."""
     updates = min(_UPDATES, max(steps // 2, 1))
     frequency = max(steps // 2 // updates, 1)
     return pruning_schedule.PolynomialDecay(

@@ -1,8 +1,8 @@
 """Quantization-aware training of the shared layer, with tensorflow-model-optimization.
 
-Jacob et al. 2018, arXiv:1712.05877.  What the optimizer trains are weights of full precision; the
-model computes with what their integers stand for, and for an integer-only file also the values
-into and out of every product are rounded.  One kernel, and one set of ranges, serve all passes.
+Jacob et al. 2018, arXiv:1712.05877.  The optimizer updates weights in full precision; the model
+computes with the values of their integers, and for an integer-only file also rounds the inputs and
+outputs of every matrix product.  All passes use one kernel, and so one set of ranges.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from albert_edge.training.trainer import Constraint, name_weights
 
 __all__ = ["Quantized", "calibrate"]
 
-_MOVING = 0.5  # the share of the steps in which ranges move; then the weights get used to them
-_SHARE = 0.01  # how far a range moves in a step: it follows the last hundred or so
+_MOVING = 0.5  # the share of the steps in which ranges move; the weights then adapt to fixed ones
+_MOVE_RATE = 0.01  # of a range in a step: it follows about the last hundred steps
 
 
 class Quantized(Constraint):
-    """Weights that are what their integers stand for, in a model that computes like them.
+    """Weights that have the values of their integers, in a model that rounds as its file does.
 
     Args:
-        model: What is trained.  For an integer-only recipe its layers are replaced.
-        steps: How long.
+        model: The model in training.  For an integer-only recipe its layers are replaced.
+        steps: The number of steps of the training.
         step: The variable that counts the steps.
-        method: For which recipe.
-        start: The ranges to start from, by the names of `checkpoints.activation_ranges`.
+        method: The recipe.
+        start: The initial ranges, by the names of `checkpoints.activation_ranges`.
     """
 
     def __init__(
@@ -58,63 +58,65 @@ class Quantized(Constraint):
                 [FakeQuantGroup(f"encoder/group_{index}", layers, self._ranges)]
                 for index, layers in enumerate(model.groups)
             ]
-        # Not before: the layers' places among the model's have changed.
+        # After the layers were replaced, which changes the order of the variables.
         self._weights = {canonical_name(weight): weight for weight in model.trainable_variables}
-        grids = {
+        quantizers = {
             name: fake_quantizer_of(name, tuple(weight.shape), self._recipe)
             for name, weight in self._weights.items()
         }
-        self._grids = {name: grid for name, grid in grids.items() if grid}
-        self._free = {name: tf.Variable(self._weights[name], name=name) for name in self._grids}
-        self.trained = list({**self._weights, **self._free}.values())
+        self._quantizers = {name: one for name, one in quantizers.items() if one}
+        self._latent = {
+            name: tf.Variable(self._weights[name], name=name) for name in self._quantizers
+        }
+        self.trained = list({**self._weights, **self._latent}.values())
         self.ranges = {name: entry.bounds for name, entry in self._ranges.items()}
-        self.memory = list(self.ranges.values())
+        self.untrained = list(self.ranges.values())
         self._round_weights()
 
-    def pull_back(self, gradients: Sequence[Any]) -> Sequence[Any]:
+    def map_gradients(self, gradients: Sequence[Any]) -> Sequence[Any]:
         return gradients  # straight through
 
-    def enforce(self) -> None:
+    def project(self) -> None:
         self._round_weights()
-        share = tf.where(self._step <= self._last, _SHARE, 0.0)
+        rate = tf.where(self._step <= self._last, _MOVE_RATE, 0.0)
         for entry in self._ranges.values():
-            entry.move(share)
+            entry.move(rate)
 
-    def weights(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
+    def tensors(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
         values = dict(zip(self._weights, averages, strict=True))
         rounded = self._rounded(values)
         return name_weights(self.trained, [rounded.get(name, values[name]) for name in values])
 
     def _round_weights(self) -> None:
-        for name, values in self._rounded({**self._weights, **self._free}).items():
+        for name, values in self._rounded({**self._weights, **self._latent}).items():
             self._weights[name].assign(values)
 
     def _rounded(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._round(name, values) for name in self._grids}
+        return {name: self._round(name, values) for name in self._quantizers}
 
     def _round(self, name: str, values: Mapping[str, Any]) -> Any:
-        """Return a weight on its grid, which is that of the weight as the converter changes it."""
+        """Return a weight as its integers represent it, which the converter makes after folding."""
         folded = folded_scale(name)
         scale = values[folded][:, None] if folded else 1.0
-        return tf.math.divide_no_nan(self._grids[name].round(values[name] * scale), scale)
+        return tf.math.divide_no_nan(self._quantizers[name].round(values[name] * scale), scale)
 
 
 def calibrate(
     start: Checkpoint, texts: Iterable[str], *, method: Qat
 ) -> tuple[Checkpoint, dict[str, np.ndarray]]:
-    """Return what training starts from: the model, and ranges of its 8-bit values.
+    """Calibrate the model that training starts from, and the ranges of its 8-bit activations.
 
-    The model of an integer-only recipe is equalized as `convert` would equalize it, so that one
-    range fits queries, keys and values; it computes the same.
+    The model of an integer-only recipe is equalized as in `convert`, so that one range fits
+    queries, keys and values; its outputs do not change.
 
     Args:
         start: A model with its tokenizer.
-        texts: Texts like those that it will read.
-        method: For which recipe.
+        texts: Calibration texts.
+        method: The recipe.
 
     Returns:
-        The model; and float32 [2, C], the least and the greatest, by the names of
-        `checkpoints.activation_ranges`.  Nothing for a recipe that computes with floats.
+        The model; and float32 [2, C], the minimum and the maximum, by the names of
+        `checkpoints.activation_ranges`; none for a recipe that computes with floats.
 
     Raises:
         InputError: The texts are too few.
@@ -142,7 +144,7 @@ def _equalize(tensors: dict[str, np.ndarray], path: str, fused: TensorStats) -> 
     tensors[f"{path}/output/kernel"] = tensors[f"{path}/output/kernel"] / scale[:, None]
 
 
-def _bounds(seen: TensorStats, *, by_channel: bool) -> np.ndarray:
+def _bounds(stats: TensorStats, *, by_channel: bool) -> np.ndarray:
     axis = 0 if by_channel else None
-    low, high = np.atleast_1d(seen.low.min(axis=axis)), np.atleast_1d(seen.high.max(axis=axis))
+    low, high = np.atleast_1d(stats.low.min(axis=axis)), np.atleast_1d(stats.high.max(axis=axis))
     return np.stack([np.minimum(low, 0), np.maximum(high, 0)])

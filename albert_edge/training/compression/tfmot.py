@@ -1,7 +1,7 @@
-"""What we use of tensorflow-model-optimization, imported in one place.
+"""The parts of tensorflow-model-optimization that are used here, imported in one place.
 
-Its wrappers clone models layer by layer and know neither our layers nor shared ones; the parts
-inside its wrappers work on any variable, and are what we take.
+Its wrappers clone models layer by layer, and support neither custom nor shared layers.  The parts
+inside the wrappers work on any variable, and so are used directly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plain text becomes documents of sentences of token ids."""
+"""Plain text as documents of encoded sentences, and these as pairs of segments."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ __all__ = ["SPECIAL", "Document", "SegmentPair", "encode_documents", "make_pairs
 
 # The sentences of a document, in order: int32 [T] each, without special tokens.
 Document = list[np.ndarray]
-SPECIAL = 3  # [CLS] and two [SEP]
+SPECIAL = 3  # the special tokens of a pair: [CLS] and two [SEP]
 _SHORT = 0.1  # the share of pairs that are shorter than they could be
-_FILL = (0.7, 1.2)  # how many sentences are taken, over how many would fill a pair on average
+# The number of sentences of a pair, over the number that fills it on average.
+_FILL = (0.7, 1.2)
 
 
 def read_documents(paths: Sequence[Path]) -> list[list[str]]:
     """Read text files into documents of sentences.
 
-    Documents are apart by a blank line; within one, a line ends a sentence.
+    A blank line parts documents; within one, the end of a line ends a sentence.
 
     Args:
         paths: UTF-8 files.
@@ -42,15 +43,14 @@ def read_documents(paths: Sequence[Path]) -> list[list[str]]:
         found = [sentences for sentences in found if len(sentences) > 1]
         if not found:
             raise TrainingError(
-                f"{path} holds no document of two sentences or more; documents are apart by a "
-                "blank line."
+                f"{path} holds no document of two sentences or more; a blank line parts documents."
             )
         documents += found
     return documents
 
 
 def encode_documents(documents: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[Document]:
-    """Encode the sentences of documents; a document without two that hold a token is left out."""
+    """Encode documents, without those that have fewer than two sentences with tokens."""
     encoded = []
     for sentences in documents:
         ids = (tokenizer.encode(sentence).input_ids[1:-1] for sentence in sentences)
@@ -74,9 +74,6 @@ def _sentences(text: str) -> list[str]:
     return [text[start:end] for start, end in split_sentences(text)]
 
 
-# Documents become pairs of segments, half of them swapped.
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentPair:
     """Two segments that follow each other in one document.
@@ -84,7 +81,7 @@ class SegmentPair:
     Attributes:
         first: int32 [A], the tokens of the segment that comes first in the model's input.
         second: int32 [B].
-        swapped: 1 if `first` stands behind `second` in the document, else 0.
+        swapped: 1 if `first` comes after `second` in the document, else 0.
     """
 
     first: np.ndarray
@@ -95,21 +92,21 @@ class SegmentPair:
 def make_pairs(
     documents: Sequence[Document], *, max_length: int, random: np.random.Generator
 ) -> list[SegmentPair]:
-    """Cut documents into pairs of segments, each document anew at every call.
+    """Cut documents into pairs of segments, at random.
 
     Lan et al. 2020, arXiv:1909.11942, sec. 4.1 and 3.1: about as many sentences of one document as
-    fill `max_length` tokens, in a tenth of the cases two, are parted in two somewhere; half of the
+    fill `max_length` tokens, in a tenth of the cases two, are split into two segments; half of the
     pairs are swapped.  A pair never holds text of two documents.
 
-    Unlike the paper's code, how many sentences are taken is drawn before their lengths are looked
-    at, and what is too much goes from either end.  A sentence that crosses a limit is longer than
-    others on average: where it always stands last, lengths tell the order.  At 64 tokens, a model
-    found 67% of the orders that way within 250 steps.
+    Unlike the paper's code, this samples the number of sentences before looking at their lengths,
+    and cuts surplus sentences from either end.  A sentence that crosses a limit is longer than
+    others on average: if it is always the last one, the lengths leak the order label.  At 64
+    tokens, a model found 67% of the orders that way within 250 steps.
 
     Args:
         documents: Documents of two sentences or more.
         max_length: The most tokens of a pair, special ones included.
-        random: Draws lengths, places and orders.
+        random: The generator of lengths, splits and orders.
 
     Returns:
         The pairs in random order.
@@ -132,10 +129,10 @@ def _pairs_of(document: Document, most: int, random: np.random.Generator) -> Ite
         while sum(map(len, chunk)) > most:
             chunk = chunk[1:] if random.random() < 0.5 else chunk[:-1]
         if len(chunk) > 1:
-            yield _part(chunk, random)
+            yield _split(chunk, random)
 
 
-def _part(chunk: list[np.ndarray], random: np.random.Generator) -> SegmentPair:
+def _split(chunk: list[np.ndarray], random: np.random.Generator) -> SegmentPair:
     at = int(random.integers(1, len(chunk)))
     segments = np.concatenate(chunk[:at]), np.concatenate(chunk[at:])
     swapped = int(random.random() < 0.5)

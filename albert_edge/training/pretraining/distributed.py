@@ -1,4 +1,4 @@
-"""Several processes that train one model, each on its share of every batch."""
+"""Distributed training: several processes train one model, each on its share of every batch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from albert_edge.training.pretraining.options import PretrainOptions
 
 __all__ = ["DistributedContext"]
 
-# What a sum over all workers ends in when one of them is gone.
+# The errors of a collective operation whose worker is lost.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """Who trains.
+    """The processes of a training.
 
     Attributes:
-        count: How many there are.
-        index: Which of them this process is, from 0; the first one writes.
-        strategy: How they add up their gradients; None for one alone.
+        count: Their number.
+        index: The index of this process, from 0; the first one writes.
+        strategy: TensorFlow's strategy that sums the gradients; None for one process.
     """
 
     count: int
@@ -36,18 +36,18 @@ class DistributedContext:
 
     @classmethod
     def alone(cls) -> DistributedContext:
-        """Return this process, which shares with nobody."""
+        """Return the context of this process alone."""
         return cls(1, 0, None)
 
     @classmethod
     def from_environment(cls) -> DistributedContext:
-        """Read TensorFlow's variable TF_CONFIG, and meet the others; without it, be alone.
+        """Connect to the workers of TensorFlow's variable TF_CONFIG; without it, return `alone`.
 
-        Has to be called before TensorFlow does anything else.  Waits until all are there.
+        Must be called before any other use of TensorFlow.  Waits until all workers are connected.
 
         Raises:
-            TrainingError: TF_CONFIG is not what `MultiWorkerMirroredStrategy` takes, or the workers
-                do not meet.
+            TrainingError: TF_CONFIG is invalid for `MultiWorkerMirroredStrategy`, or the workers
+                cannot connect.
         """
         if not (text := os.environ.get("TF_CONFIG")):
             return cls.alone()
@@ -58,15 +58,15 @@ class DistributedContext:
                 'TF_CONFIG must be like {"cluster": {"worker": ["host:port", ...]}, "task": '
                 f'{{"type": "worker", "index": 0}}}}, not {text!r}: {error}.'
             ) from error
-        return cls.alone() if count == 1 else cls(count, index, _meet(count))
+        return cls.alone() if count == 1 else cls(count, index, _connect(count))
 
     @property
     def first(self) -> bool:
-        """Whether this process writes what all of them made."""
+        """Whether this process writes the results."""
         return self.index == 0
 
     def check(self, options: PretrainOptions) -> None:
-        """Check that every batch can be shared out.
+        """Check that every batch can be divided among the workers.
 
         Raises:
             TrainingError: It cannot.
@@ -84,10 +84,10 @@ class DistributedContext:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Do what takes all of them.
+        """Run operations that need all workers.
 
         Raises:
-            TrainingError: One of them was lost.
+            TrainingError: A worker was lost.
         """
         try:
             yield
@@ -101,21 +101,21 @@ class DistributedContext:
 
 
 def _read(values: Any) -> tuple[int, int]:
-    """Return how many workers there are, and which of them this one is."""
+    """Return the number of workers, and the index of this one."""
     cluster, task = values["cluster"], values["task"]
     if set(cluster) != {"worker"} or task["type"] != "worker":
-        raise ValueError("there are workers only; the first one is the chief")
+        raise ValueError("all tasks must be workers; the first one is the chief")
     hosts, index = cluster["worker"], int(task["index"])
     if not isinstance(hosts, list) or not 0 <= index < len(hosts):
         raise ValueError(f"there is no worker {index}")
     return len(hosts), index
 
 
-def _meet(count: int) -> Any:
+def _connect(count: int) -> Any:
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise TrainingError(f"the {count} workers of TF_CONFIG do not meet: {error}") from error
+        raise TrainingError(f"the {count} workers of TF_CONFIG cannot connect: {error}") from error
     if strategy.num_replicas_in_sync != count:
         raise TrainingError(
             f"every worker must train on one device, but {count} workers have "

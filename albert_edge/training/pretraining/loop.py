@@ -1,10 +1,9 @@
-"""A pre-training, from its first step or from where it was saved, to its last."""
+"""The pre-training loop, from the first step or from a saved state."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from albert_edge.training.pretraining.masking import Cursor, PretrainBatches, as
 from albert_edge.training.pretraining.metrics_log import MetricsLog
 from albert_edge.training.pretraining.options import PretrainOptions
 from albert_edge.training.pretraining.trainer import PretrainTrainer, mean_metrics
-from albert_edge.training.state import TrainingState, fingerprint, read_state, write_state
+from albert_edge.training.state import StateWriter, TrainingState, fingerprint, open_state
 
 __all__ = ["STATE_FILE", "pretrain"]
 
-STATE_FILE = "training.npz"  # there while a training is not done
-_EXAMINED = 50  # batches of held-out text, at most
-_NOTHING = np.zeros(6)  # the sums of no step
+STATE_FILE = "training.npz"  # in the output directory until the training is finished
+_DEV_BATCHES = 50  # batches of held-out text, at most
+_ZERO_SUMS = np.zeros(6)
 
 
 def pretrain(
@@ -39,167 +38,161 @@ def pretrain(
     options: PretrainOptions,
     resume: bool = False,
     workers: DistributedContext | None = None,
-    progress: Callable[[int, Mapping[str, float]], None] = lambda step, found: None,
+    progress: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None,
 ) -> MetricsLog:
-    """Train `start` on documents, and keep it in `output`, also on the way.
+    """Train `start` on documents, and write it to `output`, at intervals and at the end.
 
     Args:
         start: A checkpoint with a pre-training head and its tokenizer.
-        documents: What to learn from, encoded by that tokenizer.
+        documents: The training texts, encoded by that tokenizer.
         output: The directory to write.  It gets the checkpoint, `curve.jsonl`, and TensorBoard's
-            logs; as long as the training is not done, also `training.npz`, to go on from.
-        held_out: What to examine the model on.
-        options: How to train.
-        resume: Whether to go on with the training that was saved in `output`.
-        workers: Those that share the work; None for this process alone.
-        progress: Called after every step with how many were made and the step's figures.
+            logs; until the training is finished also `training.npz`, to resume from.
+        held_out: The texts to evaluate the model on.
+        options: The options of the training.
+        resume: Whether to resume the training that is saved in `output`.
+        workers: The processes that share every batch; None for this one alone.
+        progress: Called after every step with the number of finished steps and the step's metrics.
 
     Returns:
-        The figures of the training, with those of every examination.
+        The log, with the metrics of every evaluation.
 
     Raises:
-        TrainingError: There is too little text, the loss diverged, or what is to be resumed is not
-            there, damaged, or of another training.
+        TrainingError: There is too little text, the loss diverged, or the state to resume from is
+            missing, damaged, or of another training.
         OutputError: `output` cannot be written.
     """
     workers = workers or DistributedContext.alone()
     workers.check(options)
-    batches = _batches(documents, start, options, options.seed)
-    if batches.count() == 0:
-        raise TrainingError(
-            f"the texts do not fill one batch of {options.batch_size} pairs of "
-            f"{options.max_length} tokens; give more text or a smaller batch_size."
-        )
-    examined = _examined(held_out, start, options)
-    saving = _StateWriter(output, start, documents, options, workers)
-    if not resume:
-        saving.begin()
-    saved = saving.read() if resume else None
+    batches = _batches(documents, start, options, options.seed, "the texts")
+    dev = _dev_batches(held_out, start, options)
+    owner = _fingerprint(start, documents, options)
+    saved = _open_output(output, owner, resume=resume, first=workers.first)
+    writer = _CheckpointWriter(output, start, owner, options, first=workers.first)
     with workers.together():
         trainer = PretrainTrainer(start, options, strategy=workers.strategy)
     if saved:
-        trainer.restore(saved.arrays)
-    start_at = Cursor(saved.epoch, saved.index) if saved else Cursor()
-    sums = np.array(saved.sums) if saved else _NOTHING
-    curve = MetricsLog(output, after=trainer.done, keep=workers.first)
-    for position, batch in _stream(batches, start_at, options.steps - trainer.done):
-        step = trainer.done
+        trainer.set_state(saved.arrays)
+    first = Cursor(saved.epoch, saved.index) if saved else Cursor()
+    sums = np.array(saved.sums) if saved else _ZERO_SUMS
+    log = MetricsLog(output, after=trainer.done, keep=workers.first)
+    for cursor, batch in _stream(batches, first, options.steps - trainer.done):
+        rate = options.rate(trainer.done)
         with workers.together():
-            found = trainer.step(workers.part(batch), rate=options.rate(step))
-        _check_finite(found, step + 1)
+            found = trainer.step(workers.part(batch), rate=rate)
+        step = trainer.done
+        _check_finite(found, step)
         sums = sums + found
-        progress(step + 1, mean_metrics(found))
-        if (step + 1) % options.examine_every == 0 or step + 1 == options.steps:
-            held = trainer.examine(examined) if examined else {}
-            _check_finite(held.values(), step + 1)
-            curve.add(
-                step + 1, train=mean_metrics(sums), held_out=held or None, rate=options.rate(step)
-            )
-            sums = _NOTHING
-        saving.write(trainer, position, sums)
-    saving.finish(trainer)
-    return curve
+        progress(step, mean_metrics(found))
+        if step % options.examine_every == 0 or step == options.steps:
+            dev_metrics = trainer.evaluate(dev) if dev else {}
+            _check_finite(dev_metrics.values(), step)
+            log.add(step, train=mean_metrics(sums), held_out=dev_metrics or None, rate=rate)
+            sums = _ZERO_SUMS
+        writer.write(trainer, cursor, sums)
+    writer.finish(trainer)
+    return log
 
 
-class _StateWriter:
-    """Where a training is kept: by the first of its workers, for all of them."""
+def _fingerprint(start: Checkpoint, documents: Sequence[Document], options: PretrainOptions) -> str:
+    words = np.concatenate([sentence for document in documents for sentence in document])
+    lengths = [[len(sentence) for sentence in document] for document in documents]
+    return fingerprint(start, words, lengths, dataclasses.replace(options, save_every_s=0))
+
+
+def _open_output(output: Path, owner: str, *, resume: bool, first: bool) -> TrainingState | None:
+    """Make the directory, or read the state in it; the first worker removes an old state."""
+    if not (resume or first):
+        return None
+    if not resume:
+        try:
+            output.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {output}: {error.strerror}.") from error
+    return open_state(output / STATE_FILE, owner=owner, resume=resume)
+
+
+class _CheckpointWriter:
+    """Writes the checkpoint and the state of the training; the first worker does, for all."""
 
     def __init__(
-        self,
-        output: Path,
-        start: Checkpoint,
-        documents: Sequence[Document],
-        options: PretrainOptions,
-        workers: DistributedContext,
+        self, output: Path, start: Checkpoint, owner: str, options: PretrainOptions, *, first: bool
     ) -> None:
-        words = np.concatenate([sentence for document in documents for sentence in document])
-        lengths = [[len(sentence) for sentence in document] for document in documents]
-        self._of = fingerprint(start, words, lengths, dataclasses.replace(options, save_every_s=0))
-        self._output, self._start, self._options = output, start, options
-        self._first = workers.first
-        self._written = time.monotonic()
+        self._output, self._start, self._steps = output, start, options.steps
+        self._state = StateWriter(output / STATE_FILE, owner, every_s=options.save_every_s)
+        self._first = first
 
-    def begin(self) -> None:
-        """Make the directory; forget a training that was interrupted."""
-        if self._first:
-            try:
-                self._output.mkdir(exist_ok=True)
-                (self._output / STATE_FILE).unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(f"cannot write {self._output}: {error.strerror}.") from error
-
-    def read(self) -> TrainingState:
-        return read_state(self._output / STATE_FILE, of=self._of)
-
-    def write(self, trainer: PretrainTrainer, position: Cursor, sums: np.ndarray) -> None:
-        due = time.monotonic() - self._written >= self._options.save_every_s
-        if not (due and self._first and trainer.done < self._options.steps):
+    def write(self, trainer: PretrainTrainer, cursor: Cursor, sums: np.ndarray) -> None:
+        """Write both if the interval is over and the training is not."""
+        if not (self._state.is_due() and self._first and trainer.done < self._steps):
             return
-        snapshot = TrainingState(
-            epoch=position.epoch,
-            index=position.index,
-            steps=self._options.steps,
+        state = TrainingState(
+            epoch=cursor.epoch,
+            index=cursor.index,
+            steps=self._steps,
             random={},
             sums=sums.tolist(),
-            arrays=trainer.snapshot(),
+            arrays=trainer.get_state(),
         )
-        # The state last: whatever is interrupted, the older state and a checkpoint are there.
-        self._keep(trainer)
-        write_state(self._output / STATE_FILE, snapshot, of=self._of)
-        self._written = time.monotonic()
+        # The state last: if this is interrupted, the older state and a whole checkpoint are left.
+        self._write_checkpoint(trainer)
+        self._state.write(state)
 
     def finish(self, trainer: PretrainTrainer) -> None:
+        """Write the final checkpoint, and remove the state."""
         if self._first:
-            self._keep(trainer)
+            self._write_checkpoint(trainer)
             (self._output / STATE_FILE).unlink(missing_ok=True)
 
-    def _keep(self, trainer: PretrainTrainer) -> None:
+    def _write_checkpoint(self, trainer: PretrainTrainer) -> None:
         tensors = trainer.tensors()
         _check_finite(tensors.values(), trainer.done)
-        made = dataclasses.replace(
+        trained = dataclasses.replace(
             self._start, tensors=tensors, sha256="", randomly_initialized=(), ranges={}
         )
-        write_checkpoint(self._output, made, force=True)
+        write_checkpoint(self._output, trained, force=True)
 
 
 def _check_finite(values: Iterable[ArrayLike], step: int) -> None:
     if not all(np.isfinite(value).all() for value in values):
         raise TrainingError(
-            f"the training diverged: at step {step} there are numbers that are not finite; lower "
+            f"the training diverged: at step {step} there are values that are not finite; lower "
             "the learning rate."
         )
 
 
-def _stream(batches: PretrainBatches, position: Cursor, count: int) -> Any:
-    _, first = next(batches.after(position))
-    dataset = as_dataset(batches.after(position), first)
-    for place, batch in islice(dataset, count):
-        epoch, index = place.numpy().tolist()
+def _stream(
+    batches: PretrainBatches, start: Cursor, count: int
+) -> Iterator[tuple[Cursor, Mapping[str, Any]]]:
+    _, sample = next(batches.after(start))
+    for position, batch in islice(as_dataset(batches.after(start), sample), count):
+        epoch, index = position.numpy().tolist()
         yield Cursor(epoch, index), batch
 
 
 def _batches(
-    documents: Sequence[Document], start: Checkpoint, options: PretrainOptions, seed: int
+    documents: Sequence[Document], start: Checkpoint, options: PretrainOptions, seed: int, name: str
 ) -> PretrainBatches:
-    return PretrainBatches(
+    batches = PretrainBatches(
         documents,
         tokenizer_from_files(start.tokenizer_files),
         batch_size=options.batch_size,
         max_length=options.max_length,
         seed=seed,
     )
+    if batches.count() == 0:
+        raise TrainingError(
+            f"{name} do not fill one batch of {options.batch_size} pairs of {options.max_length} "
+            "tokens; give more text or a smaller batch_size."
+        )
+    return batches
 
 
-def _examined(
+def _dev_batches(
     documents: Sequence[Document], start: Checkpoint, options: PretrainOptions
 ) -> list[Mapping[str, np.ndarray]]:
-    """Return the batches of held-out text, always the same ones."""
+    """Return the batches of held-out text, which are the same in every evaluation."""
     if not documents:
         return []
-    batches = _batches(documents, start, options, options.seed + 1)
-    if (count := batches.count()) == 0:
-        raise TrainingError(
-            f"the held-out texts do not fill one batch of {options.batch_size} pairs of "
-            f"{options.max_length} tokens; give more text or a smaller batch_size."
-        )
-    return [batch for _, batch in islice(batches.after(Cursor()), min(count, _EXAMINED))]
+    batches = _batches(documents, start, options, options.seed + 1, "the held-out texts")
+    count = min(batches.count(), _DEV_BATCHES)
+    return [batch for _, batch in islice(batches.after(Cursor()), count)]

@@ -1,4 +1,4 @@
-"""Hide words, so that they can be predicted."""
+"""Mask whole words, and make pre-training batches of masked pairs of segments."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from albert_edge.training.pretraining.corpus import SPECIAL, Document, SegmentPa
 
 __all__ = ["Cursor", "Masking", "PretrainBatches", "as_dataset", "mask_words"]
 
-_SHARE = 0.15  # of the tokens are predicted
-_NGRAM = 3  # words that are hidden together, at most
-_RANDOM_FROM = 5  # the first ids are special tokens
+_SHARE = 0.15  # of the tokens are masked
+_NGRAM = 3  # the most words that are masked together
+_RANDOM_FROM = 5  # the ids below are special tokens
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese have no space between words.
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -29,13 +29,13 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masking:
-    """What hiding words needs to know of a vocabulary.
+    """The properties of a vocabulary for masking.
 
     Attributes:
         mask_id: The id of `[MASK]`.
         vocab_size: V.
-        starts: bool [V], whether a piece begins a word; where a script has no space between
-            words, every piece does.
+        starts: bool [V], whether a piece begins a word; in a script without spaces between words,
+            every piece does.
     """
 
     mask_id: int
@@ -44,7 +44,7 @@ class Masking:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Masking:
-        """Look at every piece of a tokenizer."""
+        """Return the properties of a tokenizer's vocabulary."""
         pieces = [tokenizer.id_to_piece(index) for index in range(tokenizer.vocab_size)]
         begins = _begins_bert if isinstance(tokenizer, WordPieceTokenizer) else _begins
         starts = [begins(piece) for piece in pieces]
@@ -54,27 +54,28 @@ class Masking:
 def mask_words(
     ids: np.ndarray, special: np.ndarray, masking: Masking, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hide 15% of the tokens, in groups of one to three whole words.
+    """Mask 15% of the tokens, in n-grams of one to three whole words.
 
-    Lan et al. 2020, arXiv:1909.11942, sec. 4.1: a group has n words with a probability in
-    proportion to 1/n.  Of the groups 80% become `[MASK]`, 10% random pieces, 10% stay (Devlin et
-    al. 2019, arXiv:1810.04805, sec. 3.1).
+    Lan et al. 2020, arXiv:1909.11942, sec. 4.1: an n-gram has n words with a probability
+    proportional to 1/n.  80% of the n-grams become `[MASK]`, 10% random pieces, 10% are unchanged
+    (Devlin et al. 2019, arXiv:1810.04805, sec. 3.1).
 
     Args:
-        ids: int32 [T].
-        special: bool [T], which places may not be hidden.
-        masking: The vocabulary's.
-        random: Draws what is hidden.
+        ids: int32 [T], in [0, V).
+        special: bool [T], the positions that are never masked.
+        masking: The properties of the vocabulary.
+        random: The generator.
 
     Returns:
-        The ids with words hidden, int32 [T], and the hidden places, int64 [M] ascending, with M at
-        most `ceil(0.15 T)`.
+        The masked ids, int32 [T], and the masked positions, int64 [M], ascending, with M at most
+        `ceil(0.15 T)`.
     """
     words = _words(ids, special, masking.starts)
     budget = max(1, round(_SHARE * int((~special).sum())))
-    hidden = ids.copy()
+    masked = ids.copy()
     taken: set[int] = set()
-    sizes = random.choice(_NGRAM, size=len(words), p=_chances()) + 1
+    weights = 1 / np.arange(1, _NGRAM + 1)
+    sizes = random.choice(_NGRAM, size=len(words), p=weights / weights.sum()) + 1
     for first in random.permutation(len(words)).tolist():
         group = [place for word in words[first : first + sizes[first]] for place in word]
         if len(taken) + len(group) > budget:
@@ -84,16 +85,16 @@ def mask_words(
         taken.update(group)
         draw = random.random()
         if draw < 0.8:
-            hidden[group] = masking.mask_id
+            masked[group] = masking.mask_id
         elif draw < 0.9:
-            hidden[group] = random.integers(_RANDOM_FROM, masking.vocab_size, len(group))
+            masked[group] = random.integers(_RANDOM_FROM, masking.vocab_size, len(group))
         if len(taken) == budget:
             break
-    return hidden, np.array(sorted(taken), np.int64)
+    return masked, np.array(sorted(taken), np.int64)
 
 
 def _words(ids: np.ndarray, special: np.ndarray, starts: np.ndarray) -> list[range]:
-    """Return the places of every word."""
+    """Return the positions of every word."""
     open_at = np.flatnonzero(~special & (starts[ids] | np.roll(special, 1)))
     closed = np.flatnonzero(special)
     ends = np.union1d(open_at, closed)
@@ -109,37 +110,28 @@ def _begins(piece: str) -> bool:
     return piece.startswith("▁") or bool(_SPACELESS.match(piece))
 
 
-def _chances() -> np.ndarray:
-    weights = 1 / np.arange(1, _NGRAM + 1)
-    chances: np.ndarray = weights / weights.sum()
-    return chances
-
-
-# Pairs of segments become batches of one shape, masked anew every time they are seen.
-
-
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a training is: `index` batches of pass number `epoch` over the texts are done."""
+    """A position in the batches: `index` batches of epoch number `epoch` are done."""
 
     epoch: int = 0
     index: int = 0
 
 
 class PretrainBatches:
-    """Endless batches, each of them known by its position and the seed alone.
+    """Endless batches of masked pairs, each determined by its position and the seed alone.
 
     A batch maps names to arrays of B rows: `input_ids`, `token_type_ids`, `attention_mask` int32
-    [B, T]; `places` int32 [B, M], the hidden places, filled up with 0; `targets` int32 [B, M], what
-    stood there; `weights` float32 [B, M], 0 where filled up; `order` int32 [B], 1 for swapped
+    [B, T]; `places` int32 [B, M], the masked positions, padded with 0; `targets` int32 [B, M], the
+    tokens there; `weights` float32 [B, M], 0 for padding; `order` int32 [B], 1 for swapped
     segments.
 
     Args:
-        documents: The texts.
-        tokenizer: What encoded them.
+        documents: The encoded texts.
+        tokenizer: The tokenizer that encoded them.
         batch_size: B.
         max_length: T.
-        seed: The same seed gives the same batches.
+        seed: The random seed.
     """
 
     def __init__(
@@ -157,16 +149,16 @@ class PretrainBatches:
         self._size, self._length, self._seed = batch_size, max_length, seed
 
     def count(self, epoch: int = 0) -> int:
-        """Return how many whole batches pass number `epoch` over the texts has."""
+        """Return the number of whole batches in epoch number `epoch`."""
         return len(self._pairs(epoch)) // self._size
 
     def tokens(self) -> int:
-        """Return how many tokens the texts have."""
+        """Return the number of tokens of the texts."""
         return sum(len(sentence) for document in self._documents for sentence in document)
 
-    def after(self, position: Cursor) -> Iterator[tuple[Cursor, Arrays]]:
-        """Yield every batch behind a position, and the position behind it."""
-        epoch, index = position.epoch, position.index
+    def after(self, cursor: Cursor) -> Iterator[tuple[Cursor, Arrays]]:
+        """Yield every batch after a position, with the position after it."""
+        epoch, index = cursor.epoch, cursor.index
         while True:
             pairs = self._pairs(epoch)
             for at in range(index, len(pairs) // self._size):
@@ -193,8 +185,8 @@ class PretrainBatches:
         }
         for row, pair in enumerate(pairs):
             ids, special = self._join(pair)
-            hidden, places = mask_words(ids, special, self._masking, random)
-            batch["input_ids"][row, : len(ids)] = hidden
+            masked, places = mask_words(ids, special, self._masking, random)
+            batch["input_ids"][row, : len(ids)] = masked
             batch["token_type_ids"][row, len(pair.first) + 2 : len(ids)] = 1
             batch["attention_mask"][row, : len(ids)] = 1
             batch["places"][row, : len(places)] = places
@@ -211,13 +203,13 @@ class PretrainBatches:
 
 
 def as_dataset(batches: Iterator[tuple[Cursor, Arrays]], like: Mapping[str, np.ndarray]) -> Any:
-    """Make batches in the background, a few ahead; `like` is one of them."""
+    """Return a `tf.data.Dataset` that makes batches ahead in the background; `like` is a sample."""
     signature = {name: tf.TensorSpec(array.shape, array.dtype) for name, array in like.items()}
-    place = tf.TensorSpec([2], tf.int64)
+    position = tf.TensorSpec([2], tf.int64)
 
     def generate() -> Iterator[tuple[np.ndarray, Arrays]]:
-        for position, batch in batches:
-            yield np.array([position.epoch, position.index]), batch
+        for cursor, batch in batches:
+            yield np.array([cursor.epoch, cursor.index]), batch
 
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=(place, signature))
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=(position, signature))
     return dataset.prefetch(8)

@@ -1,4 +1,4 @@
-"""What a training came to, step by step: `curve.jsonl`, and logs that TensorBoard shows."""
+"""The log of a training's metrics by step: `curve.jsonl`, and event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from albert_edge.files import write_file
 __all__ = ["METRICS_FILE", "MetricsLog"]
 
 METRICS_FILE, _LOGS = "curve.jsonl", "logs"
-# What `tf.summary.scalar` would say; that function needs TensorBoard itself.
+# The metadata of `tf.summary.scalar`, which itself needs the package tensorboard.
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
 )
 
 
 class MetricsLog:
-    """The figures of a training in a folder, which exists.
+    """The log of a training in a folder, which exists.
 
     Args:
-        folder: Where `curve.jsonl` and `logs/` are.
-        after: How many steps count; what was noted of later ones is forgotten, as they are made
-            again.
+        folder: The folder of `curve.jsonl` and `logs/`.
+        after: The number of finished steps; entries of later ones, which are repeated, are removed.
         keep: Whether to write; one of several workers does.
     """
 
@@ -38,9 +37,9 @@ class MetricsLog:
             self._write()
             self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
 
-    def add(self, step: int, **figures: Mapping[str, float] | float | None) -> None:
-        """Note figures, by groups such as `train` and `held_out`, or single ones, of a step."""
-        known = {name: value for name, value in figures.items() if value is not None}
+    def add(self, step: int, **metrics: Mapping[str, float] | float | None) -> None:
+        """Add metrics of a step: groups such as `train` and `held_out`, or single ones."""
+        known = {name: value for name, value in metrics.items() if value is not None}
         self.points.append({"step": step, **_rounded(known)})
         if self._keep:
             self._write()
@@ -67,7 +66,7 @@ def _read(path: Path, after: int) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"cannot go on with {path}: {error}; begin anew with --force.") from error
+        raise OutputError(f"cannot resume {path}: {error}; begin anew with --force.") from error
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One step of pre-training."""
+"""Pre-training steps: masked language modeling and sentence order, with LAMB or AdamW."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from albert_edge.modeling.albert import MASKED
 from albert_edge.modeling.layers import tensors
 from albert_edge.training.mixed_precision import mixed_precision
 from albert_edge.training.pretraining.options import PretrainOptions
+from albert_edge.training.state import Resumable
 
 __all__ = ["METRICS", "Lamb", "PretrainTrainer", "mean_metrics"]
 
-_CLIP = 1.0  # the norm that gradients are cut to
-# What a step and an examination tell, in this order.
+_CLIP = 1.0  # the largest global norm of the gradients
+# The metrics of a step and of an evaluation, in this order.
 METRICS = ("loss", "mlm_loss", "mlm_accuracy", "sop_loss", "sop_accuracy")
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-6  # Lan et al. 2020's, as Google's code has them
 _UNDECAYED = ("bias", "beta", "gamma")
 
 
-class PretrainTrainer:
-    """A model that learns masked words and the order of sentences.
+class PretrainTrainer(Resumable):
+    """A model in pre-training on masked words and the order of segments.
 
-    Nothing is dropped out: Lan et al. 2020, arXiv:1909.11942, sec. 4.8, find it does harm here, and
-    so a training goes on after an interruption as if there had been none.
+    There is no dropout: Lan et al. 2020, arXiv:1909.11942, sec. 4.8, find that it does harm here.
+    So a resumed training ends exactly as an uninterrupted one.
 
     Args:
-        start: What to train, with a pre-training head.
-        options: How.
+        start: The checkpoint to train, with a pre-training head.
+        options: The options of the training.
         strategy: The replicas, each of which computes a part of every batch; None for one.
     """
 
@@ -50,90 +51,81 @@ class PretrainTrainer:
             )
         self._parts = options.accumulate
         run = self._strategy.run
-        self._learn = tf.function(lambda batch, rate: run(self._step, args=(batch, rate)))
-        self._look = tf.function(lambda batch: self._sums(batch)[1])
+        self._train = tf.function(lambda batch, rate: run(self._step, args=(batch, rate)))
+        self._evaluate = tf.function(lambda batch: self._sums(batch)[1])
 
     @property
     def done(self) -> int:
-        """How many steps were made."""
+        """The number of finished steps."""
         return int(self._optimizer.step.numpy())
 
     def step(self, batch: Mapping[str, Any], *, rate: float) -> np.ndarray:
-        """Learn from this replica's rows of a batch; return the whole batch's sums.
+        """Train on this replica's rows of a batch.
 
         Args:
             batch: The arrays of `PretrainBatches`, or as many rows of them as every replica has.
             rate: The learning rate.
 
         Returns:
-            float64 [6], what `figures` takes.
+            float64 [6], the sums over the whole batch, as in `mean_metrics`.
         """
-        sums: np.ndarray = self._learn(batch, tf.constant(rate, tf.float32)).numpy()
+        sums: np.ndarray = self._train(batch, tf.constant(rate, tf.float32)).numpy()
         return sums.astype(np.float64)
 
-    def examine(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Return the `METRICS` of batches that are not learned from."""
-        sums = np.stack([self._look(batch).numpy() for batch in batches])  # [batches, 6]
+    def evaluate(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Return the `METRICS` of held-out batches."""
+        sums = np.stack([self._evaluate(batch).numpy() for batch in batches])  # [batches, 6]
         return mean_metrics(np.asarray(sums.sum(axis=0, dtype=np.float64)))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the weights by canonical name."""
         return tensors(self._model)
 
-    def snapshot(self) -> list[np.ndarray]:
-        """Return all that `restore` needs to go on from here."""
-        return [variable.numpy() for variable in self._variables()]
-
-    def restore(self, snapshot: Sequence[np.ndarray]) -> None:
-        """Return to a snapshot of a trainer that was made in the same way."""
-        for variable, value in zip(self._variables(), snapshot, strict=True):
-            variable.assign(value)
-
     def _variables(self) -> list[Any]:
         return [*self._model.weights, *self._optimizer.variables]
 
     def _step(self, batch: Mapping[str, Any], rate: Any) -> Any:
-        everywhere = tf.distribute.get_replica_context().all_reduce
+        all_reduce = tf.distribute.get_replica_context().all_reduce
         local = [tf.reduce_sum(batch["weights"]), tf.cast(tf.size(batch["order"]), tf.float32)]
-        words, pairs = everywhere("SUM", local)
+        words, pairs = all_reduce("SUM", local)
         gradients: list[Any] = [0.0] * len(self._trained)
         sums: Any = 0.0
         for part in range(self._parts):
             share = {name: tf.split(array, self._parts)[part] for name, array in batch.items()}
             with tf.GradientTape() as tape:
                 (mlm, order), found = self._sums(share)
-                # Very short segments may have no word that is short enough to be hidden.
+                # Very short segments may have no word that is short enough to be masked.
                 loss = mlm / tf.maximum(words, 1.0) + order / pairs
-            # Dense, also the embeddings': they are predicted with, and so all of them move.
+            # The embeddings' gradients are dense: all rows are also output weights.
             dense = map(tf.convert_to_tensor, tape.gradient(loss, self._trained))
             gradients = [a + b for a, b in zip(gradients, dense, strict=True)]
             sums += found
-        clipped, _ = tf.clip_by_global_norm(everywhere("SUM", gradients), _CLIP)
+        clipped, _ = tf.clip_by_global_norm(all_reduce("SUM", gradients), _CLIP)
         self._optimizer.apply(clipped, rate)
-        return everywhere("SUM", sums)
+        return all_reduce("SUM", sums)
 
     def _sums(self, batch: Mapping[str, Any]) -> tuple[tuple[Any, Any], Any]:
-        """Return the sums of both losses, and what `figures` takes, float32 [6]."""
-        predicted, ordered = self._answer(batch)  # [B * M, V], [B, 2]
+        """Return the sums of both losses, and those of `mean_metrics`, float32 [6]."""
+        predicted, ordered = self._forward(batch)  # [B * M, V], [B, 2]
         targets, weights = (tf.reshape(batch[name], [-1]) for name in ("targets", "weights"))
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=predicted)
         mlm = tf.reduce_sum(losses * weights)
         order = tf.reduce_sum(
             tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch["order"], logits=ordered)
         )
-        right = tf.reduce_sum(_count_correct(predicted, targets) * weights)
-        right_order = tf.reduce_sum(_count_correct(ordered, batch["order"]))
+        correct = tf.reduce_sum(_is_correct(predicted, targets) * weights)
+        correct_order = tf.reduce_sum(_is_correct(ordered, batch["order"]))
         pairs = tf.cast(tf.shape(ordered)[0], tf.float32)
-        sums = [tf.reduce_sum(weights), mlm, right, pairs, order, right_order]
+        sums = [tf.reduce_sum(weights), mlm, correct, pairs, order, correct_order]
         return (mlm, order), tf.stack(sums)
 
-    def _answer(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _forward(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         model = self._model
         bias = (1.0 - tf.cast(batch["attention_mask"], tf.float32))[:, None, None, :] * MASKED
         hidden = model.embed(batch["input_ids"], batch["token_type_ids"])  # [B, T, H]
         for index in range(model.config.num_hidden_layers):
             hidden = model.layer(index, hidden, bias)
-        # Only hidden words are predicted: a product with V columns for every token costs most.
+        # Only masked words are predicted: the product with V columns per token is the largest cost.
         masked = tf.gather(hidden, batch["places"], batch_dims=1)  # [B, M, H]
         masked = tf.reshape(masked, [1, -1, masked.shape[-1]])  # [1, B * M, H]
         predicted = model.task_head.predictions(masked)["logits"][0]  # [B * M, V]
@@ -141,38 +133,40 @@ class PretrainTrainer:
         return tf.cast(predicted, tf.float32), tf.cast(ordered, tf.float32)
 
 
-def _count_correct(logits: Any, targets: Any) -> Any:
-    found = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    return tf.cast(tf.equal(found, targets), tf.float32)
+def _is_correct(logits: Any, targets: Any) -> Any:
+    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.cast(tf.equal(predicted, targets), tf.float32)
 
 
 def mean_metrics(sums: np.ndarray) -> dict[str, float]:
-    """Turn sums, float64 [6], into the figures of what was added up, by the names of `METRICS`."""
-    words, mlm, right, pairs, order, right_order = sums.tolist()
-    words = max(words, 1.0)  # none may be hidden where segments are very short
-    values = (mlm / words + order / pairs, mlm / words, right / words, order / pairs)
-    return dict(zip(METRICS, (*values, right_order / pairs), strict=True))
+    """Return the means by the names of `METRICS`.
 
-
-# LAMB, and AdamW as its special case.
+    Args:
+        sums: float64 [6], over steps: masked words, their losses, correct ones among them, pairs,
+            their losses, correct ones among them.
+    """
+    words, mlm, correct, pairs, order, correct_order = sums.tolist()
+    words = max(words, 1.0)  # very short segments may have no masked words
+    values = (mlm / words + order / pairs, mlm / words, correct / words, order / pairs)
+    return dict(zip(METRICS, (*values, correct_order / pairs), strict=True))
 
 
 class Lamb:
-    """Steps as large as each variable allows.
+    """The LAMB optimizer, and AdamW as its special case.
 
     You et al. 2020, arXiv:1904.00962, algorithm 2: Adam's update with decoupled weight decay, times
     the ratio of the variable's norm to the update's.  As in ALBERT's own code, biases and
     normalizations have neither decay nor ratio.
 
     Args:
-        variables: What is trained.
-        weight_decay: The share of a weight that is taken off, times the learning rate.
+        variables: The variables to train.
+        weight_decay: The fraction of a weight that is subtracted, times the learning rate.
         adapt: Whether to scale updates by the ratio; without it this is AdamW (Loshchilov and
             Hutter 2019, arXiv:1711.05101).
 
     Attributes:
-        step: int64 [], how many updates were made.
-        variables: All that has to be kept to go on later.
+        step: int64 [], the number of updates.
+        variables: All variables of the optimizer's state.
     """
 
     def __init__(self, variables: Sequence[Any], *, weight_decay: float, adapt: bool) -> None:
@@ -187,7 +181,7 @@ class Lamb:
         return [self.step, *self._means, *self._squares]
 
     def apply(self, gradients: Sequence[Any], rate: Any) -> None:
-        """Update every variable by its gradient, the same on all replicas.
+        """Update every variable by its gradient, which is the same on all replicas.
 
         Args:
             gradients: float32, a tensor for every variable.

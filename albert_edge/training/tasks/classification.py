@@ -56,7 +56,7 @@ class ClassificationObjective(TaskObjective):
             reject_class_weights(options.class_weights, "regression")
             same = np.ptp(self._hard, axis=0) == 0
             if same.any():
-                raise TrainingError("all examples have the same number; there is nothing to learn.")
+                raise TrainingError("all examples have the same number; regression needs several.")
         else:
             counts = self._hard.sum(axis=0)
             if missing := [label for label, n in zip(labels, counts, strict=True) if not n]:
@@ -67,7 +67,7 @@ class ClassificationObjective(TaskObjective):
         if options.joining and not self._joinable():
             raise TrainingError("joining is for single texts with one label each.")
 
-    def draw(
+    def encode_epoch(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
     ) -> EncodedEpoch:
         texts = [inputs["text"] for inputs in self.examples.inputs]
@@ -89,21 +89,19 @@ class ClassificationObjective(TaskObjective):
     def loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
     ) -> Any:
-        """Return the loss; with exits, the mean of theirs, in which exit j of L counts j times.
+        """Return the loss; with early exits, the mean of theirs, with weight j for exit j of L.
 
         Zhou et al. 2020, arXiv:2006.04152, eq. 6.
         """
         if "exit_logits" not in outputs:
             return self._loss(outputs["logits"], targets, options)
         exits = tf.unstack(outputs["exit_logits"], axis=1)  # L times [B, num_labels]
-        counts = range(1, len(exits) + 1)
         losses = [
-            count * self._loss(logits, targets, options)
-            for count, logits in zip(counts, exits, strict=True)
+            weight * self._loss(logits, targets, options) for weight, logits in enumerate(exits, 1)
         ]
-        return tf.add_n(losses) / sum(counts)
+        return tf.add_n(losses) / sum(range(1, len(exits) + 1))
 
-    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
         logits = outputs["logits"]
         if self.examples.kind == "regression":
             return tf.constant(np.nan)

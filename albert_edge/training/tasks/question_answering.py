@@ -1,4 +1,4 @@
-"""A question and a text to the words of the text that answer it."""
+"""Train extractive question answering: the start and the end of the answer in its context."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from albert_edge.training.options import FinetuneOptions
 
 __all__ = ["QuestionAnsweringObjective"]
 
-_STRIDE, _LONGEST = 128, 30  # as answers are looked for on the device
-_MASKED = -1e4  # what is added to the logits of padding
+_STRIDE, _LONGEST = 128, 30  # the defaults of the pipeline
+_MASKED = -1e4  # added to the logits of padding
 
 
 @final
 class QuestionAnsweringObjective(TaskObjective):
-    """Questions, contexts, and where in them the answers are.
+    """Train on questions, contexts and the positions of the answers.
 
-    A long context is read in the windows in which a device reads it.  In a window without the
-    answer, `[CLS]` is where the answer begins and ends, as it is where there is none at all
-    (Devlin et al. 2018, arXiv:1810.04805, sec. 4.3).
+    A long context is divided into the same windows as on a device.  In a window without the whole
+    answer, as for a question without one, the target is `[CLS]` for both start and end (Devlin et
+    al. 2018, arXiv:1810.04805, sec. 4.3).
 
     Args:
         examples: Of the kind `question-answering`.  An answer whose position the file does not give
@@ -57,9 +57,9 @@ class QuestionAnsweringObjective(TaskObjective):
     def check(self, options: FinetuneOptions) -> None:
         reject_class_weights(options.class_weights, self.task)
         if not any(self._spans):
-            raise TrainingError("no question has an answer; there is nothing to learn.")
+            raise TrainingError("no question has an answer; training needs some.")
 
-    def draw(
+    def encode_epoch(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
     ) -> EncodedEpoch:
         sequences: list[list[int]] = []
@@ -83,30 +83,30 @@ class QuestionAnsweringObjective(TaskObjective):
     ) -> Any:
         losses = [
             tf.nn.sparse_softmax_cross_entropy_with_logits(true, logits)
-            for true, logits in _sides(outputs, targets, mask)
+            for true, logits in _starts_and_ends(outputs, targets, mask)
         ]
         return tf.reduce_mean(losses)
 
-    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
         same = [
             tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), true)
-            for true, logits in _sides(outputs, targets, mask)
+            for true, logits in _starts_and_ends(outputs, targets, mask)
         ]
         return tf.reduce_mean(tf.cast(tf.logical_and(*same), tf.float32))
 
 
-def _sides(outputs: Mapping[str, Any], targets: Any, mask: Any) -> list[tuple[Any, Any]]:
-    """Return the true places [B] and the logits [B, T] of starts, and of ends."""
-    hidden = (1.0 - tf.cast(mask, tf.float32)) * _MASKED  # [B, T]
+def _starts_and_ends(outputs: Mapping[str, Any], targets: Any, mask: Any) -> list[tuple[Any, Any]]:
+    """Return the targets int32 [B] and the masked logits float32 [B, T] of starts, and of ends."""
+    bias = (1.0 - tf.cast(mask, tf.float32)) * _MASKED  # [B, T]
     true = tf.unstack(tf.cast(targets, tf.int32), 2, axis=1)
     names = ("start_logits", "end_logits")
-    return [(place, outputs[name] + hidden) for place, name in zip(true, names, strict=True)]
+    return [(position, outputs[name] + bias) for position, name in zip(true, names, strict=True)]
 
 
 def _find(
     context: str, answers: Sequence[str], start: int | None, place: str
 ) -> tuple[int, int] | None:
-    """Return where the first answer is in its context; None if there is none."""
+    """Return the span of the first answer in its context; None if there is no answer."""
     if not answers:
         return None
     answer = answers[0]
@@ -132,7 +132,7 @@ def _windows(
 def _targets(
     windows: Sequence[Encoding], span: tuple[int, int] | None, place: str
 ) -> list[tuple[int, int]]:
-    """Return each window's first and last token of the answer; [CLS] if it is not whole."""
+    """Return the answer's first and last token in each window; 0, 0 where it is not whole."""
     if span is None:
         return [(0, 0)] * len(windows)
     inside = [_overlapping(window, span) for window in windows]
@@ -145,7 +145,7 @@ def _targets(
 
 
 def _overlapping(window: Encoding, span: tuple[int, int]) -> dict[int, Span]:
-    """Return the tokens of the context that overlap a span of it, by their places."""
+    """Return the spans of the context's tokens that overlap a span of it, by index."""
     start, end = span
     return {
         index: offset

@@ -1,4 +1,4 @@
-"""An article to the sentences that say most of what its summary says."""
+"""Train extractive summarization: the ROUGE of every sentence with the summary."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from albert_edge.training.options import FinetuneOptions
 
 __all__ = ["SummarizationObjective"]
 
-_MASKED = 1e9  # what is taken from what is no sentence
+_MASKED = 1e9  # subtracted from the scores of padding
 
 
 class _Article(NamedTuple):
-    # A text, and how well each of its sentences, by its place, sums it up.
+    # A text, and the score of each of its sentences, by span.
     text: str
     scores: dict[Span, float]
 
 
 @final
 class SummarizationObjective(TaskObjective):
-    """Articles, and how much each sentence has in common with the summaries that people wrote.
+    """Train on articles and the overlap of each sentence with the reference summaries.
 
     A sentence's target is the mean of its ROUGE-1, -2 and -L.  BERTSUM's targets are 1 for the few
     sentences that score best together (Liu 2019, arXiv:1903.10318, sec. 3.2); the scores themselves
-    also say by how little a sentence missed being one of them.
+    also distinguish the sentences that come close.
 
     Args:
         examples: Of the kind `summarization`, with articles.
@@ -66,10 +66,10 @@ class SummarizationObjective(TaskObjective):
         reject_class_weights(options.class_weights, "summarization")
         if not any(score for article in self._articles for score in article.scores.values()):
             raise TrainingError(
-                "no sentence has a word in common with its summary; there is nothing to learn."
+                "no sentence has a word in common with its summary; training needs some."
             )
 
-    def draw(
+    def encode_epoch(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
     ) -> EncodedEpoch:
         sequences, types, targets, truncated = [], [], [], 0
@@ -102,17 +102,17 @@ class SummarizationObjective(TaskObjective):
         losses = tf.nn.sigmoid_cross_entropy_with_logits(scores, means)  # [B, S]
         return tf.reduce_sum(losses * known) / tf.reduce_sum(known)
 
-    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
-        """Return the share of windows where the sentence of the highest score is the best one."""
+    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        """Return the share of windows in which the sentence with the best target scores highest."""
         means, scores, known = _sentences(outputs["sentence_logits"], targets)
-        none = (known - 1) * _MASKED
-        same = tf.equal(tf.argmax(means + none, axis=-1), tf.argmax(scores + none, axis=-1))
+        bias = (known - 1) * _MASKED
+        same = tf.equal(tf.argmax(means + bias, axis=-1), tf.argmax(scores + bias, axis=-1))
         return tf.reduce_mean(tf.cast(same, tf.float32))
 
 
 def _scored(inputs: Mapping[str, Any], summaries: Sequence[str], place: str) -> _Article:
     if "text" not in inputs:
-        raise TrainingError(f"{place}: there is no article; name its column text or source.")
+        raise TrainingError(f"{place}: there is no article; its column must be text or source.")
     text, spans = sentence_spans(inputs["text"])
     scores = {
         (start, end): float(np.mean(rouge(text[start:end], summaries))) for start, end in spans
@@ -121,21 +121,21 @@ def _scored(inputs: Mapping[str, Any], summaries: Sequence[str], place: str) -> 
 
 
 def _sentences(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
-    """Put tokens together to sentences: each ends where it has its target.
+    """Aggregate tokens to sentences; a sentence ends at the token with its target.
 
     Args:
         logits: float32 [B, T].
         targets: float32 [B, T].
 
     Returns:
-        Of S sentences, the mean of their logits, and their targets, both float32 [B, S]; and 1
-        where there is a sentence, 0 where there is none.
+        The mean logit and the target of each of S sentences, both float32 [B, S]; and a mask,
+        float32 [B, S], 1 for sentences, 0 for padding.
     """
     logits, targets = logits[:, 1:], targets[:, 1:]  # without [CLS]
     ends = tf.cast(targets > IGNORE_INDEX, tf.float32)
     count = tf.cast(tf.reduce_max(tf.reduce_sum(ends, axis=1)), tf.int32)
     number = tf.cast(tf.cumsum(ends, axis=1, exclusive=True), tf.int32)
-    inside = tf.one_hot(number, count)  # [B, T, S]; padding is of a sentence that has no end
+    inside = tf.one_hot(number, count)  # [B, T, S]; padding belongs to a sentence without an end
     lengths = tf.maximum(tf.reduce_sum(inside, axis=1), 1.0)
     means = tf.einsum("bt,bts->bs", logits, inside) / lengths
     scores = tf.einsum("bt,bts->bs", targets * ends, inside)

@@ -1,4 +1,4 @@
-"""A label for every word."""
+"""Train token classification: the label of every word, at its first token."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["TokenClassificationObjective"]
 
 @final
 class TokenClassificationObjective(TaskObjective):
-    """Sentences whose words have labels.
+    """Train on sentences with a label for every word.
 
-    The first token of a word is what says its label, in training as on the device.
+    The label of a word is predicted at its first token, in training as on a device.
 
     Args:
         examples: Of the kind `token-classification`.
@@ -39,13 +39,13 @@ class TokenClassificationObjective(TaskObjective):
 
     def check(self, options: FinetuneOptions) -> None:
         if np.count_nonzero(self._counts) < 2:
-            raise TrainingError("all words have the same label; there is nothing to learn.")
+            raise TrainingError("all words have the same label; training needs several.")
         class_weights(options.class_weights or "none", self._counts, self.examples.labels)
 
-    def draw(
+    def encode_epoch(
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
     ) -> EncodedEpoch:
-        numbers = {label: index for index, label in enumerate(self.examples.labels)}
+        indices = {label: index for index, label in enumerate(self.examples.labels)}
         sequences, targets, truncated = [], [], 0
         for inputs, labels in zip(self.examples.inputs, self.examples.targets, strict=True):
             words = inputs["words"]
@@ -55,7 +55,7 @@ class TokenClassificationObjective(TaskObjective):
             places = first_tokens(words, encoding.offsets)
             for place, label in zip(places, labels, strict=True):
                 if place is not None:
-                    row[place] = numbers[label]
+                    row[place] = indices[label]
             ids = encoding.input_ids
             sequences.append(
                 token_dropout(ids, tokenizer, share=options.word_dropout, random=random)
@@ -80,12 +80,12 @@ class TokenClassificationObjective(TaskObjective):
         losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)  # [B, T]
         return _mean(losses * tf.linalg.matvec(hard, weights), targets)
 
-    def right(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
-        said = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)  # [B, T]
-        return _mean(tf.cast(tf.equal(said, tf.cast(targets, tf.int32)), tf.float32), targets)
+    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        predicted = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)  # [B, T]
+        return _mean(tf.cast(tf.equal(predicted, tf.cast(targets, tf.int32)), tf.float32), targets)
 
 
 def _mean(values: Any, targets: Any) -> Any:
-    """Return the mean of `values` [B, T] where there is a target."""
+    """Return the mean of `values`, float32 [B, T], over the tokens with a target."""
     known = tf.cast(targets > IGNORE_INDEX, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(values * known), tf.reduce_sum(known))

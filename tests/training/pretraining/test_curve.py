@@ -51,7 +51,7 @@ def test_a_damaged_file_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / METRICS_FILE).write_text(
         content, encoding="utf-16" if content == "\ufffe" else "utf-8"
     )
-    with pytest.raises(OutputError, match=r"cannot go on with .*curve.jsonl: .*--force"):
+    with pytest.raises(OutputError, match=r"cannot resume .*curve.jsonl: .*--force"):
         MetricsLog(tmp_path, after=5)
     assert MetricsLog(tmp_path, after=0).points == []  # begun anew
 

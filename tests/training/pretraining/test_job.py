@@ -102,8 +102,8 @@ def _text(folder: Path, content: str) -> Path:
         ({"config": Path("nowhere.json")}, r"nowhere.json"),
         ({"tokenizer": Path("nowhere")}, r"nowhere"),
         ({"source": "nowhere", "config": None, "tokenizer": None}, r"'nowhere' is not a dir"),
-        ({"source": "nowhere", "tokenizer": None}, "--from brings its own shape"),
-        ({"source": "nowhere", "config": None}, "--from brings its own shape"),
+        ({"source": "nowhere", "tokenizer": None}, "--from sets the configuration"),
+        ({"source": "nowhere", "config": None}, "--from sets the configuration"),
         (
             {"source": "nowhere", "config": None, "tokenizer": None, "cooccurrence": True},
             "leave out .*--cooccurrence",

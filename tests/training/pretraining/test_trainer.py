@@ -38,7 +38,7 @@ class _FirstStep:
         self.figures = mean_metrics(self.trainer.step(batch, rate=RATE))
         weights = self.trainer.tensors()
         # Behind the weights and the number of steps; the first mean is a tenth of the gradient.
-        means = self.trainer.snapshot()[len(weights) + 1 :][: len(weights)]
+        means = self.trainer.get_state()[len(weights) + 1 :][: len(weights)]
         self.gradient = [10 * mean for mean in means]
 
 
@@ -64,7 +64,7 @@ def test_the_figures_are_those_of_the_model_at_the_hidden_places() -> None:
     """What a plain run of the whole model says, with the figures worked out in NumPy."""
     trainer = PretrainTrainer(fresh(), OPTIONS)
     batches = _batches(2)
-    found = trainer.examine(batches)
+    found = trainer.evaluate(batches)
     model = from_checkpoint(fresh())
     losses, right, orders, right_orders = [], [], [], []
     for batch in batches:
@@ -137,7 +137,7 @@ def learned() -> tuple[PretrainTrainer, dict[str, float]]:
     trainer = PretrainTrainer(fresh(), OPTIONS)
     for index, batch in enumerate(_batches(300, of=400)):
         trainer.step(batch, rate=0.02 * min(1.0, (index + 1) / 20, (300 - index) / 280))
-    return trainer, trainer.examine(_batches(4, seed=1))
+    return trainer, trainer.evaluate(_batches(4, seed=1))
 
 
 def test_a_tiny_model_learns_a_language(learned: tuple[PretrainTrainer, dict[str, float]]) -> None:
@@ -155,9 +155,9 @@ def test_a_snapshot_is_all_there_is(
 ) -> None:
     trainer, found = learned
     again = plain.trainer  # made in the same way, and gone another
-    again.restore(trainer.snapshot())
+    again.set_state(trainer.get_state())
     assert again.done == trainer.done == 300
-    assert again.examine(_batches(4, seed=1)) == found
+    assert again.evaluate(_batches(4, seed=1)) == found
     (batch,) = _batches(1, seed=2)
     for one in (trainer, again):
         one.step(batch, rate=RATE)

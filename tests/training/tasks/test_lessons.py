@@ -38,7 +38,9 @@ def read(folder: Path, name: str, content: str, kind: str, *labels: str) -> Task
 
 
 def draw(lesson: TaskObjective, tokenizer: Tokenizer, **options: Any) -> EncodedEpoch:
-    return lesson.draw(tokenizer, dataclasses.replace(PLAIN, **options), np.random.default_rng(1))
+    return lesson.encode_epoch(
+        tokenizer, dataclasses.replace(PLAIN, **options), np.random.default_rng(1)
+    )
 
 
 def squad(*entries: tuple[str, list[dict[str, object]]]) -> str:
@@ -200,11 +202,11 @@ def test_losses_are_what_they_are_called() -> None:
     lesson = lesson_in("multi-label", ["a"], ["b"], ["a", "b"])
     loss = lesson.loss({"logits": LOGITS}, TRUE, None, PLAIN)
     assert float(loss) == pytest.approx(entropy, rel=1e-6)
-    assert float(lesson.right({"logits": LOGITS}, TRUE, None)) == pytest.approx(1 / 3)
+    assert float(lesson.accuracy({"logits": LOGITS}, TRUE, None)) == pytest.approx(1 / 3)
     lesson = lesson_in("regression", [1.0, 0.0], [0.0, 1.0], [1.0, 1.0])
     loss = lesson.loss({"logits": LOGITS}, TRUE, None, PLAIN)
     assert float(loss) == pytest.approx(((logits - true) ** 2).mean(), rel=1e-6)
-    assert np.isnan(float(lesson.right({"logits": LOGITS}, TRUE, None)))
+    assert np.isnan(float(lesson.accuracy({"logits": LOGITS}, TRUE, None)))
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,9 @@ def test_every_sentence_has_its_score_at_its_end(read: Read) -> None:
     articles[0]["source"] = [*articles[0]["source"] * 16, "oak " * 200]  # windows, and a cut
     examples = read(articles)
     tokenizer = tokenizer_from_files(_start(examples).tokenizer_files)
-    drawn = SummarizationObjective(examples).draw(tokenizer, _OPTIONS, np.random.default_rng(0))
+    drawn = SummarizationObjective(examples).encode_epoch(
+        tokenizer, _OPTIONS, np.random.default_rng(0)
+    )
     assert (drawn.truncated, drawn.per_token) == (1, True)
     assert len(drawn.input_ids) > 5
     assert max(map(len, drawn.input_ids)) <= _OPTIONS.window
@@ -119,7 +121,7 @@ def test_the_loss_is_of_means_over_sentences(read: Read) -> None:
     outputs = {"sentence_logits": tf.constant(logits)}
     got = lesson.loss(outputs, tf.constant(targets), None, _OPTIONS)
     assert float(got) == pytest.approx(want, rel=1e-5)
-    right = lesson.right(outputs, tf.constant(targets), None)
+    right = lesson.accuracy(outputs, tf.constant(targets), None)
     assert float(right) == (1.0 if means[0] > means[1] else 0.5)
 
 
