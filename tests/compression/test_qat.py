@@ -33,6 +33,7 @@ from albert_edge.training.compression.int8_weights import folded_scale
 from albert_edge.training.compression.methods import OPTIONS, Qat
 from albert_edge.training.compression.qat import Quantized, calibrate
 from albert_edge.training.finetune import finetune
+from albert_edge.training.tasks.classification import ClassificationObjective
 
 FAST = dataclasses.replace(
     OPTIONS, epochs=4, batch_tokens=256, learning_rate=1e-3, max_length=32, averaging=0.9
@@ -248,7 +249,8 @@ def test_other_recipes_take_no_notice(trained: Checkpoint) -> None:
 
 def test_ranges_are_of_one_training(trained: Checkpoint, toy_table: Path) -> None:
     data = read_examples(toy_table, "classification", trained.config.labels, EvaluateOptions())
-    further = next(finetune(trained, data, options=dataclasses.replace(FAST, epochs=1)))
+    options = dataclasses.replace(FAST, epochs=1)
+    further = next(finetune(trained, ClassificationObjective(data), options=options))
     assert trained.ranges
     assert not further.checkpoint.ranges
 
