@@ -65,7 +65,7 @@ class Bundle:
     early_exit: EarlyExit | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
+        if self.task not in tuple(TASKS):  # it may be of any type, from a manifest
             raise BundleError(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}.")
         if self.layout not in LAYOUTS:
             raise BundleError(f"unknown layout {self.layout!r}; choose from {', '.join(LAYOUTS)}.")

@@ -27,6 +27,7 @@ __all__ = [
     "CONFIG",
     "KERAS_NAMING",
     "KERAS_WEIGHTS",
+    "TOKENIZER_FILES",
     "WEIGHTS",
     "architectures_of",
     "config_json",

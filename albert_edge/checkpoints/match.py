@@ -34,7 +34,7 @@ __all__ = [
     "rename_tensors",
 ]
 
-# Heads with the same tensors; only the pooler may tell them apart.
+# Heads with the same tensors, but for the pooler of the first.
 _CLASSIFIERS = tuple(name for name, task in TASKS.items() if task.has_labels)
 # The tensors of the head of Google's run_squad_v2.
 _BEAM_SEARCH = ("start_logits/", "end_logits/", "answer_class/")

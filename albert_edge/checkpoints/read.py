@@ -13,7 +13,7 @@ from typing import Any
 
 from albert_edge.checkpoints.activation_ranges import read_ranges
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.huggingface import CONFIG, WEIGHTS, find_huggingface
+from albert_edge.checkpoints.huggingface import CONFIG, TOKENIZER_FILES, WEIGHTS, find_huggingface
 from albert_edge.checkpoints.init import init_model
 from albert_edge.checkpoints.match import CheckpointContents, build_checkpoint
 from albert_edge.checkpoints.tensor_file import has_file
@@ -23,7 +23,6 @@ from albert_edge.config import PRESETS
 from albert_edge.errors import CheckpointError, ConfigError, requires_extra
 from albert_edge.files import EMBEDDED_MODEL
 from albert_edge.tasks import TASKS
-from albert_edge.tokenizer.config import TOKENIZER_FILES
 
 __all__ = ["is_hub_id", "read_checkpoint"]
 

@@ -15,6 +15,7 @@ from albert_edge.checkpoints.huggingface import (
     CONFIG,
     KERAS_NAMING,
     KERAS_WEIGHTS,
+    TOKENIZER_FILES,
     WEIGHTS,
     config_json,
     huggingface_files,
@@ -25,7 +26,6 @@ from albert_edge.checkpoints.tensorflow1 import CONFIG as GOOGLES_CONFIG
 from albert_edge.checkpoints.tensorflow1 import SPIECE, tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
 from albert_edge.files import check_writable, write_file
-from albert_edge.tokenizer.config import TOKENIZER_FILES
 
 __all__ = ["FORMATS", "write_checkpoint"]
 
