@@ -72,7 +72,7 @@ def convert(
         model: A model from `load_keras`; its tokenizer and provenance go into the file.
         quantize: A recipe of `quantization.recipes.RECIPES`.
         layout: A layout of `tflite.layouts.LAYOUTS`.
-        seq_len: Pad every input to this many tokens, or None to take any length.
+        seq_len: Pad every input to this many tokens, or None for any length.
         calibration: Texts like those that the file will read, for a calibrated recipe; a dozen
             built-in sentences if left out.
         kept: Entries `PART=TYPE` for `override_precision`: parts in another precision.

@@ -1,4 +1,4 @@
-"""The one file: what goes in comes out, and whatever is wrong with it is said."""
+"""The bundle: contents survive a round trip, and every kind of damage gives a clear error."""
 
 from __future__ import annotations
 

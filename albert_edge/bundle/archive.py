@@ -32,8 +32,8 @@ ALIGNMENT = 64
 MAGIC_BYTES = 2**16  # contains everything that packing writes before the model
 # The largest published tokenizer is under 20 MB: a larger archive is an attack or a mistake.
 _MAX_ARCHIVE_BYTES = 64 * 2**20
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip knows
-# What `zipfile` raises on a damaged archive, besides OSError.
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip can store
+# Exceptions that `zipfile` raises on a damaged archive, besides OSError.
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,

@@ -48,8 +48,8 @@ class Bundle:
         quantize: The recipe's name, such as `int8`.
         seq_len: The number of tokens that every input is padded to, or None for any length.
         config: The model's shape and labels.
-        tokenizer_files: The tokenizer's files by name; empty if the file carries none.
-        provenance: Where the weights come from and what made the file; ready for JSON.
+        tokenizer_files: The tokenizer's files by name; empty if the file has none.
+        provenance: The source of the weights and the tools that made the file; ready for JSON.
         verification: The figures of `verify`, or None if it was not verified.
         early_exit: The default rule of early exit; None for a file that always runs all layers.
     """
@@ -153,7 +153,7 @@ def add_verification(file: bytes, verification: Mapping[str, Any]) -> bytes:
     """Return a file with verification figures in its manifest, its flatbuffer as it is.
 
     Args:
-        file: What `pack` returned.
+        file: A file's content, from `pack`.
         verification: The figures of `verify`.
     """
     with open_archive(file) as (where, archive):

@@ -145,7 +145,7 @@ def _ids(texts: Iterable[str] | None, config: AlbertConfig) -> list[list[int]]:
         rows = [[int(word) for word in text.split()] for text in _first(texts)]
     except ValueError as error:
         raise InputError(
-            f"the model has no tokenizer, so calibration takes ids, not text: {error}."
+            f"the model has no tokenizer, so calibration expects ids, not text: {error}."
         ) from error
     wrong = [i for row in rows for i in row if not 0 <= i < config.vocab_size]
     if wrong:

@@ -86,7 +86,7 @@ def equalizing_factors(min_max: tuple[Array, Array]) -> Array:
 
 
 def _scale_constant(tensors: StageTensors, operator: Any, position: int, factors: Array) -> None:
-    """Give an operator a scaled copy of a constant, which other operators may read too."""
+    """Replace an operator's constant by a scaled copy: other operators may read the original."""
     if len(operator.inputs) <= position or operator.inputs[position] < 0:
         return
     model, graph = tensors.stage.model, tensors.stage.graph

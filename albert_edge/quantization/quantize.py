@@ -42,7 +42,7 @@ _Op = schema.BuiltinOperator
 # Padding scores this much less than any token: e^-11 is 1/60000; 8 bits of softmax end at 1/256.
 MASK_MARGIN = 11.0
 _HEADROOM = 8  # how much larger than in calibration a 32-bit sum may become
-# What the kernels fix: operator → type → the quantization of its output.
+# Fixed by the kernels: operator → type → the quantization of its output.
 _FIXED_QPARAMS = {
     _Op.SOFTMAX: {"int8": QuantParams(1 / 256, -128), "int16": QuantParams(1 / 32768)},
     _Op.TANH: {"int8": QuantParams(1 / 128), "int16": QuantParams(1 / 32768)},

@@ -1,4 +1,4 @@
-"""Draw a sensitivity report: depth against error."""
+"""Plot a sensitivity report: error by depth."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from albert_edge.errors import InputError, requires_extra
 __all__ = ["FORMATS", "check_plot_path", "plot_sensitivity"]
 
 FORMATS = ("svg", "png")
-# Okabe and Ito 2008: colours that everybody can tell apart; black is for all parts together.
+# Okabe and Ito 2008: colours that are distinct for colour-blind readers; black is all parts.
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_MARKERS = "osD^vPX"  # as many times other colours; 7 and 6 make 42 pairs
+_MARKERS = "osD^vPX"  # 7 markers and 6 colours make 42 pairs
 _STYLE = {
     "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "albert_edge",  # the same report, the same bytes
+    "svg.hashsalt": "albert_edge",  # so that equal reports give equal bytes
     "font.family": "sans-serif",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -26,27 +26,27 @@ _STYLE = {
 
 
 def check_plot_path(kind: str) -> None:
-    """Check that a picture can be drawn, before the work that it is to show.
+    """Check that a plot can be drawn, before the work that it shows.
 
     Raises:
         InputError: There is no such format.
         MissingExtraError: matplotlib is not installed.
     """
     if kind not in FORMATS:
-        raise InputError(f"a picture is a file in .{' or .'.join(FORMATS)}, not in .{kind}.")
+        raise InputError(f"a plot must be a file in .{' or .'.join(FORMATS)}, not in .{kind}.")
     with requires_extra():
         import matplotlib  # noqa: F401
 
 
 def plot_sensitivity(report: Mapping[str, Any], *, kind: str = "svg") -> bytes:
-    """Draw the error that each part adds at each depth.
+    """Plot the error of each part at each depth.
 
     Args:
-        report: What `measure_sensitivity` returned.
+        report: The result of `measure_sensitivity`.
         kind: One of `FORMATS`.
 
     Returns:
-        The picture's file.
+        The content of the file.
 
     Raises:
         InputError: There is no such format.
@@ -88,7 +88,7 @@ def _draw(axes: Any, report: Mapping[str, Any]) -> None:
 
 
 def _line(axes: Any, name: str, figures: Mapping[str, Any], **look: Any) -> None:
-    # A logarithm has no place for nothing.
+    # A logarithmic axis cannot show 0.
     errors = [error if error else math.nan for error in figures["by_depth"]]
     axes.plot(
         range(1, len(errors) - 1),
@@ -97,6 +97,6 @@ def _line(axes: Any, name: str, figures: Mapping[str, Any], **look: Any) -> None
         label=f"{figures['error']:.2%}  {name}",
         **look,
     )
-    ends = [0, len(errors) - 1]  # no passes, so no line leads there
+    ends = [0, len(errors) - 1]  # embed and head are not passes: no line to them
     look = {**look, "linestyle": "none"}
     axes.plot(ends, [errors[end] for end in ends], markersize=5, **look)

@@ -53,8 +53,8 @@ def open_interpreter(
         threads: How many CPU threads to use, at least 1.
         delegated: Whether XNNPACK may run operators; if not, each runs in the runtime's own
             kernel, which is slower, and the reference for delegates.
-        preserve_all_tensors: Whether to keep the values of intermediate tensors too, which takes a
-            model without delegates.
+        preserve_all_tensors: Whether to keep the values of intermediate tensors too; it turns
+            delegates off.
 
     Raises:
         BundleError: The model is invalid, or the runtime does not support its operators.

@@ -92,7 +92,9 @@ class Model:
         ids = _checked("input_ids", input_ids, below=config.vocab_size)
         count = ids.shape[1]
         if count > self.max_tokens:
-            raise InputError(f"{count} tokens are too many; this model takes {self.max_tokens}.")
+            raise InputError(
+                f"{count} tokens are too many; this model supports at most {self.max_tokens}."
+            )
         if token_type_ids is None:
             types = np.zeros_like(ids)
         else:
@@ -185,7 +187,7 @@ def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
     if set(found[names[0]]["inputs"]) != expected:
         raise BundleError(
             f"the model contradicts its seq_len {bundle.seq_len} or its early_exit: {names[0]} "
-            f"takes {', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(expected))}."
+            f"has inputs {', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(expected))}."
         )
     runners = {name: interpreter.get_signature_runner(name) for name in names}
     shape = runners[names[0]].get_input_details()["input_ids"]["shape"].tolist()

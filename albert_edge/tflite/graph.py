@@ -40,7 +40,7 @@ try:
     from ai_edge_litert import schema_py_generated as schema
 except ModuleNotFoundError as error:
     raise DeviceError(
-        "inspecting or writing a .tflite file takes the schema in ai-edge-litert, which is not "
+        "inspecting or writing a .tflite file requires the schema in ai-edge-litert, which is not "
         "installed (tflite-runtime has none). The file can be run here; inspect it where "
         "pip install ai-edge-litert works."
     ) from error

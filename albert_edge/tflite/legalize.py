@@ -88,7 +88,7 @@ def _unsupported(model: Any, runtime: Runtime) -> Iterator[str]:
 
 
 def _renumber(model: Any) -> None:
-    """Give every FULLY_CONNECTED the lowest version that it needs; list each code once.
+    """Set every FULLY_CONNECTED to the lowest version that it needs; list each code once.
 
     Converters write one version for all operators of a kind: the newest that any of them needs.
     """
@@ -105,7 +105,7 @@ def _renumber(model: Any) -> None:
 
 
 def _fully_connected_version(graph: Any, operator: Any) -> int:
-    """Return the version that TensorFlow's `op_version.cc` gives a FULLY_CONNECTED of an ALBERT."""
+    """Return the version of an ALBERT's FULLY_CONNECTED by TensorFlow's `op_version.cc`."""
     options, inputs = operator.builtinOptions, [int(index) for index in operator.inputs]
     values, weight = (graph.tensors[index] for index in inputs[:2])
     needs = {
@@ -139,7 +139,7 @@ def _is_per_channel(tensor: Any) -> bool:
 
 
 def _to_per_tensor(model: Any, graph: Any) -> None:
-    """Give every weight that is multiplied with float values a single scale."""
+    """Requantize every weight that is multiplied with float values to a single scale."""
     ratios = {
         index: _requantize_per_tensor(model, graph, index)
         for index in _per_channel_weights(model, graph)
@@ -182,7 +182,7 @@ def _is_mixed_matmul(model: Any, graph: Any, operator: Any, position: int) -> bo
 
 
 def _requantize_per_tensor(model: Any, graph: Any, index: int) -> int:
-    """Give a weight its largest scale; add a constant: each row's scale over it, float32 [C]."""
+    """Set a weight's scale to its largest; add each row's scale over it as a constant [C]."""
     tensor = graph.tensors[index]
     scales = np.asarray(tensor.quantization.scale, np.float32)
     largest = scales.max() or np.float32(1)
@@ -202,7 +202,7 @@ def _requantize_per_tensor(model: Any, graph: Any, index: int) -> int:
 
 
 def _scale_back(model: Any, graph: Any, product: Any, ratios: int) -> Iterator[Any]:
-    """Take bias and activation out of a product; yield the operators that apply them after it."""
+    """Remove bias and activation from a product; yield operators that rescale and apply them."""
     (result,), activation = product.outputs, product.builtinOptions.fusedActivationFunction
     values, weight, *rest = map(int, product.inputs)
     after = [(_Op.MUL, schema.MulOptionsT(), ratios)]

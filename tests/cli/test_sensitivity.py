@@ -53,7 +53,7 @@ def test_json_is_all_there_is_on_standard_output(texts: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("-o", "depth.pdf"), 1, "a picture is a file in .svg or .png, not in .pdf"),
+        (("-o", "depth.pdf"), 1, "a plot must be a file in .svg or .png, not in .pdf"),
         (("-o", "no/depth.svg"), 1, "the directory no does not exist"),
         (("--calibration", "none.txt"), 1, "cannot read none.txt"),
         (("--quantize", "float32"), 2, "'float32' is not one of"),

@@ -1,4 +1,4 @@
-"""Calibration texts become rows of ids, or a clear word."""
+"""Calibration texts become rows of ids, or a clear error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_model_without_a_tokenizer_takes_ids():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["a film"], "the model has no tokenizer, so calibration takes ids, not text"),
+        (["a film"], "the model has no tokenizer, so calibration expects ids, not text"),
         (["1 2 60"], r"id 60 in the calibration data is not in \[0, 60\)"),
         (["0 0 0 0 0 0 0 0 0 0"], "fewer than 8 ids that are not padding"),
         ([], "fewer than 8 ids"),

@@ -1,4 +1,4 @@
-"""Rounding to integers: bounds, GPTQ against its textbook form, what each part gains."""
+"""Rounding to integers: bounds, GPTQ against its textbook form, the gain of each part."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def _textbook(
 ) -> np.ndarray:
     """Algorithm 1 of arXiv:2210.17323, column by column through the inverse Hessian."""
     order = np.argsort(-np.diag(hessian), kind="stable")
-    left, steps = weight[:, order].astype(np.float64), scales[:, order]
+    left, scales = weight[:, order].astype(np.float64), scales[:, order]
     hessian = hessian[np.ix_(order, order)] + damping * np.mean(np.diag(hessian)) * np.eye(
         len(order)
     )
     upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
     codes = np.zeros_like(left)
     for k in range(len(order)):
-        codes[:, k] = np.clip(np.round(left[:, k] / steps[:, k]), -7, 7)
-        error = (left[:, k] - codes[:, k] * steps[:, k]) / upper[k, k]
+        codes[:, k] = np.clip(np.round(left[:, k] / scales[:, k]), -7, 7)
+        error = (left[:, k] - codes[:, k] * scales[:, k]) / upper[k, k]
         left[:, k:] -= error[:, None] * upper[k, k:]
     return codes[:, np.argsort(order)]
 
@@ -64,8 +64,8 @@ def test_gptq_is_that_of_the_paper(block: int | None) -> None:
     ours = quantize_weight(weight, bits=4, block=block, hessian=hessian)
     scales = np.repeat(ours.scales.reshape(24, -1), block or 192, axis=1)
     theirs = _textbook(weight, scales, hessian, 0.01)
-    # We carry errors in float32: a value on the border of two codes may fall to the other side, and
-    # moves what follows in its row.
+    # We keep errors in float32: a value between two codes may be rounded to the other one, which
+    # changes the rest of its row.
     assert (ours.codes == theirs).mean() > 0.995
 
 
@@ -76,10 +76,10 @@ def test_nearest_is_within_half_a_step(bits: int, block: int | None) -> None:
     rounded = quantize_weight(weight, bits=bits, block=block)
     assert rounded.codes.dtype == np.int8
     assert rounded.scales.shape == ((24,) if block is None else (24, 192 // 32))
-    steps = np.repeat(rounded.scales.reshape(24, -1), block or 192, axis=1)
+    scale = np.repeat(rounded.scales.reshape(24, -1), block or 192, axis=1)
     # A block's scale is rounded to 8 bits: its largest weight may lie up to 2^-8 of it further off.
     slack = 0 if block is None else np.abs(weight) / 256
-    assert (np.abs(weight - rounded.weight()) <= steps * 0.5001 + slack).all()
+    assert (np.abs(weight - rounded.weight()) <= scale * 0.5001 + slack).all()
 
 
 @given(st.integers(-16, 4), st.integers(0, 2**32 - 1), st.booleans())

@@ -32,7 +32,7 @@ from albert_edge.tflite.link import link
 
 OLD = RUNTIMES["tflite-runtime-2.14"]
 IDS = np.array([[2, 17, 5, 40, 8, 21, 3]], np.int32)
-# The converter leaves weights of fewer than 1024 values in float32: none of these products has.
+# Weights of fewer than 1024 numbers stay float32: all but one of these products have more.
 WIDE = {"embedding_size": 32, "hidden_size": 64}
 HIDDEN = np.random.default_rng(3).standard_normal((7, WIDE["hidden_size"])).astype(np.float32)
 
@@ -63,7 +63,7 @@ def size(values: Any) -> float:
 
 @pytest.fixture(scope="module")
 def integers() -> tuple[Callable[[], Any], bytes]:
-    """A layer norm and a GELU, and what the converter makes of them with 16-bit activations."""
+    """A layer norm and a GELU, and the converter's model of them with 16-bit activations."""
     import tensorflow as tf
 
     def stage(hidden_states: Any) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def integers() -> tuple[Callable[[], Any], bytes]:
         tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the converter's own interpreter says it is deprecated
+        warnings.simplefilter("ignore")  # the converter's own interpreter is deprecated
         return lambda: stage(tf.constant(HIDDEN))["hidden_states"].numpy(), converter.convert()
 
 
@@ -137,7 +137,8 @@ def test_every_stage_says_the_same(lowered, task, config):
 
 
 def test_what_the_first_row_alone_would_scale_is_something_else(lowered):
-    # The tolerances above are tight enough to see what an old runtime makes of the newer operator.
+    # The tolerances above are tight enough to detect what an old runtime computes with the newer
+    # operator: the first row's scale for all rows.
     model, _ = lowered(layout="split", quantize="int8", **WIDE)
     parsed = parse(model)
     for tensor in (tensor for graph in parsed.subgraphs for tensor in graph.tensors):
@@ -250,7 +251,7 @@ def test_a_weight_with_two_kinds_of_readers_is_refused(lowered):
         legalize(parsed, OLD)
 
 
-# What runs in the old environment: nothing of this project, numpy and the runtime alone.
+# Code for the old environment, with numpy and the runtime alone, without this project.
 _PROBE = """
 import json, pathlib, sys
 from tflite_runtime.interpreter import Interpreter
@@ -373,7 +374,7 @@ def test_the_real_package_runs_every_file(old_python, tmp_path, tiny_albert):
         assert done.returncode == 0, (options, done.stderr)
         answer, expected = json.loads(done.stdout), open_model(path).run(ids)
         for name, values in expected.items():
-            # Other kernels sum in another order; in int8 that may move activations by a step.
+            # Other kernels add in another order; in int8 that may change activations by a code.
             most = 1e-2 if options["quantize"] == "int8" else 1e-5
             assert size(np.reshape(answer[name], values.shape) - values) <= most * size(values)
 
@@ -387,5 +388,5 @@ def test_the_old_environment_says_what_it_cannot_do(old_python, tmp_path, tiny_a
     assert "albert-edge convert --compat tflite-runtime-2.14" in done.stderr
     done = old_albert_edge(old_python, "inspect", path)
     assert done.returncode == 1
-    assert "takes the schema in ai-edge-litert" in done.stderr
+    assert "requires the schema in ai-edge-litert" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Conversion: what the file carries, and what is refused."""
+"""Conversion: the file's contents, and options that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that can leave early: off they are the ordinary file; on they leave where the rule says."""
+"""Files with early exit: off, they equal the ordinary file; on, they exit where the rule says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from albert_edge.tflite.legalize import legalize
 from albert_edge.verification import verify
 
 PASSES = 6
-# So small that passes change the answer now and then: of 64 rows, 40 do.
+# So small that later passes change the label: in 40 of 64 rows.
 DEEP: dict[str, Any] = {"num_hidden_layers": PASSES, "initializer_range": 0.2}
 ROWS = [np.random.default_rng(seed).integers(0, 60, 3 + seed % 7) for seed in range(64)]
 LEAVING = ("loop", "split")
@@ -97,7 +97,7 @@ def test_made_to_leave_it_says_what_keras_says_there(
 
 @pytest.fixture(scope="module")
 def said(keras: Any) -> list[npt.NDArray[Any]]:
-    """What Keras says of every row after every pass, float32 [L, C]."""
+    """Keras' logits of every row after every pass, float32 [L, C]."""
     return [keras.exits({"input_ids": row[None]}).numpy()[0] for row in ROWS]
 
 
@@ -147,7 +147,7 @@ def test_nothing_that_a_host_may_pass_is_an_error(leaving: Callable[..., Model])
                     threshold=np.array([threshold], np.float32),
                     max_layers=np.array([most], np.int32),
                 )
-                # No probability is below NaN, as none is below 0: it leaves.
+                # No probability is below NaN, as none is below 0: it exits.
                 stays = patience > 0 and threshold == np.inf and most > 0
                 assert outputs["layers_used"].tolist() == [PASSES if stays else 1]
 

@@ -1,4 +1,4 @@
-"""The linker: every layout says the same, and every weight is stored once."""
+"""The linker: all layouts give the same outputs, and every weight is stored once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_layouts_agree_bit_for_bit(tiny_tflite, quantize, seq_len, shape):
         for name, values in outputs[0].items():
             if not get_recipe(quantize).calibrated or layout != "unrolled":
                 np.testing.assert_array_equal(other[name], values)
-            elif not shape:  # a range for every pass, and so steps of their own; seven random
+            elif not shape:  # a range for every pass, and so other scales; seven random
                 # layers amplify those beyond comparison
                 np.testing.assert_allclose(other[name], values, rtol=0, atol=0.1)
 

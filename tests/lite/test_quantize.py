@@ -80,7 +80,7 @@ def test_other_activations_are_integers_too(tiny_tflite):
 
 
 def test_padding_changes_little(tiny_albert):
-    # A mask 11 below the least score leaves padding a weight of e^-11; steps differ a little.
+    # A mask 11 below the least score leaves padding a weight of e^-11; scales differ a little.
     model = tiny_albert("feature-extraction", num_hidden_layers=2)
     ids = " ".join(map(str, IDS))
     free, fixed = (
@@ -139,7 +139,7 @@ def test_a_kept_part_is_stored_as_asked(tiny_albert):
         kept = override_precision(get_recipe(name), ["layer.ffn_output=float32"])
         blob = pack(link(quantize_stages(model, kept), model.config).model)
         assert inspect(blob)["weights"]["by_type"]["float32"] >= 128 * 128 * 4
-        if name == "int8-full":  # one product and what leads to it; the rest stays in integers
+        if name == "int8-full":  # one product and its casts; the rest stays in integers
             assert set(float_operators(blob)) == {"DEQUANTIZE", "FULLY_CONNECTED", "QUANTIZE"}
 
 
@@ -153,7 +153,7 @@ def test_16_bit_sums_that_could_overflow_are_added_in_64(tiny_albert, tiny_tflit
     runner = open_interpreter(wide, threads=1).get_signature_runner()
     ids = np.array([IDS], np.int32)
     got = runner(input_ids=ids, token_type_ids=np.zeros_like(ids))["logits"]
-    # The kernels round their sums differently, by a step of 1/32767 here and there.
+    # The kernels round their sums differently, by a code of 1/32767 here and there.
     np.testing.assert_allclose(got, open_model(blob).run(IDS)["logits"], atol=2e-3)
 
 

@@ -1,4 +1,4 @@
-"""The sensitivity report: that it names what is bad, and says what a file does."""
+"""The sensitivity report: it finds a bad part, and its errors are those of a file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def part(report, name):
 
 @pytest.fixture(scope="module")
 def report(tiny_albert):
-    """What integers do to features, and how the work went on."""
+    """The report of int8-full features, and the shares of progress."""
     shares = []
     model = tiny_albert("feature-extraction", **SHAPE)
     measured = measure_sensitivity(model, calibration=LINES, advance=shares.append)
@@ -83,7 +83,7 @@ def test_a_part_that_was_made_bad_is_named_first_and_advised_to_be_kept(tiny_alb
     for name, value in ((f"{ffn}/intermediate/kernel", 0), (f"{ffn}/intermediate/bias", 0)):
         weights[name] = weights[name].copy()
         weights[name][..., 0] = value
-    # The inner value 0 is always GELU(0) = 0, so these say nothing; but 8 bits now reach to 60.
+    # The inner value 0 is always GELU(0) = 0: these have no effect, but the int8 range is now 60.
     weights[f"{ffn}/output/kernel"] = weights[f"{ffn}/output/kernel"].copy()
     weights[f"{ffn}/output/kernel"][0] = 60
     assign(model, weights)

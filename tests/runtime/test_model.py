@@ -1,4 +1,4 @@
-"""One call for every layout and length, the same answer from all of them."""
+"""One call for every layout and length, with the same outputs."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_path_and_bytes_and_threads(
         ([2.0, 3.0], None, "whole numbers, not float64"),
         ([2, 60], None, r"in \[0, 60\); there is 60"),
         ([2, -1], None, r"in \[0, 60\); there is -1"),
-        ([2] * 41, None, "41 tokens are too many; this model takes 40"),
+        ([2] * 41, None, "41 tokens are too many; this model supports at most 40"),
         ([2, 3], [0, 2], r"token_type_ids must be in \[0, 2\)"),
         ([2, 3], [0], "token_type_ids has 1 entries for 2 input_ids"),
         ([2, 2**40], None, "there is 1099511627776"),
@@ -133,7 +133,7 @@ def test_ids_that_cannot_be(
 
 
 def test_fixed_length_is_a_limit(tiny_tflite: Callable[..., bytes]) -> None:
-    with pytest.raises(InputError, match="9 tokens are too many; this model takes 8"):
+    with pytest.raises(InputError, match="9 tokens are too many; this model supports at most 8"):
         open_model(tiny_tflite("classification", seq_len=8)).run(IDS)
 
 
@@ -141,7 +141,7 @@ def test_fixed_length_is_a_limit(tiny_tflite: Callable[..., bytes]) -> None:
     ("changes", "says"),
     [
         ({"layout": "split"}, "no signature embed, layer, head, only serving_default"),
-        ({"seq_len": 16}, "takes input_ids, token_type_ids, not attention_mask"),
+        ({"seq_len": 16}, "has inputs input_ids, token_type_ids, not attention_mask"),
     ],
 )
 def test_bundle_contradicts_its_model(

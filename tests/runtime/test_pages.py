@@ -11,11 +11,11 @@ from numpy.testing import assert_array_equal
 
 from albert_edge.runtime import interpreter, open_model
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is resident")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads resident memory from /proc")
 
 
 def resident_kb(path: Path) -> int:
-    """Sum up what is resident of the mappings of a file."""
+    """Return the resident memory of the mappings of a file."""
     smaps = Path("/proc/self/smaps").read_text(encoding="utf-8")
     found = re.findall(rf" {re.escape(str(path))}\n(?:.*\n)*?Rss: +(\d+) kB", smaps)
     return sum(int(one) for one in found)
