@@ -19,9 +19,6 @@ from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
-if _PARALLEL:  # a worker has one core; processes that it starts inherit this
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # A deadline is a timed assertion: it fails on a busy machine.
 settings.register_profile("albert_edge", deadline=None)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from albert_edge.cli.finetune import command
@@ -54,15 +55,18 @@ def test_trains_and_reports(tmp_path: Path) -> None:
     }
 
 
-def test_the_summary_gives_the_official_figure(tmp_path: Path) -> None:
-    (tmp_path / "words.conll").write_text("Ada B\nsaw O\n\n" * 8)
-    (tmp_path / "shape.json").write_text(json.dumps(SHAPE))
-    done = _albert_edge(
-        *("finetune", "words.conll", "-o", "model", "--config", "shape.json", "--epochs", "1"),
+def test_the_summary_gives_the_official_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.conll").write_text("Ada B\nsaw O\n\n" * 8)
+    Path("shape.json").write_text(json.dumps(SHAPE))
+    arguments = (
+        *("words.conll", "-o", "model", "--config", "shape.json", "--epochs", "1"),
         *("--dev", "words.conll", "--max-length", "4", "--sampling", "1"),
-        folder=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
     assert ", dev f1 " in done.stdout
     assert "; 8 examples were truncated" in done.stdout
 

@@ -35,6 +35,7 @@ _OPTIONS = FinetuneOptions(
     window=32,
 )
 _LONG = dataclasses.replace(_OPTIONS, epochs=50, learning_rate=3e-3)
+_SHORT = dataclasses.replace(_OPTIONS, epochs=1)
 
 
 def _texts(count: int, seed: int = 1) -> list[list[str]]:
@@ -112,19 +113,25 @@ def test_words(tmp_path: Path, toy_shape: Path) -> None:
     assert report["dev_interval"] is None
 
 
-@pytest.mark.parametrize("kind", ["token-classification", "question-answering", "regression"])
-def test_an_encoder_that_left_early_learns_another_task(
-    kind: str, toy_table: Path, toy_shape: Path, tmp_path: Path
-) -> None:
-    short = dataclasses.replace(_OPTIONS, epochs=1)
+@pytest.fixture(scope="module")
+def early(toy_table: Path, toy_shape: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a classifier behind every pass."""
+    folder = tmp_path_factory.mktemp("early")
     report = finetune_files(
-        toy_table, tmp_path / "early", config=toy_shape, early_exit=True, options=short
+        toy_table, folder / "early", config=toy_shape, early_exit=True, options=_SHORT
     )
     assert report["early_exit"]
     again = finetune_files(
-        toy_table, tmp_path / "again", source=str(tmp_path / "early"), options=short
+        toy_table, folder / "again", source=str(folder / "early"), options=_SHORT
     )
     assert again["early_exit"]  # the same head keeps its exits
+    return folder / "early"
+
+
+@pytest.mark.parametrize("kind", ["token-classification", "question-answering", "regression"])
+def test_an_encoder_that_left_early_learns_another_task(
+    kind: str, early: Path, toy_table: Path, tmp_path: Path
+) -> None:
     data = tmp_path / "words.conll"
     data.write_text("mill B\noak O\n\noak O\nmill B\n")
     if kind == "question-answering":
@@ -134,10 +141,10 @@ def test_an_encoder_that_left_early_learns_another_task(
     report = finetune_files(
         data,
         tmp_path / "new",
-        source=str(tmp_path / "early"),
+        source=str(early),
         init_head=True,
         task=kind,
-        options=short,
+        options=_SHORT,
     )
     assert not report["early_exit"]
     assert not read_checkpoint(tmp_path / "new").config.early_exit
