@@ -156,11 +156,14 @@ def test_what_is_in_the_way(toy_model: Path, toy_table: Path, tmp_path: Path) ->
         compress(toy_model, toy_table, toy_model)
     state = tmp_path / "new.training"
     state.write_bytes(b"PK but no archive")
-    with pytest.raises(OutputError, match="--resume goes on with it, --force forgets it"):
+    with pytest.raises(OutputError, match="give --resume to continue it, or --force to discard it"):
         compress(toy_model, toy_table, tmp_path / "new")
-    with pytest.raises(TrainingError, match="is damaged; begin anew with --force"):
+    with pytest.raises(TrainingError, match="is damaged; restart with --force"):
         compress(toy_model, toy_table, tmp_path / "new", resume=True)
-    with pytest.raises(TrainingError, match="either resumed or, with --force, begun anew"):
+    with pytest.raises(
+        TrainingError,
+        match="give --resume to continue a training or --force to restart it, not both",
+    ):
         compress(toy_model, toy_table, tmp_path / "new", resume=True, force=True)
     state.unlink()
     with pytest.raises(TrainingError, match="there is no training to resume"):

@@ -139,11 +139,13 @@ def check_state(path: Path, *, resume: bool, force: bool) -> None:
         OutputError: There is a state, and neither is given.
     """
     if resume and force:
-        raise TrainingError("a training is either resumed or, with --force, begun anew.")
+        raise TrainingError(
+            "give --resume to continue a training or --force to restart it, not both."
+        )
     if path.exists() and not (resume or force):
         raise OutputError(
-            f"{path} is a training that was interrupted; --resume goes on with it, --force "
-            "forgets it."
+            f"{path} is the state of an interrupted training; give --resume to continue it, or "
+            "--force to discard it."
         )
     if resume and not path.exists():
         raise _missing(path)
@@ -190,11 +192,11 @@ def _read_state(path: Path, *, owner: str) -> TrainingState:
     except FileNotFoundError as error:
         raise _missing(path) from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{path} is damaged; begin anew with --force: {error}.") from error
+        raise TrainingError(f"{path} is damaged; restart with --force: {error}.") from error
     if found != owner:
         raise TrainingError(
             f"{path} is of a training with other data, options or weights; resume with the same "
-            "ones, or begin anew with --force."
+            "ones, or restart with --force."
         )
     return state
 

@@ -82,7 +82,11 @@ def test_an_absurd_learning_rate_is_named(folder: Path) -> None:
         (("text.txt", "-o", "no/model"), 1, "the directory no does not exist"),
         (("text.txt", "-o", "full"), 1, "exists; give --force"),
         (("text.txt", "-o", "model", "--resume"), 1, "there is no training to resume"),
-        (("text.txt", "-o", "model", "--resume", "--force"), 1, "either resumed or"),
+        (
+            ("text.txt", "-o", "model", "--resume", "--force"),
+            1,
+            "give --resume to continue a training or --force to restart it",
+        ),
         (("text.txt", "-o", "model", "--max-length", "1000"), 1, "must be at most 512"),
         (("text.txt", "-o", "model", "--batch-size", "9", "--accumulate", "2"), 1, "a multiple of"),
         (("text.txt", "-o", "model", "--learning-rate", "0"), 1, "must be above 0"),

@@ -247,9 +247,9 @@ def test_a_killed_training_goes_on(toy_table: Path, toy_shape: Path, tmp_path: P
             epochs=60, max_length=32, learning_rate=3e-3, batch_tokens=512, sampling=1.0
         ),
     }
-    with pytest.raises(OutputError, match="interrupted; --resume goes on"):
+    with pytest.raises(OutputError, match="interrupted training; give --resume to continue"):
         finetune_files(toy_table, tmp_path / "model", **again)
-    with pytest.raises(TrainingError, match="either resumed or, with --force"):
+    with pytest.raises(TrainingError, match="give --resume to continue a training or --force"):
         finetune_files(toy_table, tmp_path / "model", **again, resume=True, force=True)
     other = {**again, "data_options": EvaluateOptions(bullets=1)}
     with pytest.raises(TrainingError, match="other data, options or weights"):

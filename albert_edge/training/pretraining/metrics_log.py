@@ -66,7 +66,7 @@ def _read(path: Path, after: int) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"cannot resume {path}: {error}; begin anew with --force.") from error
+        raise OutputError(f"cannot resume {path}: {error}; restart with --force.") from error
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,10 @@ def _text(folder: Path, content: str) -> Path:
             "max_length must be at most 32, not 40",
         ),
         ({"resume": True}, "training.npz does not exist; there is no training to resume"),
-        ({"resume": True, "force": True}, "either resumed or, with --force, begun anew"),
+        (
+            {"resume": True, "force": True},
+            "give --resume to continue a training or --force to restart it, not both",
+        ),
     ],
 )
 def test_a_mistake_is_found_before_anything_is_written(

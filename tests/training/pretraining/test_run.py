@@ -97,7 +97,7 @@ def test_a_damaged_state_is_refused(damage: str, project: Project, interrupted: 
         ]
     )
     before = _content(interrupted)
-    with pytest.raises(TrainingError, match=r"training.npz is damaged; begin anew with --force"):
+    with pytest.raises(TrainingError, match=r"training.npz is damaged; restart with --force"):
         project.train(interrupted, resume=True)
     assert _content(interrupted) == before
 
@@ -106,7 +106,7 @@ def test_a_training_that_was_interrupted_is_not_forgotten_by_accident(
     project: Project, interrupted: Path, whole: tuple[Path, dict[str, Any]]
 ) -> None:
     before = _content(interrupted)
-    with pytest.raises(Exception, match=r"training.npz is a training that was interrupted"):
+    with pytest.raises(Exception, match=r"training.npz is the state of an interrupted training"):
         project.train(interrupted)
     with pytest.raises(TrainingError, match="do not fill one batch"):  # not even with --force
         project.train(interrupted, force=True, options=dataclasses.replace(OPTIONS, batch_size=512))
