@@ -7,7 +7,6 @@ command line reads help and defaults from `BenchmarkConfig` (see `cli.options.op
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import math
 import os
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
 from albert_edge.bundle.archive import locate
 from albert_edge.bundle.bundle import Bundle, read
 from albert_edge.errors import AlbertEdgeError, BundleError, ConfigError
@@ -126,16 +126,17 @@ class ModelFile:
 
     @classmethod
     def _read(cls, path: Path, name: str) -> ModelFile:
+        before = file_state(path)
         try:
-            blob = path.read_bytes()
+            digest, size_bytes = file_digest(path), path.stat().st_size
         except OSError as error:
             unreadable = BundleError(f"cannot read {path}: {error.strerror}.")
             return cls(path=path, name=name, error=unreadable)
-        file = cls(
-            path=path, name=name, sha256=hashlib.sha256(blob).hexdigest(), size_bytes=len(blob)
-        )
+        file = cls(path=path, name=name, sha256=digest, size_bytes=size_bytes)
         try:
-            return dataclasses.replace(file, bundle=read(path))
+            bundle = read(path)
+            check_same_file(before, file_state(path))
+            return dataclasses.replace(file, bundle=bundle)
         except AlbertEdgeError as error:
             return dataclasses.replace(file, error=error)
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from albert_edge.benchmark.devices.device import Device, Local
 from albert_edge.benchmark.outputs import decode_outputs
+from albert_edge.benchmark.worker import check_same_file
 from albert_edge.errors import ConfigError, DeviceError
 
 __all__ = ["ENGINE", "Measurement", "aggregate_rounds", "interleave", "measure"]
@@ -35,6 +36,7 @@ class Measurement:
     Attributes:
         path: The model file.
         size_bytes: Its size.
+        sha256: The SHA-256 of its content.
         task: Its task; None, as the next two, for a file of another engine.
         quantize: Its recipe.
         layout: Its layout.
@@ -74,6 +76,7 @@ class Measurement:
 
     path: str
     size_bytes: int
+    sha256: str
     task: str | None
     quantize: str | None
     layout: str | None
@@ -143,6 +146,7 @@ def measure(
     input_ids: Sequence[int] | None = None,
     probes: Sequence[Sequence[int]] = (),
     text: Mapping[str, str] | None = None,
+    sha256: str | None = None,
     runs: int = 20,
     warmup: int = 3,
     min_time_s: float = 0.5,
@@ -160,6 +164,7 @@ def measure(
         input_ids: T token ids to use instead.
         probes: Further inputs to run once, untimed.
         text: Arguments of the task's pipeline, to time it from text to result.
+        sha256: The SHA-256 that the file must have; None for any.
         runs: Minimum number of timed warm inferences.
         warmup: Untimed inferences between the first one and the timed ones.
         min_time_s: Minimum time to spend on warm inferences.
@@ -168,6 +173,7 @@ def measure(
     Raises:
         ConfigError: An option is out of range.
         DeviceError: The process died, timed out, or runs another version of this package.
+        BundleError: The file was replaced while it was measured.
         AlbertEdgeError: The engine's own error, such as `BundleError` for a damaged file.
     """
     _check_options(
@@ -183,16 +189,14 @@ def measure(
         "input_ids": None if input_ids is None else [int(token) for token in input_ids],
         "probes": [list(map(int, ids)) for ids in probes],
         "text": None if text is None else dict(text),
+        "sha256": sha256,
         "runs": runs,
         "warmup": warmup,
         "min_time_s": min_time_s,
     }
     result = device.run(job, timeout_s=timeout_s)
-    size_bytes = Path(path).stat().st_size
     try:
-        return _to_measurement(
-            result, path=str(path), size_bytes=size_bytes, engine=engine, threads=threads
-        )
+        return _to_measurement(result, path=str(path), engine=engine, threads=threads)
     except (KeyError, TypeError, ValueError) as error:
         raise DeviceError(
             f"{device.name} returned a result in another form than this version of albert_edge "
@@ -237,7 +241,12 @@ def aggregate_rounds(rounds: Sequence[Measurement]) -> Measurement:
 
     The conditions are those before the first and after the last round; the outputs are those of the
     first one.
+
+    Raises:
+        BundleError: The file was replaced between two rounds.
     """
+    for one in rounds:
+        check_same_file(rounds[0].sha256, one.sha256)
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(Measurement):
         values = [getattr(one, field.name) for one in rounds]

@@ -206,6 +206,7 @@ def run_reference(file: ModelFile, inputs: Inputs, *, timeout_s: float) -> Refer
         "engine": _ENGINE,
         "threads": 1,
         "inputs": [list(ids) for ids in inputs.ids],
+        "sha256": file.sha256,
     }
     result = Local().run(job, timeout_s=timeout_s)
     return Reference(

@@ -190,6 +190,7 @@ class _Run:
             input_ids=inputs.ids[0],
             probes=inputs.ids[1:],
             text=inputs.text,
+            sha256=result.configuration.file.sha256,
             runs=settings.runs,
             warmup=settings.warmup,
             min_time_s=settings.min_time_s,

@@ -39,8 +39,8 @@ _ROUND_METRICS = (
 _MEMORY_KINDS = ("rss", "anonymous", "file", "pss")
 # Fields of a measurement that are the same in every round.
 _CONSTANT_FIELDS = (
-    *("size_bytes", "task", "quantize", "layout", "engine", "threads", "runtime", "delegate"),
-    *("operators", "operators_delegated", "outputs_sha256"),
+    *("size_bytes", "sha256", "task", "quantize", "layout", "engine", "threads", "runtime"),
+    *("delegate", "operators", "operators_delegated", "outputs_sha256"),
 )
 # A code never changes its meaning.
 WARNING_CODES = {

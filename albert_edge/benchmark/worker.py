@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter_ns, process_time_ns
 from typing import Any
 
@@ -22,22 +24,66 @@ from albert_edge.benchmark.memory_energy import (
     reset_peak,
 )
 from albert_edge.benchmark.system import cpu_busy_s, describe_machine, read_conditions
-from albert_edge.errors import AlbertEdgeError
+from albert_edge.errors import AlbertEdgeError, BundleError
 
-__all__ = ["main", "random_ids", "run_job"]
+__all__ = ["check_same_file", "file_digest", "file_state", "main", "random_ids", "run_job"]
 
 # [PAD], [UNK], [CLS], [SEP] and [MASK] are ids 0 to 4 of every published vocabulary.
 _FIRST_ORDINARY_ID = 5
 _SEED = 20
 # The kernel counts CPU time in steps of 10 ms, which are too coarse for a shorter span.
 _MIN_SPAN_S = 0.2
+_PR_SET_PDEATHSIG = 1  # of prctl(2), Linux
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Run a job and return its result, ready for JSON."""
+    """Run a job and return its result, ready for JSON.
+
+    Raises:
+        BundleError: The file is not the one of the job's `sha256`, or was replaced meanwhile.
+        AlbertEdgeError: The engine's own error.
+    """
     if job["do"] == "describe":
         return describe_machine()
-    return {"measure": _measure, "predict": _predict}[job["do"]](job)
+    path, before = Path(job["path"]), file_state(job["path"])
+    result = {"measure": _measure, "predict": _predict}[job["do"]](job)
+    # The engine opens the file by its path, and may open it again later.
+    digest = file_digest(path)
+    check_same_file((before, job["sha256"] or digest), (file_state(path), digest))
+    return {**result, "sha256": digest, "size_bytes": path.stat().st_size}
+
+
+def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
+    """Return what changes when a file is replaced or written to; None if there is no file."""
+    try:
+        state = Path(path).stat()
+    except OSError:  # whoever opens the file reports it
+        return None
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's content."""
+    import hashlib  # after the timing: the engine's import is timed, and may need it too
+
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_same_file(before: object, after: object) -> None:
+    """Check that what identifies a file is the same before and after it was measured.
+
+    Raises:
+        BundleError: It differs.
+    """
+    if before != after:
+        raise BundleError(
+            "the file was replaced while it was measured: let it be until the benchmark ends, and "
+            "measure again."
+        )
 
 
 def random_ids(vocab_size: int, length: int, *, seed: int) -> Any:
@@ -163,8 +209,18 @@ def _input_ids(job: dict[str, Any], model: Any) -> Any:
     return random_ids(model.bundle.config.vocab_size, job["seq_len"], seed=_SEED)[None]  # [1, T]
 
 
-def main() -> None:
-    """Run the job on standard input; exit with 1 if it fails."""
+def main(parent: int) -> None:
+    """Run the job on standard input; exit with 1 if it fails.
+
+    Args:
+        parent: The process that started this one, and whose end ends it.
+    """
+    if sys.platform == "linux":  # elsewhere a worker whose parent is killed completes its job
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit("the process that started this worker has ended")
     # A library that prints must not spoil the result: redirect its prints to standard error.
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -175,7 +231,3 @@ def main() -> None:
     with stdout:
         json.dump(result, stdout)
     sys.exit("error" in result)
-
-
-if __name__ == "__main__":
-    main()

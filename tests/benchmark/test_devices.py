@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import albert_edge
 from albert_edge.benchmark.devices.device import Local, open_device, parse_worker_output
+from albert_edge.benchmark.devices.remote_agent import worker_command
+from albert_edge.benchmark.measure import measure
 from albert_edge.benchmark.system import describe_machine
 from albert_edge.errors import BundleError, ConfigError, DeviceError, MissingExtraError
 
@@ -56,3 +65,85 @@ def test_without_a_result_the_error_contains_the_exit(text: str) -> None:
         DeviceError, match=r"here: exit code 9; its last output was:\n  two\n  three"
     ):
         parse_worker_output(text, stderr="two\nthree\n", ending="exit code 9", where="here")
+
+
+@pytest.fixture
+def trapped_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, in which every module that a worker may import raises an error."""
+    names = {name.partition(".")[0] for name in sys.modules} | {*sys.stdlib_module_names}
+    for name in names - {"sys", "builtins"}:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('executed from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_modules_in_the_working_directory_are_not_executed(
+    trapped_folder: Path, tiny_file: Path
+) -> None:
+    assert Local().run({"do": "describe"}, timeout_s=60)["cores"] >= 1
+    assert measure(tiny_file, seq_len=4, runs=1, warmup=0, min_time_s=0.0).samples_ns
+
+
+def test_the_worker_imports_the_package_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "albert_edge"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise SystemExit('another albert_edge')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert Local().run({"do": "describe"}, timeout_s=60)["cores"] >= 1
+
+
+# It measures for ever, in a worker that writes its process id.
+ENDLESS_RUN = """
+import sys
+from albert_edge.benchmark.measure import measure
+measure(sys.argv[1], engine="engine_under_test:open_model", seq_len=4, min_time_s=999.0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "SIGKILL", "SIGHUP"])
+def test_a_worker_ends_with_its_parent(ending: str, tiny_file: Path, tmp_path: Path) -> None:
+    number = tmp_path / "number"
+    (tmp_path / "engine_under_test.py").write_text(
+        "import os, pathlib, albert_edge.runtime as ours\n"
+        "def open_model(path, *, threads):\n"
+        f"    pathlib.Path({str(number)!r}).write_text(f'{{os.getpid()}}.')\n"
+        "    return ours.open_model(path, threads=threads)\n"
+    )
+    search = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS_RUN, tiny_file],
+        env={**os.environ, "PYTHONPATH": search},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await_true(lambda: number.exists() and number.read_text().endswith("."))
+        worker = Path("/proc", number.read_text()[:-1])
+        assert worker.exists()
+        parent.send_signal(getattr(signal, ending))
+        parent.wait(timeout=20)
+        await_true(lambda: not worker.exists() or " Z " in (worker / "stat").read_text())
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_worker_whose_parent_has_ended_before_it_does_nothing() -> None:
+    folder = str(Path(albert_edge.__file__).parent.parent)
+    command = worker_command(sys.executable, folder)
+    command[command.index(str(os.getpid()))] = "1"
+    done = subprocess.run(
+        command, input='{"do": "describe"}', capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the process that started this worker has ended" in done.stderr

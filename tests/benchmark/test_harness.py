@@ -263,3 +263,71 @@ def test_every_round_measures_every_configuration(
     connected(Watched)
     benchmark(tiny_file, threads=(1, 2, 3), rounds=2)
     assert sorted(threads[:3]) == sorted(threads[3:]) == [1, 2, 3]
+
+
+def _replace_by(content: bytes) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        other = path.with_name("other")
+        other.write_bytes(content)
+        other.replace(path)
+
+    return change
+
+
+REPLACED = "the file was replaced while it was measured"
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "another model": lambda path: _replace_by(path.with_name("second.tflite").read_bytes())(path),
+    "a damaged model": lambda path: _replace_by(path.read_bytes()[:-700])(path),
+    "something else": _replace_by(b"\x89PNG"),
+    "nothing": Path.unlink,
+    "written in place": lambda path: path.write_bytes(path.with_name("second.tflite").read_bytes()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_file_that_is_replaced_between_rounds_is_an_error(
+    at: int,
+    change: Callable[[Path], object],
+    make_file: Callable[..., Path],
+    connected: Callable[[type[Local]], str],
+) -> None:
+    path, second = make_file("first"), make_file("second", quantize="int8")
+    size_bytes, taken = path.stat().st_size, []
+
+    class Changing(Local):
+        def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+            if job["do"] == "measure" and job["path"] == str(path):
+                taken.append(job)
+                if len(taken) == at:
+                    change(path)
+            return super().run(job, timeout_s=timeout_s)
+
+    connected(Changing)
+    report = benchmark(path, second)
+    validate(report)
+    row, other = report["rows"]
+    assert row["status"] == "error"
+    assert row["error"]["type"] == "BundleError"
+    assert row["error"]["message"].startswith(REPLACED)
+    assert row["size_bytes"] == size_bytes
+    assert len(row.get("rounds", [])) == at - 1  # those of the planned file
+    assert other["status"] == "ok"
+    assert len(taken) == at
+
+
+def test_a_reference_that_is_replaced_is_an_error(
+    make_file: Callable[..., Path], connected: Callable[[type[Local]], str]
+) -> None:
+    whole, small = make_file("whole", says=SOURCE), make_file("small", quantize="int8", says=SOURCE)
+    before = whole.read_bytes()
+
+    class Changing(Local):
+        def send(self, path: Path) -> str:
+            whole.write_bytes(small.read_bytes())
+            return super().send(path)
+
+    connected(Changing)
+    report = benchmark(small, whole)
+    assert [row["error"]["message"].startswith(REPLACED) for row in report["rows"]] == [True] * 2
+    assert whole.read_bytes() != before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -171,6 +172,37 @@ def test_an_engine_that_prints_does_no_harm(
     chatty = engine("print('{}', flush=True); return ours.open_model(path, threads=threads)")
     measured = measure(tiny_file, engine=chatty, seq_len=16, **BRIEF)
     np.testing.assert_array_equal(measured.outputs[0]["logits"], measurement.outputs[0]["logits"])
+
+
+REPLACED = "the file was replaced while it was measured"
+
+
+@pytest.mark.parametrize("when", ["before it is opened", "after it was opened"])
+def test_a_file_that_is_replaced_during_a_measurement_is_an_error(
+    when: str, engine: Callable[[str], str], tiny_tflite: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path, other = tmp_path / "model.tflite", tmp_path / "other.tflite"
+    path.write_bytes(tiny_tflite())
+    other.write_bytes(tiny_tflite(quantize="int8"))
+    replacing, opening = f"import os; os.rename({str(other)!r}, path)", "ours.open_model(path)"
+    body = {
+        "before it is opened": f"{replacing}; return {opening}",
+        "after it was opened": f"model = {opening}; {replacing}; return model",
+    }
+    with pytest.raises(BundleError, match=REPLACED):
+        measure(path, engine=engine(body[when]), seq_len=4, **BRIEF)
+
+
+def test_rounds_of_two_files_are_not_aggregated(measurement: Measurement) -> None:
+    with pytest.raises(BundleError, match=REPLACED):
+        aggregate_rounds([measurement, dataclasses.replace(measurement, sha256="0" * 64)])
+
+
+def test_a_file_with_another_hash_than_planned_is_an_error(tiny_file: Path) -> None:
+    digest = hashlib.sha256(tiny_file.read_bytes()).hexdigest()
+    assert measure(tiny_file, seq_len=4, sha256=digest, **BRIEF).sha256 == digest
+    with pytest.raises(BundleError, match=REPLACED):
+        measure(tiny_file, seq_len=4, sha256="0" * 64, **BRIEF)
 
 
 def test_measurements_are_interleaved_and_aggregated(tiny_file: Path) -> None:

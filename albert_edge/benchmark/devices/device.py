@@ -6,6 +6,7 @@ A device copies model files, and runs a worker process that reads a job and writ
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import signal
 import subprocess
@@ -14,8 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import albert_edge
 from albert_edge import errors
-from albert_edge.errors import ConfigError, DeviceError
+from albert_edge.benchmark.devices.remote_agent import worker_command
+from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
+from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
 
 __all__ = [
     "DEVICES",
@@ -128,7 +132,7 @@ class Local:
 
     def __init__(self, python: str = sys.executable) -> None:
         """Use a Python that can import this package and the engine's packages."""
-        self._command = (python, "-m", "albert_edge.benchmark.worker")
+        self._python = python
 
     def send(self, path: Path) -> str:
         """Return the path itself."""
@@ -136,10 +140,21 @@ class Local:
 
     def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
         """Run one job in a fresh process."""
+        try:
+            return self._run(job, timeout_s)
+        except AlbertEdgeError:
+            # What was read may be another file than the planned one, which the worker cannot tell.
+            if (planned := job.get("sha256")) is not None:
+                found = file_state(job["path"]) and file_digest(job["path"])
+                check_same_file(planned, found)
+            raise
+
+    def _run(self, job: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         where = f"{job.get('path', 'the job')} in a process of its own"
+        folder = str(Path(albert_edge.__file__).parent.parent)
         try:
             done = subprocess.run(  # noqa: S603 (our own interpreter and module, and no shell)
-                self._command,
+                worker_command(self._python, folder, *_engine_folder(job)),
                 input=json.dumps(job),
                 capture_output=True,
                 encoding="utf-8",
@@ -155,6 +170,17 @@ class Local:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _engine_folder(job: Mapping[str, Any]) -> list[str]:
+    """Return the folder from which this process would import the engine of a job, if there is one.
+
+    The worker finds this package's own engine, and searches its own path for one not found here.
+    """
+    package = str(job.get("engine", "albert_edge")).partition(":")[0].partition(".")[0]
+    spec = None if package == "albert_edge" else importlib.util.find_spec(package)
+    places = [] if spec is None else spec.submodule_search_locations or [spec.origin or ""]
+    return [str(Path(place).parent) for place in places]
 
 
 def connect(address: str = "local") -> Local:

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["REQUIRED_PACKAGES", "RemoteAgent", "main"]
+__all__ = ["REQUIRED_PACKAGES", "RemoteAgent", "main", "worker_command"]
 
 # The packages that the worker needs, and the modules of which one must exist.
 REQUIRED_PACKAGES = {
@@ -34,8 +35,30 @@ REQUIRED_PACKAGES = {
     "numpy": ("numpy",),
     "sentencepiece": ("sentencepiece",),
 }
-_WORKER = (sys.executable, "-m", "albert_edge.benchmark.worker")
+# The working directory is not searched for modules (as with -P, which Python 3.10 lacks), and the
+# package of the given folder is imported even where another version is installed.
+_START_WORKER = """
+import sys
+sys.path[:] = [*filter(None, sys.path), *sys.argv[3:]]
+from importlib import machinery, util
+spec = machinery.PathFinder.find_spec("albert_edge", [sys.argv[2]])
+sys.modules["albert_edge"] = package = util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from albert_edge.benchmark.worker import main
+main(int(sys.argv[1]))
+"""
 _CHUNK_BYTES = 1 << 20
+
+
+def worker_command(python: str, folder: str, *search: str) -> list[str]:
+    """Return the command that starts a worker, which ends when this process does.
+
+    Args:
+        python: The Python that runs it.
+        folder: The folder that contains the `albert_edge` to run.
+        search: Folders to search for other modules after those of `python`.
+    """
+    return [python, "-c", _START_WORKER, str(os.getpid()), folder, *search]
 
 
 class RemoteAgent:
@@ -78,8 +101,8 @@ class RemoteAgent:
     def run(self, job: dict[str, Any], timeout_s: float) -> None:
         """Start a worker; the reply follows when it ends."""
         self._worker = subprocess.Popen(  # noqa: S603 (our own interpreter and module, and no shell)
-            _WORKER,
-            cwd=self.folder / "package",
+            worker_command(sys.executable, str(self.folder / "package")),
+            cwd=self.folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
