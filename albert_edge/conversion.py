@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from albert_edge.errors import ConversionError
 from albert_edge.files import write_file
 from albert_edge.modeling import Albert
 from albert_edge.quantization.model import quantize_stages
-from albert_edge.quantization.recipes import get_recipe, override_precision
+from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
@@ -97,14 +97,7 @@ def convert(
     most = model.config.max_position_embeddings
     if seq_len is not None and not 1 <= seq_len <= most:
         raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
-    can_exit = model.config.early_exit and layout != "unrolled"
-    if early_exit is not None and not can_exit:
-        raise ConversionError(
-            "early exit needs layout loop or split, and a model that was trained with early_exit; "
-            "leave the patience and the threshold out."
-        )
-    if can_exit and early_exit is None:
-        early_exit = default_exit(model.config.num_hidden_layers)
+    early_exit = _early_exit(early_exit, model, layout)
     start = time.monotonic()
     stages = quantize_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=calibration)
     runtime = None if compat is None else get_runtime(compat)
@@ -116,13 +109,7 @@ def convert(
         seq_len=seq_len,
         config=model.config,
         tokenizer_files=model.tokenizer_files,
-        provenance={
-            **model.provenance,
-            **({"compat": compat} if compat is not None else {}),
-            "recipe": chosen.describe(),
-            **({"ranges": "trained"} if chosen.calibrated and model.ranges else {}),
-            "tools": _tools(),
-        },
+        provenance=_provenance(model, chosen, compat),
         verification=None,
         early_exit=early_exit,
     )
@@ -134,6 +121,28 @@ def convert(
         bundle = replace(bundle, verification=figures)
         blob = add_verification(blob, figures)
     return Conversion(blob, _report(blob, linked, bundle, seconds))
+
+
+def _early_exit(rule: EarlyExit | None, model: Albert, layout: str) -> EarlyExit | None:
+    """Return the file's default rule; None for a file that always runs all layers."""
+    supported = model.config.early_exit and layout != "unrolled"
+    if rule is not None and not supported:
+        raise ConversionError(
+            "early exit needs layout loop or split, and a model that was trained with early_exit; "
+            "leave the patience and the threshold out."
+        )
+    return rule or (default_exit(model.config.num_hidden_layers) if supported else None)
+
+
+def _provenance(model: Albert, recipe: Recipe, compat: str | None) -> dict[str, Any]:
+    tools = {name: version(name) for name in ("tensorflow", "ai-edge-litert", "flatbuffers")}
+    return {
+        **model.provenance,
+        **({"compat": compat} if compat is not None else {}),
+        "recipe": recipe.describe(),
+        **({"ranges": "trained"} if recipe.calibrated and model.ranges else {}),
+        "tools": {"albert_edge": __version__, **tools},
+    }
 
 
 def _report(blob: bytes, linked: LinkedModel, bundle: Bundle, seconds: float) -> dict[str, Any]:
@@ -152,8 +161,3 @@ def _report(blob: bytes, linked: LinkedModel, bundle: Bundle, seconds: float) ->
         "provenance": dict(bundle.provenance),
         "verification": bundle.verification,
     }
-
-
-def _tools() -> dict[str, str]:
-    packages = ("tensorflow", "ai-edge-litert", "flatbuffers")
-    return {"albert_edge": __version__, **{name: metadata.version(name) for name in packages}}

@@ -72,18 +72,9 @@ def export_stages(model: Albert, *, seq_len: int | None = None) -> Stages:
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
     if not config.early_exit:
         return stages
-    step = partial(early_exit_step, config)
-    return replace(
-        stages,
-        exits=_convert(
-            "head_exits",
-            lambda hidden_states: {
-                "exits": _dense(weights, "exits", _pool(weights, hidden_states))
-            },
-            hidden,
-        ),
-        early_exit_step=_convert("decision", step, early_exit_inputs(config)),
-    )
+    exits = _convert("head_exits", lambda hidden_states: _exits(weights, hidden_states), hidden)
+    step = _convert("decision", partial(early_exit_step, config), early_exit_inputs(config))
+    return replace(stages, exits=exits, early_exit_step=step)
 
 
 def _embed(
@@ -192,6 +183,10 @@ HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
     "sentence-order": _sentence_order,
     "pretraining": _pretraining,
 }
+
+
+def _exits(weights: Weights, hidden: Any) -> Outputs:
+    return {"exits": _dense(weights, "exits", _pool(weights, hidden))}  # [1, (L-1)*C]
 
 
 def _pool(weights: Weights, hidden: Any) -> Any:

@@ -97,20 +97,20 @@ def link(
     return LinkedModel(model, figures["duplication"], figures["sharing"])
 
 
-def _link_loop(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
+def _link_loop(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
     # A hidden group serves consecutive passes, so each group is one WHILE of its own.
-    main = model.graph("main")
+    main = builder.graph("main")
     state = main.inline(stages.embed, main.inputs_of(stages.embed))
     if stages.early_exit_step:
         state |= _init_early_exit(main, stages.early_exit_step, limit=config.num_hidden_layers)
     for group, layer in enumerate(stages.layers):
         passes = config.passes_of_group(group)
         exits = [stage for stage in (stages.exits, stages.early_exit_step) if stage]
-        state = _while(model, main, layer, state, passes=passes, exits=exits)
+        state = _while(builder, main, layer, state, passes=passes, exits=exits)
     outputs = main.inline(stages.head, _inputs_from(state, stages.head))
     if stages.early_exit_step:
         outputs = _select_logits(main, state, outputs, passes=config.num_hidden_layers)
-    model.sign("serving_default", main, outputs)
+    builder.sign("serving_default", main, outputs)
 
 
 def _init_early_exit(main: GraphBuilder, step: StageModel, *, limit: int) -> dict[str, int]:
@@ -143,7 +143,7 @@ def _select_logits(
 
 
 def _while(
-    model: ModelBuilder,
+    builder: ModelBuilder,
     main: GraphBuilder,
     layer: StageModel,
     state: dict[str, int],
@@ -153,14 +153,14 @@ def _while(
 ) -> dict[str, int]:
     """Run `layer` `passes` times, or until the stages `exits` end the loop; return the state."""
     variables = {"pass": main.scalar(0, f"{layer.name}/first"), **state}
-    condition = model.graph(f"{layer.name}/condition")
+    condition = builder.graph(f"{layer.name}/condition")
     inputs = condition.inputs_like(main, variables)
     less = condition.tensor(BOOL_SCALAR, f"{layer.name}/go_on")
     limit = inputs["limit"] if exits else condition.scalar(passes, f"{layer.name}/passes")
     condition.operator(_Op.LESS, [inputs["pass"], limit], [less], schema.LessOptionsT())
     condition.outputs = [less]
 
-    body = model.graph(f"{layer.name}/body")
+    body = builder.graph(f"{layer.name}/body")
     inputs = body.inputs_like(main, variables)
     following = body.clone(inputs["pass"], f"{layer.name}/next")
     body.operator(
@@ -185,8 +185,8 @@ def _while(
     return results
 
 
-def _link_unrolled(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
-    main = model.graph("main")
+def _link_unrolled(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
+    main = builder.graph("main")
     layers = stages.layers
     state = main.inline(stages.embed, main.inputs_of(stages.embed))
     for index in range(config.num_hidden_layers):
@@ -194,10 +194,10 @@ def _link_unrolled(model: ModelBuilder, config: AlbertConfig, stages: Stages) ->
         layer = layers[index if per_pass else config.group_of_layer(index)]
         state |= main.inline(layer, _inputs_from(state, layer), name=f"pass_{index}")
     outputs = main.inline(stages.head, _inputs_from(state, stages.head))
-    model.sign("serving_default", main, outputs)
+    builder.sign("serving_default", main, outputs)
 
 
-def _link_split(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
+def _link_split(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
     layers = stages.layers
     names = ["layer"] if len(layers) == 1 else [layer.name for layer in layers]
     signed = dict(zip(names, layers, strict=True))
@@ -205,8 +205,8 @@ def _link_split(model: ModelBuilder, config: AlbertConfig, stages: Stages) -> No
     if stages.exits:
         signed["exit"] = stages.exits
     for key, stage in signed.items():
-        graph = model.graph(key)
-        model.sign(key, graph, graph.inline(stage, graph.inputs_of(stage)))
+        graph = builder.graph(key)
+        builder.sign(key, graph, graph.inline(stage, graph.inputs_of(stage)))
 
 
 _LINKERS = {"loop": _link_loop, "unrolled": _link_unrolled, "split": _link_split}
