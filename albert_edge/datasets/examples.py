@@ -128,7 +128,7 @@ def read_examples(
     source: DataSource,
     kind: str,
     labels: tuple[str, ...] | None,
-    options: EvaluateOptions,
+    options: EvaluateOptions | None = None,
     *,
     teacher_column: str | None = None,
 ) -> Examples:
@@ -142,6 +142,7 @@ def read_examples(
         InputError: The file cannot be read, does not fit the kind, or has an invalid row, label or
             id.
     """
+    options = options or EvaluateOptions()
     file = read_data_file(source, kind, options, teacher_column=teacher_column)
     return file.examples(file.labels() if labels is None else labels)
 

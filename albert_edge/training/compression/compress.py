@@ -14,7 +14,6 @@ from rich.console import Console
 from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.datasets.examples import Examples, read_examples
-from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.quantization.calibration import MOST_TEXTS
 
@@ -227,7 +226,7 @@ def _read(
     data: Path, dev: Path | None, start: Checkpoint, options: FinetuneOptions
 ) -> tuple[Examples, Examples | None]:
     labels = start.config.labels
-    read = partial(read_examples, kind="classification", labels=labels, options=EvaluateOptions())
+    read = partial(read_examples, kind="classification", labels=labels)
     train, held_out = read(data), None if dev is None else read(dev)
     with_head = with_new_head(start, labels, seed=0)
     check_objective(with_head, ClassificationObjective(train), held_out, options)
