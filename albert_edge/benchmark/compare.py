@@ -204,6 +204,7 @@ def _conditions(report: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
         },
         **machine["versions"],
         "governors": machine["conditions"]["governors"],
+        "cpu_quota": (machine["conditions"].get("cpu_quota") or {}).get("cores"),
         **{name: settings.get(name) for name in ("rounds", "runs", "warmup", "min_time_s")},
     }
     return {

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from albert_edge.benchmark.format import (
+    format_cores,
     format_count,
     format_megabytes,
     format_metric,
@@ -73,7 +74,7 @@ def render_report(report: Mapping[str, Any]) -> Group:
     machine = report["machine"]
     parts = [
         machine["model"],
-        format_count(machine["cores"], "core"),
+        format_cores(machine),
         *machine["conditions"]["governors"],
     ]
     table = _new_table(", ".join(parts))

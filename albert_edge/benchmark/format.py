@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
+    "format_cores",
     "format_count",
     "format_megabytes",
     "format_metric",
@@ -72,14 +75,26 @@ def format_percent(proportion: float | None) -> str:
     return "-" if proportion is None else f"{format_metric(100 * proportion)}%"
 
 
-def format_count(count: int, noun: str) -> str:
+def format_count(count: float, noun: str) -> str:
     """Format a count and its noun.
 
     Example:
         >>> format_count(1, "thread"), format_count(2, "thread")
         ('1 thread', '2 threads')
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:.10g} {noun}{'' if count == 1 else 's'}"
+
+
+def format_cores(machine: Mapping[str, Any]) -> str:
+    """Format the number of cores that a process may use, and the CPU quota of its container.
+
+    Example:
+        >>> format_cores({"cores": 2, "conditions": {"cpu_quota": {"cores": 0.2}}})
+        '2 cores (CPU quota 0.2)'
+    """
+    quota = machine["conditions"].get("cpu_quota")  # absent from older reports
+    limit = "" if quota is None else f" (CPU quota {format_tick(quota['cores'])})"
+    return format_count(machine["cores"], "core") + limit
 
 
 def format_ratio(ratio: float) -> str:

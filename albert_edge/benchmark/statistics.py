@@ -47,6 +47,7 @@ WARNING_CODES = {
     "throttled": "The processor was throttled because of heat or low voltage.",
     "clock-limited": "The CPU frequency is capped below its maximum.",
     "powersave": "A core ran under the powersave governor.",
+    "cpu-quota": "The CPU quota of the container limits the process.",
     "busy": "Other processes, or other guests of the same host, were using the processor.",
     "noisy": "The medians of the rounds are more than 5% apart: another run may well differ.",
     "unrepeated": "Measured in one round only, so the variation between runs is unknown.",
@@ -214,6 +215,7 @@ def system_warnings(rounds: Sequence[Measurement]) -> list[dict[str, str]]:
         "throttled": _check_throttling,
         "clock-limited": _check_clock_limits,
         "powersave": _check_governors,
+        "cpu-quota": _check_cpu_quota,
         "busy": _check_other_processes,
     }
     return [
@@ -259,6 +261,22 @@ def _check_clock_limits(rounds: Sequence[Measurement]) -> Iterator[str]:
 def _check_governors(rounds: Sequence[Measurement]) -> Iterator[str]:
     if any("powersave" in one for pair in _before_and_after(rounds, "governors") for one in pair):
         yield "the governor is powersave; change it with sudo cpupower frequency-set -g performance"
+
+
+def _check_cpu_quota(rounds: Sequence[Measurement]) -> Iterator[str]:
+    pairs = list(_before_and_after(rounds, "cpu_quota"))
+    if not pairs:
+        return
+    cores, threads = min(after["cores"] for _, after in pairs), max(one.threads for one in rounds)
+    periods, throttled = (
+        sum(after[name] - before[name] for before, after in pairs)
+        for name in ("periods", "throttled_periods")
+    )
+    quota = f"the CPU quota of {format_count(cores, 'core')}"
+    if throttled > 0:
+        yield f"{quota} stopped the process in {throttled} of {format_count(periods, 'period')}"
+    elif cores < threads:
+        yield f"{quota} is below {format_count(threads, 'thread')}"
 
 
 def _check_other_processes(rounds: Sequence[Measurement]) -> Iterator[str]:

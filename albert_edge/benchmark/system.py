@@ -6,20 +6,23 @@ and load.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 __all__ = [
     "THROTTLE_BITS",
     "core_kinds",
+    "count_usable_cores",
     "cpu_busy_s",
+    "cpu_quota",
     "describe_machine",
     "instructions",
     "processor_name",
@@ -120,6 +123,17 @@ def _model_name() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
+def count_usable_cores() -> int:
+    """Count the cores that this process may use, no more than the CPU quota of its container.
+
+    Example:
+        >>> count_usable_cores() >= 1
+        True
+    """
+    quota = cpu_quota()
+    return _count_cores() if quota is None else min(_count_cores(), math.ceil(quota["cores"]))
+
+
 def _count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux: a container may have fewer than the machine
         return len(os.sched_getaffinity(0))
@@ -211,8 +225,8 @@ def read_conditions(root: Path = ROOT) -> dict[str, Any]:
         `clock_limits_mhz`, the current limit and the hardware maximum of each group;
         `temperature_c`, the hottest sensor of the processor; `throttled_bits`, the value of
         `vcgencmd get_throttled`; `throttle_events`, how often x86 cores were throttled since boot;
-        `load_average` over 1, 5 and 15 minutes.  Values that the machine does not report are None,
-        or empty.
+        `load_average` over 1, 5 and 15 minutes; `cpu_quota`.  Values that the machine does not
+        report are None, or empty.
     """
     policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
     governors = {read_text(policy / "scaling_governor") for policy in policies}
@@ -224,7 +238,64 @@ def read_conditions(root: Path = ROOT) -> dict[str, Any]:
         "throttled_bits": _throttled_bits(),
         "throttle_events": _throttle_events(root),
         "load_average": _load_average(root),
+        "cpu_quota": cpu_quota(root),
     }
+
+
+def cpu_quota(root: Path = ROOT) -> dict[str, Any] | None:
+    """Read the CPU quota of the control groups of this process, such as a container's.
+
+    Returns:
+        `cores`, the CPU time allowed in a period, in units of one core's; `periods` with the
+        quota in force, and `throttled_periods`, those in which the processes had to wait for the
+        next one, both since the groups were made.  None without a quota.
+    """
+    quotas = [quota for folder in _cpu_groups(root) if (quota := _group_quota(folder))]
+    if not quotas:
+        return None
+    cores, periods, throttled = zip(*quotas, strict=True)
+    return {"cores": min(cores), "periods": sum(periods), "throttled_periods": sum(throttled)}
+
+
+def _cpu_groups(root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control groups and of those that contain them.
+
+    See cgroups(7): `/proc/self/cgroup` contains the path of the group in each hierarchy, that of
+    version 2 without a controller, and `mountinfo` where each hierarchy, or a part, is mounted.
+    """
+    groups: dict[str, str] = {}
+    for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups |= dict.fromkeys(controllers.split(","), path)
+    for line in (read_text(root / "proc/self/mountinfo") or "").splitlines():
+        place, _, system = line.partition(" - ")
+        kind, _, options = system.split(" ", 2)
+        controller = {"cgroup2": "", "cgroup": "cpu"}.get(kind)
+        if controller is None or controller not in {"", *options.split(",")}:
+            continue
+        if (group := groups.pop(controller, None)) is None:  # or mounted twice
+            continue
+        part, mount = (_unescape(one) for one in place.split()[3:5])
+        top = root / mount.lstrip("/")
+        inside = PurePosixPath(group).is_relative_to(part) and ".." not in group
+        folder = top / PurePosixPath(group).relative_to(part) if inside else top
+        yield from (one for one in (folder, *folder.parents) if one.is_relative_to(top))
+
+
+def _unescape(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
+
+
+def _group_quota(folder: Path) -> tuple[float, int, int] | None:
+    """Return the cores, periods and throttled periods of a control group; None without a quota."""
+    names = "cpu.cfs_quota_us", "cpu.cfs_period_us"  # of version 1; cpu.max contains both
+    text = read_text(folder / "cpu.max") or " ".join(read_text(folder / n) or "" for n in names)
+    match = re.fullmatch(r"([1-9]\d*) ([1-9]\d*)", text)
+    if match is None:
+        return None
+    counts = dict(re.findall(r"^(\w+) (\d+)$", read_text(folder / "cpu.stat") or "", re.M))
+    periods, throttled = (int(counts.get(name, 0)) for name in ("nr_periods", "nr_throttled"))
+    return int(match[1]) / int(match[2]), periods, throttled
 
 
 def cpu_busy_s(root: Path = ROOT) -> float | None:

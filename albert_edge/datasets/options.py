@@ -7,10 +7,10 @@ about an attribute is the help of its option.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from albert_edge.benchmark.system import count_usable_cores
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import ConfigError
 
@@ -80,8 +80,4 @@ class EvaluateOptions:
     @property
     def cores(self) -> int:
         """Number of worker processes."""
-        if self.workers is not None:
-            return self.workers
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return count_usable_cores() if self.workers is None else self.workers

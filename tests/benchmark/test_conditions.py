@@ -9,7 +9,14 @@ from time import perf_counter
 
 import pytest
 
-from albert_edge.benchmark.system import cpu_busy_s, read_conditions
+from albert_edge.benchmark import system
+from albert_edge.benchmark.system import (
+    count_usable_cores,
+    cpu_busy_s,
+    cpu_quota,
+    read_conditions,
+)
+from albert_edge.datasets.options import EvaluateOptions
 
 CPU = "sys/devices/system/cpu"
 # As a Raspberry Pi 5 shows itself, and beside its processor's sensor one of a power chip.
@@ -39,6 +46,7 @@ def test_a_board_reports_every_condition(
         "throttled_bits": 0x50005,
         "throttle_events": None,
         "load_average": [0.52, 0.41, 0.30],
+        "cpu_quota": None,
     }
 
 
@@ -75,6 +83,118 @@ def test_an_error_of_the_firmware_is_not_a_value(
 ) -> None:
     firmware({"get_throttled": "error=1 error_msg=..."})
     assert read_conditions(make_root({}))["throttled_bits"] is None
+
+
+V2 = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
+V1 = (
+    "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw\n"
+    "32 31 0:29 {root} /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+    "33 31 0:30 {root} /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
+    "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+)
+STAT = "usage_usec 9\nnr_periods 50\nnr_throttled 20\nthrottled_usec 77\n"
+
+
+def cpu_files(folder: str, quota: str, stat: str = STAT) -> dict[str, str]:
+    """The files of a control group of version 2, or, with a folder of `cpu`, of version 1."""
+    if "cpu" not in folder:
+        return {f"{folder}/cpu.max": f"{quota}\n", f"{folder}/cpu.stat": stat}
+    microseconds, period = quota.split()
+    return {
+        f"{folder}/cpu.cfs_quota_us": f"{microseconds}\n",
+        f"{folder}/cpu.cfs_period_us": f"{period}\n",
+        f"{folder}/cpu.stat": stat,
+    }
+
+
+GROUP = "sys/fs/cgroup"
+QUOTAS = {
+    "version 2 in a container": (
+        "0::/\n",
+        V2,
+        cpu_files(GROUP, "20000 100000"),
+        {"cores": 0.2, "periods": 50, "throttled_periods": 20},
+    ),
+    "version 2, the whole machine, limited above": (
+        "0::/system.slice/a\\x2db.service/inner\n",
+        V2,
+        cpu_files(f"{GROUP}/system.slice/a\\x2db.service", "150000 100000")
+        | cpu_files(f"{GROUP}/system.slice/a\\x2db.service/inner", "max 100000", ""),
+        {"cores": 1.5, "periods": 50, "throttled_periods": 20},
+    ),
+    "version 2, two limits": (
+        "0::/pod/container\n",
+        V2,
+        cpu_files(f"{GROUP}/pod", "50000 100000") | cpu_files(f"{GROUP}/pod/container", "9 9"),
+        {"cores": 0.5, "periods": 100, "throttled_periods": 40},
+    ),
+    "version 2, mounted by a container of the host's name space": (
+        "0::/docker/0123\n",
+        "31 23 0:28 /docker/0123 /sys/fs/cgroup ro - cgroup2 cgroup rw\n",
+        cpu_files(GROUP, "400000 100000"),
+        {"cores": 4.0, "periods": 50, "throttled_periods": 20},
+    ),
+    "version 2, a group outside of the mounted part": (
+        "0::/../other\n",
+        V2,
+        cpu_files(GROUP, "10000 100000"),
+        {"cores": 0.1, "periods": 50, "throttled_periods": 20},
+    ),
+    "version 1 in a container": (
+        "4:cpu,cpuacct:/docker/0123\n3:cpuset:/docker/0123\n0::/docker/0123\n",
+        V1.format(root="/docker/0123"),
+        cpu_files(f"{GROUP}/cpu,cpuacct", "25000 100000"),
+        {"cores": 0.25, "periods": 50, "throttled_periods": 20},
+    ),
+    "version 1, the whole machine": (
+        "4:cpu,cpuacct:/user/one\n",
+        V1.format(root="/"),
+        cpu_files(f"{GROUP}/cpu,cpuacct/user/one", "300000 100000", "")
+        | cpu_files(f"{GROUP}/cpu,cpuacct/user", "-1 100000"),
+        {"cores": 3.0, "periods": 0, "throttled_periods": 0},
+    ),
+    "version 2, no limit": ("0::/\n", V2, cpu_files(GROUP, "max 100000"), None),
+    "version 1, no limit": (
+        "4:cpu,cpuacct:/\n",
+        V1.format(root="/"),
+        cpu_files(f"{GROUP}/cpu,cpuacct", "-1 100000"),
+        None,
+    ),
+    "no control groups": ("", "31 23 0:28 / / rw - ext4 /dev/sda rw\n", {}, None),
+    "not mounted": ("0::/a\n", "", {}, None),
+    "a folder with a space": (
+        "0::/\n",
+        V2.replace("/sys/fs/cgroup", "/sys/fs/c\\040group"),
+        cpu_files("sys/fs/c group", "20000 100000"),
+        {"cores": 0.2, "periods": 50, "throttled_periods": 20},
+    ),
+    "damaged": ("0::/\n", V2, cpu_files(GROUP, "0 0") | {f"{GROUP}/cpu.stat": "?"}, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("group", "mounts", "files", "expected"), QUOTAS.values(), ids=QUOTAS.keys()
+)
+def test_the_cpu_quota_of_a_container(
+    group: str,
+    mounts: str,
+    files: dict[str, str],
+    expected: dict[str, float] | None,
+    make_root: Callable[..., Path],
+) -> None:
+    root = make_root({"proc/self/cgroup": group, "proc/self/mountinfo": mounts, **files})
+    assert cpu_quota(root) == expected
+    assert read_conditions(root)["cpu_quota"] == expected
+
+
+@pytest.mark.parametrize(("cores", "usable"), [(0.2, 1), (1.5, 2), (3.0, 3), (9.0, 4), (None, 4)])
+def test_workers_are_no_more_than_the_cpu_quota(
+    cores: float | None, usable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "cpu_quota", lambda: cores and {"cores": cores})
+    monkeypatch.setattr(system.os, "sched_getaffinity", lambda _: range(4))
+    assert count_usable_cores() == EvaluateOptions().cores == usable
+    assert EvaluateOptions(workers=7).cores == 7
 
 
 def test_stolen_time_is_busy_and_waiting_is_not(make_root: Callable[..., Path]) -> None:

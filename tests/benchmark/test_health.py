@@ -19,7 +19,12 @@ QUIET = {
     "throttled_bits": 0,
     "throttle_events": 7,
     "load_average": [0.1, 0.1, 0.1],
+    "cpu_quota": {"cores": 2.0, "periods": 100, "throttled_periods": 7},
 }
+
+
+def quota(cores: float, periods: int, throttled: int) -> dict[str, float]:
+    return {"cores": cores, "periods": periods, "throttled_periods": throttled}
 
 
 @pytest.fixture
@@ -58,6 +63,9 @@ def test_a_quiet_machine_gives_no_warnings(rounds: Callable[..., list[Measuremen
         ({}, {"throttle_events": 9}, ["throttled"]),
         ({}, {"clock_limits_mhz": [[1500, 2400]]}, ["clock-limited"]),
         ({"governors": ["performance", "powersave"]}, {}, ["powersave"]),
+        ({}, {"cpu_quota": quota(2.0, 160, 9)}, ["cpu-quota"]),  # it had to wait
+        ({"cpu_quota": quota(0.2, 100, 7)}, {"cpu_quota": quota(0.2, 140, 7)}, ["cpu-quota"]),
+        ({"cpu_quota": None}, {"cpu_quota": quota(2.0, 5, 3)}, []),  # set in the middle
         (dict.fromkeys(QUIET), dict.fromkeys(QUIET), []),  # not reported
     ],
 )
@@ -73,6 +81,26 @@ def test_the_state_of_the_machine_gives_warnings(
 def test_throttling_names_the_cause(rounds: Callable[..., list[Measurement]]) -> None:
     (warning,) = find_warnings(rounds({}, {"throttled_bits": 0x50005}))
     assert "under-voltage, throttled" in warning["message"]
+
+
+def test_a_cpu_quota_says_how_often_it_stopped_the_process(
+    rounds: Callable[..., list[Measurement]],
+) -> None:
+    (warning,) = find_warnings(rounds({}, {"cpu_quota": quota(2.0, 160, 9)}))
+    assert warning["message"] == "the CPU quota of 2 cores stopped the process in 2 of 60 periods"
+    low = {"cpu_quota": quota(0.2, 100, 7)}
+    (warning,) = find_warnings(rounds(low, low))
+    assert warning["message"] == "the CPU quota of 0.2 cores is below 1 thread"
+
+
+def test_a_report_without_a_cpu_quota_gives_no_warning(
+    rounds: Callable[..., list[Measurement]],
+) -> None:
+    older = {name: value for name, value in QUIET.items() if name != "cpu_quota"}
+    three = [
+        dataclasses.replace(one, conditions={"before": older, "after": older}) for one in rounds()
+    ]
+    assert codes(three) == []
 
 
 def test_other_processes_give_a_warning(rounds: Callable[..., list[Measurement]]) -> None:

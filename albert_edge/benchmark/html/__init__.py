@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from albert_edge.benchmark.format import format_count
+from albert_edge.benchmark.format import format_cores, format_count
 from albert_edge.benchmark.html.elements import Element, element, prepare_rows, serialize
 from albert_edge.benchmark.html.latency import latency_curves, sample_distributions
 from albert_edge.benchmark.html.summary import failures, summary, warnings_section
@@ -103,7 +103,7 @@ def _header(report: Mapping[str, Any]) -> Element:
     files = format_count(len({row["name"] for row in rows}), "file")
     facts = [
         f"{files} in {format_count(len(rows), 'configuration')}, {correct} with correct outputs",
-        format_count(machine["cores"], "core"),
+        format_cores(machine),
         *machine["conditions"]["governors"],
         *sorted({row["runtime"] for row in rows if row.get("runtime")}),
         report["date"],

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from albert_edge.benchmark.format import (
+    format_cores,
     format_count,
     format_megabytes,
     format_metric,
@@ -163,7 +164,7 @@ def _machine(report: Mapping[str, Any]) -> dict[str, str]:
         "model": machine["model"],
         "device": report.get("device", "local"),
         "chip": machine["processor"] or "",
-        "cores": "; ".join([str(machine["cores"]), *kinds]),
+        "cores": "; ".join([format_cores(machine), *kinds]),
         "instructions": ", ".join(machine["instructions"]) or "none for quantized models",
         "RAM": "" if ram is None else f"{format_metric(ram / 1e9)} GB",
         "system": f"{machine['system']} {machine['kernel']}, {machine['architecture']}",
@@ -215,11 +216,18 @@ def _throttling(pairs: Sequence[Mapping[str, Any]]) -> str:
         for pair in pairs
         if None not in (one["throttle_events"] for one in pair.values())
     ]
+    quotas = [pair for pair in pairs if all(one.get("cpu_quota") for one in pair.values())]
+    waits = sum(
+        pair["after"]["cpu_quota"]["throttled_periods"]
+        - pair["before"]["cpu_quota"]["throttled_periods"]
+        for pair in quotas
+    )
     known = [one for one in bits if one is not None]
-    if not known and not events:
+    if not known and not events and not quotas:
         return ""
     seen = [name for bit, name in THROTTLE_BITS.items() if any(one >> bit & 1 for one in known)]
     seen += [f"{format_count(sum(events), 'time')} because of heat"] if sum(events) else []
+    seen += [f"in {format_count(waits, 'period')} by the CPU quota"] if waits else []
     return ", ".join(seen) or "none"
 
 
