@@ -102,6 +102,9 @@ def parse_json(content: bytes | str, *, where: str, error: type[AlbertEdgeError]
     """
     try:
         values = json.loads(content, object_pairs_hook=_without_duplicates)
+        if b"\\u" in (content if isinstance(content, bytes) else content.encode("utf-8")):
+            # Half of a character: nothing could be printed or written that contains it.
+            json.dumps(values, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as reason:
         raise error(f"{where} is not JSON: {reason}.") from reason
     if not isinstance(values, dict):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import mmap
 import os
+import stat
 import struct
+import weakref
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,9 @@ from albert_edge.files import EMBEDDED_MODEL, parse_json
 __all__ = [
     "ALIGNMENT",
     "MAGIC_BYTES",
+    "OpenFile",
     "append_archive",
     "locate",
-    "open_archive",
     "read_json",
     "read_member",
 ]
@@ -32,6 +35,7 @@ ALIGNMENT = 64
 MAGIC_BYTES = 2**16  # contains everything that packing writes before the model
 # The largest published tokenizer is under 20 MB: a larger archive is an attack or a mistake.
 _MAX_ARCHIVE_BYTES = 64 * 2**20
+_CHUNK_BYTES = 2**20  # of a model at a time, when it is hashed
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip can store
 # Exceptions that `zipfile` raises on a damaged archive, besides OSError.
 _ZIP_ERRORS = (
@@ -71,54 +75,145 @@ def append_archive(model: bytes, members: Mapping[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def read_json(where: str, archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+class OpenFile:
+    """A file that is opened once, however much of it is read: another in its place changes nothing.
+
+    It is closed with the last reference to this object.
+
+    Attributes:
+        where: What to call it in a message.
+        path: Its path; None for one that is in memory.
+        members: The files in the archive behind its model, by name.
+        front_bytes: How many bytes stand before the archive: the model and its TFLite Metadata.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | bytes, *, has_archive: bool = True) -> None:
+        """Open a path, a file's content, or "default".
+
+        Args:
+            source: What to open.
+            has_archive: Whether it must have an archive behind its model; if not, none is read.
+
+        Raises:
+            BundleError: The file is missing, not a regular file, foreign, damaged, or carries too
+                much.
+        """
+        located = locate(source)
+        self.where = "the model" if isinstance(located, bytes) else str(located)
+        self._content = located if isinstance(located, bytes) else None
+        self.path = None if isinstance(located, bytes) else located
+        try:
+            self._file = io.BytesIO(located) if isinstance(located, bytes) else _open(located)
+            weakref.finalize(self, self._file.close)
+            self.members, self.front_bytes = (
+                _read_archive(self.where, self._file)
+                if has_archive
+                else ({}, self._file.seek(0, os.SEEK_END))
+            )
+        except OSError as error:
+            raise BundleError(f"cannot read {self.where}: {error.strerror or error}.") from error
+        except _ZIP_ERRORS as error:
+            raise BundleError(f"{self.where} is damaged: {error}.") from error
+        self._sha256 = b""
+        self._stat = self._state()
+
+    def fileno(self) -> int | None:
+        """Return the file's descriptor, None for one that is in memory."""
+        return None if self.path is None else self._file.fileno()
+
+    def place(self) -> Path | bytes:
+        """Return what a runtime can open: the content, or a path that leads to this very file."""
+        if self.path is None:
+            return self._content or b""
+        for folder in ("/proc/self/fd", "/dev/fd"):
+            if (path := Path(folder, str(self._file.fileno()))).exists():
+                return path
+        return self.path
+
+    def view(self) -> Any:
+        """Return the part before the archive, mapped into memory or in bytes."""
+        if self._content is not None:
+            return self._content[: self.front_bytes]
+        # Not closed explicitly: an error's traceback may still refer to arrays over it.
+        return mmap.mmap(self._file.fileno(), self.front_bytes, access=mmap.ACCESS_READ)
+
+    def sha256(self) -> Any:
+        """Return a hash of the part before the archive, to which more can be added."""
+        hashed, left = hashlib.sha256(), self.front_bytes
+        buffer = memoryview(bytearray(min(left, _CHUNK_BYTES)))
+        self._file.seek(0)
+        while left and (count := self._file.readinto(buffer[:left])):
+            hashed.update(buffer[:count])
+            left -= count
+        self._sha256 = hashed.digest()
+        return hashed
+
+    def check_unchanged(self) -> None:
+        """Check that nobody has written to the file since it was opened.
+
+        The runtime has it mapped into memory: what is cut off ends the process when it is read.
+
+        Raises:
+            BundleError: It is shorter, or its model has changed.
+        """
+        state = self._state()
+        if state == self._stat:
+            return
+        known = self._sha256
+        if state[0] < self._stat[0] or (known and self.sha256().digest() != known):
+            raise BundleError(
+                f"{self.where} was changed while it was open; load it again. Put a new file in its "
+                "place by renaming it: who has the old one open keeps it."
+            )
+        self._stat = state
+
+    def _state(self) -> tuple[int, int]:
+        if self.path is None:
+            return 0, 0
+        status = os.fstat(self._file.fileno())
+        return status.st_size, status.st_mtime_ns
+
+
+def _open(path: Path) -> io.FileIO:
+    # Not to wait for somebody to write to a pipe.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = io.FileIO(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise BundleError(f"cannot read {path}: it is not a regular file.")
+    return file
+
+
+def _read_archive(where: str, file: Any) -> tuple[dict[str, bytes], int]:
+    _check_head(where, file.read(MAGIC_BYTES), zipped=zipfile.is_zipfile(file))
+    with zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
+        _check_members(where, infos)
+        begin = min((info.header_offset for info in infos), default=0)
+        return {info.filename: archive.read(info) for info in infos}, begin
+
+
+def read_json(where: str, members: Mapping[str, bytes], name: str) -> dict[str, Any]:
     """Read the JSON object in the member `name`.
 
     Raises:
-        BundleError: There is no such member, or it is not a JSON object.
+        BundleError: There is no such member, or it is no JSON object.
     """
-    content = read_member(where, archive, name)
+    content = read_member(where, members, name)
     return parse_json(content, where=f"{where} is damaged: {name}", error=BundleError)
 
 
-def read_member(where: str, archive: zipfile.ZipFile, name: str) -> bytes:
-    """Read the member `name`.
+def read_member(where: str, members: Mapping[str, bytes], name: str) -> bytes:
+    """Return the member `name`.
 
     Raises:
         BundleError: There is no such member.
     """
-    if name not in archive.namelist():
+    if name not in members:
         raise BundleError(
             f"{where} is incomplete: there is no {name} in it. Convert the model with albert_edge."
         )
-    return archive.read(name)
-
-
-@contextmanager
-def open_archive(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[str, zipfile.ZipFile]]:
-    """Open the archive behind a model and check it; errors inside the block are the file's too.
-
-    Args:
-        source: A path, a file's content, or "default".
-
-    Yields:
-        The file's name for messages, and the archive.
-
-    Raises:
-        BundleError: The file is missing, damaged, of another program, or holds too much.
-    """
-    located = locate(source)
-    where = "the model" if isinstance(located, bytes) else str(located)
-    try:
-        with io.BytesIO(located) if isinstance(located, bytes) else located.open("rb") as file:
-            _check_head(where, file.read(MAGIC_BYTES), zipped=zipfile.is_zipfile(file))
-            with zipfile.ZipFile(file) as archive:
-                _check_members(where, archive.infolist())
-                yield where, archive
-    except OSError as error:
-        raise BundleError(f"cannot read {where}: {error.strerror or error}.") from error
-    except _ZIP_ERRORS as error:
-        raise BundleError(f"{where} is damaged: {error}.") from error
+    return members[name]
 
 
 def _check_head(where: str, head: bytes, *, zipped: bool) -> None:

@@ -7,9 +7,9 @@ The archive holds tokenizer, labels, configuration and a manifest with provenanc
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,22 +19,32 @@ import albert_edge
 from albert_edge.bundle.archive import (
     ALIGNMENT,
     MAGIC_BYTES,
+    OpenFile,
     append_archive,
     locate,
-    open_archive,
     read_json,
     read_member,
 )
+from albert_edge.bundle.graph_check import check_graph
 from albert_edge.config import AlbertConfig
 from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import BundleError, ConfigError
 from albert_edge.tasks import TASKS
 from albert_edge.tflite.layouts import LAYOUTS
 
-__all__ = ["FORMAT_VERSION", "Bundle", "add_verification", "model_bytes", "pack", "read"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Bundle",
+    "add_verification",
+    "model_bytes",
+    "pack",
+    "read",
+    "read_checked",
+]
 
 FORMAT_VERSION = 2  # only files with early exit need it: all others are written as 1
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
+_UNSEALED = "0" * 64  # in place of the digest while it is computed
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
 
 
@@ -67,7 +77,7 @@ class Bundle:
     def __post_init__(self) -> None:
         if self.task not in tuple(TASKS):  # it may be of any type, from a manifest
             raise BundleError(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}.")
-        if self.layout not in LAYOUTS:
+        if self.layout not in tuple(LAYOUTS):
             raise BundleError(f"unknown layout {self.layout!r}; choose from {', '.join(LAYOUTS)}.")
         if not isinstance(self.quantize, str) or not self.quantize:
             raise BundleError(f"quantize must be a recipe's name, not {self.quantize!r}.")
@@ -128,25 +138,53 @@ def pack(model: Any, bundle: Bundle) -> bytes:
     )
     front, offset = attach_metadata(model, metadata)
     members = dict(bundle.tokenizer_files)
-    members[_MANIFEST] = _manifest(bundle, offset, len(model))
     members[_CONFIG] = bundle.config.to_json().encode()
     if labels:
         members[labels] = "".join(f"{label}\n" for label in bundle.config.labels).encode()
-    return append_archive(front, members)
+    return _seal(front, members, _manifest(bundle, offset, len(model)))
 
 
-def read(source: str | os.PathLike[str] | bytes) -> Bundle:
+def read(source: str | os.PathLike[str] | bytes | OpenFile) -> Bundle:
     """Read everything in a file but the weights.
 
     Args:
-        source: A path, a file's content, or "default" for the embedded model.
+        source: A path, a file's content, "default" for the embedded model, or a file that is open.
 
     Raises:
         BundleError: The file is missing, damaged, of another program, incomplete, contradictory, or
             written in a newer format than this version reads.
     """
-    with open_archive(source) as (where, archive):
-        return _read_bundle(where, archive)
+    return _read_bundle(source if isinstance(source, OpenFile) else OpenFile(source))
+
+
+def has_bundle(source: str | os.PathLike[str] | bytes) -> bool:
+    """Return whether a file can be opened and has a manifest of this project, valid or not."""
+    try:
+        return _MANIFEST in OpenFile(source).members
+    except BundleError:
+        return False
+
+
+def read_checked(file: OpenFile) -> Bundle:
+    """Read everything in a file but the weights, and check the weights and the graph.
+
+    A file of an earlier version, without a digest, is checked but for that.
+
+    Raises:
+        BundleError: As in `read`; or the file is not as it was written, or its graph is not one
+            that this project writes.
+    """
+    bundle = _read_bundle(file)
+    hashed = file.sha256()
+    manifest = file.members[_MANIFEST]
+    stored = json.loads(manifest)["model"].get("sha256")
+    if stored is not None and stored != _add_members(hashed, file.members, str(stored)):
+        raise BundleError(
+            f"{file.where} is damaged: it is not as it was written (its SHA-256 differs). Copy or "
+            "convert it again."
+        )
+    check_graph(file.view(), bundle, where=file.where)
+    return bundle
 
 
 def add_verification(file: bytes, verification: Mapping[str, Any]) -> bytes:
@@ -156,12 +194,10 @@ def add_verification(file: bytes, verification: Mapping[str, Any]) -> bytes:
         file: A file's content, from `pack`.
         verification: The figures of `verify`.
     """
-    with open_archive(file) as (where, archive):
-        members = {name: archive.read(name) for name in archive.namelist()}
-        manifest = read_json(where, archive, _MANIFEST)
-        start = min(info.header_offset for info in archive.infolist())
-    members[_MANIFEST] = _json_bytes(manifest | {"verification": dict(verification)})
-    return append_archive(file[:start], members)
+    opened = OpenFile(file)
+    manifest = read_json(opened.where, opened.members, _MANIFEST)
+    manifest["verification"] = dict(verification)
+    return _seal(file[: opened.front_bytes], opened.members, manifest)
 
 
 def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
@@ -177,12 +213,30 @@ def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
         raise BundleError(f"cannot read {located!s}: {error.strerror}.") from error
     if blob[4:8] == b"TFL3" and b"TFLITE_METADATA" not in blob[:MAGIC_BYTES]:
         return blob
-    with open_archive(blob) as (where, archive):
-        offset, size = _extent(where, read_json(where, archive, _MANIFEST))
+    file = OpenFile(blob)
+    offset, size = _extent(file.where, read_json(file.where, file.members, _MANIFEST))
     return blob[offset : offset + size]
 
 
-def _manifest(bundle: Bundle, offset: int, size: int) -> bytes:
+def _seal(front: bytes, members: Mapping[str, bytes], manifest: dict[str, Any]) -> bytes:
+    """Append the archive to a model, with a SHA-256 of all of it in the manifest."""
+    manifest["model"] = {**manifest["model"], "sha256": _UNSEALED}
+    sealed = {**members, _MANIFEST: _json_bytes(manifest)}
+    digest = _add_members(hashlib.sha256(front), sealed, _UNSEALED)
+    sealed[_MANIFEST] = sealed[_MANIFEST].replace(_UNSEALED.encode(), digest.encode(), 1)
+    return append_archive(front, sealed)
+
+
+def _add_members(hashed: Any, members: Mapping[str, bytes], stored: str) -> str:
+    """Return the digest of a model and its archive; zeros stand for the manifest's own digest."""
+    for name, content in sorted(members.items()):
+        if name == _MANIFEST:
+            content = content.replace(stored.encode(), _UNSEALED.encode(), 1)
+        hashed.update(f"{name}\0{len(content)}\0".encode() + content)
+    return str(hashed.hexdigest())
+
+
+def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
     values = {
         "format_version": 1 if bundle.early_exit is None else FORMAT_VERSION,
         "written_by": albert_edge.__version__,
@@ -197,18 +251,19 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> bytes:
     }
     if bundle.early_exit is not None:
         values["early_exit"] = asdict(bundle.early_exit)
-    return _json_bytes(values)
+    return values
 
 
 def _json_bytes(values: Mapping[str, Any]) -> bytes:
     return f"{json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
-def _read_bundle(where: str, archive: zipfile.ZipFile) -> Bundle:
+def _read_bundle(file: OpenFile) -> Bundle:
+    where, archive = file.where, file.members
     manifest = read_json(where, archive, _MANIFEST)
     _check_version(where, manifest)
     offset, size = _extent(where, manifest)
-    if min(info.header_offset for info in archive.infolist()) != offset + size + -size % ALIGNMENT:
+    if file.front_bytes != offset + size + -size % ALIGNMENT:
         raise BundleError(f"{where} is damaged: its model does not have the size in {_MANIFEST}.")
     config = read_json(where, archive, _CONFIG)
     names = manifest.get("tokenizer_files")
@@ -243,8 +298,11 @@ def _early_exit(values: Any) -> EarlyExit | None:
         raise BundleError(f"early_exit cannot be {values!r}.") from error
 
 
-def _check_labels(where: str, archive: zipfile.ZipFile, config: AlbertConfig) -> None:
-    labels = read_member(where, archive, _LABELS).decode().splitlines()
+def _check_labels(where: str, archive: Mapping[str, bytes], config: AlbertConfig) -> None:
+    try:
+        labels = read_member(where, archive, _LABELS).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{where} is damaged: {_LABELS} is not UTF-8: {error}.") from error
     if tuple(labels) != config.labels:
         raise BundleError(
             f"{where} contradicts itself: {_LABELS} says {labels}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -53,6 +54,23 @@ __all__ = ["command"]
 @options_from(EvaluateOptions(), "patience", "threshold", "max_layers")
 @click.option("--ids", is_flag=True, help="TEXT holds token ids; for files without a tokenizer.")
 @click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="CPU threads.")
+@click.option(
+    "--check/--no-check",
+    default=True,
+    help="Check that the file is as it was written, and its graph, before running it.",
+)
+@click.option(
+    "--isolated",
+    is_flag=True,
+    help="Run the model in a child process that may crash; with --ids also models of any origin.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    metavar="S",
+    help="Seconds that an isolated call may take.",
+)
 @json_option
 def command(
     model: str,
@@ -62,6 +80,9 @@ def command(
     use: str | None,
     ids: bool,
     threads: int,
+    check: bool,
+    isolated: bool,
+    time_limit: float,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -79,22 +100,31 @@ def command(
     albert-edge run model.tflite --task summarize --bullets 3 < article.txt
     albert-edge run model.tflite --json < reviews.txt > answers.jsonl
     albert-edge run shape.tflite --ids "2 48 25 21 1289 3"
+    albert-edge run foreign.tflite --isolated --ids "2 48 25 21 1289 3"
     """
+    from albert_edge.bundle.bundle import has_bundle
     from albert_edge.cli.console import quiet
     from albert_edge.pipelines import load
+    from albert_edge.runtime.isolated import run_foreign
 
     given = {k: value for k, value in options.items() if value is not None and value is not False}
     with quiet():
-        pipe = load(model, threads=threads, task=use)
-        task = "summarization" if use else pipe.model.bundle.task
-        _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
+        how: Any = {"threads": threads, "check": check, "time_limit_s": time_limit}
+        show = _format
+        if isolated and ids and not has_bundle(model):
+            pipe: Any = partial(run_foreign, model, **how)
+            show = _format_shapes
+        else:
+            pipe = load(model, task=use, isolated=isolated, **how)
+            task = "summarization" if use else pipe.model.bundle.task
+            _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
         for where, line in _given(text, whole=use is not None):
             try:
                 inputs = _ids(line) if ids else _texts(line, question, pair)
                 result = pipe(**inputs, **given)
             except AlbertEdgeError as error:
                 raise type(error)(f"{where}{error}") from error
-            click.echo(json.dumps(_plain(result)) if as_json else _format(result))
+            click.echo(json.dumps(_plain(result)) if as_json else show(result))
 
 
 def _check_usage(

@@ -40,7 +40,13 @@ _DERIVED_TASKS: dict[str, tuple[type[Pipeline], tuple[str, ...]]] = {
 
 
 def load(
-    source: str | os.PathLike[str] | bytes, *, threads: int = 1, task: str | None = None
+    source: str | os.PathLike[str] | bytes,
+    *,
+    threads: int = 1,
+    task: str | None = None,
+    check: bool = True,
+    isolated: bool = False,
+    time_limit_s: float = 10.0,
 ) -> Pipeline:
     """Open a file as a function from text to the task's result.
 
@@ -49,6 +55,10 @@ def load(
         threads: The number of CPU threads.
         task: "summarize", to select sentences by an encoder's embeddings; None for the file's own
             task.
+        check: Whether to check first that the file is as it was written and that its graph is one
+            that this project writes.  Without the check a damaged file can end the process.
+        isolated: Whether to run the model in a child process, which may crash or hang.
+        time_limit_s: How long a call may take in a child process, in seconds.
 
     Returns:
         The pipeline of the task.
@@ -59,7 +69,9 @@ def load(
         TokenizerError: The file's tokenizer is damaged or not supported.
         DeviceError: No TFLite runtime is installed.
     """
-    model = open_model(source, threads=threads)
+    model = open_model(
+        source, threads=threads, check=check, isolated=isolated, time_limit_s=time_limit_s
+    )
     tokenizer = None
     if files := model.bundle.tokenizer_files:
         where = "the model" if isinstance(source, bytes) else str(source)

@@ -42,6 +42,7 @@ def open_interpreter(
     threads: int,
     delegated: bool = True,
     preserve_all_tensors: bool = False,
+    where: str = "",
 ) -> Any:
     """Open a model in the installed runtime.  A path is mapped into memory, not read.
 
@@ -55,6 +56,7 @@ def open_interpreter(
             kernel, which is slower, and the reference for delegates.
         preserve_all_tensors: Whether to keep the values of intermediate tensors too; it turns
             delegates off.
+        where: What to call the model in a message; its path when left out.
 
     Raises:
         BundleError: The model is invalid, or the runtime does not support its operators.
@@ -63,7 +65,7 @@ def open_interpreter(
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise DeviceError(f"threads must be a whole number of at least 1, not {threads!r}.")
     name, interpreter = _find()
-    where = "the model" if isinstance(source, bytes) else str(source)
+    where = where or ("the model" if isinstance(source, bytes) else str(source))
     argument = "model_content" if isinstance(source, bytes) else "model_path"
     options: dict[str, Any] = {argument: source if isinstance(source, bytes) else str(source)}
     if not delegated or preserve_all_tensors:

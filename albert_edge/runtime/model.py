@@ -10,8 +10,9 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.bundle.archive import locate
-from albert_edge.bundle.bundle import Bundle, read
+from albert_edge.bundle.archive import OpenFile
+from albert_edge.bundle.bundle import Bundle, read, read_checked
+from albert_edge.bundle.graph_check import layer_names, output_shapes, signature_names
 from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
@@ -25,21 +26,40 @@ Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 Forward: TypeAlias = Callable[[Arrays, EarlyExit | None], Arrays]
 
 
-def open_model(source: str | os.PathLike[str] | bytes, *, threads: int = 1) -> Model:
+def open_model(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    threads: int = 1,
+    check: bool = True,
+    isolated: bool = False,
+    time_limit_s: float = 10.0,
+) -> Model:
     """Open a file to run it.
 
     Args:
         source: A path, a file's content, or "default" for the embedded model.
         threads: How many CPU threads to use.
+        check: Whether to check first that the file is as it was written and that its graph is one
+            that this project writes.  Without the check a damaged file can end the process.
+        isolated: Whether to run it in a child process, which may crash or hang.
+        time_limit_s: How long a call may take in a child process, in seconds.
 
     Raises:
         BundleError: The file is missing, damaged, of another program or newer than this version.
         DeviceError: No TFLite runtime is installed.
     """
-    bundle, located = read(source), locate(source)
-    forward = interpreter_forward(bundle, open_interpreter(located, threads=threads))
-    path = located if isinstance(located, Path) else None
-    return Model(bundle, forward, runtime_name(), path=path)
+    file = OpenFile(source)
+    bundle = read_checked(file) if check else read(file)
+    if isolated:
+        from albert_edge.runtime.isolated import IsolatedForward
+
+        forward: Forward = IsolatedForward(file, threads=threads, time_limit_s=time_limit_s)
+    else:
+        interpreter = open_interpreter(file.place(), threads=threads, where=file.where)
+        forward = interpreter_forward(bundle, interpreter)
+    if not check or isolated:
+        forward = _with_checked_outputs(bundle, forward)
+    return Model(bundle, forward, runtime_name(), file=file)
 
 
 @final
@@ -53,11 +73,13 @@ class Model:
     """
 
     def __init__(
-        self, bundle: Bundle, forward: Forward, runtime: str, *, path: Path | None = None
+        self, bundle: Bundle, forward: Forward, runtime: str, *, file: OpenFile | None = None
     ) -> None:
         self.bundle = bundle
         self.runtime = runtime
-        self._unreleased = path  # until the first inference, which packs the weights
+        self._file = file
+        # Until the first inference, which packs the weights.
+        self._unreleased = file.path if file is not None else None
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
         self._forward = forward
 
@@ -86,6 +108,7 @@ class Model:
         Raises:
             InputError: The ids are too many, too few, out of range or of another shape; or the
                 file does not support early exit.
+            BundleError: The file was changed while it was open.
             DeviceError: The runtime failed.
         """
         config = self.bundle.config
@@ -108,10 +131,14 @@ class Model:
         inputs = {"input_ids": ids, "token_type_ids": types}
         if self.bundle.seq_len is not None:
             inputs = _padded(inputs, self.bundle.seq_len, config.pad_token_id)
+        if self._file is not None:
+            self._file.check_unchanged()  # before the runtime reads what may no longer be there
         try:
             outputs = self._forward(inputs, early_exit or self.bundle.early_exit)
         except (ValueError, RuntimeError) as error:
             raise DeviceError(f"{self.runtime} failed on {count} tokens: {error}") from error
+        if self._file is not None:
+            self._file.check_unchanged()  # what was cut off reads as zeros up to a page's end
         if self._unreleased is not None:
             release_pages(self._unreleased)
             self._unreleased = None
@@ -170,40 +197,47 @@ def _padded(inputs: Arrays, length: int, pad: int) -> Arrays:
     return dict(zip(("input_ids", "token_type_ids", "attention_mask"), rows, strict=True))
 
 
+def _with_checked_outputs(bundle: Bundle, forward: Forward) -> Forward:
+    """Check what an unchecked graph returns."""
+
+    def checked(inputs: Arrays, rule: EarlyExit | None) -> Arrays:
+        outputs = forward(inputs, rule)
+        expected = output_shapes(bundle, "serving_default", inputs["input_ids"].shape[1])
+        for name, shape in expected.items():
+            found = outputs.get(name)
+            if found is None and name == "pooler_output":
+                continue
+            kind = np.int32 if name == "layers_used" else np.float32
+            if found is None or found.shape != shape or found.dtype != kind:
+                raise BundleError(
+                    f"the model contradicts its task {bundle.task!r}: its output {name} is "
+                    f"{'missing' if found is None else f'{found.dtype} {list(found.shape)}'}, "
+                    f"expected {np.dtype(kind)} {list(shape)}."
+                )
+        return {name: outputs[name] for name in expected if name in outputs}
+
+    return checked
+
+
 def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
-    names = ["serving_default"]
-    if bundle.layout == "split":
-        names = ["embed", *dict.fromkeys(_layer_names(bundle)), "head"]
-        names += ["exit"] if bundle.early_exit else []
-    found = interpreter.get_signature_list()
-    if missing := [name for name in names if name not in found]:
-        raise BundleError(
-            f"the model contradicts its layout {bundle.layout!r}: it has no signature "
-            f"{', '.join(missing)}, only {', '.join(found) or 'none'}."
-        )
-    expected = {"input_ids", "token_type_ids"} | ({"attention_mask"} if bundle.seq_len else set())
-    if bundle.early_exit and bundle.layout == "loop":
-        expected |= bundle.early_exit.arrays().keys()
-    if set(found[names[0]]["inputs"]) != expected:
-        raise BundleError(
-            f"the model contradicts its seq_len {bundle.seq_len} or its early_exit: {names[0]} "
-            f"has inputs {', '.join(found[names[0]]['inputs'])}, not {', '.join(sorted(expected))}."
-        )
-    runners = {name: interpreter.get_signature_runner(name) for name in names}
-    shape = runners[names[0]].get_input_details()["input_ids"]["shape"].tolist()
-    if bundle.seq_len is not None and shape != [1, bundle.seq_len]:
-        raise BundleError(
-            f"the model contradicts its seq_len {bundle.seq_len}: its input_ids are {shape}."
-        )
-    return runners
+    names = signature_names(bundle)
+    try:
+        found = interpreter.get_signature_list()
+        if missing := [name for name in names if name not in found]:
+            raise BundleError(
+                f"the model contradicts its layout {bundle.layout!r}: it has no signature "
+                f"{', '.join(missing)}, only {', '.join(found) or 'none'}."
+            )
+        return {name: interpreter.get_signature_runner(name) for name in names}
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise BundleError(f"the signatures of the model cannot be read: {error}.") from error
 
 
-def _layer_names(bundle: Bundle) -> list[str]:
-    """Return the signature of every pass: `layer`, or `layer_<group>` for several groups."""
-    config = bundle.config
-    if config.num_hidden_groups == 1:
-        return ["layer"] * config.num_hidden_layers
-    return [f"layer_{config.group_of_layer(i)}" for i in range(config.num_hidden_layers)]
+def open_forward(source: Path | bytes, *, threads: int) -> Forward:
+    """Open a file that has been checked, or whose crash is provided for."""
+    file = OpenFile(source)
+    interpreter = open_interpreter(file.place(), threads=threads, where=file.where)
+    return interpreter_forward(read(file), interpreter)
 
 
 def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
@@ -218,7 +252,7 @@ def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
         whole = signatures["serving_default"]
         return lambda inputs, rule: dict(whole(**inputs, **(rule.arrays() if rule else {})))
     embed, head = signatures["embed"], signatures["head"]
-    passes = [signatures[name] for name in _layer_names(bundle)]
+    passes = [signatures[name] for name in layer_names(bundle)]
 
     def forward(inputs: Arrays, rule: EarlyExit | None) -> Arrays:
         state = embed(**inputs)  # hidden_states [T, H], and attention_bias [1, T] if padded
