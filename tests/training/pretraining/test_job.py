@@ -142,7 +142,7 @@ def test_a_mistake_is_found_before_anything_is_written(
 
 def test_a_shape_or_text_that_does_not_fit_is_named(project: Project, tmp_path: Path) -> None:
     for changes, message in (
-        ({"config": _shape(tmp_path, vocab_size=12)}, "has 19 pieces, the shape 12; raise vocab_s"),
+        ({"config": _shape(tmp_path, vocab_size=12)}, "has 19 pieces, the model 12; raise vocab_s"),
         (
             {"config": _shape(tmp_path, vocab_size=12), "tokenizer": None},
             "no vocabulary of 12 pieces can be trained",

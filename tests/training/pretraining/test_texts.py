@@ -25,7 +25,7 @@ def test_documents_are_apart_by_blank_lines(tmp_path: Path) -> None:
     [
         (
             b"",
-            "bad.txt holds no document of two sentences or more; documents are apart",
+            "bad.txt holds no document of two sentences or more; a blank line parts",
         ),
         (b"One.\n\nTwo.\n\n\nThree.", "bad.txt holds no document of two sentences"),
         (b"One.\nTwo \xff.", "bad.txt, line 2: not UTF-8"),
