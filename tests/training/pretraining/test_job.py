@@ -145,7 +145,7 @@ def test_a_shape_or_text_that_does_not_fit_is_named(project: Project, tmp_path: 
         ({"config": _shape(tmp_path, vocab_size=12)}, "has 19 pieces, the model 12; raise vocab_s"),
         (
             {"config": _shape(tmp_path, vocab_size=12), "tokenizer": None},
-            "no vocabulary of 12 pieces can be trained",
+            "cannot train a vocabulary of 12 pieces",
         ),
         ({"texts": [_text(tmp_path, "One.\n\nTwo.")]}, "other.txt holds no document of two"),
         ({"dev": [_text(tmp_path, "One.\n\nTwo.")]}, "other.txt holds no document of two"),
