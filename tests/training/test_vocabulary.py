@@ -55,5 +55,5 @@ def test_little_text_gives_fewer_pieces() -> None:
 
 @pytest.mark.parametrize(("texts", "size"), [([], 60), (TEXTS, 8)])
 def test_impossible_vocabularies(texts: list[str], size: int) -> None:
-    with pytest.raises(TrainingError, match=f"no vocabulary of {size} pieces"):
+    with pytest.raises(TrainingError, match=f"cannot train a vocabulary of {size} pieces"):
         train_vocabulary(texts, size=size)
