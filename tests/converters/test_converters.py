@@ -71,7 +71,7 @@ def test_keras(run: Callable[..., None], tmp_path: Path) -> None:
 
 
 def test_hub(run: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache as huggingface_hub lays it out; `tests/checkpoints/test_hub.py` has the rest."""
+    """The cache as huggingface_hub lays it out; `tests/checkpoints/test_read.py` has the rest."""
     model = tmp_path / "hub/models--somebody--my-albert"
     shutil.copytree(SOURCE, model / "snapshots" / ("0" * 40))
     (model / "refs").mkdir()

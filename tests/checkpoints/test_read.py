@@ -1,4 +1,4 @@
-"""A model of the Hub comes from the cache, or is refused in a sentence; never the network here."""
+"""What may be named as the source of weights."""
 
 from __future__ import annotations
 
@@ -8,9 +8,70 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from albert_edge.checkpoints import read_checkpoint
+from albert_edge.checkpoints.init import init_model
 from albert_edge.checkpoints.read import is_hub_id
+from albert_edge.config import AlbertConfig
+from albert_edge.errors import CheckpointError, ConfigError
+
+PARITY = Path(__file__).parents[1] / "data" / "parity"
+
+
+@pytest.mark.parametrize(
+    "source", ["nowhere", "albert-base-v9", "./albert/v2", "/a/b", "../a", "a/b/c", "a" * 999]
+)
+def test_unknown_sources_list_what_there_is(source: str) -> None:
+    with pytest.raises(CheckpointError, match=r"is not a directory.*'default'.*albert-base-v1"):
+        read_checkpoint(source)
+
+
+def test_a_file_is_not_a_source() -> None:
+    with pytest.raises(CheckpointError, match="is a file, and a checkpoint is a directory"):
+        read_checkpoint(PARITY / "gelu_features" / "model.safetensors")
+
+
+def test_unknown_tasks() -> None:
+    with pytest.raises(ConfigError, match="unknown task 'translation'; choose from feature-ex"):
+        read_checkpoint(PARITY / "gelu_features", task="translation")
+
+
+def test_a_preset_says_that_its_weights_are_random() -> None:
+    checkpoint = read_checkpoint("albert-base-v2", task="classification")
+    assert checkpoint.source == "albert-base-v2 (random weights)"
+    assert (checkpoint.task, checkpoint.sha256) == ("classification", "")
+    assert checkpoint.tensors["classifier/kernel"].shape == (768, 2)
+
+
+def test_a_directory_is_read_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PARITY / "gelu_features", tmp_path / "albert-base-v2")
+    monkeypatch.chdir(tmp_path)
+    assert read_checkpoint("albert-base-v2").config.hidden_size == 24
+
+
+def test_initial_weights_are_drawn_as_google_draws_them() -> None:
+    config = AlbertConfig(hidden_size=64, num_attention_heads=4, initializer_range=0.1)
+    tensors = init_model(config, "classification")
+    kernel = tensors["embeddings/word_embeddings"]  # 30,000 × 128 draws
+    assert np.abs(kernel).max() <= np.float32(0.2)
+    # A standard normal cut at ±2 has the deviation 0.8796; 4 M draws give it to three digits.
+    assert kernel.std() == pytest.approx(0.08796, abs=1e-4)
+    assert kernel.mean() == pytest.approx(0, abs=1e-4)
+    assert np.all(tensors["embeddings/layer_norm/gamma"] == 1)
+    assert np.all(tensors["classifier/bias"] == 0)
+
+
+def test_a_seed_gives_the_same_weights() -> None:
+    config = AlbertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
+    once, twice = (init_model(config, "question-answering", seed=3) for _ in range(2))
+    other = init_model(config, "question-answering", seed=4)
+    assert all(np.array_equal(once[name], twice[name]) for name in once)
+    assert not np.array_equal(once["qa_outputs/kernel"], other["qa_outputs/kernel"])
+
 
 DATA = Path(__file__).parents[1] / "data"
 REVISION = "0123456789abcdef0123456789abcdef01234567"

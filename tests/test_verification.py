@@ -14,7 +14,7 @@ import pytest
 from albert_edge import convert, load_keras
 from albert_edge.runtime import open_model
 
-PARITY = Path(__file__).parents[1] / "data" / "parity"
+PARITY = Path(__file__).parent / "data" / "parity"
 # Every head, with one group and more, one inner group and more, every activation.
 CASES = {
     "three_groups_of_five_features": "feature-extraction",

@@ -14,10 +14,18 @@ from hypothesis import strategies as st
 from albert_edge.errors import InputError, TokenizerError
 from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.config import SentencePieceConfig
-from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
+from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer, preprocess
 from tokenizer.conftest import SENTENCES
 from tokenizer.files import end_of_pieces
-from tokenizer.reference import ALBERT_GOLDEN, assert_sound, reference_ids
+from tokenizer.reference import (
+    ALBERT_GOLDEN,
+    IN_SESSION,
+    SETTINGS,
+    TEXT,
+    assert_sound,
+    reference_ids,
+    reference_text,
+)
 
 
 @pytest.mark.parametrize("kind", ALBERT_GOLDEN["settings"])
@@ -161,3 +169,23 @@ def test_a_model_cut_between_two_pieces(model: bytes) -> None:
     at = end_of_pieces(model, 20)
     with pytest.raises(TokenizerError, match="cut short: it ends before the settings of trainer"):
         tokenizer_from_files({"spiece.model": model[:at]})
+
+
+@IN_SESSION
+@given(text=TEXT | TEXT.filter(str.isascii), options=SETTINGS)
+def test_text_is_prepared_as_the_reference_does(text: str, options: SentencePieceConfig) -> None:
+    aligned = preprocess(text, options)
+    assert aligned.text == reference_text(text, options)
+    assert len(aligned.starts) == len(aligned.ends) == len(aligned.text)
+    assert_sound(list(zip(aligned.starts, aligned.ends, strict=True)), text)
+    assert all(start < end for start, end in zip(aligned.starts, aligned.ends, strict=True))
+
+
+def test_every_character_is_prepared_as_the_reference_does() -> None:
+    # Beyond the second plane are only ideographs, tags and nothing.
+    chars = [chr(n) for n in range(0x20000) if not 0xD800 <= n < 0xE000]
+    for at in range(0, len(chars), 4096):
+        text = "x".join(chars[at : at + 4096])
+        assert preprocess(text, SentencePieceConfig()).text == reference_text(
+            text, SentencePieceConfig()
+        )
