@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from albert_edge.early_exit import EarlyExit, default_exit
 from albert_edge.errors import ConversionError
 from albert_edge.files import write_file
 from albert_edge.modeling import Albert
+from albert_edge.quantization.calibration import MOST_TEXTS, describe_texts
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
@@ -98,8 +100,9 @@ def convert(
     if seq_len is not None and not 1 <= seq_len <= most:
         raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
     early_exit = _early_exit(early_exit, model, layout)
+    texts = None if calibration is None else list(islice(calibration, MOST_TEXTS))
     start = time.monotonic()
-    stages = quantize_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=calibration)
+    stages = quantize_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=texts)
     runtime = None if compat is None else get_runtime(compat)
     linked = link(stages, model.config, layout=layout, runtime=runtime)
     bundle = Bundle(
@@ -109,7 +112,7 @@ def convert(
         seq_len=seq_len,
         config=model.config,
         tokenizer_files=model.tokenizer_files,
-        provenance=_provenance(model, chosen, compat),
+        provenance=_provenance(model, chosen, compat, texts),
         verification=None,
         early_exit=early_exit,
     )
@@ -134,12 +137,16 @@ def _early_exit(rule: EarlyExit | None, model: Albert, layout: str) -> EarlyExit
     return rule or (default_exit(model.config.num_hidden_layers) if supported else None)
 
 
-def _provenance(model: Albert, recipe: Recipe, compat: str | None) -> dict[str, Any]:
+def _provenance(
+    model: Albert, recipe: Recipe, compat: str | None, texts: Sequence[str] | None
+) -> dict[str, Any]:
+    uses_texts = texts is not None and (recipe.calibrated or recipe.uses_hessians)
     tools = {name: version(name) for name in ("tensorflow", "ai-edge-litert", "flatbuffers")}
     return {
         **model.provenance,
         **({"compat": compat} if compat is not None else {}),
         "recipe": recipe.describe(),
+        **({"calibration": describe_texts(texts or (), model.tokenizer_files)} if uses_texts else {}),
         **({"ranges": "trained"} if recipe.calibrated and model.ranges else {}),
         "tools": {"albert_edge": __version__, **tools},
     }

@@ -67,8 +67,8 @@ def trim_vocabulary(
     Returns:
         The smaller checkpoint.  Its tokenizer's files are a `spiece.model` or a `vocab.txt` and the
         configuration.  `changes["vocabulary"]` has the figures `pieces_before`, `pieces_after`,
-        `float32_bytes_saved` of the tables, `tokenizer_bytes_saved`, and the
-        `TokenizerDifference` on the corpus.
+        `float32_bytes_saved` of the tables, `tokenizer_bytes_saved`, `unknown_share`, the share of
+        the corpus's tokens that are unknown, and the `TokenizerDifference` on the corpus.
 
     Raises:
         CheckpointError: The checkpoint has no tokenizer.
@@ -93,6 +93,7 @@ def trim_vocabulary(
         "pieces_after": len(kept),
         "float32_bytes_saved": _table_bytes(checkpoint) - _table_bytes(smaller),
         "tokenizer_bytes_saved": _tokenizer_bytes(checkpoint) - _tokenizer_bytes(smaller),
+        "unknown_share": round(usage.unknown_share, 4),
         **dataclasses.asdict(difference),
     }
     return dataclasses.replace(smaller, changes={**checkpoint.changes, "vocabulary": figures})
@@ -145,10 +146,14 @@ def match_vocabulary(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> Chec
 
 @dataclass(frozen=True, slots=True)
 class _Usage:
-    """The count of each id in the tokens of a corpus, and the ids that the corpus needs."""
+    """The count of each id in the tokens of a corpus, and the ids that the corpus needs.
+
+    `unknown_share` is the share of unknown tokens among those that cover a part of the texts.
+    """
 
     counts: Counter[int]
     needed: set[int]
+    unknown_share: float
 
     @classmethod
     def of(cls, vocab: Vocab, texts: Iterable[str]) -> _Usage:
@@ -156,12 +161,16 @@ class _Usage:
             raise InputError("the texts are read twice: pass a list or TextLines, not a generator.")
         counts: Counter[int] = Counter()
         needed: set[int] = set()
+        unknown = total = 0
         for text in texts:
-            counts.update(vocab.tokenizer.tokenize(text).ids)
+            ids, offsets = vocab.tokenizer.tokenize(text)
+            counts.update(ids)
+            found = vocab.tokenizer.count_unknown(ids, offsets)
+            unknown, total = unknown + found[0], total + found[1]
             needed.update(vocab.used_ids(text))
         if not counts:
             raise InputError("the corpus has no text; give texts like those the app will process.")
-        return cls(counts, needed | counts.keys())
+        return cls(counts, needed | counts.keys(), unknown / max(total, 1))
 
 
 def _tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
@@ -248,8 +257,9 @@ def _with_rows(checkpoint: Checkpoint, rows: Sequence[int], tokenizer: Tokenizer
 
 def _merge_configs(old: bytes, new: bytes) -> bytes:
     """Return the tokenizer's configuration with the other entries of the old file, except ids."""
-    values = {**json.loads(old), **json.loads(new)}
+    values = json.loads(old)
     values.pop("added_tokens_decoder", None)
+    values.update(json.loads(new))
     return json.dumps(values, indent=2, sort_keys=True).encode() + b"\n"
 
 

@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+_LOUD_SHARE = 0.5  # of unknown tokens in a corpus
+
+
 def print_conversion(report: Mapping[str, Any]) -> None:
     """Print the report of a conversion."""
     length = report["seq_len"] or "any"
@@ -43,6 +46,12 @@ def print_conversion(report: Mapping[str, Any]) -> None:
     if report["provenance"].get("drawn"):
         print_("  [red]the head is random[/]: its outputs are meaningless until it is trained")
     _print_changes(report["provenance"].get("changes", {}))
+    if calibrated := report["provenance"].get("calibration"):
+        unknown = calibrated.get("unknown_share", 0)
+        print_(
+            f"  calibrated on {calibrated['texts']} texts"
+            + (f"; {unknown:.1%} of their tokens are unknown" if unknown else "")
+        )
     if report["provenance"].get("ranges"):
         print_("  int8 activations use the ranges learned in quantization-aware training")
     if not report["tokenizer"]:
@@ -77,6 +86,12 @@ def _print_changes(changes: Mapping[str, Any]) -> None:
         f"pieces; {f'{changed:.2%} of the tokens change' if changed else 'no token changes'}\n"
         f"  saves {_megabytes(saved[0])} of float32 weights and {_megabytes(saved[1])} of tokenizer"
     )
+    if unknown := trimmed.get("unknown_share"):
+        loud = unknown > _LOUD_SHARE
+        Console(highlight=False).print(
+            f"  {unknown:.1%} of the corpus's tokens are unknown to the vocabulary"
+            + (": [red]the corpus is in another language or script than the model[/]" * loud)
+        )
 
 
 def print_verification(figures: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from albert_edge.config import AlbertConfig
 from albert_edge.errors import InputError
 from albert_edge.runtime.interpreter import open_interpreter
 from albert_edge.tflite.graph import StageModel, Stages, builtin_code, pack, schema
-from albert_edge.tokenizer import tokenizer_from_files
+from albert_edge.tokenizer import Encoding, Tokenizer, tokenizer_from_files
 
 __all__ = [
     "BUILT_IN",
@@ -30,11 +30,13 @@ __all__ = [
     "TensorStats",
     "calibration_rows",
     "collect_stats",
+    "describe_texts",
 ]
 
 # Enough for ranges: 400 texts of another kind exceeded them by a tenth at most.
 MOST_TEXTS = 128
 _LEAST_TOKENS = 8  # of all texts together, beside special tokens
+_MOST_UNKNOWN = 0.5  # with more, most activations are those of one row of the embedding
 # The calibration texts when none are given: plain, odd, short and long ones.
 BUILT_IN = (
     "A quiet, moving film.",
@@ -104,7 +106,8 @@ def calibration_rows(
         Rows of `input_ids`, in [0, V), and `token_type_ids`, at most `seq_len` long each.
 
     Raises:
-        InputError: There are no texts, too few tokens in them, or ids outside of the vocabulary.
+        InputError: There are no texts, too few tokens in them, mostly unknown ones, or ids outside
+            of the vocabulary.
     """
     longest = seq_len or config.max_position_embeddings
     if not tokenizer_files:
@@ -124,10 +127,31 @@ def calibration_rows(
             f"the calibration texts hold {real} tokens; at least {_LEAST_TOKENS} are needed: give "
             "some dozens of texts like those that the model will read, one a line."
         )
+    if (share := _unknown_share(encodings, tokenizer)) > _MOST_UNKNOWN:
+        raise InputError(
+            f"{share:.0%} of the calibration texts' tokens are unknown to the model's vocabulary: "
+            "they are in another language or script, or of another kind. Give texts like those "
+            "that the model will read."
+        )
     return [
         {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
         for encoding in encodings
     ]
+
+
+def describe_texts(texts: Sequence[str], tokenizer_files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the number of calibration texts and the share of unknown tokens in them."""
+    if not tokenizer_files:
+        return {"texts": len(texts)}
+    tokenizer = tokenizer_from_files(tokenizer_files)
+    share = _unknown_share(map(tokenizer.encode, texts), tokenizer)
+    return {"texts": len(texts), "unknown_share": round(share, 4)}
+
+
+def _unknown_share(encodings: Iterable[Encoding], tokenizer: Tokenizer) -> float:
+    """Return the share of unknown tokens among those that cover a part of a text."""
+    counts = [tokenizer.count_unknown(each.input_ids, each.offsets) for each in encodings]
+    return sum(unknown for unknown, _ in counts) / max(sum(total for _, total in counts), 1)
 
 
 def _first(texts: Iterable[str]) -> Iterable[str]:

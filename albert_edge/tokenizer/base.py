@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, final
 
-from albert_edge.errors import InputError
+from albert_edge.errors import InputError, TokenizerError
+from albert_edge.tokenizer.config import AddedToken
 
 __all__ = [
     "Encoding",
@@ -22,6 +23,7 @@ __all__ = [
     "Truncation",
     "check_text",
     "find_special_tokens",
+    "resolve_added_tokens",
 ]
 
 Span = tuple[int, int]
@@ -68,47 +70,109 @@ class Tokenizer(ABC):
 
     Attributes:
         vocab_size: V, the number of token ids.
+        piece_count: The number of pieces of the vocabulary: the first of these ids.
         cls_id, sep_id, pad_id, unk_id, mask_id: The ids of the special tokens.
         do_lower_case: Whether text is converted to lower case.
+        truncation_side: The end at which a text that is too long is cut, "left" or "right".
+        added: The tokens beside the pieces of the vocabulary, by id.
+        matched: Those of them that are found in every text: not the five special tokens, nor those
+            that mark a beginning and an end.
     """
 
     vocab_size: int
+    piece_count: int
     cls_id: int
     sep_id: int
     pad_id: int
     unk_id: int
     mask_id: int
     do_lower_case: bool
+    truncation_side: str
+    added: Mapping[int, AddedToken]
+    matched: Mapping[int, AddedToken]
 
     @abstractmethod
+    def _tokenize(self, text: str) -> Tokens:
+        """Tokenize text in which no added token is looked for."""
+
+    @abstractmethod
+    def _piece(self, token_id: int) -> str:
+        """Return the piece with an id, in [0, V); empty if there is none."""
+
+    @abstractmethod
+    def _decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids of pieces, without special tokens."""
+
+    @abstractmethod
+    def files(self) -> dict[str, bytes]:
+        """Return the files by name from which `tokenizer_from_files` makes this tokenizer."""
+
+    @final
     def tokenize(self, text: str) -> Tokens:
         """Tokenize `text`.
 
-        The name of a special token is treated as text: no special token is in the result.
+        Added tokens are found in it.  The name of a special token is treated as text: no special
+        token is in the result.
 
         Raises:
             InputError: `text` is not a string, or has half of a surrogate pair.
+            TokenizerError: The vocabulary is damaged.
         """
+        check_text(text)
+        return self._tokenize_around(text, self.matched) if self.matched else self._tokenize(text)
 
-    @abstractmethod
+    @final
     def id_to_piece(self, token_id: int) -> str:
-        """Return the piece of the vocabulary with the id `token_id`, in [0, V).
+        """Return the piece, or the added token, with the id `token_id`, in [0, V).
 
         Raises:
             InputError: The id is out of range.
         """
+        index = self._check_id(token_id)
+        return self.added[index].content if index in self.added else self._piece(index)
 
-    @abstractmethod
-    def decode(self, ids: Sequence[int]) -> str:
+    @final
+    def decode(self, ids: Iterable[int]) -> str:
         """Return the normalized text of `ids`, each in [0, V), without special tokens.
 
         Raises:
             InputError: An id is out of range.
         """
+        whole = list(map(self._check_id, ids))
+        if self.added.keys().isdisjoint(whole):
+            return self._decode(whole)
+        parts, begin = [], 0
+        for at, token_id in enumerate([*whole, -1]):
+            if token_id in self.added or token_id < 0:
+                parts.append(self._decode(whole[begin:at]))
+                begin = at + 1
+                if token_id in self.matched and not self.added[token_id].special:
+                    parts.append(self.added[token_id].content)
+        return " ".join(filter(None, parts))
 
-    @abstractmethod
-    def files(self) -> dict[str, bytes]:
-        """Return the files by name from which `tokenizer_from_files` makes this tokenizer."""
+    def _check_id(self, token_id: int) -> int:
+        index = int(token_id)  # SentencePiece does not accept numpy's integers
+        if not 0 <= index < self.vocab_size:
+            raise InputError(f"token id {index} is not in [0, {self.vocab_size}).")
+        return index
+
+    @final
+    def count_unknown(self, ids: Iterable[int], offsets: Iterable[Span | None]) -> tuple[int, int]:
+        """Count the unknown tokens, and all tokens, that cover a part of a text.
+
+        Args:
+            ids: T token ids.
+            offsets: T spans; None for special tokens.
+        """
+        covering = [n for n, span in zip(ids, offsets, strict=True) if span and span[0] < span[1]]
+        return covering.count(self.unk_id), len(covering)
+
+    @final
+    def plain_parts(self, text: str) -> Iterator[str]:
+        """Yield the parts of `text` between added tokens."""
+        for part, _, token_id in self._split(text, self.matched):
+            if token_id is None:
+                yield part
 
     @final
     def encode(
@@ -128,7 +192,8 @@ class Tokenizer(ABC):
             max_length: The maximum number of tokens, special ones included; None for no limit.
             truncate: The text to truncate: `longest_first` removes one token at a time from the end
                 of the longer text (of the second if they are equal), as Hugging Face does;
-                `only_second` does not truncate `text`.
+                `only_second` does not truncate `text`.  With `truncation_side` "left" the tokens
+                are removed from the beginning.
             allow_special: Whether the name of a special token, as in "Paris is the [MASK] of
                 France.", is converted to that token, as by Hugging Face's slow tokenizers.  Do not
                 use it on untrusted text.
@@ -143,11 +208,11 @@ class Tokenizer(ABC):
             raise InputError(f"truncate is {truncate!r}; choose longest_first or only_second.")
         if max_length is not None:
             if truncate == "longest_first":
-                first, second = _truncate_longest_first(first, second, max_length)
+                first, second = self._truncate_longest_first(first, second, max_length)
             elif second is None:
                 raise InputError("truncate='only_second' needs a second text.")
             elif len(first.ids) + len(second.ids) + 3 > max_length:
-                second = second.slice(0, _max_second_tokens(first, max_length))
+                second = self._cut(second, _max_second_tokens(first, max_length))
         return self._build_encoding(first, second)
 
     @final
@@ -184,26 +249,70 @@ class Tokenizer(ABC):
         """Tokenize `text`, and convert the names of special tokens to those tokens."""
         check_text(text)
         special = (self.cls_id, self.sep_id, self.pad_id, self.unk_id, self.mask_id)
-        names = {self.id_to_piece(token_id): token_id for token_id in special}
-        tokens = Tokens([], [])
-        begin = 0
-        lower = self.do_lower_case
-        for start, end, token_id in find_special_tokens(text, names, do_lower_case=lower):
-            self._append(tokens, text, begin, start, strip=token_id == self.mask_id)
-            tokens.ids.append(token_id)
-            tokens.offsets.append((start, end))
-            begin = end
-        self._append(tokens, text, begin, len(text))
-        return tokens
-
-    def _append(
-        self, tokens: Tokens, text: str, begin: int, end: int, *, strip: bool = False
-    ) -> None:
         # `[MASK]` includes the space before it, because a word begins with its space.
-        part = text[begin:end].rstrip() if strip else text[begin:end]
-        ids, offsets = self.tokenize(part)
-        tokens.ids.extend(ids)
-        tokens.offsets.extend((start + begin, stop + begin) for start, stop in offsets)
+        named = {
+            token_id: AddedToken(
+                content=self.id_to_piece(token_id), named=True, lstrip=token_id == self.mask_id
+            )
+            for token_id in special
+        }
+        return self._tokenize_around(text, {**named, **self.matched})
+
+    def _tokenize_around(self, text: str, tokens: Mapping[int, AddedToken]) -> Tokens:
+        found = Tokens([], [])
+        for part, places, token_id in self._split(text, tokens):
+            if token_id is not None:
+                found.ids.append(token_id)
+                found.offsets.append((places[0], places[-1] + 1))
+                continue
+            ids, spans = self._tokenize(part)
+            found.ids.extend(ids)
+            behind = (*places, places[-1] + 1)
+            found.offsets.extend(
+                (behind[start], places[end - 1] + 1 if start < end else behind[start])
+                for start, end in spans
+            )
+        return found
+
+    def _split(
+        self, text: str, tokens: Mapping[int, AddedToken]
+    ) -> Iterator[tuple[str, Sequence[int], int | None]]:
+        """Split `text` at tokens, as `PreTrainedTokenizer.tokenize` of transformers does.
+
+        Yields:
+            Each part, the index in `text` of each of its characters, and its id if it is a token.
+        """
+        names = {token.content: token_id for token_id, token in tokens.items()}
+        cased = [token.content for token in tokens.values() if token.keeps_case]
+        lower = _lower_around(text, cased) if self.do_lower_case else text
+        parts: list[Sequence[int]] = []
+        begin = 0
+        for start, end, _ in find_special_tokens(lower, names, do_lower_case=False):
+            parts += [range(begin, start), range(start, end)]
+            begin = end
+        parts = [part for part in (*parts, range(begin, len(text))) if part]
+        _apply_options(parts, lower, {token.content: token for token in tokens.values()})
+        for part in filter(None, parts):
+            yield _take(text, part), part, names.get(_take(lower, part))
+
+    def _truncate_longest_first(
+        self, first: Tokens, second: Tokens | None, max_length: int
+    ) -> tuple[Tokens, Tokens | None]:
+        special = 2 if second is None else 3
+        if max_length < special:
+            raise InputError(f"max_length must be at least {special}, not {max_length}.")
+        budget = max_length - special
+        if second is None:
+            return self._cut(first, budget), None
+        if len(first.ids) + len(second.ids) <= budget:
+            return first, second
+        # Both texts get half (an odd token goes to the first), unless one of them needs less.
+        keep = min(len(first.ids), max(budget - len(second.ids), (budget + 1) // 2))
+        return self._cut(first, keep), self._cut(second, budget - keep)
+
+    def _cut(self, tokens: Tokens, count: int) -> Tokens:
+        start = len(tokens.ids) - count if self.truncation_side == "left" else 0
+        return tokens.slice(max(start, 0), max(start, 0) + count)
 
     def _build_encoding(self, first: Tokens, second: Tokens | None) -> Encoding:
         ids = [self.cls_id, *first.ids, self.sep_id]
@@ -251,12 +360,81 @@ def find_special_tokens(
         >>> find_special_tokens("a [MASK] <PAD>", {"[MASK]": 4, "<pad>": 0}, do_lower_case=True)
         [(2, 8, 4), (9, 14, 0)]
     """
-    pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    if do_lower_case:
-        text = re.sub(
-            f"({pattern})|.", lambda match: match[1] or _lower(match[0]), text, flags=re.DOTALL
-        )
+    text = _lower_around(text, sorted(names, key=len, reverse=True)) if do_lower_case else text
+    pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or "(?!)"
     return [(*match.span(), names[match[0]]) for match in re.finditer(pattern, text)]
+
+
+def _lower_around(text: str, names: Collection[str]) -> str:
+    """Convert all of a text but some names to lower case; the length stays."""
+    pattern = "|".join(map(re.escape, names)) or "(?!)"
+    return re.sub(
+        f"({pattern})|.", lambda match: match[1] or _lower(match[0]), text, flags=re.DOTALL
+    )
+
+
+def _apply_options(parts: list[Sequence[int]], text: str, tokens: Mapping[str, AddedToken]) -> None:
+    """Move white space, and tokens that are no single word, to the neighbours of tokens.
+
+    Args:
+        parts: For each part of a text, the indices of its characters; changed in place.
+        text: The text.
+        tokens: The tokens by name.
+    """
+    for at, part in enumerate(parts):
+        if (token := tokens.get(_take(text, part))) is None:
+            continue
+        left = parts[at - 1] if at else ()
+        right = parts[at + 1] if at + 1 < len(parts) else ()
+        if token.rstrip and right:
+            skipped = len(right) - len(_take(text, right).lstrip())
+            parts[at + 1] = right[skipped:]
+        if token.lstrip and left:
+            parts[at - 1] = left[: len(_take(text, left).rstrip())]
+        if token.single_word and left and text[left[-1]] != " ":
+            parts[at - 1], parts[at] = (*parts[at - 1], *part), ()
+        elif token.single_word and right and text[right[0]] != " ":
+            parts[at + 1], parts[at] = (*part, *parts[at + 1]), ()
+
+
+def _take(text: str, places: Sequence[int]) -> str:
+    return "".join(map(text.__getitem__, places))
+
+
+def resolve_added_tokens(
+    tokens: Iterable[AddedToken],
+    find: Callable[[str], int | None],
+    *,
+    distinct: int,
+    unlisted: Iterable[str | None],
+    where: str,
+) -> tuple[AddedToken, ...]:
+    """Give an id to each added token that has none, as transformers' slow tokenizers do.
+
+    Args:
+        tokens: The added tokens.
+        find: Returns the id of a piece, or None if there is no such piece.
+        distinct: The number of distinct pieces.
+        unlisted: The names of special tokens, for which transformers takes a new id if they are
+            neither pieces nor added tokens.
+        where: The name of the file, for error messages.
+
+    Raises:
+        TokenizerError: Two tokens have the same id.
+    """
+    resolved = list(tokens)
+    taken = {token.content for token in resolved if token.id is not None}
+    free = {name for name in (*taken, *unlisted) if name and find(name) is None}
+    new = distinct + len(free)
+    for at, token in enumerate(resolved):
+        if token.id is None:
+            piece = find(token.content)
+            resolved[at] = replace(token, id=new if piece is None else piece)
+            new += piece is None
+    if len({token.id for token in resolved}) < len(resolved):
+        names = ", ".join(token.content for token in resolved[:8])
+        raise TokenizerError(f"{where}: of the added tokens {names} two have the same id.")
+    return tuple(resolved)
 
 
 def _max_second_tokens(question: Tokens, max_length: int) -> int:
@@ -267,22 +445,6 @@ def _max_second_tokens(question: Tokens, max_length: int) -> int:
             f"room for the second in {max_length}. Shorten it or increase max_length."
         )
     return room
-
-
-def _truncate_longest_first(
-    first: Tokens, second: Tokens | None, max_length: int
-) -> tuple[Tokens, Tokens | None]:
-    special = 2 if second is None else 3
-    if max_length < special:
-        raise InputError(f"max_length must be at least {special}, not {max_length}.")
-    budget = max_length - special
-    if second is None:
-        return first.slice(0, budget), None
-    if len(first.ids) + len(second.ids) <= budget:
-        return first, second
-    # Both texts get half (an odd token goes to the first), unless one of them needs less.
-    keep = min(len(first.ids), max(budget - len(second.ids), (budget + 1) // 2))
-    return first.slice(0, keep), second.slice(0, budget - keep)
 
 
 def _lower(char: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from albert_edge.errors import TokenizerError
@@ -40,9 +41,13 @@ def from_tokenizer_json(
     """
     values = parse_json(blob, where=where, error=TokenizerError)
     try:
-        if values["model"].get("type") == "WordPiece":
-            return _convert_wordpiece(values)
-        return _convert_unigram(values)
+        convert: Callable[[Mapping[str, Any]], tuple[bytes, SentencePieceConfig | WordPieceConfig]]
+        wordpiece = values["model"].get("type") == "WordPiece"
+        convert = _convert_wordpiece if wordpiece else _convert_unigram
+        vocabulary, config = convert(values)
+        if (values.get("truncation") or {}).get("direction") == "Left":
+            config = replace(config, truncation_side="left")
+        return vocabulary, config
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TokenizerError(f"{where} is not a valid tokenizer.json: {error!r}.") from error
     except TokenizerError as error:

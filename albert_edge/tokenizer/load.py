@@ -12,7 +12,7 @@ from albert_edge.errors import TokenizerError
 from albert_edge.files import EMBEDDED_MODEL
 from albert_edge.tokenizer.base import Tokenizer
 from albert_edge.tokenizer.config import (
-    CONFIG_FILE,
+    CONFIG_FILES,
     JSON_FILE,
     SPIECE_FILE,
     TOKENIZER_FILES,
@@ -59,8 +59,8 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
         else:
             name = _SUFFIXES.get(path.suffix, SPIECE_FILE)
             files = {name: path.read_bytes()}
-            if (config := path.with_name(CONFIG_FILE)).is_file():
-                files[CONFIG_FILE] = config.read_bytes()
+            beside = [path.with_name(name) for name in CONFIG_FILES]
+            files.update((each.name, each.read_bytes()) for each in beside if each.is_file())
     except OSError as error:
         raise TokenizerError(f"cannot read {error.filename or path}: {error.strerror}.") from error
     return tokenizer_from_files(files, where=str(path))
@@ -88,17 +88,15 @@ def tokenizer_from_files(files: Mapping[str, bytes], *, where: str = "these file
         model, config = from_tokenizer_json(model, where=_file_in(kind, where))
     else:
         config = WordPieceConfig() if kind == VOCAB_FILE else SentencePieceConfig()
-    if CONFIG_FILE in files:
-        stated = config.updated_from_json(files[CONFIG_FILE], where=_file_in(CONFIG_FILE, where))
-        if kind == JSON_FILE and stated.normalizer != config.normalizer:
-            raise TokenizerError(
-                f"{where}: {CONFIG_FILE} contradicts the normalizer of tokenizer.json: {stated} "
-                f"against {config}. Remove the wrong one."
-            )
-        config = stated
-    if isinstance(config, WordPieceConfig):
-        return WordPieceTokenizer(model, config, where=_file_in(kind, where))
-    return SentencePieceTokenizer(model, config, where=_file_in(kind, where))
+    stated = config.updated_from_files(files, where=where)
+    if kind == JSON_FILE and stated.normalizer != config.normalizer:
+        raise TokenizerError(
+            f"{where}: {CONFIG_FILES[0]} contradicts the normalizer of tokenizer.json: {stated} "
+            f"against {config}. Remove the wrong one."
+        )
+    if isinstance(stated, WordPieceConfig):
+        return WordPieceTokenizer(model, stated, where=_file_in(kind, where))
+    return SentencePieceTokenizer(model, stated, where=_file_in(kind, where))
 
 
 def _file_in(name: str, where: str) -> str:

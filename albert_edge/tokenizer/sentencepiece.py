@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, final
 
 import sentencepiece
 
-from albert_edge.errors import InputError, TokenizerError
-from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, check_text
+from albert_edge.errors import TokenizerError
+from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, resolve_added_tokens
 from albert_edge.tokenizer.config import CONFIG_FILE, SPIECE_FILE, SentencePieceConfig
 
 __all__ = ["AlignedText", "SentencePieceTokenizer", "preprocess"]
@@ -57,59 +57,72 @@ class SentencePieceTokenizer(Tokenizer):
             TokenizerError: The model is damaged, or not one that ALBERT can use.
         """
         self._model = model
-        self._config = config
+        self._where = where
         self.do_lower_case = config.do_lower_case
+        self.truncation_side = config.truncation_side
         self._processor = _load(model, where=where)
-        self.vocab_size = self._processor.get_piece_size()
         self.unk_id = self._processor.unk_id()
+        self.piece_count: int = self._processor.get_piece_size()
+        ends = (config.bos_token, config.eos_token)
+        # In transformers, a token in the place of a piece hides the piece.
+        places = [(n.id, n.content) for n in config.added_tokens if n.id is not None]
+        hides = sum(n < self.piece_count and self._find(name) != n for n, name in places)
+        added = resolve_added_tokens(
+            config.added_tokens,
+            self._find,
+            distinct=self.piece_count - hides,
+            unlisted=ends,
+            where=where,
+        )
+        self.added = {token.id: token for token in added if token.id is not None}
+        self.vocab_size = max(self.piece_count, 1 + max(self.added, default=0))
+        self._config = replace(config, added_tokens=added)
+        self._ids = {token.content: token_id for token_id, token in self.added.items()}
         self.cls_id = self._special_id(config.cls_token, where=where)
         self.sep_id = self._special_id(config.sep_token, where=where)
         self.pad_id = self._special_id(config.pad_token, "[PAD]", where=where)
         self.mask_id = self._special_id(config.mask_token, where=where)
-        # Larger than ALBERT's vocabulary: each piece is converted once.
-        self._tokens_of = lru_cache(maxsize=1 << 15)(self._convert_piece)
+        hidden = frozenset((self.cls_id, self.sep_id, self.pad_id, self.mask_id))
+        unmatched = {
+            *hidden,
+            self.unk_id,
+            *(self._ids.get(name, self._find(name)) for name in ends),
+        }
+        self.matched = {n: token for n, token in self.added.items() if n not in unmatched}
+        # Larger than ALBERT's vocabulary: each piece is converted once.  The function does not
+        # refer to the tokenizer, which would then be freed by the garbage collector only.
+        convert = _PieceConverter(self._processor, hidden, self._ids)
+        self._tokens_of = lru_cache(maxsize=1 << 15)(convert)
+
+    def _find(self, name: str) -> int | None:
+        token_id: int = self._processor.piece_to_id(name)
+        found = token_id != self.unk_id or self._processor.id_to_piece(token_id) == name
+        return token_id if found else None
 
     def _special_id(self, *names: str, where: str) -> int:
         for name in names:
-            token_id: int = self._processor.piece_to_id(name)
-            if token_id != self.unk_id:
+            token_id = self._ids.get(name, self._find(name))
+            if token_id not in (None, self.unk_id):
                 return token_id
         raise TokenizerError(
             f"{where}: the vocabulary has no piece {names[0]!r}, one of ALBERT's special tokens. "
             "If it has another name, give it in a tokenizer_config.json next to the file."
         )
 
-    def tokenize(self, text: str) -> Tokens:
-        """Tokenize `text`; see `Tokenizer.tokenize`."""
-        check_text(text)
+    def _tokenize(self, text: str) -> Tokens:
         source = preprocess(text, self._config)
-        pieces: list[str] = self._processor.encode(source.text, out_type=str)
-        normal = "".join(pieces)
-        at = -1  # in most texts SentencePiece only adds a mark at the start
-        if normal != _SPACE + source.text.replace(" ", _SPACE):
-            at, source = 0, self._align_normalized(source, normal)
-        return _locate_tokens(map(self._tokens_of, pieces), source, at=at)
+        try:
+            pieces: list[str] = self._processor.encode(source.text, out_type=str)
+            normal = "".join(pieces)
+            at = -1  # in most texts SentencePiece only adds a mark at the start
+            if normal != _SPACE + source.text.replace(" ", _SPACE):
+                at, source = 0, self._align_normalized(source, normal)
+            return _locate_tokens(map(self._tokens_of, pieces), source, at=at)
+        except UnicodeDecodeError as error:
+            raise self._not_unicode(error) from error
 
-    def _convert_piece(self, piece: str) -> tuple[_PieceToken, ...]:
-        """Return the tokens of a piece: one, or several for a piece such as `9,`."""
-        if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():
-            return (self._token(piece, len(piece)),)
-        # As in the original tokenizer: encode `9` again, then append `,`.
-        number = piece[:-1]
-        parts: list[str] = self._processor.encode(number.replace(_SPACE, ""), out_type=str)
-        if piece[0] != _SPACE and parts[0][0] == _SPACE:
-            parts = parts[1:] if parts[0] == _SPACE else [parts[0][1:], *parts[1:]]
-        widths = [len(part) for part in parts]
-        if "".join(parts) != number:  # there was a mark inside: the parts cannot be located
-            widths = [len(number), *[0] * (len(parts) - 1)]
-        return (*map(self._token, parts, widths), self._token(",", 1))
-
-    def _token(self, piece: str, width: int) -> _PieceToken:
-        token_id: int = self._processor.piece_to_id(piece)
-        special = token_id in (self.cls_id, self.sep_id, self.pad_id, self.mask_id)
-        if special or self._processor.is_control(token_id):
-            token_id = self.unk_id
-        return token_id, int(width > 0 and piece[0] == _SPACE), width
+    def _not_unicode(self, error: UnicodeDecodeError) -> TokenizerError:
+        return TokenizerError(f"{self._where} is damaged: a piece or a rule is not UTF-8: {error}.")
 
     def _align_normalized(self, source: AlignedText, normal: str) -> AlignedText:
         """Align `normal`, the normalization of `source.text` by SentencePiece, with the original.
@@ -134,28 +147,64 @@ class SentencePieceTokenizer(Tokenizer):
             ends.append(source.ends[stop - 1])
         return AlignedText(normal, [source.starts[min(n, last)] for n in offsets[:-1]], ends[::-1])
 
-    def id_to_piece(self, token_id: int) -> str:
-        """Return the piece with an id; see `Tokenizer.id_to_piece`."""
-        piece: str = self._processor.id_to_piece(*self._checked_ids([token_id]))
+    def _piece(self, token_id: int) -> str:
+        try:
+            piece: str = (
+                self._processor.id_to_piece(token_id) if token_id < self.piece_count else ""
+            )
+        except UnicodeDecodeError as error:
+            raise self._not_unicode(error) from error
         return piece
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids; see `Tokenizer.decode`."""
-        text: str = self._processor.decode(self._checked_ids(ids))
+    def _decode(self, ids: Sequence[int]) -> str:
+        try:
+            text: str = self._processor.decode([n for n in ids if n < self.piece_count])
+        except UnicodeDecodeError as error:
+            raise self._not_unicode(error) from error
         return text
-
-    def _checked_ids(self, ids: Iterable[int]) -> list[int]:
-        whole = [
-            int(token_id) for token_id in ids
-        ]  # SentencePiece does not accept numpy's integers
-        for token_id in whole:
-            if not 0 <= token_id < self.vocab_size:
-                raise InputError(f"token id {token_id} is not in [0, {self.vocab_size}).")
-        return whole
 
     def files(self) -> dict[str, bytes]:
         """Return the model and its configuration; see `Tokenizer.files`."""
         return {SPIECE_FILE: self._model, CONFIG_FILE: self._config.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class _PieceConverter:
+    """Converts a piece to tokens.
+
+    Attributes:
+        processor: The SentencePiece model.
+        hidden: The ids of special tokens, which no text contains.
+        added: The ids of added tokens by name, which precede those of pieces.
+    """
+
+    processor: Any
+    hidden: frozenset[int]
+    added: Mapping[str, int]
+
+    def __call__(self, piece: str) -> tuple[_PieceToken, ...]:
+        """Return the tokens of a piece: one, or several for a piece such as `9,`."""
+        if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():
+            return (self._token(piece, len(piece)),)
+        # As in the original tokenizer: encode `9` again, then append `,`.
+        number = piece[:-1]
+        parts: list[str] = self.processor.encode(number.replace(_SPACE, ""), out_type=str)
+        if piece[0] != _SPACE and parts[0][0] == _SPACE:
+            parts = parts[1:] if parts[0] == _SPACE else [parts[0][1:], *parts[1:]]
+        widths = [len(part) for part in parts]
+        if "".join(parts) != number:  # there was a mark inside: the parts cannot be located
+            widths = [len(number), *[0] * (len(parts) - 1)]
+        return (*map(self._token, parts, widths), self._token(",", 1))
+
+    def _token(self, piece: str, width: int) -> _PieceToken:
+        token_id: int = self.added.get(piece, -1)
+        if token_id < 0:
+            token_id = self.processor.piece_to_id(piece)
+            if self.processor.is_control(token_id):
+                token_id = self.processor.unk_id()
+        if token_id in self.hidden:
+            token_id = self.processor.unk_id()
+        return token_id, int(width > 0 and piece[0] == _SPACE), width
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ become known if the pieces before its first mismatch were removed; these are kep
 
 from __future__ import annotations
 
+import math
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import final
+from dataclasses import replace
+from typing import TypeVar, final
 
 import sentencepiece
 
@@ -37,6 +39,7 @@ from albert_edge.tokenizer.wordpiece import clean_text, split_units, split_words
 
 __all__ = ["Vocab", "open_vocab"]
 
+_Config = TypeVar("_Config", SentencePieceConfig, WordPieceConfig)
 _CONTINUATION = "##"  # WordPiece's mark of a piece that does not begin a word
 
 # ModelProto: pieces, trainer_spec, self_test_data.  SentencePiece: type.  TrainerSpec: vocab_size,
@@ -77,7 +80,7 @@ class Vocab(ABC):
 
     def _special_ids(self) -> set[int]:
         one = self.tokenizer
-        return {one.cls_id, one.sep_id, one.pad_id, one.unk_id, one.mask_id}
+        return {one.cls_id, one.sep_id, one.pad_id, one.unk_id, one.mask_id, *one.added}
 
 
 def open_vocab(tokenizer: Tokenizer) -> Vocab:
@@ -93,9 +96,7 @@ class _UnigramVocab(Vocab):
     def __init__(self, tokenizer: Tokenizer, files: Mapping[str, bytes]) -> None:
         self.tokenizer = tokenizer
         self._files = files
-        self._config = SentencePieceConfig().updated_from_json(
-            files[CONFIG_FILE], where=CONFIG_FILE
-        )
+        self._config = SentencePieceConfig().updated_from_files(files, where="the tokenizer")
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=files[SPIECE_FILE])
         try:
             pieces = [
@@ -105,7 +106,9 @@ class _UnigramVocab(Vocab):
             ]
         except (ValueError, TypeError, struct.error) as error:
             raise TokenizerError(f"{SPIECE_FILE} is not a SentencePiece model: {error}.") from error
-        self._texts, self.scores, kinds = zip(*pieces, strict=True)
+        self._texts, scores, kinds = zip(*pieces, strict=True)
+        # Added tokens have no score, and stay; an id without a piece is the first to go.
+        self.scores = (*scores, *[-math.inf] * (tokenizer.vocab_size - len(scores)))
         regular = (_NORMAL, _USER_DEFINED)
         self._regular = {text for text, _, kind in pieces if kind in regular}
         self.required_ids = self._special_ids()
@@ -123,13 +126,14 @@ class _UnigramVocab(Vocab):
         }
 
     def used_ids(self, text: str) -> Iterator[int]:
-        ids = self._processor.encode(preprocess(text, self._config).text)
-        yield from ids
-        for token_id in self._resplit.keys() & ids:
-            yield from self._resplit[token_id]
+        for part in self.tokenizer.plain_parts(text):
+            ids = self._processor.encode(preprocess(part, self._config).text)
+            yield from ids
+            for token_id in self._resplit.keys() & ids:
+                yield from self._resplit[token_id]
 
     def char_coverable(self, token_id: int) -> bool:
-        return self._regular.issuperset(self._texts[token_id])
+        return self._regular.issuperset(self.tokenizer.id_to_piece(token_id))
 
     def subset(self, ids: Sequence[int]) -> Tokenizer:
         new_ids = {token_id: index for index, token_id in enumerate(ids)}
@@ -142,7 +146,15 @@ class _UnigramVocab(Vocab):
                 continue
             elif field.number != _SELF_TEST:  # sentences with the tokens of the whole vocabulary
                 parts.append(field.raw)
-        return tokenizer_from_files({**self._files, SPIECE_FILE: b"".join(parts)})
+        files = {SPIECE_FILE: b"".join(parts), CONFIG_FILE: _renumber_added(self._config, new_ids)}
+        return tokenizer_from_files(files)
+
+
+def _renumber_added(config: _Config, new_ids: Mapping[int, int]) -> bytes:
+    """Return a `tokenizer_config.json` in which the added tokens have their new ids."""
+    tokens = [token for token in config.added_tokens if token.id in new_ids]
+    renumbered = tuple(replace(token, id=new_ids[token.id or 0]) for token in tokens)
+    return replace(config, added_tokens=renumbered).to_json()
 
 
 def _parse_piece(record: int | bytes) -> tuple[str, float, int]:
@@ -175,7 +187,7 @@ class _WordPieceVocab(Vocab):
     def __init__(self, tokenizer: Tokenizer, files: Mapping[str, bytes]) -> None:
         self.tokenizer = tokenizer
         self._files = files
-        self._config = WordPieceConfig().updated_from_json(files[CONFIG_FILE], where=CONFIG_FILE)
+        self._config = WordPieceConfig().updated_from_files(files, where="the tokenizer")
         self._texts = [tokenizer.id_to_piece(index) for index in range(tokenizer.vocab_size)]
         special = self._special_ids()
         # The last of equal lines counts, as in the tokenizer.
@@ -191,9 +203,10 @@ class _WordPieceVocab(Vocab):
     def _words(self, text: str) -> Iterator[str]:
         lower, strip = self._config.do_lower_case, self._config.strips_accents
         chinese = self._config.tokenize_chinese_chars
-        for unit in split_units(clean_text(text)[0], tokenize_chinese_chars=chinese):
-            for word in split_words(unit.group(), do_lower_case=lower, strip_accents=strip):
-                yield word.text
+        for part in self.tokenizer.plain_parts(text):
+            for unit in split_units(clean_text(part)[0], tokenize_chinese_chars=chinese):
+                for word in split_words(unit.group(), do_lower_case=lower, strip_accents=strip):
+                    yield word.text
 
     def _reachable(self, piece: str) -> bool:
         """Return whether a text can have the piece; not `##` before a character that is a word."""
@@ -219,8 +232,11 @@ class _WordPieceVocab(Vocab):
         return all(self._ids.get(piece) in self.required_ids for piece in pieces)
 
     def subset(self, ids: Sequence[int]) -> Tokenizer:
-        lines = "".join(f"{self._texts[index]}\n" for index in ids)
-        return tokenizer_from_files({**self._files, VOCAB_FILE: lines.encode()})
+        new_ids = {token_id: index for index, token_id in enumerate(ids)}
+        pieces = (self._texts[n] for n in ids if n < self.tokenizer.piece_count)
+        lines = "".join(f"{piece}\n" for piece in pieces)
+        config = _renumber_added(self._config, new_ids)
+        return tokenizer_from_files({VOCAB_FILE: lines.encode(), CONFIG_FILE: config})
 
 
 def _without_mark(piece: str) -> str:

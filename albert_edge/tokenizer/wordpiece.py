@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple, final
 
-from albert_edge.errors import InputError, TokenizerError
-from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, check_text
+from albert_edge.errors import TokenizerError
+from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, resolve_added_tokens
 from albert_edge.tokenizer.config import CONFIG_FILE, VOCAB_FILE, WordPieceConfig
 
 __all__ = ["Word", "WordPieceTokenizer", "clean_text", "split_units", "split_words"]
@@ -70,29 +71,38 @@ class WordPieceTokenizer(Tokenizer):
             TokenizerError: The vocabulary is not UTF-8, or it lacks a special token.
         """
         self._vocab = vocab
-        self._config = config
         self._lines = _read_lines(vocab, where=where)
-        self.vocab_size = len(self._lines)
         self.do_lower_case = config.do_lower_case
+        self.truncation_side = config.truncation_side
         # The last of equal lines counts, as in the original; an empty line is not a piece.
         ids = {piece: index for index, piece in enumerate(self._lines) if piece}
-        self.unk_id = _special_id(ids, config.unk_token, where=where)
-        self.cls_id = _special_id(ids, config.cls_token, where=where)
-        self.sep_id = _special_id(ids, config.sep_token, where=where)
-        self.pad_id = _special_id(ids, config.pad_token, where=where)
-        self.mask_id = _special_id(ids, config.mask_token, where=where)
+        ends = (config.bos_token, config.eos_token)
+        self.piece_count = len(self._lines)
+        distinct = len(set(self._lines))
+        added = resolve_added_tokens(
+            config.added_tokens, ids.get, distinct=distinct, unlisted=ends, where=where
+        )
+        self.added = {token.id: token for token in added if token.id is not None}
+        self.vocab_size = max(self.piece_count, 1 + max(self.added, default=0))
+        self._config = replace(config, added_tokens=added)
+        named = {**ids, **{token.content: token_id for token_id, token in self.added.items()}}
+        self.unk_id = _special_id(named, config.unk_token, where=where)
+        self.cls_id = _special_id(named, config.cls_token, where=where)
+        self.sep_id = _special_id(named, config.sep_token, where=where)
+        self.pad_id = _special_id(named, config.pad_token, where=where)
+        self.mask_id = _special_id(named, config.mask_token, where=where)
         special = {self.unk_id, self.cls_id, self.sep_id, self.pad_id, self.mask_id}
-        self._first = {piece: n for piece, n in ids.items() if n not in special}
-        self._inner = {
-            piece[len(_INNER) :]: n for piece, n in self._first.items() if piece.startswith(_INNER)
-        }
-        self._longest_piece = max(map(len, ids))
+        unmatched = {*special, *(named.get(name) for name in ends if name)}
+        self.matched = {n: token for n, token in self.added.items() if n not in unmatched}
+        first = {piece: named[piece] for piece in ids if named[piece] not in special}
+        longest = max(map(len, ids))
+        self._split_unit = _UnitSplitter(config, first, longest=longest, unk_id=self.unk_id)
         # More than the words of a novel or the characters of Chinese; takes at most about 10 MB.
-        self._tokens_of = lru_cache(maxsize=1 << 15)(self._tokenize_unit)
+        # The function does not refer to the tokenizer, which would then be freed by the garbage
+        # collector only.
+        self._tokens_of = lru_cache(maxsize=1 << 15)(self._split_unit)
 
-    def tokenize(self, text: str) -> Tokens:
-        """Tokenize `text`; see `Tokenizer.tokenize`."""
-        check_text(text)
+    def _tokenize(self, text: str) -> Tokens:
         kept, indices = clean_text(text)
         chinese = self._config.tokenize_chinese_chars
         ids: list[int] = []
@@ -100,7 +110,7 @@ class WordPieceTokenizer(Tokenizer):
         for match in split_units(kept, tokenize_chinese_chars=chinese):
             unit, at = match.group(), match.start()
             # Long units rarely recur, and would fill the cache.
-            tokenize = self._tokens_of if len(unit) <= _MAX_WORD_CHARS else self._tokenize_unit
+            tokenize = self._tokens_of if len(unit) <= _MAX_WORD_CHARS else self._split_unit
             for token_id, start, end in tokenize(unit):
                 ids.append(token_id)
                 spans.append((at + start, at + end))
@@ -108,7 +118,33 @@ class WordPieceTokenizer(Tokenizer):
             spans = [(indices[start], indices[end - 1] + 1) for start, end in spans]
         return Tokens(ids, spans)
 
-    def _tokenize_unit(self, unit: str) -> tuple[_UnitToken, ...]:
+    def _piece(self, token_id: int) -> str:
+        return self._lines[token_id] if token_id < self.piece_count else ""
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        hidden = {self.cls_id, self.sep_id, self.pad_id, self.mask_id}
+        pieces = [self._piece(token_id) for token_id in ids if token_id not in hidden]
+        return " ".join(pieces).replace(f" {_INNER}", "").strip()
+
+    def files(self) -> dict[str, bytes]:
+        """Return the vocabulary and its configuration; see `Tokenizer.files`."""
+        return {VOCAB_FILE: self._vocab, CONFIG_FILE: self._config.to_json()}
+
+
+@final
+class _UnitSplitter:
+    """Splits a unit of text into pieces."""
+
+    def __init__(
+        self, config: WordPieceConfig, pieces: Mapping[str, int], *, longest: int, unk_id: int
+    ) -> None:
+        self._config, self._longest, self._unk_id = config, longest, unk_id
+        self._first = pieces
+        self._inner = {
+            piece[len(_INNER) :]: n for piece, n in pieces.items() if piece.startswith(_INNER)
+        }
+
+    def __call__(self, unit: str) -> tuple[_UnitToken, ...]:
         lower, strip = self._config.do_lower_case, self._config.strips_accents
         words = split_words(unit, do_lower_case=lower, strip_accents=strip)
         return tuple(token for word in words for token in self._split_word(word))
@@ -116,13 +152,13 @@ class WordPieceTokenizer(Tokenizer):
     def _split_word(self, word: Word) -> list[_UnitToken]:
         """Split a word greedily into the longest pieces; without a match the word is unknown."""
         text, starts, ends = word
-        unknown = [(self.unk_id, starts[0], ends[-1])]
+        unknown = [(self._unk_id, starts[0], ends[-1])]
         if len(text) > _MAX_WORD_CHARS:
             return unknown
         found = []
         begin, pieces = 0, self._first
         while begin < len(text):
-            for end in range(min(len(text), begin + self._longest_piece), begin, -1):
+            for end in range(min(len(text), begin + self._longest), begin, -1):
                 token_id = pieces.get(text[begin:end])
                 if token_id is not None:
                     break
@@ -131,23 +167,6 @@ class WordPieceTokenizer(Tokenizer):
             found.append((token_id, starts[begin], ends[end - 1]))
             begin, pieces = end, self._inner
         return found
-
-    def id_to_piece(self, token_id: int) -> str:
-        """Return the piece with an id; see `Tokenizer.id_to_piece`."""
-        index = int(token_id)
-        if not 0 <= index < self.vocab_size:
-            raise InputError(f"token id {index} is not in [0, {self.vocab_size}).")
-        return self._lines[index]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, with a space between words; see `Tokenizer.decode`."""
-        hidden = {self.cls_id, self.sep_id, self.pad_id, self.mask_id}
-        pieces = [self.id_to_piece(token_id) for token_id in ids if token_id not in hidden]
-        return " ".join(pieces).replace(f" {_INNER}", "").strip()
-
-    def files(self) -> dict[str, bytes]:
-        """Return the vocabulary and its configuration; see `Tokenizer.files`."""
-        return {VOCAB_FILE: self._vocab, CONFIG_FILE: self._config.to_json()}
 
 
 class Word(NamedTuple):

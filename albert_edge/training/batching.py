@@ -73,9 +73,7 @@ def subword_regularization(
         raise TrainingError(
             "subword regularization needs a spiece.model; turn it off with --sampling 1."
         )
-    settings = SentencePieceConfig().updated_from_json(
-        files["tokenizer_config.json"], where="tokenizer_config.json"
-    )
+    settings = SentencePieceConfig().updated_from_files(files, where="the tokenizer")
     processor = sentencepiece.SentencePieceProcessor(model_proto=files["spiece.model"])
     sentencepiece.set_random_generator_seed(seed)
     drawn = processor.encode(
