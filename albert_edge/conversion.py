@@ -146,7 +146,11 @@ def _provenance(
         **model.provenance,
         **({"compat": compat} if compat is not None else {}),
         "recipe": recipe.describe(),
-        **({"calibration": describe_texts(texts or (), model.tokenizer_files)} if uses_texts else {}),
+        **(
+            {"calibration": describe_texts(texts or (), model.tokenizer_files)}
+            if uses_texts
+            else {}
+        ),
         **({"ranges": "trained"} if recipe.calibrated and model.ranges else {}),
         "tools": {"albert_edge": __version__, **tools},
     }

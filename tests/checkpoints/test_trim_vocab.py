@@ -332,8 +332,36 @@ def test_files_of_fast_tokenizers(real: Tokenizer, together: bool) -> None:
     written = json.loads(after.tokenizer_files["tokenizer_config.json"])
     assert written["tokenizer_class"] == "AlbertTokenizer"
     assert written["model_max_length"] == 512
-    assert "added_tokens_decoder" not in written
+    (token_id,) = written["added_tokens_decoder"]  # with its new id
+    assert written["added_tokens_decoder"][token_id]["content"] == "x"
+    assert rows_of(after)[int(token_id)] == 29999
     assert_same(checkpoint({"spiece.model": spiece}), after, TEXTS, unigram_ids)
+
+
+@pytest.mark.parametrize("name", ["spiece.model", "vocab.txt"])
+@pytest.mark.parametrize("sized", [False, True])
+def test_added_tokens_stay(name: str, sized: bool) -> None:
+    files = {"vocab.txt": VOCAB.read_bytes()}
+    if name == "spiece.model":
+        files = unigram([("▁", -4.0, NORMAL), ("▁mill", -1.0, NORMAL), ("▁weir", -1.0, NORMAL)])
+    count = tokenizer_from_files(files).vocab_size
+    decoder = {str(count + 2): {"content": "[E1]", "special": True}, "7": {"content": "[E2]"}}
+    config = {"added_tokens_decoder": decoder, "additional_special_tokens": ["[E1]"]}
+    files["tokenizer_config.json"] = json.dumps(config).encode()
+    before = checkpoint(files, vocab_size=count + 6)
+    text = "[E1] mill [E2][E1]mill"
+    after = trim_vocabulary(before, [text], size=count + 2 if sized else None)
+    rows = rows_of(after)
+    one, other = (tokenizer_from_files(part.tokenizer_files) for part in (before, after))
+    assert [rows[n] for n in other.tokenize(text).ids] == one.tokenize(text).ids
+    assert {count + 2, 7} <= set(one.tokenize(text).ids) <= set(rows)
+    assert match_vocabulary(before, after.tokenizer_files).config == after.config
+
+
+def test_the_share_of_unknown_tokens_is_a_figure() -> None:
+    files = unigram([("▁", -4.0, NORMAL), ("▁mill", -1.0, NORMAL)])
+    after = trim_vocabulary(checkpoint(files), ["mill weir pond", "mill"])
+    assert after.changes["vocabulary"]["unknown_share"] == 0.5
 
 
 def test_wordpiece_drops_what_no_text_has() -> None:

@@ -10,7 +10,12 @@ import pytest
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import InputError
 from albert_edge.modeling import load_keras
-from albert_edge.quantization.calibration import BUILT_IN, calibration_rows, collect_stats
+from albert_edge.quantization.calibration import (
+    BUILT_IN,
+    calibration_rows,
+    collect_stats,
+    describe_texts,
+)
 from albert_edge.tflite.export import export_stages
 
 CONFIG = AlbertConfig(vocab_size=60, max_position_embeddings=40)
@@ -41,6 +46,17 @@ def test_only_the_first_texts_are_read(default):
 def test_too_few_tokens_are_refused(default, texts):
     with pytest.raises(InputError, match=r"hold \d tokens; at least 8 .*dozens of texts"):
         calibration_rows(texts, default.config, default.tokenizer_files)
+
+
+def test_texts_in_another_script_are_refused(default):
+    texts = ["привет мир, как дела сегодня"] * 9
+    with pytest.raises(InputError, match=r"\d\d% of the calibration texts' tokens are unknown"):
+        calibration_rows(texts, default.config, default.tokenizer_files)
+    mixed = ["the film was dull, привет", "a fine film"]
+    described = describe_texts(mixed, default.tokenizer_files)
+    assert described["texts"] == 2
+    assert 0 < described["unknown_share"] < 0.5
+    assert calibration_rows(mixed, default.config, default.tokenizer_files)
 
 
 def test_a_model_without_a_tokenizer_takes_ids():
