@@ -305,3 +305,15 @@ def ordinary_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = replace(whole.config, early_exit=False)
     write_checkpoint(folder, replace(whole, config=config, tensors=tensors))
     return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
+    """A function that writes a data file."""
+
+    def write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write

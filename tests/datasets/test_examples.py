@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from albert_edge.datasets.examples import Examples, read_examples
-from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import ConfigError, InputError
-
-Data = Callable[[str, str | bytes], Path]
-
-QUESTION = {"id": "q1", "question": "what fell ?", "answers": [{"text": "the mill"}]}
-
-
-def _read(path: Path, kind: str, labels: tuple[str, ...] = (), **options: Any) -> Examples:
-    return read_examples(path, kind, labels, EvaluateOptions(**options))
-
-
-def _squad(*questions: Any, version: str = "1.1") -> str:
-    paragraph = {"context": "the mill fell .", "qas": list(questions)}
-    return json.dumps({"version": version, "data": [{"paragraphs": [paragraph]}]})
+from albert_edge.errors import InputError
+from datasets.files import QUESTION, Data, read, read_texts, squad, write
 
 
 def test_labels_are_names_or_numbers(data: Data) -> None:
     path = data("d.tsv", "sentence\tlabel\na mill\tgood\na storm\t0\n")
-    found = _read(path, "classification", ("bad", "good"))
+    found = read(path, "classification", ("bad", "good"))
     assert found.inputs == [{"text": "a mill"}, {"text": "a storm"}]
     assert found.targets == ["good", "bad"]
     assert found.ids == ["1", "2"]
@@ -39,25 +22,23 @@ def test_labels_are_names_or_numbers(data: Data) -> None:
 def test_pairs_and_columns_of_other_names(data: Data) -> None:
     path = data("d.csv", 'id,premise,hypothesis,gold\nx,"a, b",c,1\n')
     columns = {"text_column": "premise", "pair_column": "hypothesis", "label_column": "gold"}
-    found = _read(path, "classification", ("no", "yes"), **columns)
+    found = read(path, "classification", ("no", "yes"), **columns)
     assert found.inputs == [{"text": "a, b", "pair": "c"}]
     assert (found.ids, found.targets) == (["x"], ["yes"])
 
 
 def test_json_lines_hold_lists_and_numbers(data: Data) -> None:
     rows = '{"text": "a\\u2028b", "label": ["x", 1]}\n\n{"text": "b", "label": []}\n'
-    found = _read(data("d.jsonl", rows), "multi-label", ("x", "y"))
+    found = read(data("d.jsonl", rows), "multi-label", ("x", "y"))
     assert found.targets == [["x", "y"], []]
     assert found.places[1].endswith("line 3")
     rows = '{"text": "a", "text_pair": "b", "label": 2.5}\n'
-    assert _read(data("d.jsonl", rows), "similarity").targets == [2.5]
-    assert _read(data("d.jsonl", rows), "regression", ("stars",)).targets == [[2.5]]
-    assert _read(data("d.tsv", "text\tlabel\na\t1,2.5\n"), "regression", ("a", "b")).targets == [
+    assert read(data("d.jsonl", rows), "similarity").targets == [2.5]
+    assert read(data("d.jsonl", rows), "regression", ("stars",)).targets == [[2.5]]
+    assert read(data("d.tsv", "text\tlabel\na\t1,2.5\n"), "regression", ("a", "b")).targets == [
         [1.0, 2.5]
     ]
-    assert _read(
-        data("d.tsv", "text\tlabel\na\tx,y\nb\t\n"), "multi-label", ("x", "y")
-    ).targets == [
+    assert read(data("d.tsv", "text\tlabel\na\tx,y\nb\t\n"), "multi-label", ("x", "y")).targets == [
         ["x", "y"],
         [],
     ]
@@ -65,43 +46,23 @@ def test_json_lines_hold_lists_and_numbers(data: Data) -> None:
 
 def test_pretraining_examples_with_labels_are_of_sentence_order(data: Data) -> None:
     path = data("d.tsv", "text\ttext_pair\tlabel\na\tb\tswapped\nb\ta\t0\n")
-    found = _read(path, "pretraining")
+    found = read(path, "pretraining")
     assert (found.kind, found.targets) == ("sentence-order", ["swapped", "in order"])
-    found = _read(data("d.txt", "the mill\n\nfell\n"), "pretraining")
+    found = read(data("d.txt", "the mill\n\nfell\n"), "pretraining")
     assert (found.kind, found.inputs) == ("fill-mask", [{"text": "the mill"}, {"text": "fell"}])
 
 
 def test_summaries(data: Data) -> None:
     rows = '{"summary": "a mill fell"}\n{"summary": ["a mill", "it fell"]}\n'
-    found = _read(data("d.jsonl", rows), "summarization")
+    found = read(data("d.jsonl", rows), "summarization")
     assert found.targets == [["a mill fell"], ["a mill", "it fell"]]
     assert found.inputs == [{"bullets": 3}] * 2
     rows = '{"source": ["a mill .", "it fell ."], "target": ["a"], "title": "b"}\n'
-    found = _read(data("e.jsonl", rows), "summarization", bullets=1)
+    found = read(data("e.jsonl", rows), "summarization", bullets=1)
     assert found.inputs == [{"text": ["a mill .", "it fell ."], "bullets": 1}]
     assert found.targets == [["a"]]
-    found = _read(data("e.tsv", "text\tsummary\na mill.\ta\n"), "summarization")
+    found = read(data("e.tsv", "text\tsummary\na mill.\ta\n"), "summarization")
     assert (found.inputs, found.targets) == ([{"text": "a mill.", "bullets": 3}], [["a"]])
-
-
-def test_squad_of_both_versions(data: Data) -> None:
-    unanswered = {"id": "q2", "question": "who ?", "answers": [], "is_impossible": True}
-    found = _read(data("a.json", _squad(QUESTION)), "question-answering")
-    assert not found.squad_v2
-    assert found.inputs == [{"question": "what fell ?", "context": "the mill fell ."}]
-    assert found.targets == [("the mill",)]
-    assert _read(data("b.json", _squad(QUESTION, version="v2.0")), "question-answering").squad_v2
-    both = _read(data("c.json", _squad(QUESTION, unanswered)), "question-answering", limit=1)
-    assert both.squad_v2  # also if the limit leaves no such question
-    assert both.ids == ["q1"]
-
-
-def test_conll(data: Data) -> None:
-    text = "-DOCSTART- -X- O\n\nthe DT O\r\nmill NN B-X\r\n\n\nfell\tVB\tO\n"
-    found = _read(data("d.conll", text), "token-classification", ("O", "B-X"))
-    assert found.inputs == [{"words": ["the", "mill"]}, {"words": ["fell"]}]
-    assert found.targets == [["O", "B-X"], ["O"]]
-    assert [place.rsplit(" ", 1)[1] for place in found.places] == ["3", "7"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +84,7 @@ def test_conll(data: Data) -> None:
         ("d.jsonl", '{"text": 3, "label": 1}\n', "classification", "line 1: the text is blank"),
         ("d.parquet", b"PAR1", "classification", "cannot read .*d.parquet: Parquet file size is 4"),
         ("d.xlsx", b"PK", "classification", r"a table .*\.tsv, \.csv, \.jsonl"),
-        ("d.json", _squad(QUESTION), "classification", "classification is evaluated on a table"),
+        ("d.json", squad(QUESTION), "classification", "classification is evaluated on a table"),
         ("d.tsv", "text\tlabel\na\t1,2,3\n", "regression", "expected 2 numbers .* '1,2,3'"),
         ("d.tsv", "text\tlabel\na\tnan\n", "regression", "line 2: expected 2 numbers"),
         ("d.tsv", "text\tlabel\na\t0\n", "sentence-order", "one column text_pair"),
@@ -139,7 +100,7 @@ def test_conll(data: Data) -> None:
             "token-classification",
             "line 2: label 'B-Y' is none of",
         ),
-        ("d.json", _squad(QUESTION), "token-classification", "CoNLL's form"),
+        ("d.json", squad(QUESTION), "token-classification", "CoNLL's form"),
         ("d.tsv", "text\tlabel\na\t0\n", "question-answering", "evaluated on SQuAD's JSON"),
         ("d.json", "", "question-answering", "d.json is not JSON"),
         ("d.json", "[1]", "question-answering", "expected a JSON object, got list"),
@@ -147,28 +108,29 @@ def test_conll(data: Data) -> None:
         ("d.json", '{"rows": []}', "question-answering", "a list under 'data'.* it has: rows"),
         ("d.json", '{"data": [{}]}', "question-answering", "an article must have a list under"),
         ("d.json", '{"data": [3]}', "question-answering", "'paragraphs'.* it has: no keys"),
-        ("d.json", _squad({"id": "q"}), "question-answering", "question q must have"),
-        ("d.json", _squad({**QUESTION, "id": 7}), "question-answering", "text under 'id'"),
-        ("d.json", _squad(QUESTION, QUESTION), "question-answering", "two questions have .* 'q1'"),
+        ("d.json", squad({"id": "q"}), "question-answering", "question q must have"),
+        ("d.json", squad({**QUESTION, "id": 7}), "question-answering", "text under 'id'"),
+        ("d.json", squad(QUESTION, QUESTION), "question-answering", "two questions have .* 'q1'"),
     ],
 )
 def test_errors_for_invalid_data(
     data: Data, name: str, content: str | bytes, kind: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        _read(data(name, content), kind, ("bad", "good"))
+        read(data(name, content), kind, ("bad", "good"))
 
 
-def test_invalid_options() -> None:
-    with pytest.raises(ConfigError, match="limit must be a whole number of at least 1, not 0"):
-        EvaluateOptions(limit=0)
-    with pytest.raises(ConfigError, match="workers must be"):
-        EvaluateOptions(workers=-1)
-    with pytest.raises(ConfigError, match="not NaN"):
-        EvaluateOptions(null_threshold=float("nan"))
-    with pytest.raises(ConfigError, match="bullets must be"):
-        EvaluateOptions(bullets=0)
-    with pytest.raises(ConfigError, match="task must be summarize or None, not 'sum'"):
-        EvaluateOptions(task="sum")
-    assert EvaluateOptions(workers=3).cores == 3
-    assert EvaluateOptions().cores >= 1
+def test_labels_that_are_numbers_are_sorted_as_numbers(tmp_path: Path) -> None:
+    rows = "".join(f"t\t{label}\n" for label in (10, 9, 2))
+    assert read_texts(write(tmp_path, "text\tlabel\n" + rows)).labels == ("2", "9", "10")
+
+
+def test_a_label_is_its_name_before_it_is_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path, "text\tlabel\na\t1\nb\t0\n")
+    assert read_texts(path, ("1", "0")).class_indices().tolist() == [0, 1]
+
+
+def test_names_the_unknown_label_and_the_known_ones(tmp_path: Path) -> None:
+    path = write(tmp_path, "text\tlabel\na\t0\nb\tgood\n")
+    with pytest.raises(InputError, match="line 3: label 'good' is none of bad, fine"):
+        read_texts(path, ("bad", "fine"))

@@ -26,15 +26,3 @@ def model(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> Callable[..., Pa
         return path
 
     return write
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
-    """A function that writes a data file."""
-
-    def write(name: str, content: str | bytes) -> Path:
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,16 +19,7 @@ from albert_edge.evaluation.metrics import (
     spearman,
     token_classification,
 )
-from albert_edge.evaluation.rouge import Rouge, porter_stemmer, rouge
-from albert_edge.evaluation.squad import (
-    best_threshold,
-    exact_score,
-    f1_score,
-    normalize_answer,
-    references,
-)
-
-GOLDEN = json.loads(Path(__file__).parents[1].joinpath("data/metrics_golden.json").read_text())
+from evaluation.files import GOLDEN
 
 
 def _values(metrics: list[Metric], count: int) -> dict[str, float]:
@@ -71,49 +60,6 @@ def test_metrics_of_several_numbers_are_means() -> None:
 @pytest.mark.parametrize("golden", GOLDEN["tags"])
 def test_token_classification(golden: dict[str, Any]) -> None:
     _check(token_classification(golden["predictions"], golden["targets"]), golden)
-
-
-@pytest.mark.parametrize(("summary", "references", "plain", "stemmed"), GOLDEN["rouge"])
-def test_rouge(
-    summary: str, references: list[str], plain: list[float], stemmed: list[float]
-) -> None:
-    assert rouge(summary, references) == pytest.approx(Rouge(*plain), rel=1e-12)
-    with_stems = rouge(summary, references, stemmer=porter_stemmer())
-    assert with_stems == pytest.approx(Rouge(*stemmed), rel=1e-12)
-
-
-@pytest.mark.parametrize(("answer", "reference", "exact", "f1_v1", "f1_v2"), GOLDEN["squad"])
-def test_squad(answer: str, reference: str, exact: bool, f1_v1: float, f1_v2: float) -> None:
-    assert exact_score(answer, [reference]) == exact
-    assert f1_score(answer, [reference], squad_v2=False) == pytest.approx(f1_v1, rel=1e-12)
-    assert f1_score(answer, [reference], squad_v2=True) == pytest.approx(f1_v2, rel=1e-12)
-
-
-def test_the_best_of_several_references_counts() -> None:
-    assert exact_score("the mill", ["a river", "Mill!"])
-    assert f1_score("old mill", ["river", "an old mill wheel"], squad_v2=False) == 0.8
-
-
-def test_references_that_normalize_to_nothing_are_left_out_in_squad_2() -> None:
-    assert normalize_answer("The!") == ""
-    assert references(("The!", "mill"), squad_v2=True) == ["mill"]
-    assert references(("The!",), squad_v2=True) == [""]
-    assert references(("The!",), squad_v2=False) == ("The!",)
-
-
-@pytest.mark.parametrize(
-    ("scores", "answers", "has_answer", "odds", "best", "threshold"), GOLDEN["thresholds"]
-)
-def test_best_threshold(
-    scores: list[float],
-    answers: list[str],
-    has_answer: list[bool],
-    odds: list[float],
-    best: float,
-    threshold: float,
-) -> None:
-    found = best_threshold(scores, [bool(answer) for answer in answers], has_answer, odds)
-    assert found == (pytest.approx(best / 100, rel=1e-12), threshold)
 
 
 def test_correlations_of_equal_numbers_are_undefined() -> None:

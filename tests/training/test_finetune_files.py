@@ -13,9 +13,10 @@ from albert_edge.config import AlbertConfig
 from albert_edge.datasets.examples import read_examples
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError
-from albert_edge.training.finetune_files import finetune_files
+from albert_edge.training.finetune_files import BestCheckpoint, finetune_files
 from albert_edge.training.init import init_from_scratch
 from albert_edge.training.options import FinetuneOptions
+from training.samples import OPTIONS
 
 SHORT = FinetuneOptions(epochs=1, batch_tokens=256, max_length=32)
 
@@ -55,4 +56,22 @@ def test_a_head_for_another_problem_is_refused(
             task="classification",
             labels=("a", "b"),
             options=SHORT,
+        )
+
+
+def test_the_best_epoch_is_kept(toy_table: Path, toy_shape: Path, tmp_path: Path) -> None:
+    report = finetune_files(
+        toy_table,
+        tmp_path / "model",
+        config=toy_shape,
+        dev=toy_table,
+        options=OPTIONS,
+        selection=BestCheckpoint(keep="best", patience_epochs=3),
+    )
+    scores = [epoch["dev_score"] for epoch in report["epochs"]]
+    assert report["kept_epoch"] == 1 + scores.index(max(scores))
+    assert len(scores) == report["kept_epoch"] + 3 < OPTIONS.epochs
+    with pytest.raises(TrainingError, match="needs --dev"):
+        finetune_files(
+            toy_table, tmp_path / "other", config=toy_shape, selection=BestCheckpoint(keep="best")
         )

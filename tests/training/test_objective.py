@@ -1,0 +1,67 @@
+"""What all objectives have in common: class weights, padding, and data that cannot be used."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from albert_edge.errors import InputError, TrainingError
+from albert_edge.training.objective import IGNORE_INDEX
+from training.tasks.samples import PLAIN, lesson_in, read, squad
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "labels", "message"),
+    [
+        ("a.tsv", "text\tlabel\na\t0\nb\t0\n", "classification", "01", "no example has label 1"),
+        ("a.tsv", "text\tlabel\na\t0\nb\t0\n", "multi-label", "01", "no example has label 1"),
+        ("a.tsv", "text\tlabel\na\t2.5\nb\t2.5\n", "regression", "x", "have the same number"),
+        ("a.conll", "a O\nb O\n", "token-classification", "OB", "all words have the same label"),
+        ("a.json", squad(("c", [])), "question-answering", "", "no question has an answer"),
+    ],
+)
+def test_nothing_to_learn(
+    tmp_path: Path, name: str, content: str, kind: str, labels: str, message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        read(tmp_path, name, content, kind, *labels).check(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "message"),
+    [
+        ("text\tlabel\na\tyes\n", "classification", r"line 2: label 'yes' is none of a, b"),
+        ("text\tlabel\na\ta,c\n", "multi-label", r"line 2: label 'c' is none of a, b"),
+        ("text\tlabel\na\t1\n", "regression", r"line 2: expected 2 numbers"),
+        ("text\tlabel\n", "classification", "has no examples"),
+        ("text\ttext_pair\tlabel\na\t \ta\n", "classification", "line 2: the second text is blank"),
+    ],
+)
+def test_rows_that_cannot_be(tmp_path: Path, content: str, kind: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, "a.tsv", content, kind, "a", "b")
+
+
+@pytest.mark.parametrize("setting", ["c=1", "a", "a=x", "a=0", "a=-1", "=1"])
+def test_class_weights_that_cannot_be(setting: str) -> None:
+    options = dataclasses.replace(PLAIN, class_weights=setting)
+    with pytest.raises(TrainingError, match=r"class_weights (names|must be)"):
+        lesson_in("classification", "a", "b").check(options)
+
+
+def test_padding_and_ignored_tokens_cost_nothing(tmp_path: Path) -> None:
+    content = squad(("a red fox", [{"text": "red"}]))
+    questions = read(tmp_path, "a.json", content, "question-answering")
+    words = read(tmp_path, "a.conll", "a O\nb B\n", "token-classification", "O", "B")
+    mask, quiet = tf.constant([[1, 1, 1, 0]]), tf.constant([[0.1, 0.4, -0.2, 0.0]])
+    loud = quiet + tf.constant([[0.0, 0.0, 0.0, 9.0]])  # said at the padding
+    span, targets = tf.constant([[1.0, 2.0]]), tf.constant([[IGNORE_INDEX, 0.0, 1.0, IGNORE_INDEX]])
+    for lesson, true, outputs in (
+        (questions, span, lambda x: {"start_logits": x, "end_logits": x}),
+        (words, targets, lambda x: {"logits": tf.stack([x, -x], axis=-1)}),
+    ):
+        losses = [float(lesson.loss(outputs(x), true, mask, PLAIN)) for x in (quiet, loud)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)

@@ -1,0 +1,74 @@
+"""`make_setup`: labels, heads and dev sets, or one error before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from albert_edge.checkpoints import read_checkpoint
+from albert_edge.errors import AlbertEdgeError, InputError, TrainingError
+from albert_edge.training.finetune_files import finetune_files
+from datasets.files import write
+from training.samples import SHORT, make_texts, write_squad
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "must name one column text or sentence; it has: nothing"),
+        ("text\tlabel\n", "has no examples"),
+        ("words\tlabel\na\t0\n", "one column text or sentence; it has: words, label"),
+        ("text\tsentence\tlabel\na\tb\t0\n", "one column text or sentence"),
+        ("text\tclass\na\t0\n", "one column label; it has: text, class"),
+        ("text\tlabel\na\t0\nb\n", "line 3: expected 2 columns .text, label., got 1"),
+        ("text\tlabel\na\t0\n \t1\n", "line 3: the text is blank"),
+        ("text\tlabel\na\t0\nb\t0\n", r"two distinct labels or more, got \['0'\]"),
+        (b"text\tlabel\na\t0\n\xff\t1\n", "line 3: not UTF-8"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path: Path, content: str | bytes, message: str) -> None:
+    kind: type[AlbertEdgeError] = TrainingError if "two distinct" in message else InputError
+    with pytest.raises(kind, match=message):
+        finetune_files(write(tmp_path, content), tmp_path / "model")
+
+
+def test_repeated_label_names(tmp_path: Path) -> None:
+    path = write(tmp_path, "text\tlabel\na\t0\n")
+    with pytest.raises(TrainingError, match="two distinct labels"):
+        finetune_files(path, tmp_path / "model", labels=("same", "same"))
+
+
+@pytest.fixture(scope="module")
+def early(toy_table: Path, toy_shape: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a classifier behind every pass."""
+    folder = tmp_path_factory.mktemp("early")
+    report = finetune_files(
+        toy_table, folder / "early", config=toy_shape, early_exit=True, options=SHORT
+    )
+    assert report["early_exit"]
+    again = finetune_files(toy_table, folder / "again", source=str(folder / "early"), options=SHORT)
+    assert again["early_exit"]  # the same head keeps its exits
+    return folder / "early"
+
+
+@pytest.mark.parametrize("kind", ["token-classification", "question-answering", "regression"])
+def test_an_encoder_that_left_early_learns_another_task(
+    kind: str, early: Path, toy_table: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "words.conll"
+    data.write_text("mill B\noak O\n\noak O\nmill B\n")
+    if kind == "question-answering":
+        data = write_squad(tmp_path / "questions.json", make_texts(10))
+    if kind == "regression":
+        data = toy_table
+    report = finetune_files(
+        data,
+        tmp_path / "new",
+        source=str(early),
+        init_head=True,
+        task=kind,
+        options=SHORT,
+    )
+    assert not report["early_exit"]
+    assert not read_checkpoint(tmp_path / "new").config.early_exit
