@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import mmap
 import os
@@ -35,7 +34,6 @@ ALIGNMENT = 64
 MAGIC_BYTES = 2**16  # contains everything that packing writes before the model
 # The largest published tokenizer is under 20 MB: a larger archive is an attack or a mistake.
 _MAX_ARCHIVE_BYTES = 64 * 2**20
-_CHUNK_BYTES = 2**20  # of a model at a time, when it is hashed
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip can store
 # Exceptions that `zipfile` raises on a damaged archive, besides OSError.
 _ZIP_ERRORS = (
@@ -139,12 +137,9 @@ class OpenFile:
 
     def sha256(self) -> Any:
         """Return a hash of the part before the archive, to which more can be added."""
-        hashed, left = hashlib.sha256(), self.front_bytes
-        buffer = memoryview(bytearray(min(left, _CHUNK_BYTES)))
-        self._file.seek(0)
-        while left and (count := self._file.readinto(buffer[:left])):
-            hashed.update(buffer[:count])
-            left -= count
+        import hashlib  # takes milliseconds, which a file opened without checks need not spend
+
+        hashed = hashlib.sha256(self.view())
         self._sha256 = hashed.digest()
         return hashed
 

@@ -7,12 +7,12 @@ The archive holds tokenizer, labels, configuration and a manifest with provenanc
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import albert_edge
@@ -175,16 +175,36 @@ def read_checked(file: OpenFile) -> Bundle:
             that this project writes.
     """
     bundle = _read_bundle(file)
-    hashed = file.sha256()
-    manifest = file.members[_MANIFEST]
-    stored = json.loads(manifest)["model"].get("sha256")
-    if stored is not None and stored != _add_members(hashed, file.members, str(stored)):
-        raise BundleError(
-            f"{file.where} is damaged: it is not as it was written (its SHA-256 differs). Copy or "
-            "convert it again."
-        )
-    check_graph(file.view(), bundle, where=file.where)
+    hashing = _Hashing(file)  # on another core, while this one checks the graph
+    try:
+        check_graph(file.view(), bundle, where=file.where)
+    finally:
+        hashing.check()  # first: it is the reason of all else that is wrong
     return bundle
+
+
+class _Hashing(Thread):
+    """Computes a file's digest, and compares it with the manifest's."""
+
+    def __init__(self, file: OpenFile) -> None:
+        super().__init__()
+        self._file = file
+        self.start()
+
+    def run(self) -> None:
+        file = self._file
+        stored = json.loads(file.members[_MANIFEST])["model"].get("sha256")
+        hashed = file.sha256()
+        self._equal = stored in (None, _add_members(hashed, file.members, str(stored)))
+
+    def check(self) -> None:
+        """Check that the digest is the manifest's, if it has one."""
+        self.join()
+        if not self._equal:
+            raise BundleError(
+                f"{self._file.where} is damaged: it is not as it was written (its SHA-256 "
+                "differs). Copy or convert it again."
+            )
 
 
 def add_verification(file: bytes, verification: Mapping[str, Any]) -> bytes:
@@ -220,6 +240,8 @@ def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
 
 def _seal(front: bytes, members: Mapping[str, bytes], manifest: dict[str, Any]) -> bytes:
     """Append the archive to a model, with a SHA-256 of all of it in the manifest."""
+    import hashlib
+
     manifest["model"] = {**manifest["model"], "sha256": _UNSEALED}
     sealed = {**members, _MANIFEST: _json_bytes(manifest)}
     digest = _add_members(hashlib.sha256(front), sealed, _UNSEALED)
@@ -232,7 +254,8 @@ def _add_members(hashed: Any, members: Mapping[str, bytes], stored: str) -> str:
     for name, content in sorted(members.items()):
         if name == _MANIFEST:
             content = content.replace(stored.encode(), _UNSEALED.encode(), 1)
-        hashed.update(f"{name}\0{len(content)}\0".encode() + content)
+        hashed.update(f"{name}\0{len(content)}\0".encode())
+        hashed.update(content)
     return str(hashed.hexdigest())
 
 

@@ -40,7 +40,6 @@ __all__ = [
 
 _FREE = 2_147_483_647  # T of any length, a prime; no stored dimension is as large
 _MAX_RANK = 5
-_MAX_PASSES = 10**4  # as in config
 _SCALES = (1e-15, 1e15)  # products and ratios of two of them are far from the ends of float32
 
 # TensorType: the letter in `_OPERATORS`, the bytes of one element (half of one for int4).
@@ -58,6 +57,7 @@ _I32, _U32, _U16 = struct.Struct("<i"), struct.Struct("<I"), struct.Struct("<H")
 _F32, _I64 = struct.Struct("<f"), struct.Struct("<q")
 _VECTORS = [struct.Struct(f"<{count}i") for count in range(17)]
 _Dims = tuple[int, ...]
+_BEYOND = "a table or a vector reaches beyond the file, or is used twice."
 
 
 class _Tensor:
@@ -141,7 +141,9 @@ class _Flatbuffer:
         layout = self._layouts.get(place)
         if layout is None:
             layout = self._layouts[place] = self._layout(place)
-        self._charge(layout[-1], at)
+        self._left -= layout[-1]
+        if self._left < 0 or at + layout[-1] > self.size:
+            raise BundleError(_BEYOND)
         return layout
 
     def _layout(self, place: int) -> _Dims:
@@ -156,17 +158,15 @@ class _Flatbuffer:
             raise BundleError("a field lies outside its table.")
         return (*fields, *(0,) * (16 - count), table_size)
 
-    def _charge(self, size: int, at: int) -> None:
-        self._left -= size
-        if self._left < 0 or at + size > self.size:
-            raise BundleError("a table or a vector reaches beyond the file, or is used twice.")
-
     def vector(self, at: int, width: int) -> tuple[int, int]:
         """Return where the entries of the vector that the field at `at` points to begin, and their
         number."""
         start = at + _U32.unpack_from(self.data, at)[0]
         count: int = _U32.unpack_from(self.data, start)[0]
-        self._charge(4 + count * width, start)
+        size = 4 + count * width
+        self._left -= size
+        if self._left < 0 or start + size > self.size:
+            raise BundleError(_BEYOND)
         return start + 4, count
 
     def integers(self, at: int, *, most: int = 4096) -> _Dims:
@@ -489,11 +489,8 @@ class _GraphCheck:
         stored = tensor.shape
         if dims != stored and tuple(1 if one == _FREE else one for one in dims) != stored:
             raise BundleError(f"tensor {index} has the shape {list(stored)}, not {_show(dims)}.")
-        if tensor.signature is not None and not (
-            len(tensor.signature) == len(stored)
-            and all(a == b or (a == -1) for a, b in zip(tensor.signature, stored, strict=True))
-        ):
-            raise BundleError(f"tensor {index} has the signature {list(tensor.signature)}.")
+        if tensor.signature not in (None, stored) and not _is_signature(tensor.signature, stored):
+            raise BundleError(f"tensor {index} has the signature {list(tensor.signature or ())}.")
         if tensor.size or tensor.block:
             raise BundleError(f"tensor {index} is a constant, and is computed.")
         if tensor.type in (_INT8, _INT16):
@@ -556,6 +553,14 @@ class _GraphCheck:
 
 
 _NO_BOUNDS = (-(2**31), 2**31 - 1)
+
+
+def _is_signature(signature: _Dims | None, stored: _Dims) -> bool:
+    return (
+        signature is not None
+        and len(signature) == len(stored)
+        and all(a in (b, -1) for a, b in zip(signature, stored, strict=True))
+    )
 
 
 def _show(dims: Sequence[int]) -> str:
@@ -957,6 +962,7 @@ class _ModelCheck:
             )
         for name in names:
             self._run_signature(name, model.signatures[name])
+        del self._main  # a cycle, which would keep the file's mapping until it is collected
         if any(self._left):
             raise BundleError("the model makes fewer passes than its configuration says.")
         if len(self._used) != len(model.graphs):

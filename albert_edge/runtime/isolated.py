@@ -128,6 +128,8 @@ class _Child:
     def _send(
         self, header: dict[str, Any], arrays: Mapping[str, npt.NDArray[Any]], content: bytes = b""
     ) -> None:
+        if self._requests.closed:
+            raise self._died()
         try:
             self._requests.write(_frame(header, arrays, content))
             self._requests.flush()

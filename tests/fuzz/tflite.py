@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 import random
 import struct
 import tempfile
@@ -18,8 +19,9 @@ from typing import Any, NamedTuple
 
 KINDS = (
     *("as-is/bits", "as-is/words", "as-is/bytes", "as-is/cut", "as-is/swap"),
-    *("redone/words", "redone/field", "redone/array", "redone/graph", "redone/manifest"),
-    *("isolated/bits", "isolated/words", "isolated/field", "isolated/array", "isolated/graph"),
+    *("redone/value", "redone/value", "redone/words", "redone/field", "redone/array"),
+    *("redone/value", "redone/value", "redone/bits", "redone/graph", "redone/manifest"),
+    *("isolated/value", "isolated/words", "isolated/field", "isolated/array", "isolated/graph"),
 )
 FORBIDS_OTHER_RESULTS = frozenset(kind for kind in KINDS if kind.startswith("as-is"))
 LIMIT_S = 30.0
@@ -39,12 +41,23 @@ _FLOATS = (0.0, -1.0, 1e38, 1e-38, 1e-20, 1e20, float("nan"), float("inf"), 1e-4
 
 
 class Seed(NamedTuple):
-    """A valid file and its result."""
+    """A valid file.
+
+    Attributes:
+        task: Its task.
+        content: Its bytes.
+        result: The result of one text.
+        foreign: The result of some ids without the manifest; "" if it takes more than ids.
+        places: Where each field of its flatbuffer lies: the accessor to (position, bytes) pairs.
+        parsed: Its flatbuffer as pickled objects, which is faster to read.
+    """
 
     task: str
     content: bytes
     result: str
     foreign: str
+    places: dict[str, list[tuple[int, int]]]
+    parsed: bytes
 
 
 class Case(NamedTuple):
@@ -68,7 +81,7 @@ def load(folder: Path) -> list[Seed]:
 
     files = {path: read(path).task for path in sorted(folder.glob("*.tflite"))}
     return [
-        Seed(task, path.read_bytes(), _result(path, task), _foreign_result_of(path))
+        Seed(task, path.read_bytes(), _result(path, task), _foreign_result_of(path), *_parse(path))
         for path, task in files.items()
     ]
 
@@ -91,19 +104,20 @@ def mutate(kind: str, rng: random.Random, seeds: list[Seed]) -> Case:
     how, _, what = kind.partition("/")
     isolated = how == "isolated"
     index = rng.choice([at for at, seed in enumerate(seeds) if seed.foreign or not isolated])
-    content = seeds[index].content
+    seed = seeds[index]
     if how == "as-is":
-        return Case(index, _BYTES[what](content, rng), isolated=False)
+        return Case(index, _BYTES[what](seed.content, rng), isolated=False)
     if what == "manifest":
-        return Case(index, _with_manifest(content, rng), isolated=False)
-    change = {**_BYTES, **_OBJECTS}[what]
-
-    def changed(front: bytes) -> bytes:
-        return _until_packed(change, front, rng)
-
-    if isolated:
-        return Case(index, changed(_split(content)[0]), isolated=True)
-    return Case(index, _with_model(content, changed), isolated=False)
+        return Case(index, _with_manifest(seed.content, rng), isolated=False)
+    front, members = _split(seed.content)
+    if what == "value":
+        front = _change_value(front, seed.places, rng)
+    elif what in _BYTES:
+        front = _BYTES[what](front, rng)
+    else:
+        front = _change_objects(_OBJECTS[what], seed.parsed, rng)
+    content = front if isolated else _with_model(front, members)
+    return Case(index, content, isolated=isolated)
 
 
 def run(case: Case, seeds: list[Seed]) -> bool:
@@ -189,6 +203,61 @@ _BYTES: dict[str, Callable[[bytes, random.Random], bytes]] = {
 # Fields of the flatbuffer.
 
 
+def _parse(path: Path) -> tuple[dict[str, list[tuple[int, int]]], bytes]:
+    """Parse a model, and note from where each accessor of its schema reads."""
+    import sys
+    from unittest import mock
+
+    from flatbuffers.table import Table
+
+    from albert_edge.tflite.graph import parse
+
+    front, _ = _split(path.read_bytes())
+    places: dict[str, list[tuple[int, int]]] = {}
+
+    def note(depth: int, at: int, size: int) -> None:
+        code = sys._getframe(depth + 1).f_code
+        places.setdefault(f"{code.co_name} {code.co_firstlineno}", []).append((at, size))
+
+    get, vector = Table.Get, Table.GetVectorAsNumpy
+
+    def noting_get(self: Any, flags: Any, at: int) -> Any:
+        note(1, at, flags.bytewidth)
+        return get(self, flags, at)
+
+    def noting_vector(self: Any, flags: Any, at: int) -> Any:
+        found = vector(self, flags, at)
+        start = self.Vector(at)
+        note(1, start - 4, 4)
+        if flags.bytewidth > 1:  # not the data of buffers
+            for index in range(min(len(found), 64)):
+                note(1, start + index * flags.bytewidth, flags.bytewidth)
+        return found
+
+    with (
+        mock.patch.object(Table, "Get", noting_get),
+        mock.patch.object(Table, "GetVectorAsNumpy", noting_vector),
+    ):
+        parsed = pickle.dumps(parse(front))
+    return places, parsed
+
+
+def _change_value(
+    front: bytes, places: dict[str, list[tuple[int, int]]], rng: random.Random
+) -> bytes:
+    """Change the stored bytes of a field or two, whose accessors are chosen first."""
+    changed = bytearray(front)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at, size = rng.choice(places[rng.choice(sorted(places))])
+        old = int.from_bytes(changed[at : at + size], "little")
+        value = rng.choice((
+            *_NUMBERS, old + 1, old - 1, old * 2, old ^ 1 << rng.randrange(8 * size),
+            rng.randrange(160), *(struct.unpack("<I", struct.pack("<f", x))[0] for x in _FLOATS),
+        ))  # fmt: skip
+        changed[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
+    return bytes(changed)
+
+
 def _objects(value: Any) -> Iterator[Any]:
     if isinstance(value, list):
         for one in value:
@@ -199,7 +268,7 @@ def _objects(value: Any) -> Iterator[Any]:
             yield from _objects(one)
 
 
-def _fields(model: Any, kinds: tuple[type, ...]) -> tuple[Any, dict[Any, list[Any]]]:
+def _fields(model: Any, kinds: tuple[type, ...]) -> dict[Any, list[Any]]:
     from numpy import ndarray
 
     found: dict[Any, list[Any]] = {}
@@ -211,16 +280,15 @@ def _fields(model: Any, kinds: tuple[type, ...]) -> tuple[Any, dict[Any, list[An
             is_data = type(one).__name__ == "BufferT"
             if not is_data and (isinstance(value, kinds) or (array and list in kinds)):
                 found.setdefault((type(one).__name__, name), []).append(one)
-    return model, found
+    return found
 
 
-def _change_field(front: bytes, rng: random.Random) -> bytes:
-    model, found = _fields(_parsed(front), (bool, int, float, bytes))
+def _change_field(model: Any, rng: random.Random) -> None:
+    found = _fields(model, (bool, int, float, bytes))
     for _ in range(rng.choice((1, 1, 2))):
         (_, name), objects = rng.choice(sorted(found.items(), key=lambda item: item[0]))
         one = rng.choice(objects)
         setattr(one, name, _other(getattr(one, name), rng))
-    return _packed(model)
 
 
 def _other(value: Any, rng: random.Random) -> Any:
@@ -233,10 +301,10 @@ def _other(value: Any, rng: random.Random) -> Any:
     return rng.choice((b"", b"\xff\xfe", value + b"x", value[:-1], b"x" * 4096))
 
 
-def _change_array(front: bytes, rng: random.Random) -> bytes:
+def _change_array(model: Any, rng: random.Random) -> None:
     import numpy as np
 
-    model, found = _fields(_parsed(front), (list,))
+    found = _fields(model, (list,))
     for _ in range(rng.choice((1, 1, 2))):
         (_, name), objects = rng.choice(sorted(found.items(), key=lambda item: item[0]))
         one = rng.choice(objects)
@@ -252,11 +320,9 @@ def _change_array(front: bytes, rng: random.Random) -> bytes:
             choices = _FLOATS if array.dtype.kind == "f" else (*_NUMBERS, rng.randrange(160))
             array[rng.randrange(len(array))] = rng.choice(choices)
             setattr(one, name, array)
-    return _packed(model)
 
 
-def _change_graph(front: bytes, rng: random.Random) -> bytes:
-    model = _parsed(front)
+def _change_graph(model: Any, rng: random.Random) -> None:
     graph = rng.choice(model.subgraphs)
     lists = [graph.operators, graph.tensors, model.buffers, model.operatorCodes, model.subgraphs]
     lists.append(model.signatureDefs)
@@ -273,7 +339,6 @@ def _change_graph(front: bytes, rng: random.Random) -> bytes:
         chosen.insert(first, chosen[second])
     else:
         _rewire(rng.choice(graph.operators or model.subgraphs[0].operators), graph, rng)
-    return _packed(model)
 
 
 def _rewire(operator: Any, graph: Any, rng: random.Random) -> None:
@@ -289,38 +354,28 @@ def _rewire(operator: Any, graph: Any, rng: random.Random) -> None:
     setattr(operator, name, indices)
 
 
-_OBJECTS: dict[str, Callable[[bytes, random.Random], bytes]] = {
+_OBJECTS: dict[str, Callable[[Any, random.Random], None]] = {
     "field": _change_field,
     "array": _change_array,
     "graph": _change_graph,
 }
 
 
-def _parsed(front: bytes) -> Any:
-    from albert_edge.tflite.graph import parse
-
-    return parse(front)
-
-
-def _packed(model: Any) -> bytes:
-    from albert_edge.tflite.graph import pack
-
-    return pack(model)
-
-
 # The file around the flatbuffer.
 
 
-def _until_packed(
-    change: Callable[[bytes, random.Random], bytes], front: bytes, rng: random.Random
+def _change_objects(
+    change: Callable[[Any, random.Random], None], parsed: bytes, rng: random.Random
 ) -> bytes:
-    """Draw again where a field cannot hold its new value at all."""
-    for _ in range(100):
-        try:
-            return change(front, rng)
-        except (TypeError, ValueError, AttributeError, OverflowError, struct.error):
-            continue
-    return _bits(front, rng)
+    from albert_edge.tflite.graph import pack
+
+    while True:  # draw again where a field cannot hold its new value at all
+        model = pickle.loads(parsed)  # noqa: S301 (our own)
+        change(model, rng)
+        with contextlib.suppress(
+            TypeError, ValueError, AttributeError, OverflowError, IndexError, struct.error
+        ):
+            return pack(model)
 
 
 def _split(content: bytes) -> tuple[bytes, dict[str, bytes]]:
@@ -342,13 +397,10 @@ def _joined(front: bytes, members: dict[str, bytes], manifest: Any) -> bytes:
     return append_archive(front, {**members, _MANIFEST: json.dumps(manifest).encode()})
 
 
-def _with_model(content: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    front, members = _split(content)
-    front = change(front)
+def _with_model(front: bytes, members: dict[str, bytes]) -> bytes:
     front += bytes(-len(front) % 64)
     manifest = json.loads(members[_MANIFEST])
-    offset = manifest["model"]["offset"]
-    manifest["model"]["size_bytes"] = max(1, len(front) - offset)
+    manifest["model"]["size_bytes"] = max(1, len(front) - manifest["model"]["offset"])
     return _joined(front, members, manifest)
 
 

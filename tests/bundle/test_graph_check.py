@@ -1,0 +1,253 @@
+"""What the check of a graph refuses, and that all else gets through is tested where it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from albert_edge.bundle.archive import OpenFile
+from albert_edge.bundle.bundle import Bundle, model_bytes, read
+from albert_edge.bundle.graph_check import check_flatbuffer, check_graph
+from albert_edge.errors import BundleError
+from albert_edge.tflite.graph import builtin_code, pack, parse, schema
+
+Op = schema.BuiltinOperator
+
+
+@pytest.fixture(scope="module")
+def checked(tiny_tflite: Callable[..., bytes]) -> Callable[..., None]:
+    """A function that changes a parsed model and checks it: `checked(change, **how)`."""
+
+    def check(change: Callable[[Any], object], **how: Any) -> None:
+        blob = tiny_tflite("classification", **how)
+        model = parse(model_bytes(blob))
+        change(model)
+        check_graph(pack(model), read(blob), where="tiny.tflite")
+
+    return check
+
+
+def operators(model: Any, code: int) -> list[Any]:
+    return [
+        one
+        for graph in model.subgraphs
+        for one in graph.operators
+        if builtin_code(model, one) == code
+    ]
+
+
+def tensor(model: Any, operator: Any, place: int, of: str = "inputs") -> Any:
+    graph = next(one for one in model.subgraphs if operator in one.operators)
+    return graph.tensors[getattr(operator, of)[place]]
+
+
+def set_constant(model: Any, one: Any, values: Any) -> None:
+    """Give a tensor data of its own."""
+    model.buffers.append(schema.BufferT(data=np.asarray(values, np.int32).tobytes()))
+    one.buffer = len(model.buffers) - 1
+
+
+def with_constant(code: int, place: int, values: Any) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        operator = operators(model, code)[0]
+        set_constant(model, tensor(model, operator, place), values)
+
+    return change
+
+
+def with_option(code: int, name: str, value: Any) -> Callable[[Any], None]:
+    return lambda model: setattr(operators(model, code)[0].builtinOptions, name, value)
+
+
+def with_scale(scale: float, code: int = Op.FULLY_CONNECTED) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        operator = operators(model, code)[0]
+        tensor(model, operator, 0, "outputs").quantization.scale = [scale]
+
+    return change
+
+
+def with_blocks(**fields: int) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        weights = [one for graph in model.subgraphs for one in graph.tensors]
+        one = next(one for one in weights if one.quantization and one.quantization.details)
+        for name, value in fields.items():
+            setattr(one.quantization.details, name, value)
+
+    return change
+
+
+def variable_input(model: Any) -> None:
+    model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].isVariable = True
+
+
+def unwritten(model: Any) -> None:
+    model.subgraphs[0].operators.pop(0)
+
+
+def loops_in_itself(model: Any) -> None:
+    options = operators(model, Op.WHILE)[0].builtinOptions
+    options.bodySubgraphIndex = 0
+
+
+def never_counts(model: Any) -> None:
+    body = model.subgraphs[operators(model, Op.WHILE)[0].builtinOptions.bodySubgraphIndex]
+    add = next(one for one in body.operators if one.outputs[0] == body.outputs[0])
+    set_constant(model, body.tensors[add.inputs[1]], 0)
+
+
+def never_ends(model: Any) -> None:
+    condition = model.subgraphs[operators(model, Op.WHILE)[0].builtinOptions.condSubgraphIndex]
+    set_constant(model, condition.tensors[condition.operators[0].inputs[1]], 2**31 - 1)
+
+
+def no_early_end(model: Any) -> None:
+    """Let a loop with early exit keep its limit, times what may be more than 1."""
+    body = model.subgraphs[operators(model, Op.WHILE)[0].builtinOptions.bodySubgraphIndex]
+    cast = next(one for one in body.operators if builtin_code(model, one) == Op.MUL
+                and len(body.tensors[one.outputs[0]].shape) == 0)  # fmt: skip
+    cast.inputs = [cast.inputs[0], cast.inputs[0]]
+
+
+def wrong_output(model: Any) -> None:
+    model.signatureDefs[0].outputs[0].name = "scores"
+
+
+def not_utf8(model: Any) -> None:
+    model.signatureDefs[0].signatureKey = b"serving\xff"
+
+
+def no_signature(model: Any) -> None:
+    model.signatureDefs = None
+
+
+def swapped(model: Any) -> None:
+    product = operators(model, Op.BATCH_MATMUL)[0]
+    product.builtinOptions.adjY = not product.builtinOptions.adjY
+
+
+def negative_dimension(model: Any) -> None:
+    model.subgraphs[0].tensors[-1].shape = [-5, 3]
+
+
+def as_many_as(count: int) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        graph = model.subgraphs[0]
+        graph.tensors[graph.inputs[0]].shape = [1, count]
+
+    return change
+
+
+def short_buffer(model: Any) -> None:
+    buffer = max(model.buffers, key=lambda one: 0 if one.data is None else len(one.data))
+    buffer.data = buffer.data[:-4]
+
+
+def custom_operator(model: Any) -> None:
+    model.operatorCodes[0].customCode = "anything"
+
+
+FULL = {"quantize": "int8-full"}
+WIDE = {"quantize": "int4", "hidden_size": 64, "intermediate_size": 64, "embedding_size": 64}
+WIDE |= {"vocab_size": 2000}
+EARLY = {"early_exit": True, "num_hidden_layers": 3}
+CASES: list[tuple[Callable[[Any], object], dict[str, Any], str]] = [
+    (with_option(Op.SPLIT, "numSplits", 0), {}, r"\(SPLIT\): it makes 0 parts"),
+    (with_option(Op.SPLIT, "numSplits", 1000), {}, r"\(SPLIT\): it makes 1000 parts"),
+    (with_constant(Op.SPLIT, 0, 7), {}, r"\(SPLIT\): it has no axis \[7\]"),
+    (with_constant(Op.TRANSPOSE, 1, [1, 1, 2]), {}, r"\(TRANSPOSE\): \[1, 1, 2\] does not order"),
+    (with_constant(Op.RESHAPE, 1, [-7]), {}, r"\(RESHAPE\): it makes \[-7\]"),
+    (with_constant(Op.MEAN, 1, -3), {}, r"\(MEAN\): it has no axis \[-3\]"),
+    (with_constant(Op.SLICE, 2, [999, 32]), {}, r"\(SLICE\): it cuts"),
+    (with_constant(Op.STRIDED_SLICE, 3, 0), {}, r"\(STRIDED_SLICE\): it takes \[0\]th"),
+    (with_option(Op.GATHER, "axis", 5), {}, r"\(GATHER\): its options"),
+    (with_option(Op.SOFTMAX, "beta", 1e30), {}, r"\(SOFTMAX\): its beta"),
+    (with_option(Op.FULLY_CONNECTED, "weightsFormat", 1), {}, r"\(FULLY_CONNECTED\): its options"),
+    (swapped, {}, r"\(BATCH_MATMUL\): it multiplies"),
+    (with_scale(1e38), FULL, "scales from"),
+    (with_scale(float("nan")), FULL, "scales from"),
+    (with_scale(0.0), FULL, "scales from"),
+    (with_scale(1e-14, Op.ADD), FULL, "its result's scale .* is too small"),
+    (with_scale(1e-14, Op.QUANTIZE), FULL, "is too small"),
+    (with_blocks(blockSize=0), WIDE, "blocks of 0 do not divide"),
+    (with_blocks(scales=10**6), WIDE, "have no scales"),
+    (with_blocks(scales=-1), WIDE, "have no scales"),
+    (variable_input, {}, "a tensor is a variable"),
+    (unwritten, {}, "reads what nothing has written"),
+    (negative_dimension, {}, r"has the shape \[-5, 3\]"),
+    (as_many_as(10**9), {}, "has the shape"),
+    (short_buffer, {}, "bytes instead of"),
+    (custom_operator, {}, "is not one of this project's"),
+    (loops_in_itself, {}, "does not exist, or is used twice"),
+    (never_counts, {}, "does not count its passes by one"),
+    (never_ends, {}, "limited to .* passes instead of"),
+    (no_early_end, EARLY, "can be made to go on for ever"),
+    (wrong_output, {}, "contradicts its task 'classification': .* scores"),
+    (not_utf8, {}, "is not UTF-8"),
+    (no_signature, {}, "has no signature serving_default, only none"),
+]
+
+
+@pytest.mark.parametrize(("change", "how", "says"), CASES)
+def test_what_would_end_the_process_is_refused(
+    checked: Callable[..., None], change: Callable[[Any], object], how: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(BundleError, match=f"^tiny.tflite has a damaged model: .*{says}"):
+        checked(change, **how)
+
+
+def test_nothing_changed_is_accepted(checked: Callable[..., None]) -> None:
+    for how in ({}, FULL, WIDE, EARLY):
+        checked(lambda model: None, **how)
+
+
+def test_a_few_bytes_do_not_become_gigabytes(tiny_tflite: Callable[..., bytes]) -> None:
+    # A vector of tables may point to one table as often as it likes.
+    blob = bytearray(model_bytes(tiny_tflite("classification")))
+    root = struct.unpack_from("<I", blob)[0]
+    vtable = root - struct.unpack_from("<i", blob, root)[0]
+    field = root + struct.unpack_from("<H", blob, vtable + 4 + 2 * 4)[0]  # buffers
+    vector = field + struct.unpack_from("<I", blob, field)[0]
+    place, count = len(blob) - field, 400_000
+    struct.pack_into("<I", blob, field, place)
+    table = vector + 4 + struct.unpack_from("<I", blob, vector + 4)[0]
+    blob += struct.pack("<I", count)
+    for index in range(count):
+        at = field + place + 4 + 4 * index
+        blob += struct.pack("<I", (table - at) % 2**32)
+    with pytest.raises(BundleError, match=r"used twice|outside the file"):
+        check_flatbuffer(bytes(blob), where="bomb.tflite")
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), data=st.data())
+def test_any_words_give_one_error(
+    seed: int, data: st.DataObject, tiny_tflite: Callable[..., bytes]
+) -> None:
+    how = data.draw(st.sampled_from(({}, FULL, EARLY, {"layout": "split"})))
+    blob = tiny_tflite("classification", **how)
+    front = bytearray(blob[: OpenFile(blob).front_bytes])
+    rng = random.Random(seed)
+    for _ in range(rng.choice((1, 2, 8))):
+        at = rng.randrange(len(front) // 4) * 4
+        value = rng.choice((0, 1, 0xFFFFFFFF, 0x7FFFFFFF, rng.getrandbits(32), rng.randrange(256)))
+        struct.pack_into("<I", front, at, value)
+    _only_bundle_errors(bytes(front), read(blob))
+    _only_bundle_errors(bytes(front[: rng.randrange(len(front))]), read(blob))
+
+
+def _only_bundle_errors(front: bytes, bundle: Bundle) -> None:
+    for check in (
+        lambda: check_graph(front, bundle, where="x"),
+        lambda: check_flatbuffer(front, where="x"),
+    ):
+        with contextlib.suppress(BundleError):
+            check()
