@@ -196,7 +196,7 @@ CASES: list[tuple[Callable[[Any], object], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "how", "says"), CASES)
+@pytest.mark.parametrize(("change", "how", "says"), CASES, ids=[says for *_, says in CASES])
 def test_what_would_end_the_process_is_refused(
     checked: Callable[..., None], change: Callable[[Any], object], how: dict[str, Any], says: str
 ) -> None:

@@ -110,8 +110,10 @@ def fuzz(
     pool = [_Worker(name, folder, area) for _ in range(workers)]
     chosen = [kind.startswith(kinds) for kind in area.KINDS]
     numbers = islice((n for n in count(first) if chosen[n % len(chosen)]), most)
-    deadline = time.monotonic() + seconds
     try:
+        for worker in pool:
+            worker.wait_until_ready()
+        deadline = time.monotonic() + seconds
         for worker in pool:
             worker.give(next(numbers, None))
         while busy := [worker for worker in pool if worker.number is not None]:
@@ -153,6 +155,13 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         self._ready = False
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], _START_S)
+        line = self.process.stdout.readline() if ready else b""
+        assert line == b"ready\n", f"a worker of {self._name} did not start"
+        self._ready = True
 
     def give(self, number: int | None) -> None:
         self.number = number
