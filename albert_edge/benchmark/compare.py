@@ -6,6 +6,7 @@ Each round is a process of its own, so the variation between rounds shows the no
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,9 @@ def compare_reports(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str,
         ReportError: They have no configuration in common, or one of them is damaged.
     """
     with reraise_as_report_error():
-        return _compare(old, new)
+        comparison = _compare(old, new)
+        json.dumps(comparison, allow_nan=False)  # ValueError if a ratio is too large for a float
+    return comparison
 
 
 def raise_on_regression(comparison: Mapping[str, Any]) -> None:

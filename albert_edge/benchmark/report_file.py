@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
+import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from albert_edge.benchmark.measure import Measurement
-from albert_edge.benchmark.statistics import summarize_rounds, system_warnings
+from albert_edge.benchmark.statistics import rank, summarize_rounds, system_warnings
 from albert_edge.benchmark.system import describe_machine, slug
 from albert_edge.errors import OutputError, ReportError
-from albert_edge.files import check_writable, write_file
+from albert_edge.files import check_writable, parse_json, write_file
 
 __all__ = [
     "SCHEMA",
@@ -40,6 +45,17 @@ SCHEMA = "albert_edge.benchmark/3"
 # A run can be resumed if these fields are the same; of `machine`, only the second ones count.
 _RUN_FIELDS = ("kind", "device", "settings", "files", "machine")
 _MACHINE_FIELDS = ("model", "kernel", "python", "versions")
+_MAX_DEPTH = 64  # of objects and lists; a report has 8
+_MAX_NUMBER = 2**63  # of a count of bytes or nanoseconds
+_TYPES: dict[str, Any] = {
+    "array": list,
+    "boolean": bool,
+    "integer": int,
+    "null": type(None),
+    "number": (int, float),
+    "object": dict,
+    "string": str,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,21 +146,22 @@ def reraise_as_report_error() -> Iterator[None]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read a report.
+    """Read a report and check it against `schema.json`.
 
     Raises:
-        ReportError: The file cannot be read, is not a report, or is one of another version.
+        ReportError: The file cannot be read, is not a report, is one of another version, or is
+            damaged: a field is missing, of another type or range, or contradicts another.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(path.read_bytes(), where=str(path), error=ReportError)
     except OSError as error:
         raise ReportError(f"cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ReportError(f"{path} is not JSON: {error}.") from error
-    schema = report.get("schema") if isinstance(report, dict) else None
+    schema = report.get("schema")
     if schema == SCHEMA:
-        current: dict[str, Any] = report
-        return current
+        fault = next(_find_faults(report), None)
+        if fault is not None:
+            raise ReportError(f"{path} is damaged: {fault}; measure again.")
+        return report
     if not isinstance(schema, str) or not schema.startswith("albert_edge.benchmark/"):
         raise ReportError(
             f"{path} is not a report of albert-edge benchmark: its schema is {schema!r}."
@@ -153,6 +170,123 @@ def read_report(path: Path) -> dict[str, Any]:
         f"{path} is written in {schema}, and this version reads {SCHEMA}: measure again, or use "
         "the version of albert_edge that wrote it."
     )
+
+
+def _find_faults(report: dict[str, Any]) -> Iterator[str]:
+    yield from _value_faults(report)
+    yield from _schema_faults(report, _load_schema(), "report")
+    if report["kind"] == "benchmark":
+        yield from _contradictions(report)
+
+
+def _value_faults(report: dict[str, Any]) -> Iterator[str]:
+    """Yield what no field may contain, those included that `schema.json` does not name."""
+    level: list[Any] = [report]
+    for _ in range(_MAX_DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        values = [value for one in inner for value in one]
+        numbers = (one for one in values if isinstance(one, (int, float)))
+        for number in numbers:
+            if not abs(number) <= _MAX_NUMBER:
+                yield f"it contains the number {reprlib.repr(number)}"
+        level = [one for one in values if isinstance(one, (dict, list))]
+    if level:
+        yield f"its objects are nested more than {_MAX_DEPTH} deep"
+
+
+@cache
+def _load_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(
+        resources.files("albert_edge.benchmark").joinpath("schema.json").read_bytes()
+    )
+    return schema
+
+
+def _schema_faults(value: Any, schema: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield where a value contradicts a schema.
+
+    Only for the keywords of JSON Schema that `schema.json` uses; a test compares the results with
+    those of the jsonschema package.
+    """
+    if "$ref" in schema:
+        schema = _load_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "oneOf" in schema:  # always an object or null
+        schema = {**schema["oneOf"][0], "type": ["object", "null"]}
+    choices = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    types = schema.get("type", [*_TYPES])
+    types = [types] if isinstance(types, str) else types
+    if choices is not None and value not in choices:
+        yield f"{where} is {reprlib.repr(value)}; expected {' or '.join(map(str, choices))}"
+    elif not any(_is_of_type(value, one) for one in types):
+        yield f"{where} is {reprlib.repr(value)}; expected {' or '.join(types)}"
+    elif isinstance(value, dict):
+        yield from _object_faults(value, schema, where)
+    elif isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", math.inf):
+            yield f"{where} contains {len(value)} values"
+        for number, item in enumerate(value):
+            yield from _schema_faults(item, schema.get("items", {}), f"{where}[{number}]")
+    elif isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        yield f"{where} is {reprlib.repr(value)}; expected {schema['pattern']}"
+    elif isinstance(value, (int, float)) and value < schema.get("minimum", -math.inf):
+        yield f"{where} is {value}; expected at least {schema['minimum']}"
+
+
+def _is_of_type(value: Any, name: str) -> bool:
+    return isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
+
+
+def _object_faults(
+    value: Mapping[str, Any], schema: Mapping[str, Any], where: str
+) -> Iterator[str]:
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield f"{where} lacks {name}"
+    known = schema.get("properties", {})
+    for name, item in value.items():
+        inner = known.get(name, schema.get("additionalProperties", {}))
+        place = name if name in known else reprlib.repr(name)
+        yield from _schema_faults(item, inner, f"{where}.{place}")
+    if "if" in schema and next(_schema_faults(value, schema["if"], where), None) is None:
+        yield from _schema_faults(value, schema["then"], where)
+
+
+def _contradictions(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which fields of a report of `albert-edge benchmark` contradict each other."""
+    rows, files = report["rows"], {file["name"]: file for file in report["files"]}
+    keys = [(row["name"], row["accelerator"], row["threads"], row["seq_len"]) for row in rows]
+    ranked = [dict(row) for row in rows]
+    for row, key in zip(rows, keys, strict=True):
+        where = f"row {key}"
+        if keys.count(key) > 1:
+            yield f"{where} occurs twice"
+        if row.get("rounds"):  # also if a later one failed
+            measured = {**row, "status": "ok"}
+            yield from _schema_faults(measured, _load_schema()["$defs"]["row"], where)
+            yield from _round_faults(row, where)
+        file = files.get(row["name"], {})
+        if any(row.get(name) != file.get(name) for name in file if name != "seq_len") or not file:
+            yield f"{where} differs from its entry in files"
+        passed = row["fidelity"] and row["fidelity"]["passed"]
+        expected = {"ok": True, "wrong": False, "pending": None}
+        if row["status"] != "error" and expected[row["status"]] is not passed:
+            yield f"{where} has the status {row['status']} with {reprlib.repr(row['fidelity'])}"
+        if (row["status"] == "error") != (row["error"] is not None):
+            yield f"{where} has the status {row['status']} with the error {row['error']}"
+    if any(row["status"] == "pending" for row in rows) and report["complete"]:
+        yield "it is complete with rows that are pending"
+    rank(ranked)
+    if [row["rank"] for row in rows] != [row["rank"] for row in ranked]:
+        yield "the ranks do not follow the medians"
+
+
+def _round_faults(row: Mapping[str, Any], where: str) -> Iterator[str]:
+    text_samples = (row["end_to_end"] or {"samples_ns": []})["samples_ns"]
+    counted = {"n": (row["samples_ns"], row["cpu_samples_ns"]), "text_n": (text_samples,)}
+    for name, lists in counted.items():
+        total = sum(one[name] for one in row["rounds"])
+        if any(len(samples) != total for samples in lists):
+            yield f"{where} has other samples than {name} of its rounds counts"
 
 
 def open_report(

@@ -128,7 +128,7 @@ class _Run:
         try:
             for row in report["rows"]:
                 key = row["name"], row["accelerator"], row["threads"], row["seq_len"]
-                self.results[key].restore(row)
+                self.results[key].restore(row, most=self._settings.rounds)
         except (KeyError, TypeError, ValueError) as error:
             raise ReportError(
                 f"{where} is damaged: {error!r}; measure again with --force."
@@ -237,14 +237,17 @@ class Result:
         self._row = None
         self.error = {"type": type(error).__name__, "message": str(error)}
 
-    def restore(self, row: Mapping[str, Any]) -> None:
+    def restore(self, row: Mapping[str, Any], *, most: int) -> None:
         """Restore the rounds of an earlier run, but not its error: a failed round is repeated.
 
         Raises:
             KeyError: A field is missing.
+            ValueError: There are more than `most` rounds, or none has been compared.
         """
         self._row = None
         if row.get("rounds"):
+            if len(row["rounds"]) > most or row["fidelity"] is None:
+                raise ValueError(f"{len(row['rounds'])} rounds of {most}")
             self.rounds = restore_rounds(row)
             self.fidelity = row["fidelity"]
 

@@ -143,7 +143,7 @@ def test_the_comparison_as_json(option: list[str], folder: Path, slower: Path) -
         (["--from", "no", "--html", "F"], 1, "cannot read no: No such file"),
         (["--compare", "report", "tiny"], 1, "tiny.tflite is not JSON"),
         (["--compare", "older", "report"], 1, "is written in albert_edge.benchmark/1, and this"),
-        (["--from", "damaged"], 1, "the report is damaged"),
+        (["--from", "damaged"], 1, "damaged.json is damaged: report lacks kind"),
     ],
 )
 def test_one_clear_error(
