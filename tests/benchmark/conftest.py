@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,7 @@ from albert_edge.benchmark.config import BenchmarkConfig
 from albert_edge.benchmark.measure import Measurement, measure
 from albert_edge.benchmark.run import benchmark
 from albert_edge.bundle.bundle import pack, read
-
-HOSTILE = "<img src=x onerror=alert(1)>&lt;\"'\u202eeman"
+from benchmark.samples import HOSTILE
 
 
 @pytest.fixture(scope="session")
@@ -47,26 +47,29 @@ def make_file(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> Callable[...
 
 
 @pytest.fixture(scope="session")
-def report(
-    tiny_tflite: Callable[..., bytes], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def report(tiny_tflite: Callable[..., bytes], built_once: Callable[..., Path]) -> dict[str, Any]:
     """A report of two rounds: a file that is right, one that is wrong, a hostile name, no file."""
-    folder = tmp_path_factory.mktemp("report")
     source = {"provenance": {"source": "here", "sha256": "5" * 64}}
     files = {
         HOSTILE: ("float32", {}),
         "int8": ("int8", {}),
         "liar": ("int8", {"quantize": "float32"}),
     }
-    for name, (quantize, says) in files.items():
-        blob = tiny_tflite(quantize=quantize)
-        bundle = dataclasses.replace(read(blob), **source, **says)
-        (folder / f"{name}.tflite").write_bytes(pack(blob, bundle))
-    return benchmark(
-        [folder / f"{name}.tflite" for name in (*files, "empty")],
-        settings=BenchmarkConfig(seq_lens=(4, 8), rounds=2, runs=5, warmup=0, min_time_s=0.0),
-        progress=Progress(disable=True),
-    )
+
+    def build(path: Path) -> None:
+        for name, (quantize, says) in files.items():
+            blob = tiny_tflite(quantize=quantize)
+            bundle = dataclasses.replace(read(blob), **source, **says)
+            path.with_name(f"{name}.tflite").write_bytes(pack(blob, bundle))
+        made = benchmark(
+            [path.with_name(f"{name}.tflite") for name in (*files, "empty")],
+            settings=BenchmarkConfig(seq_lens=(4, 8), rounds=2, runs=5, warmup=0, min_time_s=0.0),
+            progress=Progress(disable=True),
+        )
+        path.write_text(json.dumps(made))
+
+    found: dict[str, Any] = json.loads(built_once("report.json", build).read_text())
+    return found
 
 
 @pytest.fixture

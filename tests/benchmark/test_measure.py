@@ -16,8 +16,8 @@ from albert_edge.benchmark.devices.device import Local
 from albert_edge.benchmark.measure import Measurement, aggregate_rounds, interleave, measure
 from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
 from albert_edge.runtime import open_model
+from benchmark.samples import BRIEF
 
-BRIEF = {"runs": 1, "warmup": 0, "min_time_s": 0}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports resident memory")
 
 
@@ -33,22 +33,6 @@ def test_the_worker_returns_the_outputs_of_this_process(
     here = open_model(tiny_file).run(measurement.input_ids)
     assert measurement.outputs[0].keys() == here.keys() == {"logits"}
     np.testing.assert_array_equal(measurement.outputs[0]["logits"], here["logits"])
-
-
-def test_random_ids_are_ordinary_tokens_and_always_the_same(
-    measurement: Measurement, tiny_file: Path
-) -> None:
-    assert len(measurement.input_ids) == 16
-    assert all(5 <= token < 60 for token in measurement.input_ids)
-    assert measure(tiny_file, seq_len=16, **BRIEF).input_ids == measurement.input_ids
-
-
-def test_given_ids_are_used(tiny_file: Path) -> None:
-    given = (2, 7, 9, 3)
-    measured = measure(tiny_file, input_ids=given, **BRIEF)
-    assert measured.input_ids == given
-    here = open_model(tiny_file).run(given)
-    np.testing.assert_array_equal(measured.outputs[0]["logits"], here["logits"])
 
 
 def test_every_sample_is_kept_and_summed_up(measurement: Measurement) -> None:
@@ -262,19 +246,6 @@ def test_probes_are_run_too(tiny_file: Path) -> None:
     model = open_model(tiny_file)
     for ids, outputs in zip([(2, 7, 3), *probes], measured.outputs, strict=True):
         np.testing.assert_array_equal(outputs["logits"], model.run(ids)["logits"])
-
-
-def test_the_runtime_and_its_delegate_are_reported(
-    measurement: Measurement, tiny_tflite: Callable[..., bytes], tmp_path: Path
-) -> None:
-    assert measurement.runtime == open_model(tiny_tflite()).runtime
-    # The runtime lists the main graph only, and a loop's body is another.
-    assert (measurement.delegate, measurement.operators_delegated) == ("XNNPACK", None)
-    path = tmp_path / "unrolled.tflite"
-    path.write_bytes(tiny_tflite(layout="unrolled"))
-    unrolled = measure(path, seq_len=8, **BRIEF)
-    # Its GATHER of embeddings is not XNNPACK's; the products are.
-    assert 3 * 6 < unrolled.operators_delegated < unrolled.operators
 
 
 @pytest.mark.parametrize("change", [{"samples_ns": None}, {"outputs": ["no base64!"]}, {"new": 1}])

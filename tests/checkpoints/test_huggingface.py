@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import resource
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save, save_file
+from safetensors.numpy import load_file
 
-from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from albert_edge.checkpoints.tensor_names import tensor_names
+from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.errors import (
     AlbertEdgeError,
     CheckpointError,
     ConfigError,
-    MissingExtraError,
-    OutputError,
     TokenizerError,
 )
+from checkpoints.files import PARITY, Tensors, change, change_config
 
-PARITY = Path(__file__).parents[1] / "data" / "parity"
 TASKS = {
     "features": "feature-extraction",
     "classification": "classification",
@@ -36,25 +28,7 @@ TASKS = {
     "masks": "fill-mask",
     "pretraining": "pretraining",
 }
-Tensors = dict[str, np.ndarray]
 WORDS = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfine\nfilm\n"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A sound checkpoint for three-way classification, to be damaged."""
-    return Path(shutil.copytree(PARITY / "base_classification", tmp_path / "checkpoint"))
-
-
-def change(folder: Path, edit: Callable[[Tensors], object]) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    edit(tensors)
-    save_file(tensors, folder / "model.safetensors")
-
-
-def change_config(folder: Path, **values: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 @pytest.mark.parametrize("directory", sorted(PARITY.iterdir()), ids=lambda path: path.name)
@@ -80,14 +54,6 @@ def test_reads_and_writes_back_bit_for_bit(directory: Path, tmp_path: Path) -> N
     assert (again.config, again.task, again.unused) == (checkpoint.config, checkpoint.task, ())
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
-
-
-def test_tensors_have_the_canonical_names_and_shapes() -> None:
-    checkpoint = read_checkpoint(PARITY / "inner_two_classification")
-    expected = {t.name: t.shape for t in tensor_names(checkpoint.config, checkpoint.task)}
-    assert {name: values.shape for name, values in checkpoint.tensors.items()} == expected
-    assert {values.dtype for values in checkpoint.tensors.values()} == {np.dtype(np.float32)}
-    assert all(values.flags.c_contiguous for values in checkpoint.tensors.values())
 
 
 def test_other_heads_are_left_out_by_name() -> None:
@@ -164,24 +130,6 @@ def test_a_tokenizer_and_an_embedding_of_different_sizes(folder: Path) -> None:
         read_checkpoint(folder)
 
 
-@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
-def test_narrow_floats_are_widened_exactly(folder: Path, kind: type) -> None:
-    narrow: Tensors = {}
-    change(folder, lambda tensors: narrow.update({k: v.astype(kind) for k, v in tensors.items()}))
-    save_file(narrow, folder / "model.safetensors")
-    kernel = read_checkpoint(folder).tensors["classifier/kernel"]
-    assert kernel.dtype == np.float32
-    assert np.array_equal(kernel.T.astype(kind), narrow["classifier.weight"])
-    assert np.array_equal(kernel.T, narrow["classifier.weight"].astype(np.float32))
-
-
-@pytest.mark.parametrize("kind", [np.int8, np.float64])
-def test_other_types_are_refused(folder: Path, kind: type) -> None:
-    change(folder, lambda t: t.update({"classifier.bias": t["classifier.bias"].astype(kind)}))
-    with pytest.raises(CheckpointError, match=r"classifier\.bias is (int8|float64)\. Save"):
-        read_checkpoint(folder)
-
-
 def test_the_classifier_counts_labels_that_have_no_names(folder: Path) -> None:
     assert read_checkpoint(folder).config.labels == ("bad", "so-so", "good")
     change_config(folder, id2label=None)
@@ -223,40 +171,6 @@ def test_a_config_that_contradicts_the_tensors(
         read_checkpoint(folder)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_are_named(folder: Path, value: float) -> None:
-    change(folder, lambda tensors: tensors["classifier.weight"].__setitem__((1, 2), value))
-    with pytest.raises(CheckpointError, match=r"NaN or infinity in classifier\.weight;.*allow-nan"):
-        read_checkpoint(folder)
-    kernel = read_checkpoint(folder, allow_nan=True).tensors["classifier/kernel"]
-    assert np.array_equal(kernel[2, 1], value, equal_nan=True)
-    assert np.isfinite(kernel).sum() == kernel.size - 1
-
-
-@pytest.mark.parametrize(
-    ("blob", "message"),
-    [
-        (b"", "not a complete safetensors file"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(200), "not a complete safetensors file"),
-        (b"\xff" * 100, "not a complete safetensors file"),
-        (save({}), "does not fit|distinct layers"),
-    ],
-)
-def test_foreign_weights(folder: Path, blob: bytes, message: str) -> None:
-    (folder / "model.safetensors").write_bytes(blob)
-    with pytest.raises(CheckpointError, match=message):
-        read_checkpoint(folder)
-
-
-@pytest.mark.parametrize("part", [0.001, 0.05, 0.5, 0.99999])
-def test_weights_that_are_cut_short(folder: Path, part: float) -> None:
-    path = folder / "model.safetensors"
-    blob = path.read_bytes()
-    path.write_bytes(blob[: int(len(blob) * part)])
-    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
-        read_checkpoint(folder)
-
-
 def test_incomplete_directories(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -265,11 +179,6 @@ def test_incomplete_directories(folder: Path, tmp_path: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.json\.$"):
         read_checkpoint(folder)
-
-
-def test_weights_are_recognized_by_their_content(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert read_checkpoint(folder).task == "classification"
 
 
 def test_berts_config(folder: Path) -> None:
@@ -297,49 +206,3 @@ def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
     except AlbertEdgeError:
         return
     assert all(np.isfinite(values).all() for values in checkpoint.tensors.values())
-
-
-def test_an_existing_checkpoint_is_kept_without_force(folder: Path) -> None:
-    (folder / "spiece.model").write_bytes(b"old")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    other = read_checkpoint(PARITY / "relu_classification")
-    with pytest.raises(OutputError, match=r"config\.json exists; give --force"):
-        write_checkpoint(folder, other)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    write_checkpoint(folder, other, force=True)
-    again = read_checkpoint(folder)
-    assert again.config == other.config
-    assert again.tokenizer_files == {}  # the old one was another model's
-
-
-def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
-    checkpoint = read_checkpoint(PARITY / "base_classification")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(OutputError, match=r"cannot write .*model\.safetensors"):
-            write_checkpoint(tmp_path / "new", checkpoint)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_tensors_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
-    good = read_checkpoint(PARITY / "base_classification")
-    tensors = {**good.tensors, "pooler/bias": np.zeros(3, np.float32), "more": np.zeros(1)}
-    del tensors["classifier/bias"]
-    bad = Checkpoint(config=good.config, task=good.task, tensors=tensors)
-    with pytest.raises(
-        CheckpointError,
-        match=r"classifier/bias is missing, expected \(3,\); more is \(1,\), expected no such "
-        r"tensor; pooler/bias is \(3,\), expected \(24,\)",
-    ):
-        write_checkpoint(tmp_path / "bad", bad)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_safetensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'albert_edge\[convert\]'"):
-        read_checkpoint(PARITY / "base_classification")

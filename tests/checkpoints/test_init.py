@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from albert_edge.checkpoints.init import count_parameters, count_unshared
-from albert_edge.checkpoints.tensor_names import tensor_names
 from albert_edge.config import PRESETS, preset
 
 # As torch counts them: sum(p.numel() for p in AlbertModel(config).parameters()).
@@ -47,13 +44,3 @@ def test_heads_count() -> None:
     assert count_parameters(config, "classification") == features + 2 * 768 + 2
     pooler = 768 * 768 + 768
     assert count_parameters(config, "question-answering") == features - pooler + 2 * 768 + 2
-
-
-def test_names_are_distinct() -> None:
-    config = preset("albert-base-v2")
-    names = tensor_names(config, "classification")
-    assert len({tensor.name for tensor in names}) == len(names) == 29 - 2
-    assert len({tensor.huggingface for tensor in names}) == len(names)
-    assert sum(math.prod(tensor.shape) for tensor in names) == count_parameters(
-        config, "classification"
-    )

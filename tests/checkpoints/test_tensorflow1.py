@@ -286,64 +286,6 @@ def test_incomplete_directories(google: Callable[..., tuple[Path, Tensors]]) -> 
         read_checkpoint(folder)
 
 
-def _crc_table() -> list[int]:
-    table = list(range(256))
-    for _ in range(8):
-        table = [(n >> 1) ^ (0x82F63B78 if n & 1 else 0) for n in table]
-    return table
-
-
-_CRC = _crc_table()
-
-
-def masked_crc32c(blob: bytes) -> bytes:
-    """Return the checksum of a block, with which TensorFlow's reader believes the content."""
-    value = 0xFFFFFFFF
-    for byte in blob:
-        value = _CRC[(value ^ byte) & 255] ^ (value >> 8)
-    value ^= 0xFFFFFFFF
-    return (((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fuzz") / "sound"
-    write_checkpoint(folder, read_checkpoint(PARITY / "odd_one_type_answers"), to="tensorflow1")
-    return folder
-
-
-@settings(max_examples=150)
-@given(data=st.data(), checked=st.booleans())
-def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
-    sound: Path, data: st.DataObject, checked: bool
-) -> None:
-    folder = sound.with_name("damaged")
-    shutil.copytree(sound, folder, dirs_exist_ok=True)
-    blob = bytearray((sound / "model.ckpt-best.index").read_bytes())
-    # The one block of entries ends, with its checksum, where the footer says the next one starts.
-    end = (blob[-48] & 127 | blob[-47] << 7) - 5
-    assert masked_crc32c(blob[: end + 1]) == blob[end + 1 : end + 5]
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, (end if checked else len(blob)) - 1))
-        blob[at] = data.draw(st.integers(0, 255))
-    if checked:
-        blob[end + 1 : end + 5] = masked_crc32c(blob[: end + 1])
-    (folder / "model.ckpt-best.index").write_bytes(blob)
-    try:
-        read_checkpoint(folder)
-    except AlbertEdgeError:
-        return
-
-
-@given(blob=st.binary(max_size=200))
-def test_any_bytes_are_no_table_or_a_table(blob: bytes) -> None:
-    for content in (blob, blob + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"):
-        try:
-            read_leveldb_table(content)
-        except ValueError:
-            continue
-
-
 @settings(max_examples=150)
 @given(
     name=st.sampled_from([*CONFIG, "id2label", "architectures", "num_labels"]),

@@ -14,6 +14,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from albert_edge.benchmark.devices.device import open_device
+from albert_edge.benchmark.devices.ssh import Ssh
+from benchmark.devices.samples import Addresses
 from benchmark.devices.servers import HOST, AsyncSsh, OpenSsh, Server
 
 
@@ -99,3 +102,11 @@ def make_address(
         return f"ssh://{getpass.getuser()}@{HOST}:{server.port}?python={wrapper}"
 
     return make
+
+
+@pytest.fixture
+def device(friends: Server, make_address: Addresses) -> Iterator[Ssh]:
+    opened = open_device(make_address())
+    assert isinstance(opened, Ssh)
+    yield opened
+    opened.close()

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import albert_edge
 from albert_edge.benchmark.devices.device import Local, open_device, parse_worker_output
-from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.measure import measure
 from albert_edge.benchmark.system import describe_machine
 from albert_edge.errors import BundleError, ConfigError, DeviceError, MissingExtraError
@@ -135,15 +133,3 @@ def await_true(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_a_worker_whose_parent_has_ended_before_it_does_nothing() -> None:
-    folder = str(Path(albert_edge.__file__).parent.parent)
-    command = worker_command(sys.executable, folder)
-    command[command.index(str(os.getpid()))] = "1"
-    done = subprocess.run(
-        command, input='{"do": "describe"}', capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "the process that started this worker has ended" in done.stderr

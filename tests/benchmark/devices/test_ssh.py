@@ -5,56 +5,33 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import pytest
 from rich.progress import Progress
 
 import albert_edge
 from albert_edge.benchmark import run
 from albert_edge.benchmark.config import BenchmarkConfig
-from albert_edge.benchmark.devices import ssh, ssh_connection
+from albert_edge.benchmark.devices import ssh
 from albert_edge.benchmark.devices.device import open_device
 from albert_edge.benchmark.devices.ssh import Ssh
 from albert_edge.benchmark.measure import measure
-from albert_edge.errors import BundleError, DeviceError, MissingExtraError
+from albert_edge.errors import BundleError, DeviceError
+from benchmark.devices.samples import (
+    EITHER_SERVER,
+    ENDLESS,
+    Addresses,
+    await_clean,
+    await_true,
+)
 from benchmark.devices.servers import HOST, Server
-
-Addresses = Callable[..., str]
-# Other tests take OpenSSH's where it is installed.
-EITHER_SERVER = pytest.mark.parametrize("server", ["sshd", "asyncssh"], indirect=True)
-BRIEF: dict[str, Any] = {"runs": 1, "warmup": 0, "min_time_s": 0.0}
-# It does not end on its own.
-ENDLESS: dict[str, Any] = {"seq_len": 8, "min_time_s": 999.0}
-
-
-def await_true(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def await_clean(folder_there: Path) -> None:
-    await_true(lambda: not list(folder_there.iterdir()), "something is left on the device")
-
-
-@pytest.fixture
-def device(friends: Server, make_address: Addresses) -> Iterator[Ssh]:
-    opened = open_device(make_address())
-    assert isinstance(opened, Ssh)
-    yield opened
-    opened.close()
+from benchmark.samples import BRIEF
 
 
 @EITHER_SERVER
@@ -215,33 +192,6 @@ def test_a_device_that_hangs_is_an_error(
         os.kill(agent, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("server", ["asyncssh"], indirect=True)  # one process, easily stopped
-def test_a_device_that_is_switched_off_is_an_error(
-    friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ssh_connection, "_KEEPALIVE_S", 0.5)
-    device = open_device(make_address())
-    friends.process.send_signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(DeviceError, match=r"is lost \(.*not responding to keepalive\)"):
-            device.run({"do": "describe"}, timeout_s=60)
-        device.close()
-    finally:
-        friends.process.send_signal(signal.SIGCONT)
-
-
-@EITHER_SERVER
-def test_a_killed_agent_is_reported(
-    friends: Server, make_address: Addresses, tmp_path: Path
-) -> None:
-    number = tmp_path / "number"
-    device = open_device(make_address(f'echo $$ > {number}\nexec "$PYTHON" "$@"'))
-    os.kill(int(number.read_text()), signal.SIGKILL)
-    with pytest.raises(DeviceError, match=r"is lost \((killed by SIGKILL|exit code 137)"):
-        device.run({"do": "describe"}, timeout_s=60)
-    device.close()
-
-
 # In a mount namespace of its own, so that nothing is to be unmounted.
 FULL = 'exec unshare -rm sh -c \'mount -t tmpfs -o size={size} - "$TMPDIR" && exec "$@"\' - '
 
@@ -305,14 +255,6 @@ def test_no_python_there(
         open_device(make_address(script))
 
 
-def test_a_command_that_never_stops_printing(
-    friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ssh_connection, "_START_S", 1)
-    with pytest.raises(DeviceError, match="no reply of the agent within 1 s"):
-        open_device(make_address("while sleep 0.05; do echo no; done"))
-
-
 def test_a_python_without_the_packages(friends: Server, home: Path, bare_python: Path) -> None:
     with pytest.raises(DeviceError) as caught:
         open_device(f"ssh://{HOST}:{friends.port}?python={bare_python}")
@@ -323,12 +265,6 @@ def test_a_python_without_the_packages(friends: Server, home: Path, bare_python:
     assert f"Install them: ssh -p {friends.port} {HOST} '{install}'" in text
     assert f"{bare_python} -m venv venv && venv/bin/pip install ai-edge-litert numpy" in text
     assert f"--device 'ssh://{HOST}:{friends.port}?python=~/venv/bin/python'" in text
-
-
-def test_a_login_banner_is_skipped(friends: Server, make_address: Addresses) -> None:
-    device = open_device(make_address('printf "Welcome\\nto this board"; exec "$PYTHON" "$@"'))
-    assert device.run({"do": "describe"}, timeout_s=60)["cores"] >= 1
-    device.close()
 
 
 def test_a_worker_that_writes_something_else(
@@ -350,108 +286,3 @@ def test_a_file_that_arrives_damaged_is_an_error() -> None:
 
     with pytest.raises(DeviceError, match=r"package\.zip arrived damaged on ssh://noisy"):
         Ssh("ssh://noisy", Noisy())  # type: ignore[arg-type]
-
-
-@EITHER_SERVER
-def test_an_unknown_host_key_is_never_accepted(
-    home: Path, server: Server, make_address: Addresses
-) -> None:
-    server.authorized_keys.write_bytes((home / ".ssh/id_ed25519.pub").read_bytes())
-    (home / ".ssh/config").write_text(
-        "Host *\n  StrictHostKeyChecking no\n  UserKnownHostsFile none\n"
-    )
-    with pytest.raises(DeviceError) as caught:
-        open_device(make_address())
-    text = str(caught.value)
-    assert "is unknown: ssh-ed25519 SHA256:" in text
-    assert f"ssh-keyscan -p {server.port} {HOST} >> ~/.ssh/known_hosts" in text
-    assert not (home / ".ssh/known_hosts").exists()
-
-
-def test_another_host_key_than_before_is_refused(
-    friends: Server, home: Path, make_address: Addresses
-) -> None:
-    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
-    (home / ".ssh/known_hosts").write_text(f"[{HOST}]:{friends.port} {other}")
-    expected = (
-        rf"differs from the one in known_hosts: .*: ssh-keygen -R '\[{HOST}\]:{friends.port}'"
-    )
-    with pytest.raises(DeviceError, match=expected):
-        open_device(make_address())
-
-
-def test_a_host_that_was_known_by_another_kind_of_key(
-    friends: Server, home: Path, make_address: Addresses
-) -> None:
-    other = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode()
-    (home / ".ssh/known_hosts").write_text(f"[{HOST}]:{friends.port} {other}")
-    with pytest.raises(DeviceError, match=rf"Does 'ssh -p {friends.port} \w+@{HOST} true' work"):
-        open_device(make_address())
-
-
-def test_a_key_that_the_server_refuses(friends: Server, make_address: Addresses) -> None:
-    other = asyncssh.generate_private_key("ssh-ed25519")
-    other.write_public_key(friends.authorized_keys)
-    expected = rf"refuses every available key .*ssh-copy-id -p {friends.port} \w+@{HOST} installs"
-    with pytest.raises(DeviceError, match=expected):
-        open_device(make_address())
-
-
-def test_an_unknown_host() -> None:
-    with pytest.raises(DeviceError, match=r"there is no host 'board\.invalid' \(.+\): check"):
-        open_device("ssh://pi@board.invalid")
-    with pytest.raises(DeviceError, match="there is no host"):
-        open_device(f"ssh://{'a' * 64}.invalid")
-
-
-def test_no_server_listens(home: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))  # and does not listen
-        with pytest.raises(
-            DeviceError, match=r"cannot be reached \(Connection refused\): check that its"
-        ):
-            open_device(f"ssh://{HOST}:{taken.getsockname()[1]}")
-
-
-@pytest.mark.parametrize(
-    "said",
-    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 99, b"SSH-1.5-old\r\n", b"\0\xff" * 9999],
-)
-def test_something_else_listens(said: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh_connection, "_CONNECT_S", 1)
-    with socket.create_server((HOST, 0)) as listener:
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection, suppress(OSError):  # we may hang up before all is said
-                connection.sendall(said)
-                while connection.recv(4096):
-                    pass
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        with pytest.raises(DeviceError, match=r"does not respond like|no SSH connection"):
-            open_device(f"ssh://{HOST}:{listener.getsockname()[1]}")
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("config", "Port none\n", r"no SSH connection to .*\.ssh/config line 1: Invalid Port"),
-        ("config", "IdentityFile ~/.ssh/lost\n", r"cannot read .*/\.ssh/lost: No such file"),
-        ("config", "Port \xff\n", "no SSH connection to .*'utf-8' codec"),
-        ("id_ed25519", "no key\n", "no SSH connection to .*Invalid private key"),
-    ],
-)
-def test_a_damaged_key_or_configuration(name: str, content: str, message: str, home: Path) -> None:
-    (home / ".ssh" / name).write_text(content, encoding="latin-1")
-    with pytest.raises(DeviceError, match=message):
-        open_device(f"ssh://{HOST}:9")
-
-
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "asyncssh", None)
-    monkeypatch.delitem(sys.modules, "albert_edge.benchmark.devices.ssh_connection")
-    with pytest.raises(MissingExtraError, match=r"pip install 'albert_edge\[ssh\]'"):
-        open_device(f"ssh://{HOST}")

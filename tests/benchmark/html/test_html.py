@@ -7,61 +7,15 @@ import copy
 import hashlib
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from albert_edge.benchmark import html as module
 from albert_edge.benchmark.html import render_page, write_page
-from albert_edge.benchmark.html.svg import Axis
-from albert_edge.benchmark.html.tradeoffs import pareto_front
 from albert_edge.errors import OutputError, ReportError
-
-CSS = Path(module.__file__).with_name("page.css").read_text()
-HOSTILE = "<img src=x onerror=alert(1)>&lt;\"'\u202eeman"  # as in conftest
-VOID = {"meta", "br"}
-
-
-class Page(HTMLParser):
-    """A page as a browser parses it: elements with attributes, text and ancestors."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[dict[str, Any]] = []
-        self._open: list[dict[str, Any]] = []
-        self.feed(text)
-        self.close()
-        assert not self._open, "an element is not closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        one = {"tag": tag, "text": "", "in": [up["tag"] for up in self._open], **dict(attrs)}
-        self.elements.append(one)
-        if tag not in VOID:
-            self._open.append(one)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop()["tag"] == tag
-
-    def handle_data(self, data: str) -> None:
-        for one in self._open:
-            one["text"] += data
-
-    def all(self, tag: str, **attributes: str) -> list[dict[str, Any]]:
-        wanted = attributes.items()
-        return [one for one in self.elements if one["tag"] == tag and wanted <= one.items()]
-
-    @property
-    def text(self) -> str:
-        return self.all("body")[0]["text"]
-
-
-@pytest.fixture(scope="module")
-def page(report: dict[str, Any]) -> Page:
-    return Page(render_page(report))
+from benchmark.html.page import CSS, Page
+from benchmark.samples import HOSTILE
 
 
 def test_the_page_loads_nothing_and_runs_no_script(page: Page) -> None:
@@ -90,41 +44,6 @@ def test_a_hostile_name_is_only_a_name(page: Page) -> None:
     assert any(one["tag"] == "bdi" for one in named)
 
 
-def test_the_fastest_come_first_and_failures_stand_apart(
-    page: Page, report: dict[str, Any]
-) -> None:
-    fastest = min(
-        (row for row in report["rows"] if row["seq_len"] == 8 and row["status"] == "ok"),
-        key=lambda row: row["latency_ms"],
-    )
-    headings = [one["text"] for one in page.all("h2")]
-    assert headings[:4] == [
-        "Fastest with correct outputs",
-        "All results",
-        "Wrong outputs",
-        "Failed",
-    ]
-    [card] = [one for one in page.all("div", **{"class": "card"}) if "8 tokens" in one["text"]]
-    assert f"{fastest['name']}, 1 thread" in card["text"]
-    assert "WRONG outputs: 2 of 8 configurations, not ranked: liar" in page.text
-    assert "Failed: 2 of 8 configurations, not ranked: empty" in page.text
-    assert "BundleError: cannot read" in page.text
-    rows = page.all("tr", **{"class": "wrong"})
-    assert [one["text"].split()[0] for one in rows] == ["WRONG", "failed"] * 2
-    ranks = [row["rank"] for row in report["rows"] if row["rank"] is not None]
-    assert sorted(ranks) == [1, 1, 2, 2]
-
-
-def test_warnings_are_explained(page: Page, report: dict[str, Any]) -> None:
-    warnings = [warning for row in report["rows"] for warning in row["warnings"]]
-    noisy = copy.deepcopy(report)
-    noisy["rows"][0]["warnings"] = [{"code": "throttled", "message": "heat & <more>"}]
-    text = Page(render_page(noisy)).text
-    assert "throttled: The processor was throttled" in text
-    assert "heat & <more>" in text
-    assert all(warning["message"] in page.text for warning in warnings)
-
-
 def test_charts_and_tables_are_accessible_to_screen_readers(page: Page) -> None:
     for one in page.all("svg"):
         inner = "svg" in one["in"]
@@ -134,24 +53,6 @@ def test_charts_and_tables_are_accessible_to_screen_readers(page: Page) -> None:
     assert {one["scope"] for one in page.all("th")} == {"col", "row", "rowgroup"}
     assert page.all("html")[0]["lang"] == "en"
     assert page.all("div", role="region", tabindex="0")
-
-
-def test_every_measured_configuration_has_its_samples(page: Page, report: dict[str, Any]) -> None:
-    strips = page.all("svg", **{"class": "strip"})
-    measured = [row for row in report["rows"] if "samples_ns" in row]
-    assert len(strips) == len(measured) == 6
-    told = sorted(int(one["aria-label"].split()[0]) for one in strips)
-    assert told == sorted(len(row["samples_ns"]) for row in measured)
-    # One circle for the median of every round.
-    assert len(page.all("circle", **{"class": "round"})) == 6 * 2
-
-
-def test_the_conditions_and_hashes_are_there(page: Page, report: dict[str, Any]) -> None:
-    machine = report["machine"]
-    for known in (machine["kernel"], machine["python"], report["rows"][0]["runtime"]):
-        assert known in page.text
-    for file in report["files"]:
-        assert (file["sha256"] or "-") in [one["text"] for one in page.all("code")]
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -188,13 +89,6 @@ def test_a_damaged_report_is_refused_or_shown_but_never_run(
             # Inside an attribute's quotes it is only text, as a browser parses it.
             assert "<script" not in text or not Page(text).all("script")
     assert refused > 5
-
-
-def test_what_failed_in_a_later_round_counts_as_failed(report: dict[str, Any]) -> None:
-    late = {"status": "error", "error": {"type": "DeviceError", "message": "gone"}, "rank": None}
-    page = Page(render_page({**report, "rows": [{**report["rows"][0], **late}]}))
-    assert not page.all("svg", **{"class": "strip"})
-    assert "DeviceError: gone" in page.text
 
 
 def test_one_length_one_file_nothing_measured_nothing_at_all(report: dict[str, Any]) -> None:
@@ -254,25 +148,3 @@ def luminance(colour: str) -> float:
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=30))
-def test_no_point_beats_one_on_the_front_and_each_other_is_beaten(
-    points: list[tuple[int, int]],
-) -> None:
-    front = pareto_front(points)
-    for x, y in points:
-        beaten = any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
-        assert beaten != ((x, y) in front)
-
-
-@given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=20))
-def test_an_axis_has_room_for_all_and_a_few_round_figures(values: list[float]) -> None:
-    axis = Axis.fit(values)
-    places = [axis.position(value) for value in sorted(values)]
-    assert places == sorted(places)
-    assert 0 <= places[0] <= places[-1] <= 100
-    ticks = axis.ticks()
-    assert 2 <= len(ticks) <= 6
-    assert ticks == sorted(set(ticks))
-    assert all(axis.low <= tick <= axis.high for tick in ticks)
