@@ -5,27 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from albert_edge import cli
 from albert_edge.bundle import bundle
 from albert_edge.errors import EXTRAS, MissingExtraError
-
-PARITY = Path(__file__).parents[1] / "data" / "parity"
-
-
-def albert_edge(*args, stdin=""):
-    return CliRunner().invoke(cli._group, [str(arg) for arg in args], input=stdin)
-
-
-@pytest.fixture
-def tiny(tiny_tflite, tmp_path):
-    path = tmp_path / "tiny.tflite"
-    path.write_bytes(tiny_tflite())
-    return path
+from cli.commands import PARITY, albert_edge
 
 
 def test_help_names_every_verb_and_each_has_examples():
@@ -76,12 +62,6 @@ def test_people_get_tables(tmp_path, tiny):
     assert "stored 1.0" in shown
 
 
-def test_verify_against_another_checkpoint_fails_with_1(tmp_path, tiny):
-    done = albert_edge("verify", tiny, PARITY / "base_classification")
-    assert done.exit_code == 1
-    assert "verify it against the checkpoint that it was made from" in done.stderr
-
-
 def test_an_existing_file_is_kept_without_force(tmp_path, tiny):
     before = tiny.read_bytes()
     done = albert_edge("convert", PARITY / "base_classification", "-o", tiny)
@@ -115,54 +95,10 @@ def test_a_mistake_gives_one_clear_error(args, message, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_takes_ids_from_the_argument_and_from_lines(tiny):
-    one = albert_edge("run", tiny, "2 17 33 3", "--ids", "--json")
-    many = albert_edge("run", tiny, "--ids", "--json", stdin="2 17 33 3\n2 5 | 8 3\n")
-    assert one.exit_code == many.exit_code == 0
-    answers = [json.loads(line) for line in many.stdout.splitlines()]
-    assert answers[0] == json.loads(one.stdout)
-    assert set(answers[1]["scores"]) == {"negative", "neutral", "positive"}
-
-
-@pytest.mark.parametrize(
-    ("stdin", "message"),
-    [
-        ("2 5 3\n2 x 3\n", "line 2: --ids takes whole numbers"),
-        ("2 99 3\n", "line 1: input_ids must be in [0, 60); there is 99"),
-        ("2 5 3\n\n", "line 2: input_ids must be"),
-    ],
-)
-def test_a_bad_line_is_named(tiny, stdin, message):
-    done = albert_edge("run", tiny, "--ids", stdin=stdin)
-    assert done.exit_code == 1
-    assert message in done.stderr
-
-
-def test_a_line_that_is_not_utf8_is_named(tiny):
-    done = CliRunner().invoke(cli._group, ["run", str(tiny), "--ids"], input=b"2 5 3\n\xff\n")
-    assert done.exit_code == 1
-    assert "line 2 is not UTF-8" in done.stderr
-
-
-def test_question_and_task_must_agree(tiny):
-    done = albert_edge("run", tiny, "hello", "--question", "Who?")
-    assert done.exit_code == 2
-    assert "does not take --question" in done.stderr
-
-
 def test_debug_shows_where_it_happened(tiny):
     done = albert_edge("--debug", "run", "nowhere.tflite", "hello")
     assert done.exception is not None
     assert "cannot read" in str(done.exception)
-
-
-def test_every_optional_package_is_in_its_extra():
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    for package, extra in EXTRAS.items():
-        if package == "ml_dtypes":  # TensorFlow installs it
-            continue
-        installs = text.partition(f"\n{extra} = [")[2].partition("\n\n")[0].partition("]\n")[0]
-        assert f'"{package.replace("_", "-")}>=' in installs, package
 
 
 @pytest.mark.parametrize("package", EXTRAS)

@@ -1,3 +1,5 @@
+"""`albert-edge compress`: what it trains, and what it reports."""
+
 from __future__ import annotations
 
 import json

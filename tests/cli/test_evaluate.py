@@ -1,3 +1,5 @@
+"""`albert-edge evaluate`: figures, saved predictions, and one clear error."""
+
 from __future__ import annotations
 
 import json

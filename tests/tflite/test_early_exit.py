@@ -24,25 +24,13 @@ from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.legacy_runtimes import RUNTIMES
 from albert_edge.tflite.legalize import legalize
 from albert_edge.verification import verify
+from exits import passes_by_hand
 
 PASSES = 6
 # So small that later passes change the label: in 40 of 64 rows.
 DEEP: dict[str, Any] = {"num_hidden_layers": PASSES, "initializer_range": 0.2}
 ROWS = [np.random.default_rng(seed).integers(0, 60, 3 + seed % 7) for seed in range(64)]
 LEAVING = ("loop", "split")
-
-
-def passes_by_hand(logits: npt.NDArray[Any], rule: EarlyExit) -> int:
-    """Count the passes that `rule` makes, as Zhou et al. 2020 write it: a counter, reset to 0."""
-    counter, previous = 0, None
-    for made, row in enumerate(logits, 1):
-        shares = np.exp(row) / np.exp(row).sum()
-        answer = int(np.argmax(row))
-        counter = counter + 1 if answer == previous else 0
-        previous = answer
-        if counter >= rule.patience or shares.max() >= rule.threshold or made == rule.max_layers:
-            return made
-    return len(logits)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def marker(number: int, x: float, y: float, *, tooltip: str, wrong: bool = False
 
 
 def polyline(points: Iterable[tuple[float, float]], *, class_: str) -> Element:
-    """Make a line thmin_step points in percent from the left and from the bottom."""
+    """Make a line through points in percent from the left and from the bottom."""
     path = " ".join(f"{x:g},{100 - y:g}" for x, y in points)
     drawn = element("polyline", points=path, class_=class_, vector_effect="non-scaling-stroke")
     return element("svg", drawn, viewBox="0 0 100 100", preserveAspectRatio="none")

@@ -1,4 +1,4 @@
-"""The command line for every head: what it says, and what it refuses."""
+"""`albert-edge run`: texts and ids, by argument and by line, for every head."""
 
 from __future__ import annotations
 
@@ -6,29 +6,50 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from albert_edge import cli
-
-PARITY = Path(__file__).parents[1] / "data" / "parity"
-
-
-def albert_edge(*args: object) -> Result:
-    return CliRunner().invoke(cli._group, [str(arg) for arg in args])
+from albert_edge.cli.run import _format, _ids
+from albert_edge.errors import InputError
+from cli.commands import PARITY, albert_edge
 
 
-@pytest.fixture
-def file(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes the file of a tiny model without a tokenizer."""
+def test_run_takes_ids_from_the_argument_and_from_lines(tiny):
+    one = albert_edge("run", tiny, "2 17 33 3", "--ids", "--json")
+    many = albert_edge("run", tiny, "--ids", "--json", stdin="2 17 33 3\n2 5 | 8 3\n")
+    assert one.exit_code == many.exit_code == 0
+    answers = [json.loads(line) for line in many.stdout.splitlines()]
+    assert answers[0] == json.loads(one.stdout)
+    assert set(answers[1]["scores"]) == {"negative", "neutral", "positive"}
 
-    def write(task: str, **config: object) -> Path:
-        path = tmp_path / f"{task}.tflite"
-        path.write_bytes(tiny_tflite(task, **config))
-        return path
 
-    return write
+@pytest.mark.parametrize(
+    ("stdin", "message"),
+    [
+        ("2 5 3\n2 x 3\n", "line 2: --ids takes whole numbers"),
+        ("2 99 3\n", "line 1: input_ids must be in [0, 60); there is 99"),
+        ("2 5 3\n\n", "line 2: input_ids must be"),
+    ],
+)
+def test_a_bad_line_is_named(tiny, stdin, message):
+    done = albert_edge("run", tiny, "--ids", stdin=stdin)
+    assert done.exit_code == 1
+    assert message in done.stderr
+
+
+def test_a_line_that_is_not_utf8_is_named(tiny):
+    done = CliRunner().invoke(cli._group, ["run", str(tiny), "--ids"], input=b"2 5 3\n\xff\n")
+    assert done.exit_code == 1
+    assert "line 2 is not UTF-8" in done.stderr
+
+
+def test_question_and_task_must_agree(tiny):
+    done = albert_edge("run", tiny, "hello", "--question", "Who?")
+    assert done.exit_code == 2
+    assert "does not take --question" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -121,23 +142,6 @@ def test_an_article_is_summed_up(tokenizer_of_words: Mapping[str, bytes], tmp_pa
     assert "summarize takes a file for summarization or feature-extraction" in done.stderr
 
 
-def test_a_random_head_is_asked_for_and_said(tmp_path: Path) -> None:
-    source, output = PARITY / "relu_classification", tmp_path / "m.tflite"
-    ask = ["convert", source, "-o", output, "--task", "token-classification", "--force"]
-    plain = ["convert", PARITY / "gelu_features", "-o", output, "--task", "question-answering"]
-    done = albert_edge(*plain)
-    assert done.exit_code == 1
-    assert "--init-head" in done.stderr
-    assert not output.exists()
-    shown = albert_edge(*plain, "--init-head").output
-    assert "the head is random" in shown
-    checked = albert_edge("verify", output, PARITY / "gelu_features", "--json")
-    assert json.loads(checked.stdout)["passed"]
-    # This one has the tensors: they are read as they are, and nothing is random.
-    report = json.loads(albert_edge(*ask, "--init-head", "--json").stdout)
-    assert report["provenance"]["drawn"] == []
-
-
 def test_a_pretrained_model_whole(tokenizer_of_words: Mapping[str, bytes], tmp_path: Path) -> None:
     """Checkpoint with a tokenizer → file → the words behind masks, and the order."""
     folder = Path(shutil.copytree(PARITY / "square_pretraining", tmp_path / "model"))
@@ -161,7 +165,46 @@ def test_a_pretrained_model_whole(tokenizer_of_words: Mapping[str, bytes], tmp_p
     assert "nothing to predict" in done.stderr
 
 
-@pytest.fixture
-def tokenizer_of_words() -> Mapping[str, bytes]:
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] the a mill storm fell road ##s . ,"
-    return {"vocab.txt": "\n".join(words.split()).encode()}
+def test_ids_behind_a_bar_are_of_the_second_text() -> None:
+    assert _ids("2 48 3 | 21 3") == {
+        "input_ids": [2, 48, 3, 21, 3],
+        "token_type_ids": [0, 0, 0, 1, 1],
+    }
+    with pytest.raises(InputError, match="--ids takes whole numbers such as '2 48 25 3'"):
+        _ids("2 4.5 3")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"label": "good", "score": 0.98765, "layers_used": 1}, "good  0.988  after 1 layer"),
+        (
+            {"label": "good", "score": 0.5, "truncated": True},
+            "good  0.500  (the text was truncated)",
+        ),
+        ({"labels": [], "scores": {}}, "(no label)"),
+        ({"value": -1.25}, "-1.2500"),
+        ({"answer": "", "score": 0.25}, "(no answer)  0.250"),
+        (
+            {
+                "answer": "a",
+                "answers": [{"answer": "a", "score": 0.5}, {"answer": "b", "score": 0.1}],
+            },
+            "a  0.500\nb  0.100",
+        ),
+        (
+            {"bullets": [{"text": "two\n lines"}, {"text": [7, 8]}], "sentences": 4},
+            "- two lines\n- 7 8\n(4 sentences were read)",
+        ),
+        (
+            {"words": [{"text": "Ada", "label": "B-PER", "score": 1.0}]},
+            "Ada [B-PER 1.000]",
+        ),
+        (
+            {"masks": [{"candidates": [{"token": "mill", "score": 0.125}]}]},
+            "0.125  mill",
+        ),
+    ],
+)
+def test_an_answer_is_printed_by_what_it_holds(answer: dict[str, Any], text: str) -> None:
+    assert _format({"truncated": False, **answer}) == text
