@@ -29,6 +29,7 @@ __all__ = ["command"]
 @options_from(
     EvaluateOptions(),
     *("limit", "workers", "task", "bullets", "text_column", "pair_column", "label_column"),
+    *("quoting", "skip_bad"),
     *("null_threshold", "stem", "patience", "threshold", "max_layers"),
 )
 @force_option
@@ -94,6 +95,10 @@ def _print(report: Mapping[str, Any]) -> None:
     for name, model in zip(names, models, strict=True):
         for line in _notes(model, report["examples"]):
             console.print(f"  {name}{line}", markup=False, soft_wrap=True)
+    if report["skipped"]:
+        first = report["skipped_examples"][0]
+        text = f"  {report['skipped']:,} examples were skipped, the first: {first}"
+        console.print(text, markup=False, soft_wrap=True)
     if report.get("agreement") is not None:
         console.print(f"  same prediction for {report['agreement']:.2%} of the examples")
 

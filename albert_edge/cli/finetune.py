@@ -58,7 +58,10 @@ def _split(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     help="Names of classes 0, 1, ...",
     show_default="the labels in DATA",
 )
-@options_from(EvaluateOptions(), "text_column", "pair_column", "label_column", "bullets")
+@options_from(
+    EvaluateOptions(),
+    *("text_column", "pair_column", "label_column", "bullets", "quoting", "skip_bad"),
+)
 @click.option(
     "--teacher-column",
     metavar="NAME",
@@ -133,6 +136,9 @@ def _summary(report: dict[str, Any]) -> str:
     if report["metric"] == "accuracy":
         low, high = report["dev_interval"]
         text += f" (95%: {low:.1%} to {high:.1%})"
+    for key, what in (("skipped", "training"), ("dev_skipped", "dev")):
+        if report[key]:
+            text += f"; {report[key]:,} {what} examples were skipped"
     if report["truncated"]:
         text += f"; {report['truncated']:,} examples were truncated"
     return text

@@ -53,6 +53,7 @@ __all__ = ["command"]
 )
 @options_from(EvaluateOptions(), "patience", "threshold", "max_layers")
 @click.option("--ids", is_flag=True, help="TEXT holds token ids; for files without a tokenizer.")
+@click.option("--skip-bad", is_flag=True, help="Skip and count lines that cannot be read.")
 @click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="CPU threads.")
 @click.option(
     "--check/--no-check",
@@ -79,6 +80,7 @@ def command(
     pair: str | None,
     use: str | None,
     ids: bool,
+    skip_bad: bool,
     threads: int,
     check: bool,
     isolated: bool,
@@ -118,13 +120,20 @@ def command(
             pipe = load(model, task=use, isolated=isolated, **how)
             task = "summarization" if use else pipe.model.bundle.task
             _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
+        skipped = []
         for where, line in _given(text, whole=use is not None):
             try:
-                inputs = _ids(line) if ids else _texts(line, question, pair)
+                decoded = _decoded(line)
+                inputs = _ids(decoded) if ids else _texts(decoded, question, pair)
                 result = pipe(**inputs, **given)
             except AlbertEdgeError as error:
-                raise type(error)(f"{where}{error}") from error
+                if not (skip_bad and isinstance(error, InputError)):
+                    raise type(error)(f"{where}{error}") from error
+                skipped.append(f"{where}{error}")
+                continue
             click.echo(json.dumps(_plain(result)) if as_json else show(result))
+    if skipped:
+        click.echo(f"{len(skipped)} skipped; the first: {skipped[0]}", err=True)
 
 
 def _check_usage(
@@ -144,20 +153,19 @@ def _check_usage(
         raise click.UsageError(f"{model}, which does not take {flags}.")
 
 
-def _given(text: str | None, *, whole: bool) -> Iterator[tuple[str, str]]:
+def _given(text: str | None, *, whole: bool) -> Iterator[tuple[str, str | bytes]]:
     if text is not None:
         return iter([("", text)])
     if whole:
-        return iter([("", _decoded(sys.stdin.buffer.read(), "standard input"))])
-    lines = enumerate(sys.stdin.buffer, 1)
-    return ((f"line {n}: ", _decoded(line, f"line {n}").rstrip("\r\n")) for n, line in lines)
+        return iter([("standard input: ", sys.stdin.buffer.read())])
+    return ((f"line {n}: ", line.rstrip(b"\r\n")) for n, line in enumerate(sys.stdin.buffer, 1))
 
 
-def _decoded(content: bytes, where: str) -> str:
+def _decoded(content: str | bytes) -> str:
     try:
-        return content.decode()
+        return content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
-        raise InputError(f"{where} is not UTF-8: {error}.") from error
+        raise InputError(f"the text is not UTF-8: {error}.") from error
 
 
 def _texts(text: str, question: str | None, pair: str | None) -> dict[str, Any]:

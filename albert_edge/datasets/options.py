@@ -27,9 +27,13 @@ class EvaluateOptions:
         bullets: Sentences in a summary.
         text_column: Column of the texts.  None for `text` or `sentence`; for articles, `text` or
             `source`, which hold a text or a list of its sentences.
-        pair_column: Column of the second texts, if there is one.
+        pair_column: Column of the second texts.  None for `text_pair`, if there is one.
         label_column: Column of the labels.  None for `label`; for summaries, `summary` or
             `target`.
+        quoting: Quotation marks in .tsv and .csv.  `auto` reads quoted fields as pandas writes
+            them, `none` leaves every mark as it is.
+        skip_bad: Skip and count the examples that cannot be used.  Such as a row without a label
+            or with a blank text; without this, the first of them is an error.
         limit: Evaluate only the first N examples.  None for all.
         workers: CPU cores to use.  None for all that this process may use.
         null_threshold: SQuAD 2: margin by which the logits of "no answer" must exceed those of the
@@ -47,10 +51,14 @@ class EvaluateOptions:
         default=None,
         metadata={"metavar": "NAME", "unset": "text or sentence; articles: text or source"},
     )
-    pair_column: str = field(default="text_pair", metadata={"metavar": "NAME"})
+    pair_column: str | None = field(
+        default=None, metadata={"metavar": "NAME", "unset": "text_pair, if there is one"}
+    )
     label_column: str | None = field(
         default=None, metadata={"metavar": "NAME", "unset": "label; summaries: summary or target"}
     )
+    quoting: str = field(default="auto", metadata={"choices": ("auto", "none")})
+    skip_bad: bool = False
     limit: int | None = field(default=None, metadata={"metavar": "N", "unset": "all"})
     workers: int | None = field(default=None, metadata={"metavar": "N", "unset": "all"})
     null_threshold: float = 0.0
@@ -62,6 +70,8 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         if self.task not in (None, "summarize"):
             raise ConfigError(f"task must be summarize or None, not {self.task!r}.")
+        if self.quoting not in ("auto", "none"):
+            raise ConfigError(f"quoting must be auto or none, not {self.quoting!r}.")
         for name in ("limit", "workers", "bullets"):
             value = getattr(self, name)
             left_out = value is None and name != "bullets"

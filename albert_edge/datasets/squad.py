@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from albert_edge.datasets.tables import DataSource, read_text
+from albert_edge.datasets.tables import DataSource, OnBadRow, raise_error, read_text
 from albert_edge.errors import InputError
 from albert_edge.files import parse_json
 
-__all__ = ["Question", "read_squad"]
+__all__ = ["Question", "is_json_lines", "read_squad"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +32,54 @@ class Question:
     start: int | None = None
 
 
-def read_squad(path: DataSource) -> tuple[list[Question], bool]:
+def read_squad(path: DataSource, *, on_bad: OnBadRow = raise_error) -> tuple[list[Question], bool]:
     """Read the questions of a SQuAD file.
+
+    Args:
+        path: The file.
+        on_bad: Called with the error of an invalid question; if it returns, the question is left
+            out.
 
     Returns:
         The questions, at least one, and whether they are scored as in SQuAD 2.0: the file's version
         is 2, or a question has no answer.
 
     Raises:
-        InputError: The file cannot be read, has another form, no question, or one id twice.
+        InputError: The file cannot be read, has another form, or no question.
     """
-    document = parse_json(read_text(path), where=str(path), error=InputError)
-    questions: dict[str, Question] = {}
+    text = read_text(path)
+    if is_json_lines(text):
+        raise InputError(f"{path} holds JSON lines, not SQuAD's JSON; name it .jsonl.")
+    document = parse_json(text, where=str(path), error=InputError)
+    questions: list[Question] = []
     for article in _list(document, "data", str(path)):
         for paragraph in _list(article, "paragraphs", f"{path}: an article"):
-            context = _text(paragraph, "context", f"{path}: a paragraph")
-            for entry in _list(paragraph, "qas", f"{path}: a paragraph"):
-                question = _question(entry, context, path)
-                if question.id in questions:
-                    raise InputError(f"{path}: two questions have the id {question.id!r}.")
-                questions[question.id] = question
+            entries: list[Any] = []
+            try:
+                context = _text(paragraph, "context", f"{path}: a paragraph")
+                entries = _list(paragraph, "qas", f"{path}: a paragraph")
+            except InputError as error:
+                on_bad(error)
+            for entry in entries:
+                try:
+                    questions.append(_question(entry, context, path))
+                except InputError as error:
+                    on_bad(error)
     if not questions:
         raise InputError(f"{path} has no questions.")
     second = str(document.get("version", "")).lstrip("v").startswith("2")
-    return list(questions.values()), second or not all(q.answers for q in questions.values())
+    return questions, second or not all(question.answers for question in questions)
+
+
+def is_json_lines(text: str) -> bool:
+    """Return whether a text is a JSON object a line, and so no JSON document.
+
+    Example:
+        >>> is_json_lines('{"text": "a"}\\n{"text": "b"}'), is_json_lines('{"data": []}')
+        (True, False)
+    """
+    first, _, rest = text.strip().partition("\n")
+    return first.startswith("{") and first.rstrip().endswith("}") and rest.lstrip()[:1] == "{"
 
 
 def _question(entry: Any, context: str, path: DataSource) -> Question:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, Any, NamedTuple, NoReturn, TypeAlias
 
 from albert_edge.errors import InputError, requires_extra
 from albert_edge.files import parse_json
@@ -21,18 +23,17 @@ from albert_edge.files import parse_json
 __all__ = [
     "DataSource",
     "FileContent",
+    "OnBadRow",
     "TableRow",
     "TextLines",
+    "raise_error",
     "read_table",
     "read_text",
 ]
 
-
-class _Tabs(csv.excel_tab):
-    quoting = csv.QUOTE_NONE
-
-
-_DIALECTS: dict[str, type[csv.Dialect]] = {".tsv": _Tabs, ".csv": csv.excel}
+OnBadRow: TypeAlias = Callable[[InputError], object]  # called with the error of an invalid row
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"')
+_FIELD_LIMIT = threading.Lock()  # the limit of module csv is one for the whole process
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,22 +83,32 @@ class TableRow(NamedTuple):
     values: Mapping[str, Any]
 
 
+def raise_error(error: InputError) -> NoReturn:
+    """Raise the error of an invalid row."""
+    raise error
+
+
 def read_table(
     source: str | os.PathLike[str] | FileContent,
     columns: Mapping[str, Sequence[str]],
     *,
     optional: Sequence[str] = (),
+    quoting: str = "auto",
+    on_bad: OnBadRow = raise_error,
 ) -> list[TableRow]:
     """Read some columns of a table.
 
-    A `.tsv` has tabs between its columns and no quoting (as in GLUE's files); a `.csv` has commas
-    and may quote; the first row names the columns.  A `.jsonl` has one JSON object per line.  A
-    `.parquet` needs the parquet extra.
+    A `.tsv` has tabs between its columns, a `.csv` commas, and the first row names the columns.  A
+    `.jsonl` has one JSON object per line.  A `.parquet` needs the parquet extra.
 
     Args:
         source: The file, UTF-8.
         columns: For each name that a row's values are to have, the column names that are accepted.
         optional: The names that may be missing; then rows have no such value.
+        quoting: `auto`, or `none` where a quotation mark is a character like any other.  With
+            `auto` a `.csv` may quote, and a `.tsv` is read as `_tab_rows` describes.
+        on_bad: Called with the error of a row that does not fit; if it returns, the row is left
+            out.
 
     Returns:
         The rows, at least one.
@@ -109,11 +120,11 @@ def read_table(
     """
     path = source if isinstance(source, FileContent) else Path(source)
     if path.suffix == ".jsonl":
-        rows = _json_rows(path, columns, optional)
+        rows = _json_rows(path, columns, optional, on_bad)
     elif path.suffix == ".parquet":
         rows = _parquet_rows(path, columns, optional)
-    elif path.suffix in _DIALECTS:
-        rows = _separated_rows(path, columns, optional)
+    elif path.suffix in (".tsv", ".csv"):
+        rows = _separated_rows(path, columns, optional, quoting, on_bad)
     else:
         raise InputError(f"{path}: expected a file that ends in .tsv, .csv or .jsonl, or .parquet.")
     if not (found := list(rows)):
@@ -136,33 +147,115 @@ def read_text(source: DataSource) -> str:
 
 
 def _separated_rows(
-    path: DataSource, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+    path: DataSource,
+    columns: Mapping[str, Sequence[str]],
+    optional: Sequence[str],
+    quoting: str,
+    on_bad: OnBadRow,
 ) -> Iterator[TableRow]:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), _DIALECTS[path.suffix])
+    text = read_text(path)
     try:
-        header = next(reader, [])
-        places = _places(header, columns, optional, where=f"{path}: the first row")
-        for row in reader:
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: expected {len(header)} columns "
-                    f"({', '.join(header)}), got {len(row)}."
-                )
-            yield TableRow(reader.line_num, {name: row[place] for name, place in places.items()})
+        if path.suffix == ".csv":
+            quote = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
+            rows = _parse(text, delimiter=",", quoting=quote)
+        else:
+            rows = _tab_rows(text, quoting)
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}.") from error
+        raise InputError(f"{path}: {error}.") from error
+    _, header = rows[0] if rows else (0, [])
+    places = _places(header, columns, optional, where=f"{path}: the first row")
+    for line, row in rows[1:]:
+        if len(row) == len(header):
+            yield TableRow(line, {name: row[place] for name, place in places.items()})
+            continue
+        on_bad(
+            InputError(
+                f"{path}, line {line}: expected {len(header)} columns ({', '.join(header)}), "
+                f"got {len(row)}."
+            )
+        )
+
+
+def _tab_rows(text: str, quoting: str) -> list[tuple[int, list[str]]]:
+    """Return the rows of a table with tabs, which may quote (pandas) or not (GLUE).
+
+    A writer that quotes does so with every field that has a quotation mark, a tab or a line end,
+    and doubles the marks inside.  A file that such a writer would write again as it is, was written
+    by one.  Otherwise, if all fields with a mark are quoted as a whole, they are unquoted.  In a
+    file with other marks too, only those are that have doubled marks inside: a text may begin and
+    end with a mark of its own.
+    """
+    raw = _parse(text, delimiter="\t", quoting=csv.QUOTE_NONE)
+    if quoting == "none" or '"' not in text:
+        return raw
+    try:
+        quoted = _parse(text, delimiter="\t", strict=True)
+    except csv.Error:
+        quoted = []
+    if _are_even(quoted) and (not _are_even(raw) or _would_write(quoted, text)):
+        return quoted
+    marked = [field for _, row in raw for field in row if '"' in field]
+    consistent = all(map(_QUOTED.fullmatch, marked))
+    return [(line, [_unquoted(field, consistent) for field in row]) for line, row in raw]
+
+
+def _are_even(rows: list[tuple[int, list[str]]]) -> bool:
+    return len({len(row) for _, row in rows}) == 1
+
+
+def _would_write(rows: list[tuple[int, list[str]]], text: str) -> bool:
+    end = "\r\n" if "\r\n" in text else "\n"
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        file = io.StringIO(newline="")
+        writer = csv.writer(file, delimiter="\t", quoting=quoting, lineterminator=end)
+        writer.writerows(row for _, row in rows)
+        if file.getvalue().rstrip("\r\n") == text.rstrip("\r\n"):
+            return True
+    return False
+
+
+def _unquoted(field: str, always: bool) -> str:
+    if field[:1] != '"' or not (always or '""' in field[1:-1]) or not _QUOTED.fullmatch(field):
+        return field
+    return field[1:-1].replace('""', '"')
+
+
+def _parse(text: str, **dialect: Any) -> list[tuple[int, list[str]]]:
+    # The rows, each with the number of the line at which it ends.
+    with _any_field_length(text):
+        reader = csv.reader(io.StringIO(text, newline=""), **dialect)
+        return [(reader.line_num, row) for row in reader]
+
+
+@contextmanager
+def _any_field_length(text: str) -> Iterator[None]:
+    with _FIELD_LIMIT:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, len(text)))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def _json_rows(
-    path: DataSource, columns: Mapping[str, Sequence[str]], optional: Sequence[str]
+    path: DataSource,
+    columns: Mapping[str, Sequence[str]],
+    optional: Sequence[str],
+    on_bad: OnBadRow,
 ) -> Iterator[TableRow]:
     # Only line feeds end a line: JSON text may contain the other marks that `splitlines` cuts at.
     for line, text in enumerate(read_text(path).split("\n"), 1):
-        if text.strip():
-            where = f"{path}, line {line}"
+        if not text.strip():
+            continue
+        where = f"{path}, line {line}"
+        try:
             values = parse_json(text, where=where, error=InputError)
             keys = list(values)
             places = _places(keys, columns, optional, where=where)
+        except InputError as error:
+            on_bad(error)
+        else:
             yield TableRow(line, {name: values[keys[place]] for name, place in places.items()})
 
 
@@ -179,9 +272,10 @@ def _parquet_rows(
         header = file.schema_arrow.names
         places = _places(header, columns, optional, where=str(path))
         table = file.read(columns=[header[place] for place in places.values()])
-    except (OSError, pyarrow.ArrowException) as error:
+        # Text that is not UTF-8, or a date beyond Python's, is a ValueError or OverflowError.
+        found = [table.column(header[place]).to_pylist() for place in places.values()]
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
         raise InputError(f"cannot read {path}: {error}.") from error
-    found = [table.column(header[place]).to_pylist() for place in places.values()]
     for number, values in enumerate(zip(*found, strict=True), 1):
         yield TableRow(number, dict(zip(places, values, strict=True)))
 
@@ -201,7 +295,7 @@ def _places(
         elif found or name not in optional:
             raise InputError(
                 f"{where} must name one column {' or '.join(accepted)}; "
-                f"it has: {', '.join(header) or 'nothing'}."
+                f"it has: {', '.join(header)[:400] or 'nothing'}."
             )
     return places
 

@@ -29,7 +29,7 @@ from albert_edge.evaluation.intervals import (
     wilson,
 )
 from albert_edge.evaluation.metrics import Metric
-from albert_edge.evaluation.predict import ProgressCallback, predict_all
+from albert_edge.evaluation.predict import PredictionOutput, ProgressCallback, predict_all
 from albert_edge.evaluation.predictions import (
     SavedPredictions,
     check_savable,
@@ -78,7 +78,9 @@ def evaluate(
         progress: Called after every prediction, with the number of examples done and of all.
 
     Returns:
-        A report ready for JSON: `data`, `kind`, `examples`, and `models`, one or two, each with its
+        A report ready for JSON: `data`, `kind`, `examples`, `skipped` (the number of examples that
+        were left out, where the options allow it), `skipped_examples` (the errors of the first of
+        them), and `models`, one or two, each with its
         `model`, `metrics` (see `score_metrics`), `thresholds` (of SQuAD 2.0 with odds), `truncated`
         texts, `unanswered` questions, `duration_s` and `workers` (None of saved predictions), and
         of files with early exit the mean of `layers_used`.  With `against` also `differences` (see
@@ -99,13 +101,29 @@ def evaluate(
         raise InputError(f"{names}: {models[0].name} runs all passes; it has no early exit.")
     if save is not None:
         check_savable(save, examples, force=force)
-    results = [_predict(each, examples, options, progress) for each in models]
-    predictions, entries = [first for first, _ in results], [entry for _, entry in results]
+    outputs = [_predict(each, examples, options, progress) for each in models]
+    # All models are scored on the same examples.
+    if bad := {index: error for output, _ in outputs for index, error in output.bad.items()}:
+        kept = [index for index in range(len(examples)) if index not in bad]
+        examples = examples.without(bad)
+        predictions = [[output.predictions[index] for index in kept] for output, _ in outputs]
+    else:
+        predictions = [output.predictions for output, _ in outputs]
+    entries = [
+        {**entry, "thresholds": best_thresholds(examples, each)}
+        for (_, entry), each in zip(outputs, predictions, strict=True)
+    ]
     if examples.kind == "fill-mask":
         _check_same_tokens(predictions)
     if save is not None:
         write_predictions(save, examples, predictions[0], force=force)
-    report = {"data": str(data), "kind": examples.kind, "examples": len(examples)}
+    report = {
+        "data": str(data),
+        "kind": examples.kind,
+        "examples": len(examples),
+        "skipped": len(examples.skipped),
+        "skipped_examples": list(examples.skipped[:10]),
+    }
     return report | _score(examples, predictions, entries, options)
 
 
@@ -193,8 +211,8 @@ def _check_same_tokens(predictions: Sequence[Sequence[Any]]) -> None:
 
 def _predict(
     model: _Model, examples: Examples, options: EvaluateOptions, progress: ProgressCallback | None
-) -> tuple[list[Any], dict[str, Any]]:
-    """Return the predictions of a model, and its entry in the report but for the metrics."""
+) -> tuple[PredictionOutput, dict[str, Any]]:
+    """Return the predictions of a model, and its entry in the report but for what is scored."""
     began = time.monotonic()
     if model.saved is None:
         output = predict_all(
@@ -206,13 +224,12 @@ def _predict(
         )
     else:
         output = select(model.saved, examples)
-    return output.predictions, {
+    return output, {
         "model": model.name,
         "truncated": output.truncated,
         "unanswered": output.unanswered,
         "duration_s": None if model.saved else round(time.monotonic() - began, 3),
         "workers": None if model.saved else options.cores,
-        "thresholds": best_thresholds(examples, output.predictions),
         **({"layers_used": fmean(output.layers_used)} if output.layers_used else {}),
     }
 

@@ -35,12 +35,14 @@ class PredictionOutput(NamedTuple):
         truncated: The number of texts that were longer than the model takes; None if unknown.
         unanswered: The number of questions without a prediction.
         layers_used: The number of passes for each example; None without early exit.
+        bad: The errors of the examples that have no prediction, by index; their prediction is None.
     """
 
     predictions: list[Any]
     truncated: int | None
     unanswered: int = 0
     layers_used: list[int] | None = None
+    bad: Mapping[int, str] = {}
 
 
 def predict_all(
@@ -64,30 +66,37 @@ def predict_all(
         early_exit: Options by the names of `EarlyExit`, for files that support it.
 
     Raises:
-        AlbertEdgeError: The model cannot be opened, or an example is invalid; the message names it.
+        AlbertEdgeError: The model cannot be opened or fails, or an example is invalid and is not to
+            be left out; the message names it.
     """
     predict, workers = PREDICTORS[examples.kind], min(workers, len(examples))
     idle: SimpleQueue[Pipeline] = SimpleQueue()
     for _ in range(workers):
         idle.put(load(source, task=_TASKS.get(examples.kind)))
 
-    def work(index: int) -> _Result:
+    def work(index: int) -> _Result | InputError:
         pipe = idle.get()
         options = early_exit if early_exit and pipe.model.bundle.early_exit else {}
         try:
             return predict(pipe, {**examples.inputs[index], **options})
         except AlbertEdgeError as error:
-            raise type(error)(f"{examples.places[index]}: {error}") from error
+            located = f"{examples.places[index]}: {error}"
+            if not isinstance(error, InputError):
+                raise type(error)(located) from error
+            if examples.skip_bad:
+                return InputError(located)
+            raise InputError(f"{located} --skip-bad leaves such examples out.") from error
         finally:
             idle.put(pipe)
 
     # The longest first: then no worker is left with a long one when the others are done.
     order = sorted(range(len(examples)), key=lambda index: -len(str(examples.inputs[index])))
     by_index = _run_parallel(work, order, workers, progress)
-    results = [by_index[index] for index in range(len(examples))]
+    bad = {index: str(found) for index, found in by_index.items() if isinstance(found, InputError)}
+    results = [(None, False) if index in bad else by_index[index] for index in range(len(examples))]
     layers = [count for result in results for count in result[2:]]
     truncated = sum(result[1] for result in results)
-    return PredictionOutput([result[0] for result in results], truncated, 0, layers or None)
+    return PredictionOutput([result[0] for result in results], truncated, 0, layers or None, bad)
 
 
 def predict_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> Any:
@@ -96,12 +105,12 @@ def predict_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> Any:
 
 
 def _run_parallel(
-    work: Callable[[int], _Result],
+    work: Callable[[int], Any],
     order: Sequence[int],
     workers: int,
     progress: ProgressCallback | None,
-) -> dict[int, _Result]:
-    found: dict[int, _Result] = {}
+) -> dict[int, Any]:
+    found: dict[int, Any] = {}
     with ThreadPoolExecutor(workers) as pool:
         try:
             for index, result in zip(order, pool.map(work, order), strict=True):
@@ -139,9 +148,10 @@ def _similarity(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
 def _answer_question(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
     # Any score exceeds this threshold, so "no answer" comes first and the best answer second; the
     # logarithms of their probabilities differ as their logits do.
-    answers = pipe(**inputs, top_k=2, allow_null=True, null_threshold=-math.inf)["answers"]
+    result = pipe(**inputs, top_k=2, allow_null=True, null_threshold=-math.inf)
+    answers = result["answers"]
     null, best = (math.log(max(each["score"], sys.float_info.min)) for each in answers)
-    return {"answer": answers[1]["answer"], "null_odds": null - best}, False
+    return {"answer": answers[1]["answer"], "null_odds": null - best}, result["truncated"]
 
 
 def _tag(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +43,11 @@ def check_savable(path: Path, examples: Examples, *, force: bool) -> None:
 
     Raises:
         OutputError: A file exists and `force` is false, or is not writable.
-        InputError: The name does not end in .json, which marks such files.
+        InputError: The name does not end in .json, which marks such files, or an id repeats.
     """
     if path.suffix != ".json":
         raise InputError(f"predictions are saved as JSON: {path} must end in .json.")
+    _check_distinct(examples)
     check_writable(path, force=force)
     if examples.squad_v2:
         check_writable(_odds_path(path), force=force)
@@ -100,14 +102,15 @@ def select(saved: SavedPredictions, examples: Examples) -> PredictionOutput:
     """Return the predictions for `examples`, in their order.
 
     A question without a prediction gets the answer None, which is wrong, as in SQuAD 1.1's official
-    evaluator.
+    evaluator.  Another example without one is left out if `examples.skip_bad`.
 
     Raises:
-        InputError: The predictions are for other examples.
+        InputError: The predictions are for other examples, or the examples' ids are not distinct.
     """
+    _check_distinct(examples)
     missing = [name for name in examples.ids if name not in saved.predictions]
     question = examples.kind == "question-answering"
-    if len(missing) == len(examples) or (missing and not question):
+    if len(missing) == len(examples) or (missing and not question and not examples.skip_bad):
         raise InputError(
             f"{saved.path} has no prediction for {len(missing)} of {len(examples)} examples, such "
             f"as {missing[0]!r}; give predictions for the same data."
@@ -115,11 +118,29 @@ def select(saved: SavedPredictions, examples: Examples) -> PredictionOutput:
     predictions = [saved.predictions.get(name, _UNANSWERED) for name in examples.ids]
     if examples.kind in ("token-classification", "regression"):
         for place, got, target in zip(examples.places, predictions, examples.targets, strict=True):
-            if len(got) != len(target):
+            if got is not _UNANSWERED and len(got) != len(target):
                 raise InputError(
                     f"{saved.path} has {len(got)} values for {place}, which needs {len(target)}."
                 )
+    if missing and not question:
+        bad = {
+            index: f"{place}: {saved.path} has no prediction for it."
+            for index, (place, name) in enumerate(zip(examples.places, examples.ids, strict=True))
+            if name not in saved.predictions
+        }
+        return PredictionOutput(predictions, None, bad=bad)
     return PredictionOutput(predictions, None, len(missing))
+
+
+def _check_distinct(examples: Examples) -> None:
+    # Predictions are saved and compared by id.
+    name, times = Counter(examples.ids).most_common(1)[0]
+    if times > 1:
+        what = "questions" if examples.kind == "question-answering" else "rows"
+        raise InputError(
+            f"{times} {what} have the id {name[:60]!r}; predictions are saved by id: make the ids "
+            "distinct."
+        )
 
 
 def _read_squad(path: Path, answers: Mapping[str, Any]) -> SavedPredictions:

@@ -17,6 +17,7 @@ __all__ = ["QuestionAnswering", "plan_windows"]
 
 # ALBERT is fine-tuned on SQuAD at this length (Google's run_squad); longer windows gain nothing.
 _WINDOW = 384
+_MAX_QUESTION = 64  # tokens, run_squad's max_query_length
 _Array = npt.NDArray[Any]
 
 
@@ -49,7 +50,8 @@ class QuestionAnswering(Pipeline):
         """Answer a question from a text.
 
         Args:
-            question: The question; or give `input_ids`.
+            question: The question, of which at most 64 tokens are read, as in run_squad; or give
+                `input_ids`.
             context: The text that contains the answer, of any length.
             max_answer_length: The most tokens of an answer.
             stride: The number of tokens of the context that neighbouring windows share.  Raised to
@@ -64,20 +66,23 @@ class QuestionAnswering(Pipeline):
             `answer`, exactly as in `context`, `context[start:end]`, or "" for no answer (then
             `start` and `end` are 0); `score`, its probability among all spans (and no answer, if
             allowed); `null_score`, the least sum of logits of `[CLS]` over all windows; `windows`,
-            their number; and with `top_k` above 1, `answers`.  For `input_ids`, `answer` is the
+            their number; `truncated`, whether the question was cut at its end; and with `top_k`
+            above 1, `answers`.  For `input_ids`, `answer` is the
             list `input_ids[start:end]`.
 
         Raises:
-            InputError: A text is empty, the question too long, or an option out of range.
+            InputError: A text is empty, or an option is out of range.
         """
         if min(max_answer_length, top_k) < 1 or stride < 0:
             raise InputError("max_answer_length and top_k must be at least 1, stride at least 0.")
         source: str | list[int]
         if question is not None and context is not None and input_ids is None:
             source = context
-            windows, step = self._encode_text(question, context, max_answer_length, stride)
+            windows, step, truncated = self._encode_text(
+                question, context, max_answer_length, stride
+            )
         elif question is None and context is None and input_ids is not None:
-            source, step = list(input_ids), 1
+            source, step, truncated = list(input_ids), 1, False
             windows = [self._encode_ids(source, token_type_ids)]
         else:
             raise InputError("give a question and a context, or input_ids.")
@@ -93,11 +98,12 @@ class QuestionAnswering(Pipeline):
             for start, end, score in _best_answers(spans, top_k, null)
         ]
         best = answers[0] | {"null_score": null_score, "windows": len(windows)}
+        best["truncated"] = truncated
         return best | ({"answers": answers} if top_k > 1 else {})
 
     def _encode_text(
         self, question: str, context: str, max_answer_length: int, stride: int
-    ) -> tuple[list[Encoding], int]:
+    ) -> tuple[list[Encoding], int, bool]:
         return plan_windows(
             self.text_tokenizer(),
             question,
@@ -130,28 +136,35 @@ def plan_windows(
     max_length: int,
     max_answer_length: int,
     stride: int,
-) -> tuple[list[Encoding], int]:
+) -> tuple[list[Encoding], int, bool]:
     """Divide a context into overlapping windows, each behind the question.
 
     Args:
         tokenizer: The model's tokenizer.
-        question: The question.
+        question: The question, which is cut after 64 tokens, or if it leaves no room for context,
+            after as many as leave it half of the window.
         context: The text that contains the answer.
         max_length: The most tokens of a window.
         max_answer_length: The most tokens of an answer; windows overlap by as many where they fit.
         stride: The number of tokens of the context that neighbouring windows should share.
 
     Returns:
-        The windows, and the number of tokens between the starts of two neighbours.
+        The windows, the number of tokens between the starts of two neighbours, and whether the
+        question was cut.
 
     Raises:
-        InputError: A text is empty, or the question leaves no room.
+        InputError: A text is empty, or the window has no room.
     """
-    room = max_length - len(tokenizer.tokenize(question).ids) - 3
+    length = most = len(tokenizer.tokenize(question).ids)
+    if length > min(_MAX_QUESTION, max_length - 4):
+        most = min(_MAX_QUESTION, (max_length - 3) // 2)
+    room = max_length - most - 3
     shared = max(min(stride, room // 2), min(max_answer_length, room - 1), 0)
-    windows = tokenizer.windows(question, context, max_length=max_length, stride=shared)
+    windows = tokenizer.windows(
+        question, context, max_length=max_length, stride=shared, max_question=most
+    )
     check_not_empty(windows[0], paired=True)
-    return windows, room - shared
+    return windows, room - shared, most < length
 
 
 def score_spans(

@@ -11,8 +11,9 @@ from albert_edge.tokenizer.base import Span
 
 __all__ = ["align_words", "bio_to_entities", "first_tokens"]
 
-_TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # of the schemes IOB, IOBES and BILOU
-_END_PREFIXES = ("E-", "L-", "S-", "U-")
+# A tag of the schemes IOB, IOBES, BILOU or BMES, where M is I, L is E, and U and W are S.
+_TAG = re.compile(r"([BIESLUMW])(?:-(.*))?", re.DOTALL)
+_NAMELESS = "_"  # the type of tags without one, as seqeval calls it
 
 
 class Word(NamedTuple):
@@ -98,7 +99,8 @@ def bio_to_entities(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """Find the entities in the labels of consecutive words.
 
     A word continues the entity before it if its label is of the same type and is not marked as a
-    beginning (`B-`), and the label before is not marked as an end (`E-`).  `O` is of no type.
+    beginning (`B-`), and the label before is not marked as an end (`E-`).  `O` is of no type, and
+    `B`, `I`, `E` and `S` alone are of one type, `_`.
 
     Args:
         labels: One for each word, such as `B-PER`, or without a prefix.
@@ -109,13 +111,15 @@ def bio_to_entities(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     Example:
         >>> bio_to_entities(["O", "B-PER", "I-PER", "B-PER", "O"])
         [('PER', 1, 3), ('PER', 3, 4)]
+        >>> bio_to_entities(["B-ORG", "M-ORG", "E-ORG", "B", "I"])
+        [('ORG', 0, 3), ('_', 3, 5)]
     """
     entities: list[tuple[str, int, int]] = []
     for index, label in enumerate(labels):
         begins, entity_type = parse_bio_tag(label)
         if entity_type is None:
             continue
-        begins = begins or (index > 0 and labels[index - 1].startswith(_END_PREFIXES))
+        begins = begins or (index > 0 and _is_end(labels[index - 1]))
         if entities and not begins and entities[-1][::2] == (entity_type, index):
             entities[-1] = (entity_type, entities[-1][1], index + 1)
         else:
@@ -128,7 +132,12 @@ def parse_bio_tag(label: str) -> tuple[bool, str | None]:
     if label == "O":
         return False, None
     tag = _TAG.fullmatch(label)
-    return (tag[1] in "BSU", tag[2]) if tag else (False, label)
+    return (tag[1] in "BSUW", tag[2] or _NAMELESS) if tag else (False, label)
+
+
+def _is_end(label: str) -> bool:
+    tag = _TAG.fullmatch(label)
+    return tag is not None and tag[1] in "ELSUW"
 
 
 def _is_word_boundary(text: str, end: int, start: int) -> bool:

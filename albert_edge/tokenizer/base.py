@@ -217,7 +217,13 @@ class Tokenizer(ABC):
 
     @final
     def windows(
-        self, question: str, context: str, *, max_length: int, stride: int
+        self,
+        question: str,
+        context: str,
+        *,
+        max_length: int,
+        stride: int,
+        max_question: int | None = None,
     ) -> list[Encoding]:
         """Encode `question` with each of the overlapping windows of `context`.
 
@@ -225,16 +231,18 @@ class Tokenizer(ABC):
         empty context has one window, without context.
 
         Args:
-            question: The first text, which is complete in every window.
+            question: The first text, which is in every window.
             context: The second text.
             max_length: The maximum number of tokens of a window, special ones included.
             stride: The number of tokens of the context that neighbouring windows share.
+            max_question: The number of tokens after which the question is cut; None for no limit.
 
         Raises:
             InputError: A text cannot be encoded, the question leaves no room for context, or the
                 stride is not less than that room.
         """
         first, second = self.tokenize(question), self.tokenize(context)
+        first = first.slice(0, len(first.ids) if max_question is None else max_question)
         room = _max_second_tokens(first, max_length)
         if not 0 <= stride < room:
             raise InputError(

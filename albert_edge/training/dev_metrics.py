@@ -15,7 +15,7 @@ from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.early_exit import EarlyExit
-from albert_edge.errors import AlbertEdgeError
+from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.evaluation.predict import predict_one
 from albert_edge.evaluation.task_metrics import compute_metrics
@@ -101,14 +101,18 @@ class DevEvaluator:
 
     Args:
         start: A checkpoint with a head for the examples, and its tokenizer.
-        examples: The dev set.
+        examples: The dev set.  Those that are not valid inputs of the model are left out, if they
+            are to be.
 
     Raises:
         InputError: An example is not a valid input of the model.
+
+    Attributes:
+        examples: The examples that are evaluated.
     """
 
     def __init__(self, start: Checkpoint, examples: Examples) -> None:
-        self._examples = examples
+        self.examples = examples
         self._model = KerasForward(start)
         self._outputs: dict[_Sequence, _Outputs] = {}
         self._per_token = TASKS[start.task].per_token
@@ -117,7 +121,7 @@ class DevEvaluator:
         self._predict()
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return len(self.examples)
 
     def metrics(self, tensors: Mapping[str, np.ndarray]) -> list[Metric]:
         """Return the metrics of the examples' kind with these weights, the official one first."""
@@ -125,7 +129,7 @@ class DevEvaluator:
         sequences = list(self._outputs)
         for row, outputs in self._model([ids for ids, _ in sequences], [t for _, t in sequences]):
             self._outputs[sequences[row]] = outputs
-        return compute_metrics(self._examples, self._predict(), EvaluateOptions())
+        return compute_metrics(self.examples, self._predict(), EvaluateOptions())
 
     def _forward(self, inputs: _Outputs, _: EarlyExit | None) -> _Outputs:
         """Return the outputs of a sequence; zeros the first time, when it is recorded."""
@@ -141,12 +145,16 @@ class DevEvaluator:
         return self._outputs[sequence]
 
     def _predict(self) -> list[Any]:
-        predictions = []
-        for inputs, place in zip(self._examples.inputs, self._examples.places, strict=True):
+        examples, predictions, bad = self.examples, [], {}
+        for index, (inputs, place) in enumerate(zip(examples.inputs, examples.places, strict=True)):
             try:
-                predictions.append(predict_one(self._pipe, self._examples.kind, inputs))
+                predictions.append(predict_one(self._pipe, examples.kind, inputs))
             except AlbertEdgeError as error:
-                raise type(error)(f"{place}: {error}") from error
+                if not (examples.skip_bad and isinstance(error, InputError)):
+                    raise type(error)(f"{place}: {error}") from error
+                bad[index] = f"{place}: {error}"
+        if bad:
+            self.examples = examples.without(bad)
         return predictions
 
 

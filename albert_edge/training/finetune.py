@@ -148,7 +148,7 @@ def finetune(
             loss=loss,
             accuracy=accuracy,
             metrics=metrics,
-            dev={one.name: one.statistic(np.ones(len(dev))) for one in metrics} if dev else {},
+            dev={one.name: one.statistic(np.ones(len(evaluator or ()))) for one in metrics},
             truncated=truncated,
             duration_s=time.monotonic() - began,
         )

@@ -71,7 +71,8 @@ def finetune_files(
 
     Returns:
         A report ready for JSON: `output`, `task`, `labels`, `parameters`, `train_examples`,
-        `truncated` (examples that were cut in the first epoch), `dev_examples`, `metric` (the
+        `truncated` (examples that were cut in the first epoch), `skipped` and `dev_skipped` (those
+        that were left out, where `data_options` allow it), `dev_examples`, `metric` (the
         official one, by which the best epoch is chosen), `kept_epoch`, its `dev_accuracy` with the
         95% interval `dev_interval` (None where it is not a share of the examples) and all its
         `dev_metrics`, `epochs`, `options`, `selection`, `early_exit` (of the model), `resumed`,
@@ -145,6 +146,8 @@ def _report(setup: TrainingSetup, epochs: list[dict[str, Any]], kept: int) -> di
         "parameters": count_parameters(setup.start.config, setup.start.task),
         "train_examples": len(objective),
         "truncated": epochs[0]["truncated"],
+        "skipped": len(objective.examples.skipped),
+        "dev_skipped": len(setup.dev.skipped) if setup.dev else 0,
         "dev_examples": len(setup.dev) if setup.dev else None,
         "metric": next(iter(epoch["dev"]), None),
         "kept_epoch": epoch["epoch"],

@@ -15,7 +15,14 @@ from albert_edge.errors import TrainingError
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.training.options import FinetuneOptions
 
-__all__ = ["IGNORE_INDEX", "EncodedEpoch", "TaskObjective", "class_weights", "reject_class_weights"]
+__all__ = [
+    "IGNORE_INDEX",
+    "EncodedEpoch",
+    "TaskObjective",
+    "check_tokens",
+    "class_weights",
+    "reject_class_weights",
+]
 
 IGNORE_INDEX = -1.0  # the target of a token that the loss ignores
 
@@ -97,6 +104,21 @@ class TaskObjective(ABC):
     @final
     def __len__(self) -> int:
         return len(self.examples)
+
+
+def check_tokens(ids: Sequence[int], tokenizer: Tokenizer, place: str) -> None:
+    """Check that a text, or each of two, has tokens.
+
+    Args:
+        ids: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+        tokenizer: The tokenizer of the texts.
+        place: The place of the example.
+
+    Raises:
+        TrainingError: There is nothing between two special tokens.
+    """
+    if tokenizer.sep_id in (ids[1], ids[-2]):
+        raise TrainingError(f"{place}: the text is empty: it contains no tokens.")
 
 
 def class_weights(setting: str, counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.datasets.examples import DataFile, Examples, read_data_file, read_examples
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.datasets.tables import FileContent
-from albert_edge.errors import TrainingError
+from albert_edge.errors import InputError, TrainingError
 from albert_edge.tasks import PROBLEM_TYPES
+from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
+from albert_edge.training.dev_metrics import DevEvaluator
 from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
 from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import FinetuneOptions
@@ -75,13 +80,22 @@ def make_setup(
     contents = [FileContent.read(path) for path in (data, dev) if path]
     file = read_data_file(contents[0], kind, data_options, teacher_column=teacher_column)
     names = _labels(data, kind, labels, file, with_head)
-    objective = OBJECTIVES[kind](file.examples(names))
+    examples = file.examples(names)
+    if examples.skip_bad:
+        examples = _usable(examples, options)
+    objective = OBJECTIVES[kind](examples)
     if before is None:
         start = _from_scratch(config, objective, early_exit=early_exit, seed=options.seed)
     else:
         _check_head(before, objective, str(source), init_head=init_head)
         start = _with_head(before, objective, early_exit=early_exit, seed=options.seed)
     dev_examples = None if dev is None else read_examples(contents[1], kind, names, data_options)
+    if examples.skip_bad:
+        positions = start.config.max_position_embeddings
+        encoding = dataclasses.replace(options, window=min(options.window, positions))
+        tokenizer = tokenizer_from_files(start.tokenizer_files)
+        objective = OBJECTIVES[kind](_usable(examples, encoding, tokenizer))
+        dev_examples = dev_examples and DevEvaluator(start, dev_examples).examples
     digest = fingerprint(
         start,
         *(file.content for file in contents),
@@ -91,6 +105,22 @@ def make_setup(
         options,
     )
     return TrainingSetup(start=start, objective=objective, dev=dev_examples, fingerprint=digest)
+
+
+def _usable(
+    examples: Examples, options: FinetuneOptions, tokenizer: Tokenizer | None = None
+) -> Examples:
+    """Return the examples that can be trained on, and with a tokenizer, also encoded."""
+    bad = {}
+    plain = dataclasses.replace(options, sampling=1.0, word_dropout=0.0, joining=0.0)
+    for index in range(len(examples)):
+        try:
+            objective = OBJECTIVES[examples.kind](examples.take([index]))
+            if tokenizer:
+                objective.encode_epoch(tokenizer, plain, np.random.default_rng(0))
+        except (InputError, TrainingError) as error:
+            bad[index] = str(error)
+    return examples.without(bad) if bad else examples
 
 
 def _read_source(source: str, task: str | None, *, init_head: bool) -> Checkpoint:

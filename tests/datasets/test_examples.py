@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from albert_edge.datasets.examples import read_data_file
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import InputError
 from datasets.files import QUESTION, Data, read, read_texts, squad, write
 
@@ -76,7 +82,6 @@ def test_summaries(data: Data) -> None:
         ("d.tsv", f"text\tlabel\na\t{'9' * 5000}\n", "classification", "label '9999"),
         ("d.jsonl", f'{{"text": "a", "label": [0, 1{"0" * 400}]}}', "regression", "expected 2"),
         ("d.tsv", "text\tlabel\n \tbad\n", "classification", "line 2: the text is blank"),
-        ("d.tsv", "id\ttext\tlabel\nx\ta\t0\nx\tb\t0\n", "classification", "rows have the id 'x'"),
         ("d.csv", b"text,label\n\xff,0\n", "classification", "line 2: not UTF-8"),
         ("d.jsonl", '{"text": "a", "label": 1}\n{"text', "classification", "line 2 is not JSON"),
         ("d.jsonl", '{"text": "a"}\n', "classification", "line 1 must name one column label"),
@@ -110,7 +115,6 @@ def test_summaries(data: Data) -> None:
         ("d.json", '{"data": [3]}', "question-answering", "'paragraphs'.* it has: no keys"),
         ("d.json", squad({"id": "q"}), "question-answering", "question q must have"),
         ("d.json", squad({**QUESTION, "id": 7}), "question-answering", "text under 'id'"),
-        ("d.json", squad(QUESTION, QUESTION), "question-answering", "two questions have .* 'q1'"),
     ],
 )
 def test_errors_for_invalid_data(
@@ -134,3 +138,153 @@ def test_names_the_unknown_label_and_the_known_ones(tmp_path: Path) -> None:
     path = write(tmp_path, "text\tlabel\na\t0\nb\tgood\n")
     with pytest.raises(InputError, match="line 3: label 'good' is none of bad, fine"):
         read_texts(path, ("bad", "fine"))
+
+
+def _labels(path: Path, kind: str = "classification", **options: Any) -> tuple[str, ...]:
+    return read_data_file(path, kind, EvaluateOptions(**options)).labels()
+
+
+@pytest.mark.parametrize("missing", ["null", "NaN", '""', '" "', '"-"', "-1", "-1.0", '"nan"'])
+def test_a_row_without_a_label_is_refused_or_skipped(data: Data, missing: str) -> None:
+    rows = f'{{"text": "a", "label": 0}}\n{{"text": "b", "label": {missing}}}\n'
+    path = data("d.jsonl", rows + '{"text": "c", "label": 1.0}\n{"text": "d", "label": 2}\n')
+    assert _labels(path) == ("0", "1", "2")
+    for labels in (("0", "1", "2"), ("entailment", "neutral", "contradiction")):
+        with pytest.raises(InputError, match=r"line 2: the row has no label.* --skip-bad"):
+            read(path, "classification", labels)
+        found = read(path, "classification", labels, skip_bad=True)
+        assert found.targets == list(labels)
+        assert found.ids == ["1", "3", "4"]
+        assert len(found.skipped) == 1
+        assert "line 2: the row has no label" in found.skipped[0]
+
+
+def test_minus_one_is_a_class_among_other_signs_or_where_it_is_named(data: Data) -> None:
+    for others in ("1", "-2,0,2", "-3,-2,0"):
+        rows = "".join(f"a\t{label}\n" for label in ["-1", *others.split(",")])
+        labels = _labels(data("d.tsv", f"text\tlabel\n{rows}"))
+        assert set(labels) == {"-1", *others.split(",")}
+    path = data("d.tsv", "text\tlabel\na\t-1\nb\t0\nc\t1\n")
+    assert _labels(path) == ("0", "1")
+    assert read(path, "classification", ("-1", "0", "1")).targets == ["-1", "0", "1"]
+
+
+def test_booleans_and_numbers_are_labels_by_their_value(data: Data) -> None:
+    path = data("d.jsonl", '{"text": "a", "label": true}\n{"text": "b", "label": false}\n')
+    assert _labels(path) == ("False", "True")
+    assert read(path, "classification", ("False", "True")).targets == ["True", "False"]
+    assert read(path, "classification", ("false", "true")).targets == ["true", "false"]
+    path = data("d.jsonl", '{"text": "a", "label": 2.0}\n{"text": "b", "label": "2"}\n')
+    assert _labels(path) == ("2",)
+
+
+@pytest.mark.parametrize("label", ['{"a": 1}', "[1]", '["a"]', "Infinity", "\"['a']\""])
+def test_what_is_no_label_is_never_a_class(data: Data, label: str) -> None:
+    path = data("d.jsonl", f'{{"text": "a", "label": {label}}}\n{{"text": "b", "label": "x"}}\n')
+    assert _labels(path) == ("x",)
+    with pytest.raises(InputError, match=r"line 1: expected (a|one) label, got"):
+        read(path, "classification", ("x", "y"))
+
+
+def test_a_number_is_no_position_where_names_are_numbers(data: Data) -> None:
+    path = data("d.tsv", "text\tlabel\na\t0\n")
+    assert read(path, "classification", ("bad", "good")).targets == ["bad"]
+    for labels in (("1", "2", "3", "4", "5"), ("2", "many"), ("-1", "1"), ("0.5", "1.5")):
+        with pytest.raises(InputError, match="label '0' is none of"):
+            read(path, "classification", labels)
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("joy,anger", ["joy", "anger"]),
+        ("['joy', 'anger']", ["joy", "anger"]),
+        ('["joy", "anger"]', ["joy", "anger"]),
+        ("['joy' 'anger']", ["joy", "anger"]),
+        ("('joy',)", ["joy"]),
+        ("{'anger', 'joy'}", ["anger", "joy"]),
+        ("[]", []),
+        ("[0, 1]", ["joy", "anger"]),
+        (r"['it\'s', 'a\xe9']", ["it's", "a\xe9"]),
+        ("", []),
+    ],
+)
+def test_a_list_of_labels_as_pandas_writes_it(data: Data, cell: str, labels: list[str]) -> None:
+    content = io.StringIO(newline="")
+    csv.writer(content).writerows([["text", "label"], ["a", cell]])
+    path = data("d.csv", content.getvalue())
+    assert read(path, "multi-label", ("joy", "anger", "it's", "a\xe9")).targets == [labels]
+    if cell != "[0, 1]":
+        assert set(_labels(path, "multi-label")) == set(labels)
+
+
+def test_a_list_that_cannot_be_read_is_refused(data: Data) -> None:
+    for cell in ("['joy', anger]", "[joy]", "['joy'"):
+        with pytest.raises(InputError, match=r"line 2: expected a list such as \['a', 'b'\]"):
+            read(data("d.tsv", f"text\tlabel\na\t{cell}\n"), "multi-label", ("joy", "anger"))
+
+
+def test_a_decimal_comma_is_never_two_numbers(data: Data) -> None:
+    path = data("d.tsv", "text\tlabel\na\t3,5\nb\t4,0\n")
+    with pytest.raises(InputError, match="'3,5' may be one number with a decimal comma, or 2"):
+        _labels(path, "regression")
+    assert read(path, "regression", ("a", "b")).targets == [[3.0, 5.0], [4.0, 0.0]]
+    with pytest.raises(InputError, match="line 2: expected a number, got '3,5'"):
+        read(path, "regression", ("stars",))
+    for cell in ("0.5,1.5", "[0.5, 1]", "[3 5]"):
+        path = data("d.tsv", f"text\tlabel\na\t{cell}\n")
+        assert _labels(path, "regression") == ("label_0", "label_1")
+        assert len(read(path, "regression", ("a", "b")).targets[0]) == 2
+    for cell in ("1_000", "", "nan", "three"):
+        with pytest.raises(InputError, match="line 2: expected a number"):
+            read(data("d.tsv", f"text\tlabel\na\t{cell}\n"), "regression", ("stars",))
+    with pytest.raises(InputError, match="line 1: expected a number, got 'True'"):
+        read(data("d.jsonl", '{"text": "a", "label": true}'), "regression", ("stars",))
+
+
+def test_a_column_that_is_named_must_be_there(data: Data) -> None:
+    path = data("d.tsv", "text\thypothesis\tlabel\na\tb\t0\n")
+    for column in ("hypotesis", "text_pair"):
+        with pytest.raises(InputError, match=f"must name one column {column}; it has: text, hypo"):
+            read(path, "classification", ("x", "y"), pair_column=column)
+    found = read(path, "classification", ("x", "y"), pair_column="hypothesis")
+    assert found.inputs == [{"text": "a", "pair": "b"}]
+    with pytest.raises(InputError, match="must name one column gold"):
+        read(path, "fill-mask", label_column="gold")
+    with pytest.raises(InputError, match="no named columns; leave out --text-column"):
+        read(data("d.txt", "a\n"), "fill-mask", text_column="words")
+    with pytest.raises(InputError, match="no named columns; leave out --label-column"):
+        read(data("d.conll", "a O\n"), "token-classification", ("O",), label_column="tag")
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_a_json_line_without_the_second_text(data: Data, lacking: int) -> None:
+    rows: list[dict[str, Any]] = [{"text": "a", "text_pair": "b", "label": 0} for _ in range(3)]
+    del rows[lacking]["text_pair"]
+    path = data("d.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    message = f"line {lacking + 1} has no text_pair; 2 other lines have"
+    with pytest.raises(InputError, match=message):
+        read(path, "classification", ("x", "y"))
+    found = read(path, "classification", ("x", "y"), skip_bad=True)
+    assert found.inputs == [{"text": "a", "pair": "b"}] * 2
+    assert message in found.skipped[0]
+
+
+def test_json_lines_in_a_file_of_another_name(data: Data) -> None:
+    path = data("d.json", '{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n')
+    for kind in ("classification", "question-answering"):
+        with pytest.raises(InputError, match=r"JSON lines.* name it \.jsonl"):
+            read(path, kind, ("x", "y"))
+
+
+def test_a_label_of_thousands_of_digits_is_one_label(data: Data) -> None:
+    path = data("d.tsv", f"text\tlabel\na\t{'9' * 5000}\nb\t10\nc\t9\nd\tx\n")
+    assert _labels(path) == ("9", "10", "9" * 5000, "x")
+    with pytest.raises(InputError, match=r"label '9{60}\.\.\.' is none of no, yes") as caught:
+        read(path, "classification", ("no", "yes"))
+    assert len(str(caught.value)) < 400
+    labels = tuple(f"intent_{at}" for at in range(5000))
+    path = data("d.tsv", "text\tlabel\na\tintent_50000\n")
+    with pytest.raises(InputError, match="none of the 5001 labels, such as intent_5000,") as caught:
+        read(path, "classification", (*labels, "intent_5000"))
+    assert len(str(caught.value)) < 600

@@ -9,6 +9,8 @@ from albert_edge.errors import ConfigError
 
 
 def test_invalid_options() -> None:
+    with pytest.raises(ConfigError, match="quoting must be auto or none, not 'all'"):
+        EvaluateOptions(quoting="all")
     with pytest.raises(ConfigError, match="limit must be a whole number of at least 1, not 0"):
         EvaluateOptions(limit=0)
     with pytest.raises(ConfigError, match="workers must be"):

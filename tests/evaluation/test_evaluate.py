@@ -141,3 +141,47 @@ def test_the_embedded_model(data_folder: Path) -> None:
     # Its card says 77.4%; int8 kernels of other processors may turn a few of 1,471 sentences.
     assert figures(report)["accuracy"] == pytest.approx(0.774, abs=0.005)
     assert report["models"][0]["truncated"] == 0
+
+
+def test_ids_may_repeat_where_no_prediction_is_saved(
+    model: Model, data: Data, tmp_path: Path
+) -> None:
+    table = data("d.tsv", "id\ttext\tlabel\nx\tmill\t0\nx\triver\t1\n")
+    assert evaluate(model("classification"), table)["examples"] == 2
+    with pytest.raises(InputError, match="2 rows have the id 'x'; predictions are saved by id"):
+        evaluate(model("classification"), table, save=tmp_path / "p.json")
+    saved = {"kind": "classification", "labels": ["negative", "neutral", "positive"]}
+    path = data("s.json", json.dumps({**saved, "predictions": {"x": "neutral"}}))
+    with pytest.raises(InputError, match="2 rows have the id 'x'"):
+        evaluate(path, table)
+    entry = {"id": "q1", "question": "what fell ?", "answers": [{"text": "mill"}]}
+    paragraphs = [{"context": "the mill fell .", "qas": [entry, entry]}]
+    squad = data("d.json", json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    assert evaluate(model("question-answering"), squad)["examples"] == 2
+    with pytest.raises(InputError, match="2 questions have the id 'q1'"):
+        evaluate(model("question-answering"), squad, save=tmp_path / "p.json")
+
+
+def test_what_cannot_be_used_is_skipped_on_request(
+    model: Model, data: Data, tmp_path: Path
+) -> None:
+    # WordPiece gives no token for the third text, which has a character, and the fifth row has no
+    # label.
+    rows = "\nmill\t0\n\u200b\t1\n\ufffd\t1\nriver\t2\nstorm\t\n"
+    table = data("d.tsv", "text\tlabel" + rows)
+    path, saved = model("classification"), tmp_path / "p.json"
+    with pytest.raises(InputError, match=r"line 3: the text is empty.* --skip-bad leaves such"):
+        evaluate(path, table)
+    options = EvaluateOptions(skip_bad=True)
+    report = evaluate(path, table, options=options, save=saved)
+    assert (report["examples"], report["skipped"]) == (2, 3)
+    assert [text.partition("line ")[2][:1] for text in report["skipped_examples"]] == list("364")
+    alone = evaluate(path, data("e.tsv", "text\tlabel\nmill\t0\nriver\t2\n"))
+    assert report["models"][0]["metrics"] == alone["models"][0]["metrics"]
+    assert list(json.loads(saved.read_text())["predictions"]) == ["1", "4"]
+    # Saved predictions are scored on what they are for.
+    again = evaluate(saved, table, options=options, against=path)
+    assert (again["examples"], again["skipped"]) == (2, 3)
+    assert again["agreement"] == 1
+    with pytest.raises(InputError, match="no example can be used: 1 were skipped, the first"):
+        evaluate(path, data("e.tsv", "text\tlabel\n\ufffd\t0\n"), options=options)

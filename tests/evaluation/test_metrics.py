@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,10 @@ from albert_edge.evaluation.metrics import (
     spearman,
     token_classification,
 )
+from albert_edge.pipelines.words import bio_to_entities
 from evaluation.files import GOLDEN
+
+TAGS = json.loads((Path(__file__).parents[1] / "data/tags_golden.json").read_text())
 
 
 def _values(metrics: list[Metric], count: int) -> dict[str, float]:
@@ -55,6 +60,14 @@ def test_metrics_of_several_numbers_are_means() -> None:
     found = _values(regression([[1, 5], [2, 3], [3, 4]], [[1, 1], [2, 2], [3, 3]]), 3)
     assert found["pearson"] == pytest.approx((1 - 0.5) / 2)
     assert found["mean_squared_error"] == pytest.approx((16 + 1 + 1) / 6)
+
+
+@pytest.mark.parametrize("golden", TAGS)
+def test_tags_of_every_scheme_are_those_of_seqeval(golden: dict[str, Any]) -> None:
+    found = [[list(entity) for entity in bio_to_entities(tags)] for tags in golden["targets"]]
+    assert found == golden["entities"]
+    if "predictions" in golden:
+        _check(token_classification(golden["predictions"], golden["targets"]), golden)
 
 
 @pytest.mark.parametrize("golden", GOLDEN["tags"])

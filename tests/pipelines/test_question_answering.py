@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines import Pipeline, load
-from albert_edge.pipelines.question_answering import QuestionAnswering, score_spans
+from albert_edge.pipelines.question_answering import (
+    QuestionAnswering,
+    plan_windows,
+    score_spans,
+)
 
 QUESTION = "who built the bridge"
 CONTEXT = (
@@ -158,7 +162,6 @@ def test_ids_give_the_same_answer_as_text(qa: Pipeline) -> None:
         ({"context": SHORT}, "give a question and a context, or input_ids"),
         ({}, "give a question and a context, or input_ids"),
         ({"question": QUESTION, "context": SHORT, "input_ids": [2]}, "or input_ids"),
-        ({"question": "who " * 40, "context": SHORT}, "leaves no room for the second"),
         ({"question": QUESTION, "context": SHORT, "top_k": 0}, "at least 1"),
         ({"question": QUESTION, "context": SHORT, "max_answer_length": 0}, "at least 1"),
         ({"question": QUESTION, "context": SHORT, "stride": -1}, "stride at least 0"),
@@ -231,3 +234,25 @@ def test_a_max_length_beyond_the_context() -> None:
         [np.array([1.0, 2.0])], [np.array([10.0, 20.0])], step=1, max_length=10**9
     )
     assert list(zip(first, last, scores, strict=True)) == [(0, 0, 11.0), (0, 1, 21.0), (1, 1, 22.0)]
+
+
+def test_a_question_that_leaves_no_room_is_cut(qa: Pipeline) -> None:
+    tokenizer = qa.text_tokenizer()
+    found = qa(question="who " * 40, context=SHORT)
+    assert found["truncated"] is True
+    assert found["answer"] in SHORT
+    assert qa(question=QUESTION, context=SHORT)["truncated"] is False
+    windows, _, cut = plan_windows(
+        tokenizer, "who " * 40, SHORT, max_length=40, max_answer_length=30, stride=128
+    )
+    assert cut
+    assert windows[0].token_type_ids.index(1) == 2 + (40 - 3) // 2
+    # As run_squad cuts it, where there is more room.
+    assert len(tokenizer.tokenize("who " * 30).ids) <= 60
+    for words in (30, 200):
+        windows, _, cut = plan_windows(
+            tokenizer, "who " * words, SHORT, max_length=384, max_answer_length=30, stride=128
+        )
+        count = len(tokenizer.tokenize("who " * words).ids)
+        assert cut == (count > 64)
+        assert windows[0].token_type_ids.index(1) == 2 + min(count, 64)

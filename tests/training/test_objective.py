@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from albert_edge.errors import InputError, TrainingError
+from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.objective import IGNORE_INDEX
-from training.tasks.samples import PLAIN, lesson_in, read, squad
+from training.tasks.samples import PLAIN, draw, lesson_in, read, squad
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,20 @@ def test_padding_and_ignored_tokens_cost_nothing(tmp_path: Path) -> None:
     ):
         losses = [float(lesson.loss(outputs(x), true, mask, PLAIN)) for x in (quiet, loud)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.jsonl", '{"text": "\\ufff9\\ufffd", "label": "a"}', "classification"),
+        ("a.conll", "\ufffd a\n", "token-classification"),
+        ("a.jsonl", '{"text": "\\ufffd", "summary": "fox"}', "summarization"),
+    ],
+)
+def test_a_text_without_tokens_is_refused(
+    tmp_path: Path, name: str, content: str, kind: str
+) -> None:
+    bert = tokenizer_from_files({"vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfox"})
+    lesson = read(tmp_path, name, content, kind, "a", "b")
+    with pytest.raises(TrainingError, match=r"line 1: the text is empty: it contains no"):
+        draw(lesson, bert)

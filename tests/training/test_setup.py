@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from albert_edge.checkpoints import read_checkpoint
+from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import AlbertEdgeError, InputError, TrainingError
 from albert_edge.training.finetune_files import finetune_files
 from datasets.files import write
@@ -72,3 +75,23 @@ def test_an_encoder_that_left_early_learns_another_task(
     )
     assert not report["early_exit"]
     assert not read_checkpoint(tmp_path / "new").config.early_exit
+
+
+def test_what_cannot_be_used_is_skipped_on_request(tmp_path: Path, toy_shape: Path) -> None:
+    path = write_squad(tmp_path / "questions.json", make_texts(12))
+    document = json.loads(path.read_text())
+    entries = document["data"][0]["paragraphs"]
+    entries[1]["qas"][0]["answers"][0]["answer_start"] += 1
+    entries[3]["qas"][0]["question"] = "\u200b"
+    del entries[5]["qas"][0]["answers"]
+    entries[7]["qas"][0]["question"] = "so what " * 300
+    path.write_text(json.dumps(document))
+    options: dict[str, Any] = {"config": toy_shape, "dev": path, "options": SHORT}
+    with pytest.raises((InputError, TrainingError), match="--skip-bad leaves such examples out"):
+        finetune_files(path, tmp_path / "model", **options)
+    data_options = EvaluateOptions(skip_bad=True)
+    report = finetune_files(path, tmp_path / "model", data_options=data_options, **options)
+    # An answer's place is not needed to score it.
+    assert (report["train_examples"], report["skipped"]) == (9, 3)
+    assert (report["dev_examples"], report["dev_skipped"]) == (10, 2)
+    assert report["truncated"] == 1

@@ -17,6 +17,7 @@ from albert_edge.training.batching import concat_mixup, encode_pairs, sample_pai
 from albert_edge.training.objective import (
     EncodedEpoch,
     TaskObjective,
+    check_tokens,
     class_weights,
     reject_class_weights,
 )
@@ -76,6 +77,8 @@ class ClassificationObjective(TaskObjective):
             ids, types, cut = sample_pairs(texts, pairs, tokenizer, options=options, random=random)
         else:
             ids, types, cut = encode_pairs(texts, pairs, tokenizer, max_length=options.max_length)
+        for one, place in zip(ids, self.examples.places, strict=True):
+            check_tokens(one, tokenizer, place)
         ids = [
             token_dropout(one, tokenizer, share=options.word_dropout, random=random) for one in ids
         ]

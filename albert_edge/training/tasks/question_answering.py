@@ -65,10 +65,12 @@ class QuestionAnsweringObjective(TaskObjective):
         sequences: list[list[int]] = []
         types: list[list[int]] = []
         targets: list[tuple[int, int]] = []
+        truncated = 0
         for inputs, span, place in zip(
             self.examples.inputs, self._spans, self.examples.places, strict=True
         ):
-            windows = _windows(inputs, tokenizer, options.window, place)
+            windows, cut = _windows(inputs, tokenizer, options.window, place)
+            truncated += cut
             targets += _targets(windows, span, place)
             types += [window.token_type_ids for window in windows]
             sequences += [
@@ -76,7 +78,9 @@ class QuestionAnsweringObjective(TaskObjective):
                 for w in windows
             ]
         rows = np.array(targets, np.float32)  # [m, 2]
-        return EncodedEpoch(input_ids=sequences, token_type_ids=types, targets=rows)
+        return EncodedEpoch(
+            input_ids=sequences, token_type_ids=types, targets=rows, truncated=truncated
+        )
 
     def loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
@@ -113,20 +117,23 @@ def _find(
     begin = context.find(answer) if start is None else start
     if not answer.strip() or begin < 0 or context[begin : begin + len(answer)] != answer:
         where = "anywhere" if start is None else f"at answer_start {start}"
-        raise TrainingError(f"{place}: the answer {answer!r} is not in the context {where}.")
+        raise TrainingError(
+            f"{place}: the answer {answer[:60]!r} is not in the context {where}. --skip-bad leaves "
+            "such examples out."
+        )
     return begin, begin + len(answer)
 
 
 def _windows(
     inputs: Mapping[str, str], tokenizer: Tokenizer, length: int, place: str
-) -> list[Encoding]:
+) -> tuple[list[Encoding], bool]:
     try:
-        windows, _ = plan_windows(
+        windows, _, cut = plan_windows(
             tokenizer, **inputs, max_length=length, max_answer_length=_LONGEST, stride=_STRIDE
         )
     except InputError as error:
         raise TrainingError(f"{place}: {error}") from error
-    return windows
+    return windows, cut
 
 
 def _targets(

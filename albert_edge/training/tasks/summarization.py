@@ -73,8 +73,10 @@ class SummarizationObjective(TaskObjective):
         self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
     ) -> EncodedEpoch:
         sequences, types, targets, truncated = [], [], [], 0
-        for text, scores in self._articles:
+        for (text, scores), place in zip(self._articles, self.examples.places, strict=True):
             sentences = tokenize_sentences(text, list(scores), tokenizer)
+            if not sentences:
+                raise TrainingError(f"{place}: the text is empty: it contains no sentences.")
             read = [sentence.ids[: options.window - 2] for sentence in sentences]
             truncated += any(len(s.ids) > options.window - 2 for s in sentences)
             for window in split_into_windows(read, options.window):

@@ -14,7 +14,13 @@ from albert_edge.errors import TrainingError
 from albert_edge.pipelines.words import first_tokens
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.training.batching import token_dropout
-from albert_edge.training.objective import IGNORE_INDEX, EncodedEpoch, TaskObjective, class_weights
+from albert_edge.training.objective import (
+    IGNORE_INDEX,
+    EncodedEpoch,
+    TaskObjective,
+    check_tokens,
+    class_weights,
+)
 from albert_edge.training.options import FinetuneOptions
 
 __all__ = ["TokenClassificationObjective"]
@@ -47,21 +53,24 @@ class TokenClassificationObjective(TaskObjective):
     ) -> EncodedEpoch:
         indices = {label: index for index, label in enumerate(self.examples.labels)}
         sequences, targets, truncated = [], [], 0
-        for inputs, labels in zip(self.examples.inputs, self.examples.targets, strict=True):
+        for inputs, labels, place in zip(
+            self.examples.inputs, self.examples.targets, self.examples.places, strict=True
+        ):
             words = inputs["words"]
             text = " ".join(words)
             encoding = tokenizer.encode(text, max_length=options.max_length)
             row = np.full(len(encoding.input_ids), IGNORE_INDEX, np.float32)
-            places = first_tokens(words, encoding.offsets)
-            for place, label in zip(places, labels, strict=True):
-                if place is not None:
-                    row[place] = indices[label]
+            check_tokens(encoding.input_ids, tokenizer, place)
+            positions = first_tokens(words, encoding.offsets)
+            for position, label in zip(positions, labels, strict=True):
+                if position is not None:
+                    row[position] = indices[label]
             ids = encoding.input_ids
             sequences.append(
                 token_dropout(ids, tokenizer, share=options.word_dropout, random=random)
             )
             targets.append(row)
-            truncated += places[-1] is None
+            truncated += positions[-1] is None
         return EncodedEpoch(
             input_ids=sequences, targets=targets, per_token=True, truncated=truncated
         )
