@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import re
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ _PACKAGES = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
     ("tflite-runtime", "tflite_runtime.interpreter"),
 )
+# What an installed package raises that does not load: it, or one that it imports, is for another
+# machine, C library, Python or NumPy, is incomplete, or needs more memory than there is.
+_LOAD_ERRORS = (
+    *(AttributeError, ImportError, MemoryError, OSError, RuntimeError, SyntaxError),
+    *(SystemError, TypeError, ValueError),
+)
 _MAPS = Path("/proc/self/maps")
 _DONTNEED = 4  # MADV_DONTNEED of madvise(2), Linux
 _LEAST_BYTES = 4 << 20  # finding the pages takes half a millisecond: not worth it for smaller files
@@ -31,7 +38,7 @@ def runtime_name() -> str:
     """Name the runtime that `open_interpreter` uses, with its version: `ai-edge-litert 2.3.0`.
 
     Raises:
-        DeviceError: None is installed.
+        DeviceError: None is installed, or none that is installed loads.
     """
     return _find()[0]
 
@@ -60,7 +67,7 @@ def open_interpreter(
 
     Raises:
         BundleError: The model is invalid, or the runtime does not support its operators.
-        DeviceError: No runtime is installed, or `threads` is not a number of threads.
+        DeviceError: No runtime is installed, none loads, or `threads` is not a number of threads.
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise DeviceError(f"threads must be a whole number of at least 1, not {threads!r}.")
@@ -80,21 +87,51 @@ def open_interpreter(
             f"{name} cannot load {where}: {message}. It is damaged, or needs a newer runtime; for "
             "tflite-runtime, write it with albert-edge convert --compat tflite-runtime-2.14."
         ) from error
+    except _LOAD_ERRORS as error:  # some load the rest of themselves only now
+        raise DeviceError(f"{name} does not load: {_explain_load_error(error)}") from error
 
 
 def _find() -> tuple[str, Any]:
+    failures: dict[str, BaseException] = {}
     for package, module in _PACKAGES:
         try:
             interpreter = importlib.import_module(module).Interpreter
-        except ModuleNotFoundError as error:
-            if error.name != module.partition(".")[0]:
-                raise
+        except _LOAD_ERRORS as error:
+            missing = isinstance(error, ModuleNotFoundError) and error.name
+            if missing != module.partition(".")[0]:
+                failures[package] = error
         else:
-            return f"{package} {version(package)}", interpreter
+            return f"{package} {_version(package)}".rstrip(), interpreter
+    if failures:
+        causes = [f"{package}: {_explain_load_error(one)}" for package, one in failures.items()]
+        raise DeviceError(
+            "an installed TFLite runtime does not load:\n  " + "\n  ".join(causes)
+        ) from next(iter(failures.values()))
     raise DeviceError(
         "no TFLite runtime is installed; install one with: pip install ai-edge-litert "
         "(or tflite-runtime on an older board)."
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # copied without its metadata
+        return ""
+
+
+def _explain_load_error(error: BaseException) -> str:
+    cause = error.__cause__ or error  # a SystemError says nothing of its own
+    text = f"{type(cause).__name__}: {' '.join(str(cause).split()).rstrip('.')}".rstrip(": ")
+    if re.search("numpy|_ARRAY_API", text) and not isinstance(cause, ModuleNotFoundError):
+        advice = "it was built for NumPy 1: pip install 'numpy<2', or pip install ai-edge-litert"
+    elif "GLIBC" in text:
+        advice = "it was built for a newer system: pip install tflite-runtime, or an older version"
+    elif isinstance(cause, MemoryError):
+        advice = "there is too little memory"
+    else:
+        advice = "install it again with pip install --force-reinstall"
+    return f"{text}; {advice}."
 
 
 def release_pages(path: Path) -> None:
