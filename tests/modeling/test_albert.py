@@ -15,10 +15,9 @@ from albert_edge.checkpoints.tensor_names import tensor_names
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
 from albert_edge.modeling import Albert
-from albert_edge.modeling.layers import assign, tensors
+from albert_edge.modeling.layers import tensors
 from albert_edge.tasks import TASKS
-
-IDS = np.array([[2, 5, 9, 3], [2, 8, 3, 0]], np.int32)
+from modeling.samples import IDS
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -88,40 +87,3 @@ def test_an_unknown_task() -> None:
     config = AlbertConfig(vocab_size=9, hidden_size=8, num_attention_heads=2)
     with pytest.raises(ConfigError, match="unknown task 'translation'; choose from feature"):
         Albert(config, task="translation")
-
-
-def test_an_exit_says_what_a_model_of_so_few_passes_says(tiny_albert: Callable[..., Any]) -> None:
-    model = tiny_albert(early_exit=True)
-    exits = model.exits({"input_ids": IDS})  # [B, L, C]
-    assert exits.shape == (2, 3, 3)
-    assert exits.dtype == tf.float32
-    last = model({"input_ids": IDS})["logits"]
-    # Float32 sums of 32 products around 1, in another order.
-    np.testing.assert_allclose(exits[:, -1], last, atol=2e-6)
-    weights = tensors(model)
-    for index in range(2):
-        shallow = dataclasses.replace(model.config, num_hidden_layers=index + 1, early_exit=False)
-        cut, columns = Albert(shallow, task="classification"), slice(3 * index, 3 * index + 3)
-        own = {name: values for name, values in weights.items() if not name.startswith("exits/")}
-        for part in ("kernel", "bias"):
-            own[f"classifier/{part}"] = weights[f"exits/{part}"][..., columns]
-        assign(cut, own)
-        expected = cut({"input_ids": IDS})["logits"]
-        np.testing.assert_allclose(exits[:, index], expected, atol=2e-6)
-
-
-def test_training_sees_every_exit(tiny_albert: Callable[..., Any]) -> None:
-    model = tiny_albert(early_exit=True, classifier_dropout_prob=0.0)
-    with tf.GradientTape() as tape:
-        outputs = model({"input_ids": IDS}, training=True)
-        loss = tf.reduce_sum(tf.square(outputs["exit_logits"]))
-    assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_variables))
-    np.testing.assert_array_equal(outputs["exit_logits"][:, -1], outputs["logits"])
-    np.testing.assert_allclose(outputs["exit_logits"], model.exits({"input_ids": IDS}), atol=2e-6)
-    assert set(model({"input_ids": IDS})) == {"logits"}
-    assert set(tiny_albert()({"input_ids": IDS}, training=True)) == {"logits"}
-
-
-def test_early_exit_is_for_classification(tiny_albert: Callable[..., Any]) -> None:
-    with pytest.raises(ConfigError, match="for the task classification, not for fill-mask"):
-        tiny_albert("fill-mask", early_exit=True)

@@ -54,3 +54,8 @@ def pipe(
         return load(pack(blob, dataclasses.replace(read(blob), tokenizer_files=tokenizer_files)))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def classify(pipe: Callable[..., Pipeline]) -> Pipeline:
+    return pipe("classification")

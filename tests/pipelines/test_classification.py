@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from albert_edge.errors import InputError
-from albert_edge.pipelines import Pipeline, load
-from albert_edge.pipelines.classification import Classification, sigmoid, softmax
-
-TEXT = "a storm took the roof"
-
-
-@pytest.fixture(scope="module")
-def classify(pipe: Callable[..., Pipeline]) -> Pipeline:
-    return pipe("classification")
+from albert_edge.pipelines import Pipeline
+from albert_edge.pipelines.classification import sigmoid, softmax
+from pipelines.samples import TEXT
 
 
 def test_a_text(classify: Pipeline) -> None:
@@ -38,51 +32,6 @@ def test_a_pair_differs_from_one_text(classify: Pipeline) -> None:
     assert pair["scores"] != classify(input_ids=ids.input_ids)["scores"]  # types count
     given = classify(input_ids=ids.input_ids, token_type_ids=ids.token_type_ids)
     assert given == pair
-
-
-@pytest.mark.parametrize("seq_len", [None, 24])
-def test_a_long_text_is_truncated(pipe: Callable[..., Pipeline], seq_len: int | None) -> None:
-    classify = pipe("classification", seq_len=seq_len)
-    long = classify("the river " * 10_000)
-    assert (long["tokens"], long["truncated"]) == (seq_len or 40, True)
-    ids = classify.text_tokenizer().encode("the river " * 10_000, max_length=seq_len or 40)
-    assert classify(input_ids=ids.input_ids)["scores"] == long["scores"]
-
-
-@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u200b"])
-def test_empty_text(classify: Pipeline, text: str) -> None:
-    with pytest.raises(InputError, match="the text is empty"):
-        classify(text)
-    with pytest.raises(InputError, match="the first text is empty"):
-        classify(text, TEXT)
-    with pytest.raises(InputError, match="the second text is empty"):
-        classify(TEXT, text)
-
-
-def test_one_emoji_is_a_text(classify: Pipeline) -> None:
-    assert classify("🙂")["tokens"] >= 3
-
-
-def test_text_and_ids_are_exclusive(classify: Pipeline) -> None:
-    for given in ({}, {"pair": TEXT}, {"pair": TEXT, "input_ids": [2, 3]}):
-        with pytest.raises(InputError, match="give a text or input_ids"):
-            classify(**given)
-    with pytest.raises(InputError, match="not both"):
-        classify(TEXT, input_ids=[2, 3])
-    with pytest.raises(InputError, match="must be a str, not bytes"):
-        classify(b"bytes")
-    with pytest.raises(InputError, match="half of a surrogate pair"):
-        classify("\udcff")
-    with pytest.raises(InputError, match="whole numbers"):
-        classify(input_ids=["a", "b"])
-
-
-def test_no_tokenizer(tiny_tflite: Callable[..., bytes]) -> None:
-    bare = load(tiny_tflite("classification"))
-    assert isinstance(bare, Classification)
-    with pytest.raises(InputError, match=r"carries no tokenizer.*give input_ids"):
-        bare(TEXT)
-    assert bare(input_ids=[2, 9, 3])["tokens"] == 3
 
 
 def test_multi_label(pipe: Callable[..., Pipeline]) -> None:

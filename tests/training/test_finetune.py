@@ -172,22 +172,6 @@ def test_a_diverging_run_stops(start: Checkpoint, data: Examples) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("epochs", 0),
-        ("max_length", 2),
-        ("learning_rate", 0.0),
-        ("learning_rate", float("nan")),
-        ("averaging", 1.0),
-        ("sampling", 0.0),
-    ],
-)
-def test_options_that_cannot_work(name: str, value: float) -> None:
-    with pytest.raises(TrainingError, match=f"{name} must be"):
-        FinetuneOptions(**{name: value})  # type: ignore[arg-type]
-
-
 def test_finds_out_before_training_that_it_cannot_write(
     trained: tuple[Path, dict[str, object]], toy_table: Path, tmp_path: Path
 ) -> None:

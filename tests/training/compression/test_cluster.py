@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as arrays
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.datasets.examples import read_examples
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import TrainingError
 from albert_edge.training.compression.cluster import Codebook, nearest
 from albert_edge.training.compression.compress import compress
 from albert_edge.training.compression.int8_weights import int8_codes, is_compressible
@@ -86,15 +85,3 @@ def test_the_nearest_centroid_is_found(values: np.ndarray, centroids: list[float
     found = rising[nearest(tf.constant(values), tf.constant(rising)).numpy()]
     least = np.abs(values[:, None] - rising).min(axis=1)
     assert np.allclose(np.abs(values - found), least, atol=1e-6)  # a tie may fall to either side
-
-
-@pytest.mark.parametrize("clusters", [1, 0, 256])
-def test_impossible_numbers_of_clusters(clusters: int) -> None:
-    with pytest.raises(TrainingError, match=rf"clusters must be in \[2, 255\], not {clusters}"):
-        Cluster(clusters=clusters)
-
-
-def test_impossible_centroids() -> None:
-    message = r"centroids must be one of linear, density, kmeans\+\+, not 'random'"
-    with pytest.raises(TrainingError, match=message):
-        Cluster(centroids="random")

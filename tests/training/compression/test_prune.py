@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.datasets.examples import read_examples
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import TrainingError
 from albert_edge.training.compression.compress import compress
 from albert_edge.training.compression.int8_weights import is_compressible
 from albert_edge.training.compression.methods import OPTIONS, PATTERNS, Prune
@@ -72,18 +71,3 @@ def test_the_last_update_comes_in_time_and_is_whole(steps: int, sparsity: float)
     assert 1 <= schedule.end_step <= steps
     assert bool(due)
     assert float(share) == pytest.approx(sparsity)
-
-
-@pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.5, float("nan")])
-def test_impossible_sparsities(sparsity: float) -> None:
-    with pytest.raises(TrainingError, match=r"sparsity must be in \(0, 1\)"):
-        Prune(sparsity=sparsity)
-
-
-def test_impossible_patterns() -> None:
-    with pytest.raises(
-        TrainingError, match="pattern must be one of unstructured, 2:4, block, not '4:2'"
-    ):
-        Prune(pattern="4:2")
-    with pytest.raises(TrainingError, match=r"2:4 is a sparsity of 0.5, not 0.7"):
-        Prune(pattern="2:4", sparsity=0.7)

@@ -1,0 +1,35 @@
+"""Methods and their options: which values are allowed."""
+
+from __future__ import annotations
+
+import pytest
+
+from albert_edge.errors import TrainingError
+from albert_edge.training.compression.methods import Cluster, Prune
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.5, float("nan")])
+def test_impossible_sparsities(sparsity: float) -> None:
+    with pytest.raises(TrainingError, match=r"sparsity must be in \(0, 1\)"):
+        Prune(sparsity=sparsity)
+
+
+def test_impossible_patterns() -> None:
+    with pytest.raises(
+        TrainingError, match="pattern must be one of unstructured, 2:4, block, not '4:2'"
+    ):
+        Prune(pattern="4:2")
+    with pytest.raises(TrainingError, match=r"2:4 is a sparsity of 0.5, not 0.7"):
+        Prune(pattern="2:4", sparsity=0.7)
+
+
+@pytest.mark.parametrize("clusters", [1, 0, 256])
+def test_impossible_numbers_of_clusters(clusters: int) -> None:
+    with pytest.raises(TrainingError, match=rf"clusters must be in \[2, 255\], not {clusters}"):
+        Cluster(clusters=clusters)
+
+
+def test_impossible_centroids() -> None:
+    message = r"centroids must be one of linear, density, kmeans\+\+, not 'random'"
+    with pytest.raises(TrainingError, match=message):
+        Cluster(centroids="random")
