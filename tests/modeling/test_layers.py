@@ -69,5 +69,6 @@ def test_activations_are_the_functions_of_their_names() -> None:
     for name in ACTIVATIONS:
         want = {"relu": np.maximum(points, 0), "gelu": exact}.get(name, tanh)
         found = activation(name, tf.constant(points, tf.float64))
-        np.testing.assert_allclose(found, want, atol=1e-12, err_msg=name)
+        # TensorFlow holds the constants of GELU in float32.
+        np.testing.assert_allclose(found, want, atol=1e-8, err_msg=name)
     assert np.abs(exact - tanh).max() > 1e-5  # the two forms of GELU can be told apart
