@@ -105,6 +105,11 @@ def parse_json(content: bytes | str, *, where: str, error: type[AlbertEdgeError]
         if b"\\u" in (content if isinstance(content, bytes) else content.encode("utf-8")):
             # Half of a character: nothing could be printed or written that contains it.
             json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as reason:
+        raise error(
+            f"{where} contains {reason.object[reason.start]!r}, a lone surrogate, which is not a "
+            "character."
+        ) from reason
     except (ValueError, RecursionError) as reason:
         raise error(f"{where} is not JSON: {reason}.") from reason
     if not isinstance(values, dict):

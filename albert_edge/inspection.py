@@ -9,6 +9,7 @@ from typing import Any
 
 from albert_edge.bundle.archive import locate
 from albert_edge.bundle.bundle import Bundle, model_bytes, read
+from albert_edge.bundle.graph_check import check_flatbuffer
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import BundleError
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name
@@ -48,6 +49,7 @@ def inspect(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     size = len(located) if isinstance(located, bytes) else located.stat().st_size
     bundle = read(located) if size > len(front) else None
     config = None if bundle is None else bundle.config
+    check_flatbuffer(front, where="the model" if isinstance(located, bytes) else str(located))
     model = parse(front)
     try:
         return {

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from albert_edge.bundle.archive import locate
-from albert_edge.bundle.bundle import read
+from albert_edge.bundle.archive import OpenFile
+from albert_edge.bundle.bundle import read_checked
 from albert_edge.runtime import Model, open_model
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
 from albert_edge.runtime.model import interpreter_forward
@@ -27,9 +27,10 @@ def open_reference(path: str, *, threads: int = 1) -> Model:
     Raises:
         BundleError: The file is missing, damaged, not one of ours, or newer than this version.
     """
-    bundle = read(path)
-    interpreter = open_interpreter(locate(path), threads=threads, delegated=False)
-    return Model(bundle, interpreter_forward(bundle, interpreter), runtime_name())
+    file = OpenFile(path)
+    bundle = read_checked(file)
+    interpreter = open_interpreter(file.place(), threads=threads, delegated=False, where=file.where)
+    return Model(bundle, interpreter_forward(bundle, interpreter), runtime_name(), file=file)
 
 
 def describe_delegate(path: str, *, threads: int) -> dict[str, Any]:
@@ -40,7 +41,9 @@ def describe_delegate(path: str, *, threads: int) -> dict[str, Any]:
         Those two are None for a file with a loop or several signatures: the runtime lists only the
         operators of the main graph.
     """
-    interpreter = open_interpreter(locate(path), threads=threads)
+    file = OpenFile(path)
+    read_checked(file)
+    interpreter = open_interpreter(file.place(), threads=threads, where=file.where)
     interpreter.allocate_tensors()  # applies the delegate
     # Private, but the runtime has no public method that lists the operators.
     nodes = interpreter._get_ops_details()

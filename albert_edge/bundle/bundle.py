@@ -25,7 +25,6 @@ from albert_edge.bundle.archive import (
     read_json,
     read_member,
 )
-from albert_edge.bundle.graph_check import check_graph
 from albert_edge.config import AlbertConfig
 from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import BundleError, ConfigError
@@ -174,6 +173,8 @@ def read_checked(file: OpenFile) -> Bundle:
         BundleError: As in `read`; or the file is not as it was written, or its graph is not one
             that this project writes.
     """
+    from albert_edge.bundle.graph_check import check_graph  # needs NumPy, and `read` does not
+
     bundle = _read_bundle(file)
     hashing = _Hashing(file)  # on another core, while this one checks the graph
     try:
