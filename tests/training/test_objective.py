@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from albert_edge.errors import InputError, TrainingError
 from albert_edge.tokenizer import tokenizer_from_files
-from albert_edge.training.objective import IGNORE_INDEX
+from albert_edge.training.objective import IGNORE_INDEX, class_weights, reject_class_weights
 from training.tasks.samples import PLAIN, draw, lesson_in, read, squad
 
 
@@ -83,3 +86,24 @@ def test_a_text_without_tokens_is_refused(
     lesson = read(tmp_path, name, content, kind, "a", "b")
     with pytest.raises(TrainingError, match=r"line 1: the text is empty: it contains no"):
         draw(lesson, bert)
+
+
+@given(
+    st.sampled_from(["balanced", "none", "a=2", "b=0.5,a=3"]),
+    st.lists(st.integers(1, 1000), min_size=2, max_size=2),
+)
+def test_the_mean_weight_over_all_examples_is_one(setting: str, counts: list[int]) -> None:
+    weights = class_weights(setting, np.array(counts), ("a", "b"))
+    assert np.average(weights, weights=counts) == pytest.approx(1)
+    if setting == "balanced":
+        assert weights[0] * counts[0] == pytest.approx(weights[1] * counts[1])
+    elif setting != "none":
+        ratio = {"a=2": 2, "b=0.5,a=3": 6}[setting]  # of the weight of a to that of b
+        assert weights[0] / weights[1] == pytest.approx(ratio)
+
+
+def test_weights_are_for_labels_only() -> None:
+    for setting in (None, "none"):
+        reject_class_weights(setting, "regression")
+    with pytest.raises(TrainingError, match="are for labels, and regression has none"):
+        reject_class_weights("balanced", "regression")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -9,12 +10,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from albert_edge.checkpoints import Checkpoint
+from albert_edge.config import preset
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import OutputError, TrainingError
 from albert_edge.training.finetune_files import finetune_files
 from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.state import (
+    StateWriter,
+    TrainingState,
+    check_output,
+    check_state,
+    fingerprint,
+    open_state,
+    write_state,
+)
 
 
 def test_a_killed_training_goes_on(toy_table: Path, toy_shape: Path, tmp_path: Path) -> None:
@@ -50,3 +65,112 @@ def test_a_killed_training_goes_on(toy_table: Path, toy_shape: Path, tmp_path: P
     assert [epoch["epoch"] for epoch in report["epochs"]] == list(range(1, 61))
     assert report["dev_accuracy"] > 0.9
     assert not state.exists()
+
+
+def state(**changes: Any) -> TrainingState:
+    values: dict[str, Any] = {
+        "epoch": 2,
+        "index": 5,
+        "steps": 40,
+        "random": np.random.default_rng(3).bit_generator.state,
+        "sums": (1.5, 0.25, 8.0),
+        "arrays": [np.float32([[1, 2], [3, 4]]), np.array(7, np.int64)],
+        "history": [{"epoch": 1, "loss": 0.5}],
+    }
+    return TrainingState(**{**values, **changes})
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    path, written = tmp_path / "state", state()
+    write_state(path, written, owner="mine")
+    found = open_state(path, owner="mine", resume=True)
+    assert found is not None
+    for name in ("epoch", "index", "steps", "random", "history"):
+        assert getattr(found, name) == getattr(written, name)
+    assert tuple(found.sums) == written.sums
+    for one, other in zip(found.arrays, written.arrays, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    again = np.random.default_rng()
+    again.bit_generator.state = found.random
+    assert again.integers(1 << 60) == np.random.default_rng(3).integers(1 << 60)
+
+
+def test_a_state_of_another_training_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with pytest.raises(TrainingError, match="there is no training to resume"):
+        open_state(path, owner="mine", resume=True)
+    write_state(path, state(), owner="mine")
+    with pytest.raises(TrainingError, match="other data, options or weights"):
+        open_state(path, owner="yours", resume=True)
+    assert open_state(path, owner="yours", resume=False) is None
+    assert not path.exists()
+
+
+@given(st.data())
+def test_a_damaged_state_is_one_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged_state"
+    write_state(path, state(), owner="mine")
+    blob = path.read_bytes()
+    path.write_bytes(blob[: data.draw(st.integers(0, len(blob) - 1))])
+    with pytest.raises(TrainingError, match="is damaged; restart with --force"):
+        open_state(path, owner="mine", resume=True)
+
+
+def test_a_writer_waits_for_its_interval_and_keeps_the_history(tmp_path: Path) -> None:
+    history = [{"epoch": 1}]
+    assert not StateWriter(tmp_path / "state", "mine", every_s=1000, history=history).is_due()
+    writer = StateWriter(tmp_path / "state", "mine", every_s=0, history=history)
+    assert writer.is_due()
+    history.append({"epoch": 2})
+    writer.write(state(history=()))
+    found = open_state(tmp_path / "state", owner="mine", resume=True)
+    assert found is not None
+    assert found.history == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_what_is_in_the_way_is_found_before_training(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(OutputError, match="file is a file; name a directory"):
+        check_output(file, force=True)
+    (tmp_path / "model").mkdir()
+    check_output(tmp_path / "model", force=False)
+    (tmp_path / "model/config.json").write_text("{}")
+    with pytest.raises(OutputError, match="exists; give --force"):
+        check_output(tmp_path / "model", force=False)
+    check_output(tmp_path / "model", force=True)
+    check_state(tmp_path / "none", resume=False, force=False)
+    with pytest.raises(TrainingError, match="there is no training to resume"):
+        check_state(tmp_path / "none", resume=True, force=False)
+    with pytest.raises(OutputError, match="is the state of an interrupted training"):
+        check_state(file, resume=False, force=False)
+    with pytest.raises(TrainingError, match="not both"):
+        check_state(file, resume=True, force=True)
+
+
+def test_a_fingerprint_depends_on_everything() -> None:
+    start = Checkpoint(
+        config=preset("albert-base-v2"), task="fill-mask", tensors={"a": np.zeros(2, np.float32)}
+    )
+    wider = dataclasses.replace(start.config, vocab_size=7)
+    variants = [
+        fingerprint(start),
+        fingerprint(start, b"data"),
+        fingerprint(start, np.array([1, 2])),
+        fingerprint(start, np.array([1, 3])),
+        fingerprint(dataclasses.replace(start, config=wider)),
+        fingerprint(dataclasses.replace(start, tensors={"a": np.ones(2, np.float32)})),
+        fingerprint(dataclasses.replace(start, tensors={"b": np.zeros(2, np.float32)})),
+    ]
+    assert len(set(variants)) == len(variants)
+    assert fingerprint(start, b"data") == variants[1]
+
+
+def test_seeds_of_steps_differ() -> None:
+    seeds = [
+        state(epoch=epoch, index=index, steps=3).seed for epoch in range(4) for index in range(3)
+    ]
+    assert len(set(seeds)) == len(seeds)

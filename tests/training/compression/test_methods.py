@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from albert_edge.errors import TrainingError
-from albert_edge.training.compression.methods import Cluster, Prune
+from albert_edge.quantization.recipes import RECIPES
+from albert_edge.training.compression.methods import (
+    METHODS,
+    OPTIONS,
+    TRAINABLE,
+    Cluster,
+    Prune,
+    Qat,
+    default_options,
+)
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.5, float("nan")])
@@ -33,3 +42,29 @@ def test_impossible_centroids() -> None:
     message = r"centroids must be one of linear, density, kmeans\+\+, not 'random'"
     with pytest.raises(TrainingError, match=message):
         Cluster(centroids="random")
+
+
+def test_methods_are_found_by_their_names() -> None:
+    assert {name: kind.name for name, kind in METHODS.items()} == {
+        "prune": "prune",
+        "cluster": "cluster",
+        "qat": "qat",
+    }
+    assert set(TRAINABLE) <= set(RECIPES)
+    assert {Prune.quantize, Cluster.quantize} <= set(RECIPES)
+
+
+def test_impossible_recipes() -> None:
+    for quantize in TRAINABLE:
+        assert Qat(quantize=quantize).quantize == quantize
+    with pytest.raises(TrainingError, match="quantize must be one of int8-full, int4, not 'int8'"):
+        Qat(quantize="int8")
+
+
+def test_rounding_is_trained_more_gently() -> None:
+    assert default_options(Prune()) == default_options(Cluster) == OPTIONS
+    gentle = default_options(Qat)
+    assert gentle == default_options(Qat(quantize="int4"))
+    assert gentle.learning_rate == pytest.approx(OPTIONS.learning_rate / 10)
+    assert gentle.weight_decay == 0
+    assert gentle.epochs == OPTIONS.epochs
