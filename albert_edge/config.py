@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import ConfigError
-from albert_edge.files import parse_json
+from albert_edge.files import dump_json, parse_json, read_input
 from albert_edge.tasks import PROBLEM_TYPES
 
 __all__ = ["ACTIVATIONS", "PRESETS", "AlbertConfig", "preset"]
@@ -257,7 +256,7 @@ class AlbertConfig:
             ConfigError: The file cannot be read, is not JSON, or is not an ALBERT's.
         """
         try:
-            content = Path(path).read_bytes()
+            content = read_input(path)
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}.") from error
         values = parse_json(content, where=str(path), error=ConfigError)
@@ -265,7 +264,7 @@ class AlbertConfig:
 
     def to_json(self) -> str:
         """Return the text of a Hugging Face `config.json`."""
-        return json.dumps(self.to_huggingface(), indent=2, sort_keys=True) + "\n"
+        return dump_json(self.to_huggingface(), indent=2, sort_keys=True) + "\n"
 
 
 def _presets() -> dict[str, AlbertConfig]:

@@ -151,21 +151,27 @@ def _layouts_agree(rows: Sequence[Row]) -> bool:
 def render(demo: Demo) -> Group:
     """Lay out the results for a terminal of 80 columns."""
     one = demo.rows[0].measurement
+    title = (
+        f"The embedded sentiment model, {len(one.input_ids)} tokens, 1 thread, "
+        f"{describe_machine()['model']}"
+    )
     answers = Table(box=None, pad_edge=False, show_header=False)
+    for justify in ("left", "right", "left"):
+        answers.add_column(justify=justify)
     for answer in demo.answers:
-        answers.add_row(f"[bold]{answer['label']}[/]", f"{answer['score']:.1%}", answer["text"])
+        answers.add_row(Text(answer["label"], "bold"), f"{answer['score']:.1%}", answer["text"])
     return Group(
-        make_table(
-            demo.rows,
-            title=f"The embedded sentiment model, {len(one.input_ids)} tokens, 1 thread, "
-            f"{describe_machine()['model']}",
-        ),
+        make_table(demo.rows, title=title),
         Text(_explain(demo.rows) + "\n", style="dim"),
         answers,
-        Text.from_markup(
-            "\nConvert a model:  [bold]albert-edge convert[/] CHECKPOINT -o model.tflite"
-            '\nRun it:           [bold]albert-edge run[/] model.tflite "a quiet, moving film"'
-            "\nInspect it:       [bold]albert-edge inspect[/] model.tflite"
+        Text.assemble(
+            "\nConvert a model:  ",
+            ("albert-edge convert", "bold"),
+            " CHECKPOINT -o model.tflite\nRun it:           ",
+            ("albert-edge run", "bold"),
+            ' model.tflite "a quiet, moving film"\nInspect it:       ',
+            ("albert-edge inspect", "bold"),
+            " model.tflite",
         ),
     )
 

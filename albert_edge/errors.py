@@ -7,7 +7,9 @@ where, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 __all__ = [
@@ -26,8 +28,18 @@ __all__ = [
     "TokenizerError",
     "TrainingError",
     "UnsupportedOpError",
+    "list_choices",
+    "printable",
     "requires_extra",
 ]
+
+_MAX_LISTED = 500  # characters: some 30 names
+_NEAREST = 5  # of a longer list
+_MAX_NAME = 60  # characters of each of them
+# Unicode's categories of control characters, lone surrogates, and separators of lines.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+# They show the text around them in another order (Boucher and Anderson 2021, arXiv:2111.00169).
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class AlbertEdgeError(Exception):
@@ -131,3 +143,42 @@ def requires_extra(extra: str | None = None) -> Iterator[None]:
         if package not in EXTRAS:
             raise
         raise MissingExtraError(package, extra or EXTRAS[package]) from error
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey instead of show: control characters, line ends, tabs.
+
+    File names, labels and the messages of other programs may contain anything.
+
+    Example:
+        >>> printable("model\\x1b[2J\\n.tflite")
+        'model\\\\x1b[2J\\\\n.tflite'
+    """
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    if unicodedata.category(character) in _UNPRINTABLE or character in _BIDIRECTIONAL:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def list_choices(names: Iterable[str], *, given: object = None) -> str:
+    """List the names to choose from, for a message; of very many only some, and their number.
+
+    Args:
+        names: The valid names, distinct.
+        given: The invalid one; of very many names those nearest to it are listed.
+
+    Example:
+        >>> list_choices(["loop", "split"], given="lopp")
+        'loop, split'
+        >>> list_choices([f"label_{number}" for number in range(5000)], given="lable_77")
+        'label_77, label_977, label_877, label_797, label_787, ... (5,000 in all)'
+    """
+    known = [str(name) for name in names]
+    if len(text := ", ".join(known)) <= _MAX_LISTED:
+        return text
+    short = [name[:_MAX_NAME] for name in known]
+    near = difflib.get_close_matches(str(given)[:_MAX_NAME], short, _NEAREST)
+    return f"{', '.join(near or short[:_NEAREST])}, ... ({len(known):,} in all)"

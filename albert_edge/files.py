@@ -1,28 +1,126 @@
-"""Read and write files: atomic writes, strict JSON, and the folder of the embedded model."""
+"""Read and write files: regular files only, atomic writes, strict JSON, and the embedded model.
+
+A file name may come from anybody, and the file system may be any: a read never waits for a pipe or
+grows with a device; a write leaves the old file or the new one, on a full disk too, and on mounts
+that have no permissions, links or locks.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import hashlib
 import json
 import os
-import tempfile
+import re
+import stat
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import AlbertEdgeError, OutputError
 
-__all__ = ["EMBEDDED_MODEL", "check_writable", "parse_json", "write_file"]
+__all__ = [
+    "check_writable",
+    "dump_json",
+    "embedded_model",
+    "open_input",
+    "parse_json",
+    "read_input",
+    "write_file",
+]
 
-# The folder of the model that is called "default": a checkpoint, its tokenizer and `model.tflite`.
-EMBEDDED_MODEL = Path(__file__).parent / "models" / "sentiment"
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_MAX_NAME_BYTES = 255  # of a file's name, on all common file systems
+_PARTIAL = ".partial"  # ends the names of temporary files
+_RANDOM_BYTES = 4
+# Of `fsync` where the file system cannot do it, and of `link` where it has no links.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+_CANNOT_LINK = (*_CANNOT_SYNC, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EMLINK)
+
+
+@cache
+def embedded_model() -> Path:
+    """Return the folder of the model called "default": a checkpoint with `model.tflite`.
+
+    If the package is imported from a zip file, the folder is a temporary copy.
+    """
+    import atexit
+    import shutil
+    import tempfile
+    from importlib import resources
+
+    packed = resources.files("albert_edge") / "models" / "sentiment"
+    if isinstance(packed, Path):
+        return packed
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for member in packed.iterdir():
+        (folder / member.name).write_bytes(member.read_bytes())
+    return folder
+
+
+def open_input(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open a regular file for reading; symbolic links are followed.
+
+    Raises:
+        OSError: It cannot be opened, or it is a pipe, a socket, a device or a directory, whose
+            reading could wait or go on for ever.  `strerror` says so.
+    """
+    _require_regular(path, Path(path).stat())
+    # Not to wait for a writer, should a pipe be put there now.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(handle, "rb")
+    try:
+        _require_regular(path, os.fstat(handle))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_input(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> bytes:
+    """Read a regular file.
+
+    Args:
+        path: The file.
+        max_bytes: The largest size that is read; None for no bound.
+
+    Raises:
+        OSError: See `open_input`; or it is larger than `max_bytes`.
+    """
+    with open_input(path) as file:
+        content = file.read() if max_bytes is None else file.read(max_bytes + 1)
+    if max_bytes is not None and len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it has over {max_bytes:,} bytes", str(path))
+    return content
+
+
+def _require_regular(path: str | os.PathLike[str], status: os.stat_result) -> None:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if kind != stat.S_IFREG:
+        what = _KINDS.get(kind, "no file")
+        raise OSError(errno.EINVAL, f"it is {what}, not a regular file", str(path))
 
 
 def check_writable(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Check that `path` can be written, before starting the work whose result goes there.
 
     Args:
-        path: The file to write.  Its directory must exist.
-        force: Whether an existing file may be replaced.
+        path: The file to write.  Its directory must exist.  A symbolic link is followed.
+        force: Whether an existing file may be replaced; a pipe, a socket or a device never is.
 
     Returns:
         `path` as a `Path`.
@@ -31,30 +129,51 @@ def check_writable(path: str | os.PathLike[str], *, force: bool = False) -> Path
         OutputError: The file exists and `force` is false, or it cannot be written.
     """
     target = Path(path)
-    folder = target.parent
     try:
-        if target.is_dir():
-            raise OutputError(f"{target} is a directory; name a file inside it.")
-        if target.exists() and not force:
-            raise OutputError(f"{target} exists; give --force to replace it.")
+        status = _status(target)
+        folder = target.resolve().parent if target.is_symlink() else target.parent
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no file")
+            advice = "name a file inside it" if kind == "a directory" else "name a regular file"
+            raise OutputError(f"{target} is {kind}; {advice}.")
+        if status is not None and not force:
+            raise _exists(target)
         if not folder.is_dir():
             raise OutputError(f"the directory {folder} does not exist; create it first.")
-    except OSError as error:  # the name is too long, or a directory is not accessible
-        raise OutputError(f"cannot write {target}: {error.strerror}.") from error
+    except (OSError, RuntimeError) as error:  # a name too long, no access, or a circle of links
+        raise _cannot_write(target, error) from error
     if not os.access(folder, os.W_OK):
         raise OutputError(f"this user may not write to the directory {folder}; choose another.")
     return target
 
 
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _exists(target: Path) -> OutputError:
+    return OutputError(f"{target} exists; give --force to replace it.")
+
+
+def _cannot_write(target: Path, error: Exception) -> OutputError:
+    return OutputError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}.")
+
+
 def write_file(path: str | os.PathLike[str], blob: bytes, *, force: bool = False) -> Path:
     """Write `blob` to `path` atomically: to a temporary file, which is synced and then renamed.
 
-    After any failure `path` has either its old content or all of `blob`.
+    After any failure `path` has either its old content or all of `blob`.  A file that is replaced
+    keeps its permissions; of a symbolic link the target is replaced.  If the process is killed, a
+    file `.NAME.*.partial` stays, which the next write to `path` removes.
 
     Args:
         path: The file to write.  Its directory must exist.
         blob: The content of the file.
-        force: Whether an existing file may be replaced.
+        force: Whether an existing file may be replaced.  If not, of several processes that write a
+            new file at the same time all but one get an error.
 
     Returns:
         `path` as a `Path`.
@@ -65,23 +184,125 @@ def write_file(path: str | os.PathLike[str], blob: bytes, *, force: bool = False
     """
     target = check_writable(path, force=force)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        real = target.resolve() if target.is_symlink() else target
+        with _temporary_file(real) as (handle, name):
+            with open(handle, "wb", closefd=False) as file:
+                file.write(blob)
+            _sync(handle)
+            if force:
+                name.replace(real)
+            else:
+                _link(name, real)
+    except FileExistsError as error:
+        raise _exists(target) from error
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}.") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # mkstemp creates private files
-        Path(name).replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}.") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+        raise _cannot_write(target, error) from error
     return target
+
+
+@contextmanager
+def _temporary_file(target: Path) -> Iterator[tuple[int, Path]]:
+    """Create a temporary file beside `target`, with the permissions that `target` has or will get.
+
+    While it is written it is locked, so that only those of killed processes are removed.
+    """
+    stem = f".{target.name}."
+    if len(os.fsencode(stem)) > _MAX_NAME_BYTES - 2 * _RANDOM_BYTES - len(_PARTIAL):
+        stem = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}."
+    _remove_leftovers(target.parent, stem)
+    old = _status(target)
+    mode = 0o666 if old is None else stat.S_IMODE(old.st_mode)
+    handle, name = _create_locked(target.parent, stem, mode)
+    try:
+        if old is not None:
+            with suppress(OSError):  # not every file system or user can
+                os.fchown(handle, old.st_uid, old.st_gid)
+            with suppress(OSError):
+                os.fchmod(handle, mode)
+        yield handle, name
+    finally:
+        name.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _create_locked(folder: Path, stem: str, mode: int) -> tuple[int, Path]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    while True:
+        name = folder / f"{stem}{os.urandom(_RANDOM_BYTES).hex()}{_PARTIAL}"
+        try:
+            handle = os.open(name, flags, mode)
+        except FileExistsError:
+            continue
+        _lock(handle)
+        if name.exists():
+            return handle, name
+        os.close(handle)  # another writer took it for a leftover before it was locked
+
+
+def _remove_leftovers(folder: Path, stem: str) -> None:
+    pattern = re.compile(f"{re.escape(stem)}[0-9a-f]{{{2 * _RANDOM_BYTES}}}{re.escape(_PARTIAL)}")
+    found: list[str] = []
+    with suppress(OSError):  # this user may write to the folder, and not list it
+        found = [name for name in os.listdir(folder) if pattern.fullmatch(name)]  # noqa: PTH208
+    for name in found:
+        with suppress(OSError):  # another process removed it, or it is another user's
+            handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _lock(handle):
+                    (folder / name).unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file if no other process has; false too where the file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+
+
+def _link(name: Path, target: Path) -> None:
+    """Give a file a second name, which must be new; without links, claim the name and rename."""
+    try:
+        target.hardlink_to(name)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        name.replace(target)
+
+
+def dump_json(values: Any, **options: Any) -> str:
+    """Write a value as JSON.
+
+    Args:
+        values: The value; its numbers are finite.
+        options: Those of `json.dumps`, such as `indent`.
+
+    Raises:
+        OutputError: A number is NaN or infinite, which JSON cannot express.
+
+    Example:
+        >>> dump_json({"score": 0.5})
+        '{"score": 0.5}'
+    """
+    try:
+        return json.dumps(values, allow_nan=False, **options)
+    except ValueError as error:
+        raise OutputError(
+            "the result has a number that is NaN or infinite, which JSON cannot express; the "
+            "model or its input is damaged."
+        ) from error
 
 
 def parse_json(content: bytes | str, *, where: str, error: type[AlbertEdgeError]) -> dict[str, Any]:

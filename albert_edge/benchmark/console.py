@@ -46,9 +46,9 @@ _METRIC_LABELS = {
 }
 
 
-def _new_table(title: str | None = None) -> Table:
+def _new_table(title: str = "") -> Table:
     return Table(
-        title=title,
+        title=Text(title, "table.title") if title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

@@ -24,7 +24,7 @@ from albert_edge.benchmark.measure import Measurement
 from albert_edge.benchmark.statistics import rank, summarize_rounds, system_warnings
 from albert_edge.benchmark.system import describe_machine, slug
 from albert_edge.errors import OutputError, ReportError
-from albert_edge.files import check_writable, parse_json, write_file
+from albert_edge.files import check_writable, dump_json, parse_json, read_input, write_file
 
 __all__ = [
     "SCHEMA",
@@ -116,7 +116,7 @@ def to_json(report: Mapping[str, Any]) -> str:
     """Write a report as JSON, indented, but each list of numbers on one line: it may be long.
 
     Raises:
-        ValueError: It contains NaN or infinity, which JSON cannot express.
+        OutputError: It contains NaN or infinity, which JSON cannot express.
     """
     return _indented(report, "\n") + "\n"
 
@@ -124,12 +124,12 @@ def to_json(report: Mapping[str, Any]) -> str:
 def _indented(value: Any, line_end: str) -> str:
     inner = line_end + " "
     if value and isinstance(value, Mapping):
-        pairs = (f"{json.dumps(key)}: {_indented(item, inner)}" for key, item in value.items())
+        pairs = (f"{dump_json(key)}: {_indented(item, inner)}" for key, item in value.items())
         return f"{{{inner}{f',{inner}'.join(pairs)}{line_end}}}"
     if isinstance(value, (list, tuple)) and not all(isinstance(x, (int, float)) for x in value):
         items = f",{inner}".join(_indented(item, inner) for item in value)
         return f"[{inner}{items}{line_end}]"
-    return json.dumps(value, allow_nan=False)
+    return dump_json(value)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def read_report(path: Path) -> dict[str, Any]:
             damaged: a field is missing, of another type or range, or contradicts another.
     """
     try:
-        report = parse_json(path.read_bytes(), where=str(path), error=ReportError)
+        report = parse_json(read_input(path), where=str(path), error=ReportError)
     except OSError as error:
         raise ReportError(f"cannot read {path}: {error.strerror}.") from error
     schema = report.get("schema")

@@ -64,10 +64,13 @@ def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
 
 def file_digest(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's content."""
-    import hashlib  # after the timing: the engine's import is timed, and may need it too
+    # After the timing: the engine's import is timed, and may need them too.
+    import hashlib
+
+    from albert_edge.files import open_input
 
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with open_input(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

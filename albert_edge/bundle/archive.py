@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import stat
 import struct
 import weakref
 import zipfile
@@ -15,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from albert_edge.errors import BundleError
-from albert_edge.files import EMBEDDED_MODEL, parse_json
+from albert_edge.errors import BundleError, InputError
+from albert_edge.files import embedded_model, open_input, parse_json
 
 __all__ = [
     "ALIGNMENT",
@@ -55,8 +54,13 @@ def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
     """
     if isinstance(source, bytes):
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(
+            f"a model is given as a path, as bytes or as 'default', not as {source!r}; of an open "
+            "file, give its name or what its read() returns."
+        )
     if source == "default":
-        return EMBEDDED_MODEL / "model.tflite"
+        return embedded_model() / "model.tflite"
     return Path(source)
 
 
@@ -101,7 +105,10 @@ class OpenFile:
         self._content = located if isinstance(located, bytes) else None
         self.path = None if isinstance(located, bytes) else located
         try:
-            self._file = io.BytesIO(located) if isinstance(located, bytes) else _open(located)
+            # Not buffered: what is read again is what is in the file then.
+            self._file: Any = (
+                io.BytesIO(located) if isinstance(located, bytes) else open_input(located).detach()
+            )
             weakref.finalize(self, self._file.close)
             self.members, self.front_bytes = (
                 _read_archive(self.where, self._file)
@@ -167,16 +174,6 @@ class OpenFile:
             return 0, 0
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
-
-
-def _open(path: Path) -> io.FileIO:
-    # Not to wait for somebody to write to a pipe.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = io.FileIO(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)))
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise BundleError(f"cannot read {path}: it is not a regular file.")
-    return file
 
 
 def _read_archive(where: str, file: Any) -> tuple[dict[str, bytes], int]:

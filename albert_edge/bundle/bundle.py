@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Thread
@@ -27,7 +27,8 @@ from albert_edge.bundle.archive import (
 )
 from albert_edge.config import AlbertConfig
 from albert_edge.early_exit import EarlyExit
-from albert_edge.errors import BundleError, ConfigError
+from albert_edge.errors import BundleError, ConfigError, list_choices, printable
+from albert_edge.files import dump_json, read_input
 from albert_edge.tasks import TASKS
 from albert_edge.tflite.layouts import LAYOUTS
 
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 2  # only files with early exit need it: all others are written as 1
+_MAX_QUOTED = 200  # bytes of a damaged file in a message
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 _UNSEALED = "0" * 64  # in place of the digest while it is computed
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
@@ -139,7 +141,7 @@ def pack(model: Any, bundle: Bundle) -> bytes:
     members = dict(bundle.tokenizer_files)
     members[_CONFIG] = bundle.config.to_json().encode()
     if labels:
-        members[labels] = "".join(f"{label}\n" for label in bundle.config.labels).encode()
+        members[labels] = _label_lines(map(printable, bundle.config.labels))
     return _seal(front, members, _manifest(bundle, offset, len(model)))
 
 
@@ -229,7 +231,7 @@ def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
     """
     located = locate(source)
     try:
-        blob = located if isinstance(located, bytes) else located.read_bytes()
+        blob = located if isinstance(located, bytes) else read_input(located)
     except OSError as error:
         raise BundleError(f"cannot read {located!s}: {error.strerror}.") from error
     if blob[4:8] == b"TFL3" and b"TFLITE_METADATA" not in blob[:MAGIC_BYTES]:
@@ -279,7 +281,8 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
 
 
 def _json_bytes(values: Mapping[str, Any]) -> bytes:
-    return f"{json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
+    text = dump_json(values, indent=2, ensure_ascii=False)
+    return f"{text}\n".encode("utf-8", "replace")  # of a file name that is not UTF-8
 
 
 def _read_bundle(file: OpenFile) -> Bundle:
@@ -323,15 +326,17 @@ def _early_exit(values: Any) -> EarlyExit | None:
 
 
 def _check_labels(where: str, archive: Mapping[str, bytes], config: AlbertConfig) -> None:
-    try:
-        labels = read_member(where, archive, _LABELS).decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise BundleError(f"{where} is damaged: {_LABELS} is not UTF-8: {error}.") from error
-    if tuple(labels) != config.labels:
+    content = read_member(where, archive, _LABELS)
+    # Earlier versions did not escape the control characters in a label.
+    if content not in (_label_lines(map(printable, config.labels)), _label_lines(config.labels)):
         raise BundleError(
-            f"{where} contradicts itself: {_LABELS} says {labels}, "
-            f"{_CONFIG} says {list(config.labels)}."
+            f"{where} contradicts itself: {_LABELS} says {content[:_MAX_QUOTED]!r}, "
+            f"{_CONFIG} says {list_choices(config.labels)}."
         )
+
+
+def _label_lines(labels: Iterable[str]) -> bytes:
+    return "".join(f"{label}\n" for label in labels).encode("utf-8", "replace")
 
 
 def _check_version(where: str, manifest: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ The file is beside the weights, and has a digest of the encoder for which the ra
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.tensor_file import has_file, read_json, safe_path
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
+from albert_edge.files import dump_json
 
 __all__ = ["RANGES_FILE", "channels_of", "pack_ranges", "read_ranges"]
 
@@ -58,7 +58,7 @@ def pack_ranges(checkpoint: Checkpoint) -> bytes:
         for name, values in checkpoint.ranges.items()
     }
     content = {"format": _FORMAT, "encoder_sha256": _digest(checkpoint), "ranges": ranges}
-    return (json.dumps(content, sort_keys=True) + "\n").encode()
+    return (dump_json(content, sort_keys=True) + "\n").encode()
 
 
 def read_ranges(directory: Path, checkpoint: Checkpoint) -> dict[str, np.ndarray]:

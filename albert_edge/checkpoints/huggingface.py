@@ -6,7 +6,6 @@ directory can also have this project's own Keras weights (`keras_weights.h5`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from albert_edge.checkpoints.tensor_file import TensorFile, has_file, read_json,
 from albert_edge.checkpoints.tensor_names import HEADS
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError, ConfigError
+from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.config import TOKENIZER_FILES
 
@@ -121,7 +121,7 @@ def config_json(checkpoint: Checkpoint) -> bytes:
     config["architectures"] = [TASKS[checkpoint.task].architecture]
     if checkpoint.changes:
         config[_OUR_KEY] = {"changes": dict(checkpoint.changes)}
-    return (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+    return (dump_json(config, indent=2, sort_keys=True) + "\n").encode()
 
 
 def architectures_of(values: Mapping[str, Any]) -> tuple[str, ...]:

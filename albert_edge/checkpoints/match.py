@@ -20,7 +20,7 @@ from albert_edge.checkpoints.init import init_tensors
 from albert_edge.checkpoints.tensor_file import TensorFile, read_float32, sha256_of
 from albert_edge.checkpoints.tensor_names import NameFormat, TensorName, head_names, tensor_names
 from albert_edge.config import AlbertConfig
-from albert_edge.errors import CheckpointError
+from albert_edge.errors import CheckpointError, list_choices
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.tokenizer.config import VOCABULARY_FILES
@@ -303,7 +303,7 @@ def _with_label_count(contents: CheckpointContents, name: str) -> AlbertConfig:
     if contents.has_label_count:
         raise CheckpointError(
             f"{file.path}: the configuration has {config.num_labels} labels "
-            f"({', '.join(config.labels)}), and {name} has {rows} rows."
+            f"({list_choices(config.labels)}), and {name} has {rows} rows."
         )
     return dataclasses.replace(config, labels=tuple(f"LABEL_{row}" for row in range(rows)))
 

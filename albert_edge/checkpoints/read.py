@@ -21,7 +21,7 @@ from albert_edge.checkpoints.tensorflow1 import find_tensorflow1, is_tensorflow1
 from albert_edge.checkpoints.tensorflow2 import find_tensorflow2, is_tensorflow2
 from albert_edge.config import PRESETS
 from albert_edge.errors import CheckpointError, ConfigError, requires_extra
-from albert_edge.files import EMBEDDED_MODEL
+from albert_edge.files import embedded_model
 from albert_edge.tasks import TASKS
 
 __all__ = ["is_hub_id", "read_checkpoint"]
@@ -73,7 +73,7 @@ def read_checkpoint(
     if os.path.isdir(name) or os.path.isfile(f"{name}.index"):  # noqa: PTH112, PTH113
         return _read(Path(name), **options)
     if name == "default":
-        return dataclasses.replace(_read(EMBEDDED_MODEL, **options), source="default")
+        return dataclasses.replace(_read(embedded_model(), **options), source="default")
     if name in PRESETS:
         return _random_checkpoint(name, "feature-extraction" if task == "auto" else task)
     if is_hub_id(name):

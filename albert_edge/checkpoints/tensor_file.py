@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.errors import AlbertEdgeError, CheckpointError, requires_extra
-from albert_edge.files import parse_json
+from albert_edge.files import open_input, parse_json, read_input
 
 __all__ = [
     "LOSSLESS_DTYPES",
@@ -123,7 +123,7 @@ def sha256_of(files: Iterable[Path]) -> str:
     """Return the hexadecimal SHA-256 of the files' contents, one after the other."""
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
@@ -177,6 +177,8 @@ def read_json(path: Path, *, error: type[AlbertEdgeError] = CheckpointError) -> 
         AlbertEdgeError: Of the class `error`: the file is not a JSON object, or is larger than any
             real one.
     """
-    if (size := path.stat().st_size) > _MAX_JSON_BYTES:
-        raise error(f"{path} has {size} bytes; at most {_MAX_JSON_BYTES} are read.")
-    return parse_json(path.read_bytes(), where=str(path), error=error)
+    try:
+        content = read_input(path, max_bytes=_MAX_JSON_BYTES)
+    except OSError as reason:
+        raise error(f"cannot read {path}: {reason.strerror}.") from reason
+    return parse_json(content, where=str(path), error=error)

@@ -7,7 +7,6 @@ module of version 1, written by its `export_to_tfhub.py`, has the same in `varia
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from albert_edge.checkpoints.tensor_file import TensorFile, has_file, read_json,
 from albert_edge.checkpoints.tf_checkpoint import open_variables, pack_variables
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
+from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.config import SPIECE_FILE
 
@@ -126,7 +126,7 @@ def tensorflow1_files(checkpoint: Checkpoint) -> dict[str, bytes]:
             SPIECE if name == SPIECE_FILE else name: blob
             for name, blob in checkpoint.tokenizer_files.items()
         },
-        CONFIG: (json.dumps(values, indent=2, sort_keys=True) + "\n").encode(),
+        CONFIG: (dump_json(values, indent=2, sort_keys=True) + "\n").encode(),
     }
 
 

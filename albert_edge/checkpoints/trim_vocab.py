@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.errors import CheckpointError, ConfigError, InputError, TokenizerError
+from albert_edge.files import dump_json
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.config import CONFIG_FILE
 from albert_edge.tokenizer.subset import Vocab, open_vocab
@@ -260,7 +261,7 @@ def _merge_configs(old: bytes, new: bytes) -> bytes:
     values = json.loads(old)
     values.pop("added_tokens_decoder", None)
     values.update(json.loads(new))
-    return json.dumps(values, indent=2, sort_keys=True).encode() + b"\n"
+    return dump_json(values, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def _table_bytes(checkpoint: Checkpoint) -> int:

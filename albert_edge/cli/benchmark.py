@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from albert_edge.benchmark.config import BenchmarkConfig
-from albert_edge.cli.options import force_option, given_parameters, options_from, take_fields
+from albert_edge.cli.options import (
+    force_option,
+    given_parameters,
+    note_resumable,
+    options_from,
+    take_fields,
+)
 
 __all__ = ["command"]
 
@@ -40,7 +46,9 @@ __all__ = ["command"]
     help="Save the report to F, updated while measuring; without F, or with '-', print it.",
 )
 @click.option("--html", "html_path", metavar="F", help="Save the report to F as one HTML page.")
-@click.option("--resume", is_flag=True, help="Continue the benchmark in --json F.")
+@click.option(
+    "--resume", is_flag=True, callback=note_resumable, help="Continue the benchmark in --json F."
+)
 @click.option(
     "--from", "kept", metavar="REPORT.json", help="Show a saved report instead of measuring."
 )
@@ -116,11 +124,10 @@ def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool
 
 
 def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: bool) -> None:
-    from rich.console import Console
-
     from albert_edge.benchmark.compare import compare_reports, raise_on_regression
     from albert_edge.benchmark.console import render_comparison
     from albert_edge.benchmark.report_file import read_report, to_json
+    from albert_edge.cli.console import print_report
     from albert_edge.files import write_file
 
     path = None if json_path == "-" else json_path
@@ -131,25 +138,24 @@ def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: 
     if json_path == "-":
         click.echo(to_json(found), nl=False)
     else:
-        Console().print(render_comparison(found))
+        print_report(found, as_json=False, render=lambda found: [render_comparison(found)])
     if strict:
         raise_on_regression(found)
 
 
 def _show(kept: str, html_path: str | None, *, force: bool) -> None:
-    from rich.console import Console
-
     from albert_edge.benchmark.console import render_report
     from albert_edge.benchmark.html import write_page
     from albert_edge.benchmark.report_file import read_report, reraise_as_report_error
+    from albert_edge.cli.console import print_report
 
     _check_output(html_path, [kept], force=force)
     report = read_report(Path(kept))
     with reraise_as_report_error():
-        shown = render_report(report)
+        render_report(report)
     if html_path is not None:
         write_page(report, html_path, force=force)
-    Console().print(shown)
+    print_report(report, as_json=False, render=lambda report: [render_report(report)])
 
 
 def _measure(
@@ -162,14 +168,12 @@ def _measure(
     force: bool,
     **settings: Any,
 ) -> None:
-    from rich.console import Console
-
     from albert_edge.benchmark.console import render_report
     from albert_edge.benchmark.html import write_page
     from albert_edge.benchmark.report_file import to_json
     from albert_edge.benchmark.run import benchmark
     from albert_edge.benchmark.statistics import raise_on_failures
-    from albert_edge.cli.console import bars
+    from albert_edge.cli.console import bars, print_report
 
     path = None if json_path == "-" else json_path
     if resume and path is None:
@@ -190,5 +194,5 @@ def _measure(
     if json_path == "-":
         click.echo(to_json(report), nl=False)
     else:
-        Console().print(render_report(report))
+        print_report(report, as_json=False, render=lambda report: [render_report(report)])
     raise_on_failures(report)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,13 +30,10 @@ def presets(as_json: bool) -> None:
     albert-edge presets
     albert-edge presets --json
     """
-    from rich.console import Console
+    from albert_edge.cli.console import print_report
 
     rows = [_describe(name) for name in PRESETS]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    else:
-        Console().print(_table(rows))
+    print_report(rows, as_json=as_json, render=lambda rows: [_table(rows)])
 
 
 def _describe(name: str) -> dict[str, Any]:
@@ -81,43 +77,42 @@ def recipes(as_json: bool) -> None:
     albert-edge recipes
     albert-edge recipes --json
     """
+    from albert_edge.cli.console import print_report
+
     rows = [
         {"name": name, **entry.describe(), "summary": entry.summary, **recipe_figures(name)}
         for name, entry in RECIPES.items()
     ]
-    if as_json:
-        found = {"recipes": rows, "layouts": LAYOUTS, "parts": PARTS}
-        click.echo(json.dumps(found, indent=2))
-    else:
-        _print_recipes(rows)
+    found = {"recipes": rows, "layouts": LAYOUTS, "parts": PARTS}
+    print_report(found, as_json=as_json, render=_render_recipes)
 
 
-def _print_recipes(rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console
+def _render_recipes(found: Mapping[str, Any]) -> Iterator[Any]:
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    rows = found["recipes"]
     table = Table("recipe", "use", title="--quantize", show_lines=True)
     for row in rows:
-        stored = f"[dim]weights: {row['weights']}; activations: {row['activations']}[/]"
-        table.add_row(row["name"], f"{row['summary']}\n{stored}")
-    console.print(table)
+        stored = f"weights: {row['weights']}; activations: {row['activations']}"
+        table.add_row(row["name"], Text.assemble(f"{row['summary']}\n", (stored, "dim")))
+    yield table
     table = Table(title="measured")
     for column in ("recipe", "MB", "RAM MB", "ms", "cosine", "accuracy"):
         table.add_column(column, justify="left" if column == "recipe" else "right")
     for row in rows:
         table.add_row(row["name"], *_measured(row))
-    console.print(table)
-    console.print(
+    yield table
+    yield (
         "  MB, RAM, ms: ALBERT-base, 128 tokens, one thread\n"
         "  cosine: hidden states of a trained encoder against float32\n"
         "  accuracy: the embedded model on held-out sentences\n"
     )
     table = Table("layout", "use", title="--layout")
-    for name, summary in LAYOUTS.items():
+    for name, summary in found["layouts"].items():
         table.add_row(name, summary)
-    console.print(table)
-    console.print(f"--keep PART=TYPE: PART is {', '.join(PARTS)}, or a common prefix of several")
+    yield table
+    yield (f"--keep PART=TYPE: PART is {', '.join(PARTS)}, or a common prefix of several")
 
 
 def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from albert_edge.cli.options import (
     resume_option,
     take_fields,
 )
-from albert_edge.cli.sensitivity import analyse_sensitivity, print_sensitivity
+from albert_edge.cli.sensitivity import analyse_sensitivity, render_sensitivity
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.training.compression.methods import (
     METHODS,
@@ -115,16 +115,18 @@ def command(
     albert-edge compress my-albert --sensitivity --quantize int4 --calibration texts.txt
     albert-edge compress my-albert --sensitivity --keep layer.attention_scores=int16 -o depth.svg
     """
+    from albert_edge.cli.console import print_report
+
     _check_usage(ctx)
     measuring = {name: settings[name] for name in ("quantize", "output", "force")}
     measuring |= {name: settings.pop(name) for name in _SENSITIVITY}
     if sensitivity:
         report = analyse_sensitivity(source, **measuring)
-        show = print_sensitivity
+        render: Any = render_sensitivity
     else:
         report = _train(source, **settings)
-        show = _print_gains
-    click.echo(json.dumps(report, indent=2)) if as_json else show(report)
+        render = _summary
+    print_report(report, as_json=as_json, render=render)
 
 
 _REQUIRED = ("method", "data", "output")  # for training
@@ -165,11 +167,7 @@ def _train(
         )
 
 
-def _print_gains(report: dict[str, Any]) -> None:
-    click.echo(_summary(report))
-
-
-def _summary(report: dict[str, Any]) -> str:
+def _summary(report: dict[str, Any]) -> Iterator[str]:
     recipe = report["quantize"]
     old, new = report[recipe]["before"], report[recipe]["after"]
     trained = f"trained for albert-edge convert --quantize {recipe}"
@@ -184,7 +182,7 @@ def _summary(report: dict[str, Any]) -> str:
             f"before, {new['source_agreement']:.1%} after; probabilities differ by "
             f"{old['source_difference']:.4f} before, {new['source_difference']:.4f} after"
         )
-    return text
+    yield text
 
 
 def _savings(report: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -1,141 +1,242 @@
-"""Print results as text and tables, and show progress, on a terminal."""
+"""Print results as text and tables, and show progress, on a terminal.
+
+All that a verb prints goes through `print_report`: names in a report are shown as they are, never
+obeyed, and a table that is wider than the terminal becomes a list.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
-from rich.console import Console
-from rich.progress import Progress
+import click
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
+from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Table
+from rich.text import Text
 
-from albert_edge.errors import AlbertEdgeError
+from albert_edge.errors import AlbertEdgeError, printable
+from albert_edge.files import dump_json
 
 __all__ = [
     "bars",
-    "print_checkpoint",
-    "print_conversion",
-    "print_inspection",
-    "print_verification",
+    "fit_table",
+    "print_report",
+    "printable_values",
     "quiet",
+    "render_checkpoint",
+    "render_conversion",
+    "render_inspection",
+    "render_verification",
     "step",
 ]
 
 
+_UNLIMITED = 10_000  # columns of a terminal, more than any table needs
+_FOLDED = 12  # columns: text may be folded to this width
 _LOUD_SHARE = 0.5  # of unknown tokens in a corpus
 
 
-def print_conversion(report: Mapping[str, Any]) -> None:
-    """Print the report of a conversion."""
+def print_report(
+    report: Any, *, as_json: bool, render: Callable[[Any], Iterable[RenderableType]]
+) -> None:
+    """Print the result of a verb on standard output.
+
+    Args:
+        report: The result, ready for JSON.
+        as_json: Whether to print it as one JSON document.
+        render: Makes what is printed otherwise, from the report with all control characters in it
+            escaped: lines of text, which are not wrapped, and what rich can print.
+    """
+    if as_json:
+        click.echo(dump_json(report, indent=2))
+        return
+    console = Console(markup=False, emoji=False, highlight=False)
+    for part in render(printable_values(report)):
+        for each in part.renderables if isinstance(part, Group) else [part]:
+            shown = fit_table(each) if isinstance(each, Table) else each
+            console.print(shown, soft_wrap=each is part and isinstance(part, (str, Text)))
+
+
+def printable_values(value: Any) -> Any:
+    """Return a JSON value whose texts, and the keys of whose objects, are printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable_values(key): printable_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable_values(item) for item in value]
+    return value
+
+
+def fit_table(table: Table) -> RenderableType:
+    """Return a table whose figures are never cut: where it does not fit the terminal, a list.
+
+    Figures, which are aligned to the right, and columns with `no_wrap` need their whole width; the
+    text of the others is folded.
+    """
+    return cast("RenderableType", _FittedTable(table))
+
+
+@dataclass(frozen=True, slots=True)
+class _FittedTable:
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        wide = options.update(max_width=_UNLIMITED)
+        needed = Measurement.get(console, wide, self.table).minimum
+        for column in self.table.columns:
+            column.no_wrap = column.no_wrap or column.justify == "right"
+            column.overflow = "fold"
+            cells = [column.header, *column.cells]
+            sizes = [Measurement.get(console, wide, cell) for cell in cells]
+            least = max(size.minimum for size in sizes)
+            most = max(size.maximum for size in sizes)
+            needed += (most if column.no_wrap else min(least, _FOLDED)) - least
+        yield from [self.table] if needed <= options.max_width else _list_rows(self.table)
+
+
+def _list_rows(table: Table) -> Iterator[Text]:
+    """List a table: of every row the first cell, and below it the others with their headings."""
+
+    def text(cell: Any) -> Text:
+        found = cell.copy() if isinstance(cell, Text) else Text(str(cell))
+        found.overflow = "fold"
+        return found
+
+    if table.title:
+        yield text(table.title)
+    headings = [" ".join(text(column.header).plain.split()) for column in table.columns]
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        filled = [
+            (heading, cell)
+            for heading, cell in zip(headings, map(text, row), strict=True)
+            if cell.plain.strip()
+        ]
+        for number, (heading, cell) in enumerate(filled):
+            start = f"{'  ' if number else ''}{heading and f'{heading}: '}"
+            yield Text(start, overflow="fold") + cell
+
+
+def render_conversion(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Render the report of a conversion."""
     length = report["seq_len"] or "any"
-    print_ = Console(highlight=False).print
-    print_(
-        f"[bold]{report['output']}[/]  {_megabytes(report['size_bytes'])}  "
-        f"{report['task']}, {report['quantize']}, {report['layout']}, length {length}"
+    yield Text.assemble(
+        (report["output"], "bold"),
+        f"  {_megabytes(report['size_bytes'])}  "
+        f"{report['task']}, {report['quantize']}, {report['layout']}, length {length}",
     )
     if "early_exit" in report:
-        print_(f"  {_rule(report['early_exit'])}")
-    print_(
+        yield f"  {_rule(report['early_exit'])}"
+    yield (
         f"  each weight stored {report['duplication']:.2f} times and used "
         f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
     )
     if report["provenance"].get("drawn"):
-        print_("  [red]the head is random[/]: its outputs are meaningless until it is trained")
-    _print_changes(report["provenance"].get("changes", {}))
+        yield Text.assemble(
+            "  ",
+            ("the head is random", "red"),
+            ": its outputs are meaningless until it is trained",
+        )
+    yield from _render_changes(report["provenance"].get("changes", {}))
     if calibrated := report["provenance"].get("calibration"):
         unknown = calibrated.get("unknown_share", 0)
-        print_(
+        yield (
             f"  calibrated on {calibrated['texts']} texts"
             + (f"; {unknown:.1%} of their tokens are unknown" if unknown else "")
         )
     if report["provenance"].get("ranges"):
-        print_("  int8 activations use the ranges learned in quantization-aware training")
+        yield "  int8 activations use the ranges learned in quantization-aware training"
     if not report["tokenizer"]:
-        print_("  no tokenizer in the checkpoint: albert-edge run takes --ids, not text")
-    if report["verification"] is None:
-        print_("  not verified")
-    else:
-        print_verification(report["verification"])
+        yield "  no tokenizer in the checkpoint: albert-edge run takes --ids, not text"
+    yield from _render_verification(report["verification"])
 
 
-def print_checkpoint(report: Mapping[str, Any]) -> None:
-    """Print the report of a checkpoint written in another format."""
-    console = Console(highlight=False)
-    console.print(
-        f"[bold]{report['output']}[/]  {report['task']}, {report['format']}, "
-        f"{report['tensors']} tensors from {report['source']}"
+def render_checkpoint(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Render the report of a checkpoint written in another format."""
+    yield Text.assemble(
+        (report["output"], "bold"),
+        f"  {report['task']}, {report['format']}, "
+        f"{report['tensors']} tensors from {report['source']}",
     )
     for note in report["notes"]:
-        console.print(f"  {note}", markup=False)
+        yield f"  {note}"
     if report["left_out"]:
-        console.print(f"  unused tensors: {', '.join(report['left_out'])}", markup=False)
-    _print_changes(report["changes"])
+        yield f"  unused tensors: {', '.join(report['left_out'])}"
+    yield from _render_changes(report["changes"])
 
 
-def _print_changes(changes: Mapping[str, Any]) -> None:
+def _render_changes(changes: Mapping[str, Any]) -> Iterator[RenderableType]:
     if not (trimmed := changes.get("vocabulary")):
         return
     saved = trimmed["float32_bytes_saved"], trimmed["tokenizer_bytes_saved"]
     changed = trimmed["tokens_changed"] / trimmed["tokens_before"]
-    Console(highlight=False).print(
+    yield (
         f"  vocabulary trimmed from {trimmed['pieces_before']:,} to {trimmed['pieces_after']:,} "
         f"pieces; {f'{changed:.2%} of the tokens change' if changed else 'no token changes'}\n"
         f"  saves {_megabytes(saved[0])} of float32 weights and {_megabytes(saved[1])} of tokenizer"
     )
     if unknown := trimmed.get("unknown_share"):
         loud = unknown > _LOUD_SHARE
-        Console(highlight=False).print(
-            f"  {unknown:.1%} of the corpus's tokens are unknown to the vocabulary"
-            + (": [red]the corpus is in another language or script than the model[/]" * loud)
+        yield Text.assemble(
+            f"  {unknown:.1%} of the corpus's tokens are unknown to the vocabulary",
+            (": the corpus is in another language or script than the model" * loud, "red"),
         )
 
 
-def print_verification(figures: Mapping[str, Any]) -> None:
-    """Print the comparison of a file with its reference."""
-    verdict = "[green]passed[/]" if figures["passed"] else "[red]FAILED[/]"
-    table = Table(title=f"{verdict} against {figures['reference']} on {figures['inputs']}")
+def _render_verification(figures: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+    if figures is None:
+        yield "  not verified"
+    else:
+        yield from render_verification(figures)
+
+
+def render_verification(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Render the comparison of a file with its reference."""
+    verdict = Text("passed", "green") if figures["passed"] else Text("FAILED", "red")
+    title = Text.assemble(verdict, f" against {figures['reference']} on {figures['inputs']}")
+    table = Table(title=title)
     table.add_column("output")
     for name in ("max difference", "error", "cosine"):
         table.add_column(name, justify="right")
     for name, row in figures["outputs"].items():
         values = f"{row['max_difference']:.2e}", f"{row['error']:.2e}", f"{row['cosine']:.6f}"
         table.add_row(name, *values)
-    console = Console(highlight=False)
-    console.print(table)
+    yield table
     if figures["agreement"] is not None:
-        console.print(f"  same prediction on {figures['agreement']:.0%} of the inputs")
+        yield f"  same prediction on {figures['agreement']:.0%} of the inputs"
 
 
-def print_inspection(path: str, figures: Mapping[str, Any]) -> None:
-    """Print the report of an inspection."""
-    console = Console(highlight=False)
-    console.print(f"[bold]{path}[/]")
-    _print_bundle(console, figures["bundle"])
-    _print_signatures(console, figures["signatures"])
-    _print_stages(console, figures["pieces"])
+def render_inspection(path: str, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Render the report of an inspection."""
+    yield Text(printable(path), "bold")
+    yield from _render_bundle(figures["bundle"])
+    yield from _render_signatures(figures["signatures"])
+    yield from _render_stages(figures["pieces"])
     weights = figures["weights"]
     types = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in weights["by_type"].items())
-    console.print(
+    yield (
         f"  weights {_megabytes(weights['stored_bytes'])} ({types}), stored "
         f"{weights['duplication']:.2f} times; without sharing they would take "
         f"{_megabytes(weights['logical_bytes'])}, {weights['sharing']:.1f} times as much"
     )
 
 
-def _print_signatures(console: Console, signatures: Mapping[str, Any]) -> None:
+def _render_signatures(signatures: Mapping[str, Any]) -> Iterator[RenderableType]:
     for name, signature in signatures.items():
-        console.print(f"  signature [bold]{name}[/]")
+        yield Text.assemble("  signature ", (name, "bold"))
         for side in ("inputs", "outputs"):
             for tensor, kind in signature[side].items():
                 shape = "×".join("any" if size < 0 else str(size) for size in kind["shape"])
-                console.print(f"    {side[:-1]:>6} {tensor}: {kind['dtype']} {shape}")
+                yield f"    {side[:-1]:>6} {tensor}: {kind['dtype']} {shape}"
 
 
-def _print_stages(console: Console, stages: Mapping[str, Any]) -> None:
+def _render_stages(stages: Mapping[str, Any]) -> Iterator[RenderableType]:
     table = Table("stage", title="stages")
     for column in ("passes", "weights"):
         table.add_column(column, justify="right")
@@ -143,33 +244,30 @@ def _print_stages(console: Console, stages: Mapping[str, Any]) -> None:
     for name, stage in stages.items():
         operators = ", ".join(f"{count} {kind}" for kind, count in stage["operators"].items())
         table.add_row(name, str(stage["passes"]), _megabytes(stage["weight_bytes"]), operators)
-    console.print(table)
+    yield table
     in_float = {name: ", ".join(stage["float_operators"]) for name, stage in stages.items()}
     floats = "; ".join(f"{name} {operators}" for name, operators in in_float.items() if operators)
-    console.print(f"  computed in float: {floats or 'nothing'}")
+    yield f"  computed in float: {floats or 'nothing'}"
 
 
-def _print_bundle(console: Console, bundle: Mapping[str, Any] | None) -> None:
+def _render_bundle(bundle: Mapping[str, Any] | None) -> Iterator[RenderableType]:
     if bundle is None:
-        console.print("  no albert_edge metadata: the file is from another tool")
+        yield "  no albert_edge metadata: the file is from another tool"
         return
     source, compat = (bundle["provenance"].get(key) for key in ("source", "compat"))
-    console.print(
+    yield (
         f"  {bundle['task']}, {bundle['quantize']}, {bundle['layout']}, "
         f"length {bundle['seq_len'] or 'any'}; from {source or 'unknown'}"
         + (f"; for {compat}" if compat else "")
     )
     if "early_exit" in bundle:
-        console.print(f"  {_rule(bundle['early_exit'])}")
-        console.print("  the early-exit decision is computed in float")
+        yield f"  {_rule(bundle['early_exit'])}"
+        yield "  the early-exit decision is computed in float"
     if bundle["labels"]:
-        console.print(f"  labels {', '.join(bundle['labels'])}", markup=False)
+        yield f"  labels {', '.join(bundle['labels'])}"
     files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
-    console.print(f"  tokenizer {files or 'none; takes token ids'}")
-    if bundle["verification"] is None:
-        console.print("  not verified")
-    else:
-        print_verification(bundle["verification"])
+    yield f"  tokenizer {files or 'none; takes token ids'}"
+    yield from _render_verification(bundle["verification"])
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
@@ -194,10 +292,11 @@ def quiet() -> Iterator[Console]:
     Yields:
         A console on the real standard error, for progress.
     """
-    with os.fdopen(os.dup(2), "w") as terminal, tempfile.TemporaryFile("w+") as chatter:
+    real = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
+    with real as terminal, _scratch_file() as chatter:
         os.dup2(chatter.fileno(), 2)
         try:
-            yield Console(file=terminal)
+            yield Console(file=terminal, markup=False, emoji=False, highlight=False)
         except AlbertEdgeError:
             raise
         except Exception:
@@ -206,6 +305,16 @@ def quiet() -> Iterator[Console]:
             raise
         finally:
             os.dup2(terminal.fileno(), 2)
+
+
+def _scratch_file() -> Any:
+    """Open a temporary file, in memory where that is possible: the disk may be read-only."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("albert-edge")
+        return os.fdopen(handle, "w+", encoding="utf-8", errors="replace")
+    import tempfile
+
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
 
 
 @contextmanager
@@ -221,6 +330,8 @@ def bars(*, refresh_per_second: float = 10) -> Iterator[Progress]:
     with (
         quiet() as console,
         Progress(
+            _Description(),
+            *Progress.get_default_columns()[1:],
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -228,3 +339,10 @@ def bars(*, refresh_per_second: float = 10) -> Iterator[Progress]:
         ) as shown,
     ):
         yield shown
+
+
+class _Description(ProgressColumn):
+    """What a bar is about: text, in which a file name may contain anything."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(task.description), "progress.description")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -141,7 +140,7 @@ def command(
     albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1
     albert-edge convert ./my-albert -o small.tflite --trim-vocabulary texts.txt
     """
-    from albert_edge.cli.console import print_checkpoint, print_conversion
+    from albert_edge.cli.console import print_report, render_checkpoint, render_conversion
 
     reading = {name: settings.pop(name) for name in _READING}
     if to == "tflite":
@@ -149,8 +148,8 @@ def command(
     else:
         _refuse_options(ctx, to)
         report = _make_checkpoint(source, output, to, force, reading)
-    show = print_conversion if to == "tflite" else print_checkpoint
-    click.echo(json.dumps(report, indent=2)) if as_json else show(report)
+    render = render_conversion if to == "tflite" else render_checkpoint
+    print_report(report, as_json=as_json, render=render)
 
 
 _READING = ("task", "init_head", "allow_nan", "corpus", "pieces")
@@ -175,10 +174,10 @@ def _make_file(
 
     texts = None if calibration is None else read_lines(calibration)
     check_writable(output, force=force)
+    checkpoint = read_source(source, **reading)
     with step("Loading TensorFlow"):
         from albert_edge.conversion import convert
         from albert_edge.modeling.load import from_checkpoint
-    checkpoint = read_source(source, **reading)
     rule: dict[str, Any] = {"patience": exit_patience, "threshold": exit_threshold}
     if given := {name: value for name, value in rule.items() if value is not None}:
         usual = default_exit(checkpoint.config.num_hidden_layers)

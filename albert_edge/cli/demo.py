@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -26,13 +25,10 @@ def command(output: str | None, quick: bool, force: bool, as_json: bool) -> None
     albert-edge demo -o files/
     albert-edge demo --quick --json
     """
-    from rich.console import Console
-
-    from albert_edge.cli.console import bars
+    from albert_edge.cli.console import bars, print_report
     from albert_edge.demo import render, run_demo, to_document
 
     with tempfile.TemporaryDirectory() as scratch, bars() as shown:
         demo = run_demo(Path(output or scratch), quick=quick, force=force, progress=shown)
-    click.echo(json.dumps(to_document(demo), indent=2)) if as_json else Console().print(
-        render(demo)
-    )
+    report = to_document(demo) if as_json else None
+    print_report(report, as_json=as_json, render=lambda _: [render(demo)])

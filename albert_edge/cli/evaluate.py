@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def command(
     albert-edge evaluate encoder.tflite scitldr.jsonl --task summarize --bullets 1
     albert-edge evaluate pairs.tflite mnli.tsv --text-column premise --pair-column hypothesis
     """
-    from albert_edge.cli.console import bars
+    from albert_edge.cli.console import bars, print_report
     from albert_edge.evaluation.evaluate import evaluate
 
     options = take_fields(EvaluateOptions(), settings)
@@ -71,11 +70,10 @@ def command(
         report = evaluate(
             model, data, against=against, options=options, save=save, force=force, progress=show
         )
-    click.echo(json.dumps(report, indent=2)) if as_json else _print(report)
+    print_report(report, as_json=as_json, render=_render)
 
 
-def _print(report: Mapping[str, Any]) -> None:
-    from rich.console import Console
+def _render(report: Mapping[str, Any]) -> Iterator[Any]:
     from rich.table import Table
 
     models, compared = report["models"], report.get("differences")
@@ -90,17 +88,15 @@ def _print(report: Mapping[str, Any]) -> None:
             row = compared[metric]
             p_value = f"{_number(row['p_value'], '.3g')} ({row['test']})"
             table.add_row("B - A", *_cells(row, sign="+"), p_value, end_section=True)
-    console = Console(highlight=False)
-    console.print(table)
+    yield table
     for name, model in zip(names, models, strict=True):
         for line in _notes(model, report["examples"]):
-            console.print(f"  {name}{line}", markup=False, soft_wrap=True)
+            yield f"  {name}{line}"
     if report["skipped"]:
         first = report["skipped_examples"][0]
-        text = f"  {report['skipped']:,} examples were skipped, the first: {first}"
-        console.print(text, markup=False, soft_wrap=True)
+        yield f"  {report['skipped']:,} examples were skipped, the first: {first}"
     if report.get("agreement") is not None:
-        console.print(f"  same prediction for {report['agreement']:.2%} of the examples")
+        yield f"  same prediction for {report['agreement']:.2%} of the examples"
 
 
 def _cells(row: Mapping[str, Any], *, sign: str = "") -> list[str]:

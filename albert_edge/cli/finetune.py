@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +112,16 @@ def command(
     files["data_options"] = take_fields(EvaluateOptions(), settings)
     files["options"] = take_fields(FinetuneOptions(), settings)
     files["selection"] = take_fields(BestCheckpoint(), settings)
-    from albert_edge.cli.console import quiet
+    from albert_edge.cli.console import print_report, quiet
 
     with quiet() as console:
         from albert_edge.training.finetune_files import finetune_files
 
         report = finetune_files(data, output, console=console, **files, **settings)
-    click.echo(json.dumps(report, indent=2) if as_json else _summary(report))
+    print_report(report, as_json=as_json, render=_summary)
 
 
-def _summary(report: dict[str, Any]) -> str:
+def _summary(report: dict[str, Any]) -> Iterator[str]:
     kept = next(one for one in report["epochs"] if one["epoch"] == report["kept_epoch"])
     text = (
         f"{report['output']}: {report['parameters']:,} parameters, {report['train_examples']:,} "
@@ -141,4 +141,4 @@ def _summary(report: dict[str, Any]) -> str:
             text += f"; {report[key]:,} {what} examples were skipped"
     if report["truncated"]:
         text += f"; {report['truncated']:,} examples were truncated"
-    return text
+    yield text

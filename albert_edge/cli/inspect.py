@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 
 import click
 
@@ -21,8 +21,7 @@ def command(model: str, as_json: bool) -> None:
     albert-edge inspect my.tflite
     albert-edge inspect any-other.tflite --json
     """
-    from albert_edge.cli.console import print_inspection
+    from albert_edge.cli.console import print_report, render_inspection
     from albert_edge.inspection import inspect
 
-    figures = inspect(model)
-    click.echo(json.dumps(figures, indent=2)) if as_json else print_inspection(model, figures)
+    print_report(inspect(model), as_json=as_json, render=partial(render_inspection, model))

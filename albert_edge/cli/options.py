@@ -6,9 +6,12 @@ choices are written once, in the dataclass.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
+import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType, NoneType
@@ -18,6 +21,7 @@ import click
 from click.core import ParameterSource
 
 from albert_edge.errors import InputError
+from albert_edge.files import open_input, read_input
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,11 +31,13 @@ if TYPE_CHECKING:
 __all__ = [
     "calibration_option",
     "config_option",
+    "docstring_of",
     "force_option",
     "given_parameters",
     "init_head_option",
     "json_option",
     "keep_option",
+    "note_resumable",
     "options_from",
     "output_folder_option",
     "read_lines",
@@ -77,7 +83,17 @@ config_option = click.option(
     metavar="FILE.json",
     help="config.json of a new model; without it and --from, a small built-in one.",
 )
-resume_option = click.option("--resume", is_flag=True, help="Continue an interrupted training.")
+
+
+def note_resumable(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Note that the command has `--resume`, for the message when it is interrupted."""
+    ctx.meta["albert_edge.resumable"] = ctx
+    return value
+
+
+resume_option = click.option(
+    "--resume", is_flag=True, callback=note_resumable, help="Continue an interrupted training."
+)
 
 
 def options_from(
@@ -118,9 +134,19 @@ def options_from(
     return decorate
 
 
+def docstring_of(what: Any) -> str:
+    """Return a docstring, from the source where `python -OO` has removed it; empty without one."""
+    text = inspect.getdoc(what)
+    if sys.flags.optimize > 1:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(what))).body
+        assert isinstance(definition, (ast.ClassDef, ast.FunctionDef))  # noqa: S101 (for mypy)
+        text = ast.get_docstring(definition)
+    return text or ""
+
+
 def _first_sentences(kind: type) -> dict[str, str]:
     """Return the first sentence about every attribute, by its name."""
-    section = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
+    section = docstring_of(kind).partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
     texts = {name: " ".join(text.split()) for name, text in entries}
     return {
@@ -189,7 +215,7 @@ def read_lines(path: str) -> list[str]:
         InputError: The file cannot be read, is not UTF-8, or has only blank lines.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_input(path).decode().splitlines()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -224,5 +250,12 @@ def read_source(
     from albert_edge.datasets.tables import TextLines
 
     with bars() as shown:
-        texts = TextLines(Path(corpus), lambda path: shown.open(path, "rb", description="Reading"))
+        bar = shown.add_task("Reading", total=None)
+
+        def opened(path: Path) -> Any:
+            file = open_input(path)
+            shown.reset(bar, total=path.stat().st_size)
+            return shown.wrap_file(file, task_id=bar)
+
+        texts = TextLines(Path(corpus), opened)
         return trim_vocabulary(checkpoint, texts, size=pieces)

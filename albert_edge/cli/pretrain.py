@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +87,16 @@ def command(
         )
     files: dict[str, Any] = {"source": source, "config": config, "tokenizer": tokenizer}
     files |= {"cooccurrence": cooccurrence, "options": take_fields(PretrainOptions(), settings)}
-    from albert_edge.cli.console import quiet
+    from albert_edge.cli.console import print_report, quiet
 
     with quiet() as console:
         from albert_edge.training.pretraining.pretrain_files import pretrain_files
 
         report = pretrain_files(texts, output, console=console, **files, **settings)
-    click.echo(json.dumps(report, indent=2) if as_json else _summary(report))
+    print_report(report, as_json=as_json, render=_summary)
 
 
-def _summary(report: dict[str, Any]) -> str:
+def _summary(report: dict[str, Any]) -> Iterator[str]:
     last = report["curve"][-1]
     text = (
         f"{report['output']}: {report['parameters']:,} parameters, {report['steps']:,} steps over "
@@ -108,4 +108,4 @@ def _summary(report: dict[str, Any]) -> str:
                 f"\n{name:9} loss {found['loss']:.3f}  masked words {found['mlm_accuracy']:.1%}  "
                 f"sentence order {found['sop_accuracy']:.1%}"
             )
-    return text
+    yield text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -13,7 +13,8 @@ import click
 
 from albert_edge.cli.options import json_option, options_from
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import AlbertEdgeError, InputError
+from albert_edge.errors import AlbertEdgeError, InputError, printable
+from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 
 __all__ = ["command"]
@@ -109,10 +110,12 @@ def command(
     from albert_edge.pipelines import load
     from albert_edge.runtime.isolated import run_foreign
 
+    text, question, pair = map(_argument, (text, question, pair))
+
     given = {k: value for k, value in options.items() if value is not None and value is not False}
     with quiet():
         how: Any = {"threads": threads, "check": check, "time_limit_s": time_limit}
-        show = _format
+        show: Callable[[dict[str, Any]], str] = _format
         if isolated and ids and not has_bundle(model):
             pipe: Any = partial(run_foreign, model, **how)
             show = _format_shapes
@@ -131,9 +134,9 @@ def command(
                     raise type(error)(f"{where}{error}") from error
                 skipped.append(f"{where}{error}")
                 continue
-            click.echo(json.dumps(_plain(result)) if as_json else show(result))
+            click.echo(dump_json(_plain(result)) if as_json else show(result))
     if skipped:
-        click.echo(f"{len(skipped)} skipped; the first: {skipped[0]}", err=True)
+        click.echo(f"{len(skipped)} skipped; the first: {printable(skipped[0])}", err=True)
 
 
 def _check_usage(
@@ -153,12 +156,25 @@ def _check_usage(
         raise click.UsageError(f"{model}, which does not take {flags}.")
 
 
+def _argument(text: str | None) -> str | None:
+    """Decode an argument as UTF-8 that Python did not decode, as the locale is C."""
+    if text is None or not any("\udc80" <= character <= "\udcff" for character in text):
+        return text
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
+
+
 def _given(text: str | None, *, whole: bool) -> Iterator[tuple[str, str | bytes]]:
     if text is not None:
-        return iter([("", text)])
-    if whole:
-        return iter([("standard input: ", sys.stdin.buffer.read())])
-    return ((f"line {n}: ", line.rstrip(b"\r\n")) for n, line in enumerate(sys.stdin.buffer, 1))
+        yield "", text
+        return
+    try:
+        if whole:
+            yield "standard input: ", sys.stdin.buffer.read()
+            return
+        for number, line in enumerate(sys.stdin.buffer, 1):
+            yield f"line {number}: ", line.rstrip(b"\r\n")
+    except OSError as error:
+        raise InputError(f"cannot read standard input: {error.strerror}.") from error
 
 
 def _decoded(content: str | bytes) -> str:
@@ -192,7 +208,10 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _format(answer: dict[str, Any]) -> str:
+def _format(result: dict[str, Any]) -> str:
+    from albert_edge.cli.console import printable_values
+
+    answer = printable_values(_one_line_bullets(result))
     if "answer" in answer:
         found = answer.get("answers", [answer])
         return "\n".join(f"{one['answer'] or '(no answer)'}  {one['score']:.3f}" for one in found)
@@ -204,13 +223,18 @@ def _format(answer: dict[str, Any]) -> str:
 
 
 def _format_bullets(answer: dict[str, Any]) -> str:
-    lines = [f"- {_in_one_line(one['text'])}" for one in answer["bullets"]]
+    lines = [f"- {one['text']}" for one in answer["bullets"]]
     cut = "; the longest were truncated" if answer["truncated"] else ""
     return "\n".join([*lines, f"({answer['sentences']} sentences were read{cut})"])
 
 
-def _in_one_line(text: str | list[int]) -> str:
-    return " ".join(text.split() if isinstance(text, str) else map(str, text))
+def _one_line_bullets(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the result with every sentence of a summary on one line."""
+    if "bullets" not in answer:
+        return answer
+    texts = [one["text"] for one in answer["bullets"]]
+    lines = [" ".join(text.split() if isinstance(text, str) else map(str, text)) for text in texts]
+    return {**answer, "bullets": [{"text": line} for line in lines]}
 
 
 def _format_words(answer: dict[str, Any]) -> str:

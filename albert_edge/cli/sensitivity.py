@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from albert_edge.cli.options import read_lines, read_source
 
-__all__ = ["analyse_sensitivity", "print_sensitivity"]
+__all__ = ["analyse_sensitivity", "render_sensitivity"]
 
 _BAR = 16  # characters: the longest bar
 
@@ -77,22 +77,24 @@ def _kind(output: Path) -> str:
     return output.suffix[1:].lower()
 
 
-def print_sensitivity(report: dict[str, Any]) -> None:
-    """Print the errors by part and by depth, and the override that lowers them most."""
-    from rich.console import Console
+def render_sensitivity(report: dict[str, Any]) -> Iterator[Any]:
+    """Render the errors by part and by depth, and the override that lowers them most."""
+    from rich.text import Text
 
     whole = report["whole"]
     kept = "".join(f", {entry}" for entry in report["kept"])
-    print_ = Console(highlight=False).print
-    print_(f"[bold]{report['quantize']}{kept}[/]: {whole['error']:.2%} error", end=" ")
-    print_(f"against float32 on {report['texts']} texts of {report['tokens']} tokens")
-    print_(_by_part(report))
-    print_(f"  {report['sum_of_squares']:.2%} expected if the parts' errors were independent")
-    print_(_by_depth(report))
-    print_(f"  {whole['sum_of_squares']:.2%} expected if the errors by depth were independent")
+    yield Text.assemble(
+        (f"{report['quantize']}{kept}", "bold"),
+        f": {whole['error']:.2%} error against float32 on {report['texts']} texts of "
+        f"{report['tokens']} tokens",
+    )
+    yield _by_part(report)
+    yield f"  {report['sum_of_squares']:.2%} expected if the parts' errors were independent"
+    yield _by_depth(report)
+    yield f"  {whole['sum_of_squares']:.2%} expected if the errors by depth were independent"
     if best := report["suggestion"]:
         more = (best["size_bytes"] - whole["size_bytes"]) / 1e6
-        print_(f"  best override: --keep {best['keep']}: {best['error']:.2%}, {more:+.2f} MB")
+        yield f"  best override: --keep {best['keep']}: {best['error']:.2%}, {more:+.2f} MB"
 
 
 def _by_part(report: Mapping[str, Any]) -> Any:

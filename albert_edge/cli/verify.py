@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,14 +28,14 @@ def command(model: str, source: str, texts: str | None, as_json: bool) -> None:
     albert-edge verify my.tflite ./my-albert
     albert-edge verify my.tflite ./my-albert --texts reviews.txt --json
     """
-    from albert_edge.cli.console import print_verification, step
+    from albert_edge.cli.console import print_report, render_verification, step
 
     lines = read_lines(texts) if texts else ()
     with step("Comparing"):
         from albert_edge.verification import check_fidelity
 
         figures = _compare(model, source, lines)
-    click.echo(json.dumps(figures, indent=2)) if as_json else print_verification(figures)
+    print_report(figures, as_json=as_json, render=render_verification)
     check_fidelity(figures, where=model)
 
 

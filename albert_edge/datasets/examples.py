@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import unicodedata
@@ -19,7 +18,7 @@ from albert_edge.datasets.conll import TaggedSentence, read_conll
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.datasets.squad import Question, is_json_lines, read_squad
 from albert_edge.datasets.tables import DataSource, TableRow, read_table, read_text
-from albert_edge.errors import InputError
+from albert_edge.errors import InputError, list_choices
 from albert_edge.pipelines.sentence_order import ORDER_LABELS
 
 __all__ = ["KINDS", "DataFile", "Examples", "read_data_file", "read_examples"]
@@ -586,11 +585,8 @@ def _by_number(label: str) -> tuple[bool, int, str, str]:
 
 
 def _unknown(label: str, labels: Sequence[str], place: str) -> InputError:
+    known = list_choices(labels, given=label)
     shown = label if len(label) <= 60 else f"{label[:60]}..."
-    known = ", ".join(labels)
-    if len(known) > 400:
-        near = difflib.get_close_matches(label[:60], labels, 3) or labels[:3]
-        known = f"the {len(labels)} labels, such as {', '.join(each[:60] for each in near)}"
     return InputError(f"{place}: label {shown!r} is none of {known}.")
 
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
-from albert_edge.errors import InputError, requires_extra
-from albert_edge.files import parse_json
+from albert_edge.errors import InputError, list_choices, requires_extra
+from albert_edge.files import open_input, parse_json, read_input
 
 __all__ = [
     "DataSource",
@@ -56,7 +56,7 @@ class FileContent:
             InputError: It cannot be read.
         """
         try:
-            return cls(path, path.read_bytes())
+            return cls(path, read_input(path))
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}.") from error
 
@@ -170,7 +170,7 @@ def _separated_rows(
             continue
         on_bad(
             InputError(
-                f"{path}, line {line}: expected {len(header)} columns ({', '.join(header)}), "
+                f"{path}, line {line}: expected {len(header)} columns ({list_choices(header)}), "
                 f"got {len(row)}."
             )
         )
@@ -266,12 +266,16 @@ def _parquet_rows(
         import pyarrow
         from pyarrow import parquet
     try:
-        file = parquet.ParquetFile(
-            pyarrow.BufferReader(path.content) if isinstance(path, FileContent) else path
+        opened = (
+            pyarrow.BufferReader(path.content)
+            if isinstance(path, FileContent)
+            else open_input(path)
         )
-        header = file.schema_arrow.names
-        places = _places(header, columns, optional, where=str(path))
-        table = file.read(columns=[header[place] for place in places.values()])
+        with opened:
+            file = parquet.ParquetFile(opened)
+            header = file.schema_arrow.names
+            places = _places(header, columns, optional, where=str(path))
+            table = file.read(columns=[header[place] for place in places.values()])
         # Text that is not UTF-8, or a date beyond Python's, is a ValueError or OverflowError.
         found = [table.column(header[place]).to_pylist() for place in places.values()]
     except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
@@ -295,13 +299,9 @@ def _places(
         elif found or name not in optional:
             raise InputError(
                 f"{where} must name one column {' or '.join(accepted)}; "
-                f"it has: {', '.join(header)[:400] or 'nothing'}."
+                f"it has: {list_choices(header, given=accepted[0]) or 'nothing'}."
             )
     return places
-
-
-def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
-    return path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +319,7 @@ class TextLines:
     """
 
     path: Path
-    opener: Callable[[Path], AbstractContextManager[Any]] = _open
+    opener: Callable[[Path], AbstractContextManager[Any]] = open_input
 
     def __iter__(self) -> Iterator[str]:
         try:

@@ -18,7 +18,7 @@ import numpy as np
 from albert_edge.bundle import bundle
 from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import InputError
+from albert_edge.errors import InputError, list_choices
 from albert_edge.evaluation.intervals import (
     Floats,
     bootstrap,
@@ -196,7 +196,7 @@ def _check_comparable(models: Sequence[_Model], examples: Examples) -> None:
     if first != last if examples.kind == "regression" else set(first) != set(last):
         raise InputError(
             f"{models[0].name} and {models[-1].name} cannot be compared: one has the labels "
-            f"{', '.join(first)}, the other {', '.join(last)}."
+            f"{list_choices(first)}, the other {list_choices(last)}."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from albert_edge.datasets.examples import KINDS, Examples
 from albert_edge.datasets.tables import read_text
 from albert_edge.errors import InputError
 from albert_edge.evaluation.predict import PredictionOutput
-from albert_edge.files import check_writable, parse_json, write_file
+from albert_edge.files import check_writable, dump_json, parse_json, write_file
 
 __all__ = ["SavedPredictions", "check_savable", "read_predictions", "select", "write_predictions"]
 
@@ -88,7 +87,7 @@ def read_predictions(path: Path) -> SavedPredictions:
     if kind not in KINDS:
         raise InputError(f"{path}: unknown kind {kind!r}; known are {', '.join(KINDS)}.")
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise InputError(f"{path}: labels must be a list of texts, not {labels!r}.")
+        raise InputError(f"{path}: labels must be a list of texts, not {str(labels)[:60]!r}.")
     for name, value in predictions.items():
         if not _VALIDATORS[kind](value, labels):
             raise InputError(
@@ -166,7 +165,7 @@ def _odds_path(path: Path) -> Path:
 
 
 def _write(path: Path, values: Mapping[str, Any], force: bool) -> None:
-    text = json.dumps(values, ensure_ascii=False, indent=0, allow_nan=False)
+    text = dump_json(values, ensure_ascii=False, indent=0)
     write_file(path, f"{text}\n".encode(), force=force)
 
 

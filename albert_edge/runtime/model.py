@@ -110,6 +110,7 @@ class Model:
                 file does not support early exit.
             BundleError: The file was changed while it was open.
             DeviceError: The runtime failed.
+            BundleError: The outputs are not finite.
         """
         config = self.bundle.config
         ids = _checked("input_ids", input_ids, below=config.vocab_size)
@@ -142,6 +143,7 @@ class Model:
         if self._unreleased is not None:
             release_pages(self._unreleased)
             self._unreleased = None
+        _check_finite(outputs)
         if self.bundle.seq_len is not None:
             for name in TASKS[self.bundle.task].per_token:
                 outputs[name] = outputs[name][:, :count]
@@ -185,6 +187,15 @@ def _checked(name: str, values: Ids, *, below: int) -> npt.NDArray[np.int32]:
         wrong = least if least < 0 else most
         raise InputError(f"{name} must be in [0, {below}); there is {wrong}.")
     return array.astype(np.int32, copy=False)
+
+
+def _check_finite(outputs: Arrays) -> None:
+    if not_finite := [name for name, values in outputs.items() if not np.isfinite(values).all()]:
+        raise BundleError(
+            f"the model returns NaN or infinity in {', '.join(not_finite)}: its weights are "
+            "damaged, or too large for its recipe. Convert the checkpoint again, or with "
+            "--quantize float32."
+        )
 
 
 def _padded(inputs: Arrays, length: int, pad: int) -> Arrays:

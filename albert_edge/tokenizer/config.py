@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from albert_edge.errors import TokenizerError
-from albert_edge.files import parse_json
+from albert_edge.files import dump_json, parse_json
 
 __all__ = [
     "CONFIG_FILE",
@@ -348,7 +348,7 @@ def _to_json(config: SentencePieceConfig | WordPieceConfig, kind: str) -> bytes:
         }
     if names := [token.content for token in config.added_tokens if token.named]:
         values[_EXTRA] = names
-    return json.dumps(values, indent=2, sort_keys=True).encode() + b"\n"
+    return dump_json(values, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def _token_name(value: Any) -> Any:

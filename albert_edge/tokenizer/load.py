@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from albert_edge.errors import TokenizerError
-from albert_edge.files import EMBEDDED_MODEL
+from albert_edge.files import embedded_model, open_input, read_input
 from albert_edge.tokenizer.base import Tokenizer
 from albert_edge.tokenizer.config import (
     CONFIG_FILES,
@@ -49,18 +49,18 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
         >>> tokenizer.encode("Who?", "Ada did.").offsets[1]  # doctest: +SKIP
         (0, 3)
     """
-    path = EMBEDDED_MODEL / SPIECE_FILE if source == "default" else Path(source)
+    path = embedded_model() / SPIECE_FILE if source == "default" else Path(source)
     try:
         if path.is_dir():
             found = [name for name in TOKENIZER_FILES if (path / name).is_file()]
-            files = {name: (path / name).read_bytes() for name in found}
-        elif path.suffix == ".tflite" or zipfile.is_zipfile(path):
+            files = {name: read_input(path / name) for name in found}
+        elif path.suffix == ".tflite" or _is_zip(path):
             files = _from_bundle(path)
         else:
             name = _SUFFIXES.get(path.suffix, SPIECE_FILE)
-            files = {name: path.read_bytes()}
+            files = {name: read_input(path)}
             beside = [path.with_name(name) for name in CONFIG_FILES]
-            files.update((each.name, each.read_bytes()) for each in beside if each.is_file())
+            files.update((each.name, read_input(each)) for each in beside if each.is_file())
     except OSError as error:
         raise TokenizerError(f"cannot read {error.filename or path}: {error.strerror}.") from error
     return tokenizer_from_files(files, where=str(path))
@@ -103,9 +103,14 @@ def _file_in(name: str, where: str) -> str:
     return where if where.endswith(name) else f"{name} in {where}"
 
 
+def _is_zip(path: Path) -> bool:
+    with open_input(path) as file:
+        return zipfile.is_zipfile(file)
+
+
 def _from_bundle(path: Path) -> dict[str, bytes]:
     try:
-        with zipfile.ZipFile(path) as bundle:
+        with open_input(path) as file, zipfile.ZipFile(file) as bundle:
             names = set(TOKENIZER_FILES) & set(bundle.namelist())
             return {name: bundle.read(name) for name in sorted(names)}
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:

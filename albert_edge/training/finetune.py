@@ -13,7 +13,7 @@ import numpy as np
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
-from albert_edge.errors import TrainingError, requires_extra
+from albert_edge.errors import TrainingError, list_choices, requires_extra
 from albert_edge.evaluation.intervals import wilson
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.tokenizer import tokenizer_from_files
@@ -169,13 +169,14 @@ def check_objective(
         raise TrainingError(f"the checkpoint is for {config.kind}; this trains {what}.")
     if start.task != objective.task or (objective.labels and config.labels != objective.labels):
         raise TrainingError(
-            f"the checkpoint is for {start.task} with labels {', '.join(config.labels)}; "
-            f"expected {objective.task} with labels {', '.join(objective.labels) or 'of any name'}."
+            f"the checkpoint is for {start.task} with labels {list_choices(config.labels)}; "
+            f"expected {objective.task} with labels "
+            f"{list_choices(objective.labels) or 'of any name'}."
         )
     if dev is not None and dev.labels != objective.labels:
         raise TrainingError(
-            f"the dev texts have labels {', '.join(dev.labels)}; "
-            f"expected {', '.join(objective.labels)}."
+            f"the dev texts have labels {list_choices(dev.labels)}; "
+            f"expected {list_choices(objective.labels)}."
         )
     objective.check(options)
     most = min(config.max_position_embeddings, BUCKETS[-1])

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from albert_edge.datasets.examples import Examples
-from albert_edge.errors import TrainingError
+from albert_edge.errors import TrainingError, list_choices
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.training.options import FinetuneOptions
 
@@ -144,7 +144,8 @@ def class_weights(setting: str, counts: np.ndarray, labels: Sequence[str]) -> np
         given = _parse(setting)
         if unknown := [name for name in given if name not in labels]:
             raise TrainingError(
-                f"class_weights names {', '.join(unknown)}; the labels are {', '.join(labels)}."
+                f"class_weights names {list_choices(unknown)}; the labels are "
+                f"{list_choices(labels, given=unknown[0])}."
             )
         weights = np.array([given.get(label, 1.0) for label in labels])
     balanced: np.ndarray = weights * counts.sum() / (weights * counts).sum()

@@ -15,7 +15,7 @@ from albert_edge.config import AlbertConfig
 from albert_edge.datasets.examples import DataFile, Examples, read_data_file, read_examples
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.datasets.tables import FileContent
-from albert_edge.errors import InputError, TrainingError
+from albert_edge.errors import InputError, TrainingError, list_choices
 from albert_edge.tasks import PROBLEM_TYPES
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.training.dev_metrics import DevEvaluator
@@ -202,11 +202,11 @@ def _check_head(
     }
     named = f"for {objective.task}"
     if objective.labels:
-        named = f"that {verbs[objective.kind]} {', '.join(objective.labels)}"
+        named = f"that {verbs[objective.kind]} {list_choices(objective.labels)}"
     raise TrainingError(
         f"{source} has no head {named}; it is for {before.task} "
-        f"({', '.join(before.config.labels)}). --init-head (init_head=True) keeps its encoder and "
-        "starts with a random head."
+        f"({list_choices(before.config.labels)}). --init-head (init_head=True) keeps its encoder "
+        "and starts with a random head."
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.errors import OutputError, TrainingError
-from albert_edge.files import check_writable, write_file
+from albert_edge.files import check_writable, dump_json, open_input, write_file
 
 __all__ = [
     "Resumable",
@@ -175,7 +175,7 @@ def write_state(path: Path, state: TrainingState, *, owner: str) -> None:
     """
     values = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
     arrays = values.pop("arrays")
-    text = json.dumps({**values, "sums": list(state.sums), "of": owner})
+    text = dump_json({**values, "sums": list(state.sums), "of": owner})
     blob = io.BytesIO()
     np.savez(blob, np.array(text), *arrays)
     write_file(path, blob.getvalue(), force=True)
@@ -184,7 +184,7 @@ def write_state(path: Path, state: TrainingState, *, owner: str) -> None:
 def _read_state(path: Path, *, owner: str) -> TrainingState:
     try:
         # `np.load` of a path would leave a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with open_input(path) as file, np.load(file, allow_pickle=False) as archive:
             first, *arrays = (archive[f"arr_{index}"] for index in range(len(archive.files)))
         values = json.loads(str(first))
         found = values.pop("of")

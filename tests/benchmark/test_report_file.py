@@ -24,7 +24,7 @@ from albert_edge.benchmark.html import render_page
 from albert_edge.benchmark.measure import Measurement
 from albert_edge.benchmark.report_file import SCHEMA, Row, make_report, read_report, to_json
 from albert_edge.benchmark.statistics import WARNING_CODES
-from albert_edge.errors import ReportError
+from albert_edge.errors import OutputError, ReportError
 
 DESCRIPTION = json.loads(Path(module.__file__).with_name("schema.json").read_text())
 
@@ -67,7 +67,7 @@ def test_text_is_the_same_document_and_keeps_numbers_together() -> None:
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_a_number_that_json_cannot_express_is_an_error(number: float) -> None:
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(OutputError, match="JSON"):
         to_json({"a": [1.0, number]})
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from albert_edge.bundle.archive import append_archive, locate, read_json, read_member
 from albert_edge.bundle.bundle import Bundle, model_bytes, read
 from albert_edge.errors import BundleError
-from albert_edge.files import EMBEDDED_MODEL
+from albert_edge.files import embedded_model
 from bundle.files import PARTS, remade
 
 
@@ -107,7 +107,7 @@ def test_what_is_appended_is_a_zip_that_does_not_depend_on_the_order(
 def test_a_source_is_a_path_or_bytes_or_the_embedded_model() -> None:
     assert locate(b"content") == b"content"
     assert locate("a/b") == Path("a/b")
-    assert locate("default") == EMBEDDED_MODEL / "model.tflite"
+    assert locate("default") == embedded_model() / "model.tflite"
     assert locate("./default") == Path("default")
 
 

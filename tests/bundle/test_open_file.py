@@ -140,8 +140,9 @@ def test_a_file_that_is_written_to_in_place(path: Path, blob: bytes) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tflite")
-    for path in (tmp_path / "pipe.tflite", Path("/dev/zero")):
-        with pytest.raises(BundleError, match=f"cannot read {path}: it is not a regular file"):
+    for path, kind in ((tmp_path / "pipe.tflite", "pipe"), (Path("/dev/zero"), "device")):
+        message = f"cannot read {path}: it is a {kind}, not a regular file"
+        with pytest.raises(BundleError, match=message):
             albert_edge.load(path)
 
 

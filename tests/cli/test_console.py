@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from albert_edge.cli.console import (
     bars,
-    print_checkpoint,
-    print_conversion,
-    print_inspection,
-    print_verification,
+    print_report,
     quiet,
+    render_checkpoint,
+    render_conversion,
+    render_inspection,
+    render_verification,
     step,
 )
 from albert_edge.errors import InputError
@@ -41,12 +44,16 @@ CONVERSION: dict[str, Any] = {
 }
 
 
+def print_as(render: Callable[[Any], Iterable[Any]], report: dict[str, Any]) -> None:
+    print_report(report, as_json=False, render=render)
+
+
 def shown(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
 def test_a_conversion_in_units_that_people_read(capsys: pytest.CaptureFixture[str]) -> None:
-    print_conversion(CONVERSION)
+    print_as(render_conversion, CONVERSION)
     text = shown(capsys)
     assert text.startswith("m.tflite 1.23 MB classification, int8, loop, length any")
     assert "stored 1.00 times and used 12.0 times; converted in 2.3 s" in text
@@ -68,7 +75,7 @@ def test_what_a_user_has_to_know_of_a_conversion(capsys: pytest.CaptureFixture[s
     provenance["changes"] = {"vocabulary": vocabulary}
     rule = {"patience": 1, "threshold": 0.9, "max_layers": 4}
     report = {**CONVERSION, "provenance": provenance, "early_exit": rule, "tokenizer": False}
-    print_conversion({**report, "verification": VERIFICATION, "seq_len": 64})
+    print_as(render_conversion, {**report, "verification": VERIFICATION, "seq_len": 64})
     text = shown(capsys)
     for part in (
         "length 64",
@@ -86,12 +93,12 @@ def test_what_a_user_has_to_know_of_a_conversion(capsys: pytest.CaptureFixture[s
 
 def test_a_threshold_that_is_never_met_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     rule = {"patience": 6, "threshold": 2.0, "max_layers": None}
-    print_conversion({**CONVERSION, "early_exit": rule})
+    print_as(render_conversion, {**CONVERSION, "early_exit": rule})
     assert "default early exit: label unchanged for 6 layers each weight" in shown(capsys)
 
 
 def test_a_verification_has_a_row_for_every_output(capsys: pytest.CaptureFixture[str]) -> None:
-    print_verification({**VERIFICATION, "passed": True, "agreement": None})
+    print_as(render_verification, {**VERIFICATION, "passed": True, "agreement": None})
     text = shown(capsys)
     assert "passed against Keras on 3 texts" in text
     assert "logits │ 1.23e-03 │ 5.00e-01 │ 0.250000" in text
@@ -99,9 +106,17 @@ def test_a_verification_has_a_row_for_every_output(capsys: pytest.CaptureFixture
 
 
 def test_a_name_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    report = {"output": "x", "task": "fill-mask", "format": "keras", "tensors": 25, "source": "y"}
+    report: dict[str, Any] = {
+        "output": "x",
+        "task": "fill-mask",
+        "format": "keras",
+        "tensors": 25,
+        "source": "y",
+    }
     notes = ["the names [bold] and [/] are no markup"]
-    print_checkpoint({**report, "notes": notes, "left_out": ["a[0]", "b"], "changes": {}})
+    print_as(
+        render_checkpoint, {**report, "notes": notes, "left_out": ["a[0]", "b"], "changes": {}}
+    )
     text = shown(capsys)
     assert "x fill-mask, keras, 25 tensors from y" in text
     assert notes[0] in text
@@ -125,7 +140,7 @@ def test_an_inspection_of_a_file_of_another_tool(capsys: pytest.CaptureFixture[s
     }
     signature = {"inputs": {"ids": tensor}, "outputs": {"logits": {**tensor, "shape": [1, 2]}}}
     figures = {"bundle": None, "signatures": {"serve": signature}, "pieces": {"layer_0": stage}}
-    print_inspection("m.tflite", {**figures, "weights": weights})
+    print_as(partial(render_inspection, "m.tflite"), {**figures, "weights": weights})
     text = shown(capsys)
     for part in (
         "no albert_edge metadata: the file is from another tool",

@@ -285,6 +285,6 @@ def test_a_label_of_thousands_of_digits_is_one_label(data: Data) -> None:
     assert len(str(caught.value)) < 400
     labels = tuple(f"intent_{at}" for at in range(5000))
     path = data("d.tsv", "text\tlabel\na\tintent_50000\n")
-    with pytest.raises(InputError, match="none of the 5001 labels, such as intent_5000,") as caught:
+    with pytest.raises(InputError, match=r"none of intent_5000, .* \(5,001 in all\)") as caught:
         read(path, "classification", (*labels, "intent_5000"))
     assert len(str(caught.value)) < 600

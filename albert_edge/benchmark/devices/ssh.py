@@ -12,6 +12,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import albert_edge
 from albert_edge.benchmark.devices.device import describe_exit, parse_worker_output
 from albert_edge.benchmark.devices.ssh_address import parse_address
 from albert_edge.errors import DeviceError, requires_extra
+from albert_edge.files import read_input
 
 if TYPE_CHECKING:
     from albert_edge.benchmark.devices.ssh_connection import SshConnection
@@ -56,7 +58,7 @@ class Ssh:
         if path not in self._sent:
             name = f"{len(self._sent)}-{_UNSAFE.sub('_', path.name)[-_NAME_CHARACTERS:]}"
             try:
-                self._sent[path] = self._put(name, path.read_bytes())
+                self._sent[path] = self._put(name, read_input(path))
             except OSError as error:
                 raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
             except DeviceError as error:
@@ -132,29 +134,35 @@ def pack_worker() -> bytes:
 
     It contains the package's name and version as in a wheel, for the worker's report of versions.
     """
-    root = Path(albert_edge.__file__).parent.parent
     metadata = f"Metadata-Version: 2.1\nName: albert_edge\nVersion: {albert_edge.__version__}\n"
+    files = {f"albert_edge-{albert_edge.__version__}.dist-info/METADATA": metadata.encode()}
     blob = io.BytesIO()
     with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"albert_edge-{albert_edge.__version__}.dist-info/METADATA", metadata)
-        for path in sorted(_worker_files(root)):
-            archive.write(path, path.relative_to(root))
+        for name, content in (files | _worker_files()).items():
+            # Not the files' dates, which may be before 1980, where a zip's begin.
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return blob.getvalue()
 
 
-def _worker_files(root: Path) -> set[Path]:
-    """Follow every import from the worker's modules, also those inside functions."""
-    pending, files = [*_WORKER_MODULES], set()
+def _worker_files() -> dict[str, bytes]:
+    """Follow every import from the worker's modules, also those inside functions.
+
+    Returns:
+        The files by name, wherever this package is: also in a zip file.
+    """
+    package = resources.files("albert_edge")
+    pending, files = [*_WORKER_MODULES], dict[str, bytes]()
     while pending:
         name = pending.pop()
-        base = root.joinpath(*name.split("."))
+        base = name.replace(".", "/")
         # Neither exists if `name` is a function or class: then its module is pending too.
-        for path in (base / "__init__.py", base.with_suffix(".py")):
-            if path.is_file() and path not in files:
-                files.add(path)
-                names = {*_imported_names(ast.parse(path.read_bytes())), name.rpartition(".")[0]}
+        for file in (f"{base}/__init__.py", f"{base}.py"):
+            found = package / file.removeprefix("albert_edge").removeprefix("/")
+            if file not in files and found.is_file():
+                files[file] = found.read_bytes()
+                names = {*_imported_names(ast.parse(files[file])), name.rpartition(".")[0]}
                 pending += [one for one in names if one.split(".")[0] == "albert_edge"]
-    return files
+    return dict(sorted(files.items()))
 
 
 def _imported_names(node: ast.AST) -> Iterator[str]:

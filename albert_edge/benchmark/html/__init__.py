@@ -11,6 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _page(report: Mapping[str, Any]) -> Element:
 
 
 def _head(title: str) -> Element:
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return element(

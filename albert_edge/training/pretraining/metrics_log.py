@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from albert_edge.errors import OutputError
-from albert_edge.files import write_file
+from albert_edge.files import dump_json, read_input, write_file
 
 __all__ = ["METRICS_FILE", "MetricsLog"]
 
@@ -35,7 +36,8 @@ class MetricsLog:
         self.points = _read(self._path, after) if after else []
         if keep:
             self._write()
-            self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
+            with _reraise_as_output_error(folder / _LOGS):
+                self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
 
     def add(self, step: int, **metrics: Mapping[str, float] | float | None) -> None:
         """Add metrics of a step: groups such as `train` and `held_out`, or single ones."""
@@ -43,7 +45,8 @@ class MetricsLog:
         self.points.append({"step": step, **_rounded(known)})
         if self._keep:
             self._write()
-            self._log(step, known)
+            with _reraise_as_output_error(self._path.with_name(_LOGS)):
+                self._log(step, known)
 
     def _log(self, step: int, known: Mapping[str, Mapping[str, float] | float]) -> None:
         with self._writer.as_default(step):
@@ -55,13 +58,23 @@ class MetricsLog:
             self._writer.flush()
 
     def _write(self) -> None:
-        text = "".join(json.dumps(point) + "\n" for point in self.points)
+        text = "".join(dump_json(point) + "\n" for point in self.points)
         write_file(self._path, text.encode(), force=True)
+
+
+@contextmanager
+def _reraise_as_output_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # Its first line is such as "{{node}} /logs/events.out.tfevents.1.v2; No space left on ..."
+        reason = str(error.message).partition("\n")[0].rpartition("; ")[2]
+        raise OutputError(f"cannot write {folder}: {reason}.") from error
 
 
 def _read(path: Path, after: int) -> list[dict[str, Any]]:
     try:
-        points = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        points = [json.loads(line) for line in read_input(path).decode().splitlines()]
         return [point for point in points if point["step"] <= after]
     except FileNotFoundError:
         return []

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_edge.datasets.examples import Examples
-from albert_edge.errors import TrainingError
+from albert_edge.errors import TrainingError, list_choices
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.training.batching import concat_mixup, encode_pairs, sample_pairs, token_dropout
 from albert_edge.training.objective import (
@@ -184,7 +184,7 @@ def _probabilities(value: Any, labels: tuple[str, ...], single: bool, place: str
     if not valid or (single and not math.isclose(sum(probabilities), 1, abs_tol=_SUM_TOLERANCE)):
         total = " with a sum of 1" if single else ""
         raise TrainingError(
-            f"{place}: expected {len(labels)} probabilities{total}, of {', '.join(labels)}, as a "
-            f"JSON list or by label; got {str(value)[:60]!r}."
+            f"{place}: expected {len(labels)} probabilities{total}, of {list_choices(labels)}, as "
+            f"a JSON list or by label; got {str(value)[:60]!r}."
         )
     return probabilities
