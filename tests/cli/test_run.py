@@ -43,7 +43,7 @@ def test_a_bad_line_is_named(tiny, stdin, message):
 def test_a_line_that_is_not_utf8_is_named(tiny):
     done = CliRunner().invoke(cli._group, ["run", str(tiny), "--ids"], input=b"2 5 3\n\xff\n")
     assert done.exit_code == 1
-    assert "line 2 is not UTF-8" in done.stderr
+    assert "line 2: the text is not UTF-8" in done.stderr
 
 
 def test_question_and_task_must_agree(tiny):
