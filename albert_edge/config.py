@@ -43,6 +43,8 @@ _REQUIRED = (
 _MAX_LABELS = 10**6  # each gets a name
 _MAX_PASSES = 10**4  # loops go through them one by one; published models have at most 24
 _TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+# Keys of transformers 2 that are close to a field and are not read by later versions.
+_OLD_KEYS = frozenset(f"{name}s" for name in _TOKEN_IDS)
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
 
 
@@ -214,15 +216,20 @@ class AlbertConfig:
                 "published ALBERT checkpoints are 'absolute'."
             )
         known = {field.name for field in dataclasses.fields(cls)} - {"labels"}
-        for key in values.keys() - known:
+        for key in values.keys() - known - _OLD_KEYS:
             if near := difflib.get_close_matches(key, known - values.keys(), n=1, cutoff=0.9):
                 raise ConfigError(f"{prefix}unknown key {key!r}; did you mean {near[0]!r}?")
         # No defaults for these: the shapes of the tensors would not reveal a wrong number of heads.
         if missing := [name for name in _REQUIRED if name not in values]:
             raise ConfigError(f"{prefix}no {', '.join(missing)}; is it an ALBERT's config.json?")
         fields = {key: values[key] for key in known & values.keys() if values[key] is not None}
+        for key in fields.keys() & set(_TOKEN_IDS):
+            if fields[key] == -1:  # transformers 2 wrote -1 for none
+                del fields[key]
         try:
             if names := values.get("id2label"):
+                if isinstance(names, list):  # as transformers 2 wrote
+                    names = dict(enumerate(names))
                 pairs = sorted((int(index), str(name)) for index, name in names.items())
                 if [index for index, _ in pairs] != list(range(len(pairs))):
                     raise ConfigError("id2label must number the labels 0, 1, 2, ...")

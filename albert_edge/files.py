@@ -14,8 +14,9 @@ import json
 import os
 import re
 import stat
+import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import BufferedReader
@@ -25,6 +26,8 @@ from typing import Any
 from albert_edge.errors import AlbertEdgeError, OutputError
 
 __all__ = [
+    "MAX_ARCHIVE_BYTES",
+    "check_members",
     "check_writable",
     "dump_json",
     "embedded_model",
@@ -113,6 +116,10 @@ def _require_regular(path: str | os.PathLike[str], status: os.stat_result) -> No
     if kind != stat.S_IFREG:
         what = _KINDS.get(kind, "no file")
         raise OSError(errno.EINVAL, f"it is {what}, not a regular file", str(path))
+
+
+# The largest published tokenizer is under 20 MB: a larger archive is an attack or a mistake.
+MAX_ARCHIVE_BYTES = 64 * 2**20
 
 
 def check_writable(path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -336,6 +343,32 @@ def parse_json(content: bytes | str, *, where: str, error: type[AlbertEdgeError]
     if not isinstance(values, dict):
         raise error(f"{where}: expected a JSON object, got {type(values).__name__}.")
     return values
+
+
+def check_members(
+    where: str, members: Sequence[zipfile.ZipInfo], *, error: type[AlbertEdgeError]
+) -> None:
+    """Check, before any of them is read, that the members of a zip archive are plain and few.
+
+    Args:
+        where: The name of the archive, for error messages.
+        members: Its members.
+        error: The class of the errors to raise.
+
+    Raises:
+        AlbertEdgeError: Of the class `error`: a member occurs twice or is compressed, or they hold
+            more than 64 MiB.
+    """
+    counts = Counter(member.filename for member in members)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
+        raise error(f"{where} is damaged: it holds {', '.join(twice)} twice.")
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+            raise error(
+                f"{where}: {member.filename} is compressed; TFLite Metadata files are stored plain."
+            )
+    if (total := sum(member.file_size for member in members)) > MAX_ARCHIVE_BYTES:
+        raise error(f"{where} holds {total} bytes of files; at most {MAX_ARCHIVE_BYTES} are read.")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

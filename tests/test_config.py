@@ -173,6 +173,22 @@ def test_missing_file() -> None:
         AlbertConfig.read("nowhere/config.json")
 
 
+def test_a_config_of_transformers_2_is_read() -> None:
+    old = {
+        **{key: TINY[key] for key in TINY if key not in ("id2label", "labels")},
+        "eos_token_ids": 0,
+        "bos_token_ids": None,
+        "pad_token_ids": [0],
+        "pad_token_id": -1,
+        "output_past": True,
+        "net_structure_type": 0,
+        "id2label": ["dull", "fine", "great"],
+    }
+    config = AlbertConfig.from_huggingface(old)
+    assert config.labels == ("dull", "fine", "great")
+    assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (0, 2, 3)
+
+
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'hidden_size'"):
         AlbertConfig.from_dict({"hiden_size": 8})

@@ -9,13 +9,12 @@ import struct
 import weakref
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import BundleError, InputError
-from albert_edge.files import embedded_model, open_input, parse_json
+from albert_edge.files import check_members, embedded_model, open_input, parse_json
 
 __all__ = [
     "ALIGNMENT",
@@ -31,8 +30,6 @@ __all__ = [
 # kernels require memory-mapped weights to be aligned.
 ALIGNMENT = 64
 MAGIC_BYTES = 2**16  # contains everything that packing writes before the model
-# The largest published tokenizer is under 20 MB: a larger archive is an attack or a mistake.
-_MAX_ARCHIVE_BYTES = 64 * 2**20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip can store
 # Exceptions that `zipfile` raises on a damaged archive, besides OSError.
 _ZIP_ERRORS = (
@@ -180,7 +177,7 @@ def _read_archive(where: str, file: Any) -> tuple[dict[str, bytes], int]:
     _check_head(where, file.read(MAGIC_BYTES), zipped=zipfile.is_zipfile(file))
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
-        _check_members(where, infos)
+        check_members(where, infos, error=BundleError)
         begin = min((info.header_offset for info in infos), default=0)
         return {info.filename: archive.read(info) for info in infos}, begin
 
@@ -217,19 +214,4 @@ def _check_head(where: str, head: bytes, *, zipped: bool) -> None:
         raise BundleError(
             f"{where} has no configuration in it (no TFLite Metadata archive): it is cut short or "
             "was not made by albert_edge. Convert the checkpoint with albert_edge."
-        )
-
-
-def _check_members(where: str, members: list[zipfile.ZipInfo]) -> None:
-    counts = Counter(member.filename for member in members)
-    if twice := sorted(name for name, count in counts.items() if count > 1):
-        raise BundleError(f"{where} is damaged: it holds {', '.join(twice)} twice.")
-    for member in members:
-        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-            raise BundleError(
-                f"{where}: {member.filename} is compressed; TFLite Metadata files are stored plain."
-            )
-    if (total := sum(member.file_size for member in members)) > _MAX_ARCHIVE_BYTES:
-        raise BundleError(
-            f"{where} holds {total} bytes of files; at most {_MAX_ARCHIVE_BYTES} are read."
         )

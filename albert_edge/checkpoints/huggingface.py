@@ -6,7 +6,9 @@ directory can also have this project's own Keras weights (`keras_weights.h5`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.config import TOKENIZER_FILES
 
 __all__ = [
+    "ADAPTER_FILES",
     "CONFIG",
     "KERAS_NAMING",
     "KERAS_WEIGHTS",
@@ -48,10 +51,14 @@ WEIGHTS = (
     KERAS_WEIGHTS,
 )
 _INDEX = ".index.json"
+# Of an adapter (PEFT), whose weights are added to those of the model.
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+_ADAPTER_NAMES = re.compile(r"\.(lora_\w+|base_layer|modules_to_save)\.")
 _OUR_KEY = "albert_edge"  # of this project's own entries in `config.json`
 
 # The prefix of the encoder's tensors, which a checkpoint of the bare AlbertModel omits.
 _PREFIX = "albert."
+_TABLE = "embeddings.word_embeddings.weight"
 # Tensors that a checkpoint may have besides those of one task: other heads, and a constant.
 _HEAD_PARTS = {part for parts in HEADS.values() for part in parts}
 _IGNORABLE = ("embeddings.position_ids", *(f"{part}." for part in _HEAD_PARTS))
@@ -70,6 +77,7 @@ def find_huggingface(directory: Path) -> CheckpointContents:
         ConfigError: `config.json` is not an ALBERT's.
         MissingExtraError: The package that reads the weights is not installed.
     """
+    _reject_adapter(directory)
     weights = next((name for name in WEIGHTS if has_file(directory, name)), None)
     missing = [CONFIG] if not has_file(directory, CONFIG) else []
     if missing := missing + ([f"weights ({', '.join(WEIGHTS)})"] if weights is None else []):
@@ -79,7 +87,7 @@ def find_huggingface(directory: Path) -> CheckpointContents:
     path = safe_path(directory, CONFIG)
     values = read_json(path, error=ConfigError)
     config = AlbertConfig.from_huggingface(values, where=str(path))
-    file = _open_weights(safe_path(directory, weights))
+    file, notes = _without_prefix(_open_weights(safe_path(directory, weights)))
     bare = not any(name.startswith(_PREFIX) for name in file.tensors)
     from_keras = "embeddings/word_embeddings" in file.tensors
     return CheckpointContents(
@@ -89,6 +97,7 @@ def find_huggingface(directory: Path) -> CheckpointContents:
         config=config,
         has_label_count=bool(values.get("id2label") or values.get("num_labels")),
         tokenizer_files=read_tokenizer(directory),
+        notes=notes,
         architectures=architectures_of(values),
         changes=_parse_changes(values, path),
     )
@@ -128,6 +137,45 @@ def architectures_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the classes that a `config.json` names; empty if it names none."""
     names = values.get("architectures")
     return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+
+def _reject_adapter(directory: Path) -> None:
+    if found := [name for name in ADAPTER_FILES if has_file(directory, name)]:
+        raise _unmerged(f"{directory} has an adapter beside its weights ({', '.join(found)})")
+
+
+def _unmerged(what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{what}, which would be left out. Merge it first: "
+        "PeftModel.from_pretrained(model, DIRECTORY).merge_and_unload().save_pretrained(NEW)."
+    )
+
+
+def _without_prefix(file: TensorFile) -> tuple[TensorFile, tuple[str, ...]]:
+    """Remove what a wrapper, such as DataParallel's `module.`, puts before all names.
+
+    Returns:
+        The tensors with their usual names, and a note if any was changed.
+
+    Raises:
+        CheckpointError: Only the encoder's names have a prefix, or the file holds an adapter.
+    """
+    names = file.tensors.keys()
+    if found := [name for name in names if _ADAPTER_NAMES.search(name)]:
+        raise _unmerged(f"{file.path} has {len(found)} tensors of an adapter, such as {found[0]}")
+    tables = [name for name in names if name.endswith(_TABLE)]
+    prefix = tables[0].removesuffix(_TABLE).removesuffix(_PREFIX) if len(tables) == 1 else ""
+    if not prefix:
+        return file, ()
+    if others := [name for name in names if not name.startswith(prefix)]:
+        raise CheckpointError(
+            f"{file.path}: the names of the encoder's tensors begin with {prefix!r} (expected "
+            f"{_PREFIX!r}), and those of {len(others)} others do not, such as {others[0]}; save "
+            "the weights as a model of transformers does."
+        )
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in file.tensors.items()}
+    note = f"{prefix!r}, which begins the names of all tensors, was removed"
+    return replace(file, tensors=tensors), (note,)
 
 
 def _parse_changes(values: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:

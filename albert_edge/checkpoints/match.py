@@ -8,7 +8,7 @@ tokenizer must fit the embedding.  An error lists every offender.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ import numpy as np
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.init import init_tensors
 from albert_edge.checkpoints.tensor_file import TensorFile, read_float32, sha256_of
-from albert_edge.checkpoints.tensor_names import NameFormat, TensorName, head_names, tensor_names
+from albert_edge.checkpoints.tensor_names import (
+    HEADS,
+    NameFormat,
+    TensorName,
+    head_names,
+    tensor_names,
+)
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError, list_choices
 from albert_edge.tasks import TASKS
@@ -36,6 +42,9 @@ __all__ = [
 
 # Heads with the same tensors, but for the pooler of the first.
 _CLASSIFIERS = tuple(name for name, task in TASKS.items() if task.has_labels)
+_MULTIPLE_CHOICE = "AlbertForMultipleChoice"
+# All problems are listed, unless there are so many that they have one cause.
+_MOST_PROBLEMS, _SHOWN_PROBLEMS = 24, 6
 # The tensors of the head of Google's run_squad_v2.
 _BEAM_SEARCH = ("start_logits/", "end_logits/", "answer_class/")
 
@@ -126,6 +135,7 @@ def build_checkpoint(
         if stored_names[name] in file.tensors or name in contents.implied
     }
     reject_beam_search(file.tensors, task, where=where)
+    asked = task
     task = choose_task(
         present,
         task,
@@ -134,6 +144,7 @@ def build_checkpoint(
         where=where,
         init_head=init_head,
     )
+    notes = _compare_architectures(contents, task) if asked == "auto" else ()
     if "classifier/kernel" in present and task in _CLASSIFIERS:
         config = _with_label_count(contents, stored_names["classifier/kernel"])
     if task != "classification" and config.early_exit:
@@ -157,7 +168,7 @@ def build_checkpoint(
         sha256=sha256_of(file.files),
         unused=tuple(sorted(file.tensors.keys() - needed.keys() - tied)),
         randomly_initialized=tuple(tensor.name for tensor in missing),
-        notes=(*contents.notes, *vocabulary_notes),
+        notes=(*contents.notes, *notes, *vocabulary_notes),
         changes=contents.changes,
     )
 
@@ -258,6 +269,49 @@ def reject_beam_search(stored: Iterable[str], task: str, *, where: str) -> None:
         )
 
 
+def _compare_architectures(contents: CheckpointContents, task: str) -> tuple[str, ...]:
+    """Compare the head that was found with the classes that `config.json` names.
+
+    Returns:
+        A note if they differ.
+
+    Raises:
+        CheckpointError: The head is of a kind that is not supported.
+    """
+    named = contents.architectures
+    if not named or any(TASKS[task].architecture == name for name in named):
+        return ()
+    where = f"{contents.directory}: the configuration names {', '.join(named)}"
+    if task == "feature-extraction" and (parts := _head_tensors(contents)):
+        raise CheckpointError(
+            f"{where}, whose head is not one that is supported: it has {_listed(parts)}. "
+            "The encoder alone can be read with the task feature-extraction."
+        )
+    if _MULTIPLE_CHOICE in named:
+        raise CheckpointError(
+            f"{where}, whose head scores choices, which is not supported. The encoder alone can be "
+            "read with the task feature-extraction."
+        )
+    found = f"a head for {task}" if TASKS[task].head else "no head"
+    return (f"the configuration names {', '.join(named)}, and the weights have {found}",)
+
+
+def _head_tensors(contents: CheckpointContents) -> list[str]:
+    """Return the names of the tensors beside those of the encoder."""
+    names = tensor_names(contents.config, "feature-extraction")
+    encoder = {contents.naming.stored_name(tensor)[0] for tensor in names}
+    return sorted(
+        name for name in contents.file.tensors.keys() - encoder if "position_ids" not in name
+    )
+
+
+def _listed(problems: Sequence[str], separator: str = ", ") -> str:
+    """Join problems; of very many, which have one cause, the first and the number of the rest."""
+    shown = problems if len(problems) <= _MOST_PROBLEMS else problems[:_SHOWN_PROBLEMS]
+    rest = len(problems) - len(shown)
+    return separator.join(shown) + (f"{separator}and {rest} more" if rest else "")
+
+
 def _has_head(present: Collection[str], task: str) -> bool:
     return set(TASKS[task].head) <= set(present)
 
@@ -336,6 +390,9 @@ def _match_tensors(
     tensors = tensor_names(config, task, pooler=not poolers.isdisjoint(shapes))
     skip = skip | contents.implied.keys()
     needed = {naming.stored_name(t)[0]: t for t in tensors if t.name not in skip}
+    # Other heads are ignored, but not other layers of the head that is read.
+    heads = {part for part in HEADS[task] if part not in ("pooler", "predictions")}
+    own = tuple(f"{part}{mark}" for part in heads - {"exits"} for mark in "./")
     expected = {
         name: list(tensor.shape[::-1] if naming.stored_name(tensor)[1] else tensor.shape)
         for name, tensor in needed.items()
@@ -349,8 +406,8 @@ def _match_tensors(
     problems += [
         f"{name} {shape} is unexpected"
         for name, shape in sorted(shapes.items())
-        if name not in needed and not naming.is_ignorable(name)
+        if name not in needed and (name.startswith(own) or not naming.is_ignorable(name))
     ]
     if problems:
-        raise CheckpointError(f"{where} does not fit its configuration: {'; '.join(problems)}.")
+        raise CheckpointError(f"{where} does not fit its configuration: {_listed(problems, '; ')}.")
     return needed

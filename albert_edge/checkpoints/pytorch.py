@@ -301,6 +301,25 @@ class _RebuildTensor:
         return _View(storage, offset, tuple(shape), tuple(strides))
 
 
+class _RebuildParameter:
+    """A stand-in for torch._utils._rebuild_parameter, which wraps a tensor to be trained."""
+
+    __slots__ = ()
+
+    def __call__(self, data: Any, *_: Any) -> _View:
+        if not isinstance(data, _View):
+            raise ValueError("the description of a parameter is invalid")
+        return data
+
+
+# The functions of torch._utils that describe tensors.
+_REBUILDERS = {
+    "_rebuild_tensor_v2": _RebuildTensor,
+    "_rebuild_parameter": _RebuildParameter,
+    "_rebuild_parameter_with_state": _RebuildParameter,
+}
+
+
 class _Unpickler(pickle._Unpickler):
     """The unpickler in Python, not that in C, whose memo could become larger than the pickle."""
 
@@ -310,8 +329,8 @@ class _Unpickler(pickle._Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _RebuildTensor()
+        if module == "torch._utils" and name in _REBUILDERS:
+            return _REBUILDERS[name]()
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch" and name in _DTYPES:

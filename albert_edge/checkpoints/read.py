@@ -13,7 +13,13 @@ from typing import Any
 
 from albert_edge.checkpoints.activation_ranges import read_ranges
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.huggingface import CONFIG, TOKENIZER_FILES, WEIGHTS, find_huggingface
+from albert_edge.checkpoints.huggingface import (
+    ADAPTER_FILES,
+    CONFIG,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    find_huggingface,
+)
 from albert_edge.checkpoints.init import init_model
 from albert_edge.checkpoints.match import CheckpointContents, build_checkpoint
 from albert_edge.checkpoints.tensor_file import has_file
@@ -121,7 +127,14 @@ def _read(path: Path, **options: Any) -> Checkpoint:
 def _random_checkpoint(name: str, task: str) -> Checkpoint:
     config = PRESETS[name]
     tensors = init_model(config, task)
-    return Checkpoint(config=config, task=task, tensors=tensors, source=f"{name} (random weights)")
+    return Checkpoint(
+        config=config,
+        task=task,
+        tensors=tensors,
+        source=f"{name} (random weights)",
+        randomly_initialized=tuple(tensors),
+        notes=(f"the trained weights are those of albert/{name}, on the Hugging Face Hub",),
+    )
 
 
 def _download(name: str) -> Path:
@@ -137,7 +150,7 @@ def _download(name: str) -> Path:
     failures = (OSError, ValueError, getattr(errors, "HTTPError", errors.HfHubHTTPError))
     try:
         for weights in _HUB_WEIGHTS:
-            patterns = [CONFIG, *TOKENIZER_FILES, *weights]
+            patterns = [CONFIG, *TOKENIZER_FILES, *ADAPTER_FILES, *weights]
             folder = Path(hub.snapshot_download(name, allow_patterns=patterns))
             if any(has_file(folder, file) for file in WEIGHTS):
                 break

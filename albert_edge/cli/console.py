@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,6 +29,7 @@ __all__ = [
     "print_report",
     "printable_values",
     "quiet",
+    "random_part",
     "render_checkpoint",
     "render_conversion",
     "render_inspection",
@@ -39,6 +40,7 @@ __all__ = [
 
 _UNLIMITED = 10_000  # columns of a terminal, more than any table needs
 _FOLDED = 12  # columns: text may be folded to this width
+_RANDOM = {"all": "random weights: the whole model is", "head": "the head is"}
 _LOUD_SHARE = 0.5  # of unknown tokens in a corpus
 
 
@@ -137,12 +139,9 @@ def render_conversion(report: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"  each weight stored {report['duplication']:.2f} times and used "
         f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
     )
-    if report["provenance"].get("drawn"):
-        yield Text.assemble(
-            "  ",
-            ("the head is random", "red"),
-            ": its outputs are meaningless until it is trained",
-        )
+    yield from _render_random(report["provenance"].get("drawn"))
+    for note in report["provenance"].get("notes", ()):
+        yield f"  {note}"
     yield from _render_changes(report["provenance"].get("changes", {}))
     if calibrated := report["provenance"].get("calibration"):
         unknown = calibrated.get("unknown_share", 0)
@@ -157,6 +156,26 @@ def render_conversion(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from _render_verification(report["verification"])
 
 
+def _render_random(drawn: Sequence[str] | None) -> Iterator[RenderableType]:
+    if part := random_part(drawn):
+        yield Text.assemble(
+            "  ",
+            (f"{_RANDOM[part]} random", "red"),
+            ": its outputs are meaningless until it is trained",
+        )
+
+
+def random_part(drawn: Sequence[str] | None) -> str:
+    """Return which weights are random, "all" or "head", or an empty string.
+
+    Args:
+        drawn: The canonical names of the random tensors.
+    """
+    if not drawn:
+        return ""
+    return "all" if "embeddings/word_embeddings" in drawn else "head"
+
+
 def render_checkpoint(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Render the report of a checkpoint written in another format."""
     yield Text.assemble(
@@ -166,6 +185,7 @@ def render_checkpoint(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     )
     for note in report["notes"]:
         yield f"  {note}"
+    yield from _render_random(report["drawn"])
     if report["left_out"]:
         yield f"  unused tensors: {', '.join(report['left_out'])}"
     yield from _render_changes(report["changes"])
@@ -254,6 +274,7 @@ def _render_bundle(bundle: Mapping[str, Any] | None) -> Iterator[RenderableType]
     if bundle is None:
         yield "  no albert_edge metadata: the file is from another tool"
         return
+    yield from _render_random(bundle["provenance"].get("drawn"))
     source, compat = (bundle["provenance"].get(key) for key in ("source", "compat"))
     yield (
         f"  {bundle['task']}, {bundle['quantize']}, {bundle['layout']}, "

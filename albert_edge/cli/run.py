@@ -113,7 +113,8 @@ def command(
     text, question, pair = map(_argument, (text, question, pair))
 
     given = {k: value for k, value in options.items() if value is not None and value is not False}
-    with quiet():
+    with quiet() as terminal:
+        random: dict[str, str] = {}
         how: Any = {"threads": threads, "check": check, "time_limit_s": time_limit}
         show: Callable[[dict[str, Any]], str] = _format
         if isolated and ids and not has_bundle(model):
@@ -123,6 +124,7 @@ def command(
             pipe = load(model, task=use, isolated=isolated, **how)
             task = "summarization" if use else pipe.model.bundle.task
             _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
+            random = _warn_of_random(pipe.model.bundle.provenance, model, terminal)
         skipped = []
         for where, line in _given(text, whole=use is not None):
             try:
@@ -134,9 +136,20 @@ def command(
                     raise type(error)(f"{where}{error}") from error
                 skipped.append(f"{where}{error}")
                 continue
-            click.echo(dump_json(_plain(result)) if as_json else show(result))
+            click.echo(dump_json({**_plain(result), **random}) if as_json else show(result))
     if skipped:
         click.echo(f"{len(skipped)} skipped; the first: {printable(skipped[0])}", err=True)
+
+
+def _warn_of_random(provenance: Mapping[str, Any], model: str, terminal: Any) -> dict[str, str]:
+    """Print a warning if weights of the file are random; return what JSON reports of it."""
+    from albert_edge.cli.console import random_part
+
+    if not (part := random_part(provenance.get("drawn"))):
+        return {}
+    which = "all weights are" if part == "all" else "the head is"
+    terminal.print(f"{printable(model)}: {which} random: the results mean nothing.", soft_wrap=True)
+    return {"random_weights": part}
 
 
 def _check_usage(

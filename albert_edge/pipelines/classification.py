@@ -56,7 +56,8 @@ class Classification(Pipeline):
             `tokens`, the number of tokens that the model read; `truncated`, whether text was cut
             off; and by the model's `problem_type`:
             one label (the default): `label`, the most probable; `score`, its probability; `scores`,
-            the probability of every label, which sum to 1;
+            the probability of every label, which sum to 1 (of a single label, the logistic of its
+            logit);
             multi-label: `labels`, those with at least the `threshold`, the most probable first;
             `scores`, the probability of every label on its own;
             regression: `value`, the number; with several labels `values`, a number for each.
@@ -96,6 +97,13 @@ class Classification(Pipeline):
             values = dict(zip(config.labels, logits.tolist(), strict=True))
             return {"value": logits[0].item()} if len(values) == 1 else {"values": values}
         if config.kind != "multi-label":
+            if config.num_labels == 1:  # as transformers does: the only label may be wrong
+                score = sigmoid(logits)[0].item()
+                return {
+                    "label": config.labels[0],
+                    "score": score,
+                    "scores": {config.labels[0]: score},
+                }
             return top_label(logits, config.labels)
         scores = dict(zip(config.labels, sigmoid(logits).tolist(), strict=True))
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)

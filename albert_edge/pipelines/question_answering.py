@@ -120,10 +120,16 @@ class QuestionAnswering(Pipeline):
         if token_type_ids is None or len(token_type_ids) != len(input_ids):
             raise InputError("input_ids need as many token_type_ids, 1 for the context.")
         ids, types = list(input_ids), list(token_type_ids)
-        stop = len(ids) - (ids[-1:] == [self.model.bundle.config.eos_token_id])
+        tokenizer = self.tokenizer
+        separator = self.model.bundle.config.eos_token_id if tokenizer is None else tokenizer.sep_id
+        stop = len(ids) - (ids[-1:] == [separator])
         start = types.index(1) if 1 in types[:stop] else stop
         if 0 in types[start:stop] or start == stop:
             raise InputError("token_type_ids must be 0 for the question, then 1 for the context.")
+        if tokenizer is not None and separator in ids[start:stop]:
+            raise InputError(
+                f"the context has a separator, {separator}, before its end; remove it."
+            )
         offsets = [(i, i + 1) if start <= i < stop else None for i in range(len(ids))]
         return Encoding(ids, types, offsets)
 

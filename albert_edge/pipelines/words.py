@@ -14,6 +14,15 @@ __all__ = ["align_words", "bio_to_entities", "first_tokens"]
 # A tag of the schemes IOB, IOBES, BILOU or BMES, where M is I, L is E, and U and W are S.
 _TAG = re.compile(r"([BIESLUMW])(?:-(.*))?", re.DOTALL)
 _NAMELESS = "_"  # the type of tags without one, as seqeval calls it
+# The scripts that are written without spaces between words: those of line-breaking class SA
+# (Unicode, UAX #14), ideographs, kana and bopomofo with their marks, Yi, and Tibetan.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u19e0-\u19ff"
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303b\u3040-\u312f\u31a0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff\uff66-\uff9f"
+    "\U00011700-\U0001174f\U00016fe0-\U00018cff\U0001aff0-\U0001b16f\U0001b170-\U0001b2ff"
+    "\U00020000-\U0003ffff]"
+)
 
 
 class Word(NamedTuple):
@@ -34,8 +43,9 @@ def align_words(text: str, spans: Sequence[Span]) -> list[Word]:
 
     A word ends at white space and at punctuation, which is a word of its own.  An apostrophe or a
     hyphen between two letters, and a full stop or a comma between two digits, are part of their
-    word; an ideograph is not, unless one token has several.  A zero-width token, which only marks
-    the beginning of a word, belongs to that word.
+    word.  In scripts without spaces between words (ideographs, kana, Thai, Lao, Khmer, ...) every
+    token is a word, as with transformers' aggregation strategy `simple`.  A zero-width token, which
+    only marks the beginning of a word, belongs to that word.
 
     Args:
         text: The text.
@@ -156,7 +166,5 @@ def _is_word_boundary(text: str, end: int, start: int) -> bool:
 
 
 def _is_letter(char: str) -> bool:
-    # Letters, digits and the marks on them, but no ideographs.
-    if not char or "\u3400" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff":
-        return False
-    return char < "\U00020000" and unicodedata.category(char)[0] in "LMN"
+    # Letters, digits and the marks on them, of scripts with spaces between words.
+    return bool(char) and not _SPACELESS.match(char) and unicodedata.category(char)[0] in "LMN"

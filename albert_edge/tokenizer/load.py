@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from albert_edge.errors import TokenizerError
-from albert_edge.files import embedded_model, open_input, read_input
+from albert_edge.files import (
+    MAX_ARCHIVE_BYTES,
+    check_members,
+    embedded_model,
+    open_input,
+    read_input,
+)
 from albert_edge.tokenizer.base import Tokenizer
 from albert_edge.tokenizer.config import (
     CONFIG_FILES,
@@ -27,6 +34,8 @@ from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
 __all__ = ["load_tokenizer", "tokenizer_from_files"]
 
+# Exceptions that `zipfile` raises on a damaged archive, besides OSError.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 _SUFFIXES = {".json": JSON_FILE, ".txt": VOCAB_FILE}
 
 
@@ -53,14 +62,14 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
     try:
         if path.is_dir():
             found = [name for name in TOKENIZER_FILES if (path / name).is_file()]
-            files = {name: read_input(path / name) for name in found}
+            files = {name: _read(path / name) for name in found}
         elif path.suffix == ".tflite" or _is_zip(path):
             files = _from_bundle(path)
         else:
             name = _SUFFIXES.get(path.suffix, SPIECE_FILE)
-            files = {name: read_input(path)}
+            files = {name: _read(path)}
             beside = [path.with_name(name) for name in CONFIG_FILES]
-            files.update((each.name, read_input(each)) for each in beside if each.is_file())
+            files.update((each.name, _read(each)) for each in beside if each.is_file())
     except OSError as error:
         raise TokenizerError(f"cannot read {error.filename or path}: {error.strerror}.") from error
     return tokenizer_from_files(files, where=str(path))
@@ -103,6 +112,10 @@ def _file_in(name: str, where: str) -> str:
     return where if where.endswith(name) else f"{name} in {where}"
 
 
+def _read(path: Path) -> bytes:
+    return read_input(path, max_bytes=MAX_ARCHIVE_BYTES)
+
+
 def _is_zip(path: Path) -> bool:
     with open_input(path) as file:
         return zipfile.is_zipfile(file)
@@ -111,9 +124,10 @@ def _is_zip(path: Path) -> bool:
 def _from_bundle(path: Path) -> dict[str, bytes]:
     try:
         with open_input(path) as file, zipfile.ZipFile(file) as bundle:
+            check_members(str(path), bundle.infolist(), error=TokenizerError)
             names = set(TOKENIZER_FILES) & set(bundle.namelist())
             return {name: bundle.read(name) for name in sorted(names)}
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+    except _ZIP_ERRORS as error:
         raise TokenizerError(
             f"cannot read a tokenizer from {path}: {error}. A .tflite file without TFLite Metadata "
             "has none."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.errors import (
@@ -206,3 +207,61 @@ def test_damaged_bytes_give_one_clear_error_or_a_checkpoint(
     except AlbertEdgeError:
         return
     assert all(np.isfinite(values).all() for values in checkpoint.tensors.values())
+
+
+def rename(folder: Path, change_name: Callable[[str], str]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file({change_name(k): v for k, v in tensors.items()}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.module.", "net."])
+def test_a_prefix_before_all_names_is_removed(folder: Path, prefix: str) -> None:
+    expected = read_checkpoint(folder)
+    rename(folder, lambda name: f"{prefix}{name}")
+    found = read_checkpoint(folder)
+    assert found.notes[0] == f"{prefix!r}, which begins the names of all tensors, was removed"
+    assert found.tensors.keys() == expected.tensors.keys()
+    assert all(np.array_equal(found.tensors[k], v) for k, v in expected.tensors.items())
+
+
+def test_a_prefix_before_a_bare_encoder_is_removed(tmp_path: Path) -> None:
+    source = PARITY / "no_pooler_features"
+    folder = Path(shutil.copytree(source, tmp_path / "copy"))
+    rename(folder, lambda name: f"bert.{name.removeprefix('albert.')}")
+    expected = read_checkpoint(source).tensors
+    found = read_checkpoint(folder).tensors
+    assert all(np.array_equal(found[name], values) for name, values in expected.items())
+
+
+def test_a_prefix_before_the_encoder_only_is_one_line(folder: Path) -> None:
+    rename(folder, lambda name: name.replace("albert.", "bert.", 1))
+    with pytest.raises(CheckpointError, match=r"begin with 'bert\.' \(expected 'albert\.'\)") as it:
+        read_checkpoint(folder)
+    assert "those of 2 others do not, such as classifier." in str(it.value)
+    assert len(str(it.value)) < 400
+
+
+def test_many_problems_are_counted(folder: Path) -> None:
+    rename(folder, lambda name: name.replace("albert_layers.0", "albert_layers.first"))
+    with pytest.raises(CheckpointError, match=r"does not fit its configuration: .*; and \d+ more"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"]
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_adapter_is_refused(folder: Path, name: str, alone: bool) -> None:
+    (folder / name).write_text('{"peft_type": "LORA", "r": 8}')
+    if alone:
+        (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=rf"has an adapter .*{name}.* Merge it first: Peft"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["query.lora_A.default.weight", "query.base_layer.weight"])
+def test_an_adapter_among_the_weights_is_refused(folder: Path, name: str) -> None:
+    one = np.zeros((2, 2), np.float32)
+    change(folder, lambda tensors: tensors.update({f"base_model.model.albert.{name}": one}))
+    with pytest.raises(CheckpointError, match=rf"1 tensors of an adapter, such as \S*{name}"):
+        read_checkpoint(folder)

@@ -244,3 +244,60 @@ def test_googles_format_has_no_place_for_them(checkpoint: Checkpoint, tmp_path: 
     path.write_text(json.dumps({**json.loads(path.read_text()), "early_exit": True}))
     with pytest.raises(CheckpointError, match="has no early_exit; remove it"):
         read_checkpoint(tmp_path / "google")
+
+
+def test_a_head_of_other_layers_is_refused(copy: Callable[..., Path]) -> None:
+    """As RoBERTa's: what config.json names is there, and is not what its class has."""
+    layers = {
+        f"classifier.{layer}.{part}": np.zeros(shape, np.float32)
+        for layer in ("dense", "out_proj")
+        for part, shape in (("weight", (24, 24)), ("bias", (24,)))
+    }
+    folder = copy("base_classification", without="classifier", **layers)
+    message = r"names AlbertForSequenceClassification, whose head .* it has classifier\.dense\.bias"
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(folder)
+    encoder = read_checkpoint(folder, task="feature-extraction")
+    assert set(layers) <= set(encoder.unused)
+
+
+def test_other_layers_beside_a_head_are_refused(copy: Callable[..., Path]) -> None:
+    folder = copy("base_classification", **{"classifier.dense.bias": np.zeros(3, np.float32)})
+    for task in ("auto", "classification"):
+        with pytest.raises(CheckpointError, match=r"classifier\.dense\.bias \[3\] is unexpected"):
+            read_checkpoint(folder, task=task)
+
+
+def test_a_head_that_is_named_and_lacks_is_noted(copy: Callable[..., Path]) -> None:
+    folder = copy("base_classification", without="classifier")
+    found = read_checkpoint(folder)
+    assert found.task == "feature-extraction"
+    (note,) = found.notes
+    assert note == (
+        "the configuration names AlbertForSequenceClassification, and the weights have no head"
+    )
+
+
+@pytest.mark.parametrize("named", ["AlbertModel", "AlbertForMaskedLM", "MyAlbert"])
+def test_a_head_of_another_class_is_noted(copy: Callable[..., Path], named: str) -> None:
+    folder = copy("odd_one_type_answers")
+    assert read_checkpoint(folder).notes == ()
+    name_architectures(folder, named)
+    assert read_checkpoint(folder).notes == (
+        f"the configuration names {named}, and the weights have a head for question-answering",
+    )
+    assert read_checkpoint(folder, task="question-answering").notes == ()
+
+
+def test_multiple_choice_is_refused(copy: Callable[..., Path]) -> None:
+    folder = copy("base_classification", without="classifier")
+    tensors = load_file(folder / "model.safetensors")
+    head = {"classifier.weight": np.zeros((1, 24), np.float32)}
+    head["classifier.bias"] = np.zeros(1, np.float32)
+    save_file({**tensors, **head}, folder / "model.safetensors")
+    name_architectures(folder, "AlbertForMultipleChoice")
+    config = folder / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({k: v for k, v in values.items() if "2" not in k}))
+    with pytest.raises(CheckpointError, match=r"has heads for|scores choices, which is not supp"):
+        read_checkpoint(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -10,12 +11,14 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.checkpoints.pytorch import LEGACY_MAGIC
@@ -332,3 +335,60 @@ def test_any_index_gives_one_clear_error(
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
     with pytest.raises(AlbertEdgeError):
         read_checkpoint(folder)
+
+
+class Rebuilt:
+    """Pickled as a call of a function of torch._utils."""
+
+    def __init__(self, name: str, *arguments: object) -> None:
+        self.name, self.arguments = name, arguments
+
+
+class ParameterPickler(pickle._Pickler):
+    """Wraps what rebuilds a tensor in what rebuilds a parameter, as torch.nn.Parameter does."""
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        if isinstance(obj, Rebuilt):
+            self.write(f"ctorch._utils\n{obj.name}\n".encode())
+            super().save(obj.arguments)
+            self.write(pickle.REDUCE)
+        elif isinstance(obj, Stored):
+            super().save(("storage", Global("torch", obj.kind), obj.key, "cpu", obj.count))
+            self.write(pickle.BINPERSID)
+        elif isinstance(obj, Global):
+            self.write(f"c{obj.module}\n{obj.name}\n".encode())
+        else:
+            super().save(obj, save_persistent_id)
+
+
+class Global(NamedTuple):
+    module: str
+    name: str
+
+
+class Stored(NamedTuple):
+    kind: str
+    key: str
+    count: int
+
+
+@pytest.mark.parametrize("state", [False, True])
+def test_parameters_are_read_as_tensors(folder: Path, state: bool) -> None:
+    """What `torch.save(dict(model.named_parameters()))` writes."""
+    expected = read_checkpoint(SOURCE).tensors
+    tensors = load_file(SOURCE / "model.safetensors")
+    parameters, storages = {}, {}
+    for index, (name, values) in enumerate(tensors.items()):
+        strides = tuple(n // values.itemsize for n in values.strides)
+        stored = Stored("FloatStorage", str(index), values.size)
+        tensor = Rebuilt("_rebuild_tensor_v2", stored, 0, values.shape, strides, False, {})
+        wrapper = "_rebuild_parameter_with_state" if state else "_rebuild_parameter"
+        more = ({"tag": 1},) if state else ()
+        parameters[name] = Rebuilt(wrapper, tensor, True, {}, *more)
+        storages[f"pytorch_model/data/{index}"] = values.tobytes()
+    file = io.BytesIO()
+    ParameterPickler(file, protocol=2).dump(parameters)
+    write_zip(folder / "pytorch_model.bin", {"pytorch_model/data.pkl": file.getvalue(), **storages})
+    found = read_checkpoint(folder).tensors
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[name], values) for name, values in expected.items())

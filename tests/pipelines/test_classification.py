@@ -75,3 +75,14 @@ def test_sigmoid_of_extremes() -> None:
 def test_softmax_of_extremes() -> None:
     np.testing.assert_array_equal(softmax(np.array([1e4, 1e4, -1e4], np.float32)), [0.5, 0.5, 0])
     assert softmax(np.array([3.0, 1.0])).dtype == np.float64
+
+
+def test_a_single_label_has_a_score_of_its_own(pipe: Callable[..., Pipeline]) -> None:
+    """As in transformers' pipeline: the logistic of the logit, not a softmax over one."""
+    problem = {"labels": ("spam",), "problem_type": "single_label_classification"}
+    classify = pipe("classification", **problem)
+    found = classify(TEXT)
+    logits = classify.model.run(classify.text_tokenizer().encode(TEXT).input_ids)["logits"][0]
+    assert found["score"] == pytest.approx(1 / (1 + np.exp(-float(logits[0]))))
+    assert 0 < found["score"] < 1
+    assert (found["label"], found["scores"]) == ("spam", {"spam": found["score"]})

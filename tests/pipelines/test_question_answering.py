@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -256,3 +258,20 @@ def test_a_question_that_leaves_no_room_is_cut(qa: Pipeline) -> None:
         count = len(tokenizer.tokenize("who " * words).ids)
         assert cut == (count > 64)
         assert windows[0].token_type_ids.index(1) == 2 + min(count, 64)
+
+
+def test_the_separator_of_ids_is_the_tokenizers(qa: Pipeline) -> None:
+    """config.json may lack it, and its default is another token of a BERT vocabulary."""
+    tokenizer = qa.text_tokenizer()
+    encoding = tokenizer.encode(QUESTION, SHORT)
+    ids = {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
+    other = dataclasses.replace(qa.model.bundle.config, eos_token_id=9)
+    model = copy.copy(qa.model)
+    model.bundle = dataclasses.replace(qa.model.bundle, config=other)
+    mute = type(qa)(model, tokenizer)
+    answers = mute(**ids, top_k=50)["answers"]
+    assert answers == qa(**ids, top_k=50)["answers"]
+    assert not any(tokenizer.sep_id in answer["answer"] for answer in answers)
+    inside = [*encoding.input_ids, tokenizer.mask_id, tokenizer.sep_id]
+    with pytest.raises(InputError, match="the context has a separator, 3, before its end"):
+        qa(input_ids=inside, token_type_ids=[*encoding.token_type_ids, 1, 1])

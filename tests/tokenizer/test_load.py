@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +116,35 @@ def test_what_the_original_reads_goes_first(model: bytes, vocab: bytes) -> None:
     assert not tokenizer_from_files(fast).do_lower_case
     three = tokenizer_from_files({**fast, "vocab.txt": vocab, "spiece.model": model})
     assert three.files()["spiece.model"] == model
+
+
+def _bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("spiece.model", bytes(1 << 24))
+
+
+def _many(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name in ("spiece.model", "vocab.txt", "tokenizer.json"):
+            bundle.writestr(name, bytes(23 << 20))
+
+
+def _huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_bomb, "spiece.model is compressed; TFLite Metadata files are stored plain"),
+        (_many, "holds 72351744 bytes of files; at most 67108864 are read"),
+        (_huge, "it has over 67,108,864 bytes"),
+        (os.mkfifo, "it is a pipe, not a regular file"),
+    ],
+)
+def test_bombs(make: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "spiece.model"
+    make(path)
+    with pytest.raises(TokenizerError, match=message):
+        load_tokenizer(path)
