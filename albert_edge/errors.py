@@ -8,6 +8,7 @@ where, and what to do.
 from __future__ import annotations
 
 import difflib
+import signal
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ __all__ = [
     "TokenizerError",
     "TrainingError",
     "UnsupportedOpError",
+    "describe_exit",
     "list_choices",
     "printable",
     "requires_extra",
@@ -182,3 +184,13 @@ def list_choices(names: Iterable[str], *, given: object = None) -> str:
     short = [name[:_MAX_NAME] for name in known]
     near = difflib.get_close_matches(str(given)[:_MAX_NAME], short, _NEAREST)
     return f"{', '.join(near or short[:_NEAREST])}, ... ({len(known):,} in all)"
+
+
+def describe_exit(code: int) -> str:
+    """Describe how a process ended, from the return code of `subprocess`.
+
+    Example:
+        >>> describe_exit(-9)
+        'killed by SIGKILL'
+    """
+    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -13,6 +13,7 @@ from albert_edge.errors import (
     ConversionError,
     MissingExtraError,
     UnsupportedOpError,
+    describe_exit,
     requires_extra,
 )
 
@@ -32,7 +33,10 @@ def test_every_error_is_one_that_a_user_can_catch() -> None:
     assert len(kinds) > 10
     assert all(issubclass(kind, AlbertEdgeError) for kind in kinds)
     assert issubclass(UnsupportedOpError, ConversionError)
-    assert {kind.__name__ for kind in kinds} == set(errors.__all__) - {"requires_extra"}
+    assert {kind.__name__ for kind in kinds} == set(errors.__all__) - {
+        "describe_exit",
+        "requires_extra",
+    }
 
 
 def test_a_missing_package_is_named_with_its_extra() -> None:
@@ -51,3 +55,9 @@ def test_a_missing_package_of_no_extra_stays_what_it_is() -> None:
         with pytest.raises(type(error)) as caught, requires_extra():
             raise error
         assert caught.value is error
+
+
+def test_how_a_process_ended() -> None:
+    assert describe_exit(0) == "exit code 0"
+    assert describe_exit(3) == "exit code 3"
+    assert describe_exit(-11) == "killed by SIGSEGV"

@@ -1,13 +1,48 @@
-"""The shape of the package: how many modules a reader of one job has to open."""
+"""The structure of the package: its imports, its tests' places, and what a job has to open."""
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "albert_edge"
+# A folder or module imports only from those on the lines before it, and from its own.
+ORDER = (
+    ("errors",),
+    ("tasks", "files"),
+    ("config", "early_exit"),
+    ("tokenizer",),
+    ("checkpoints",),
+    ("modeling",),
+    ("tflite",),
+    ("bundle",),
+    ("runtime",),
+    ("quantization",),
+    ("pipelines",),
+    ("benchmark",),
+    ("datasets",),
+    ("verification", "inspection"),
+    ("conversion", "evaluation"),
+    ("demo",),
+    ("training",),
+    ("cli",),
+)
+RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
+TENSORFLOW_ROOTS = ("tensorflow", "tf_keras", "tensorflow_model_optimization")
+# Modules whose behaviour is that of others: what tests them instead.
+TESTED_ELSEWHERE = {
+    "cli/demo": "test_demo.py",
+    "cli/inspect": "cli/test_cli.py",
+    "tflite/layouts": "tflite/test_link.py",
+    "training/compression/tfmot": "training/compression/test_cluster.py",
+}
 
 # Print every module of the package that has a function which `convert default` calls.  Calls from
 # module bodies do not count, nor do class bodies (without CO_OPTIMIZED) or comprehensions.
@@ -56,3 +91,66 @@ def test_a_default_convert_enters_few_modules(tmp_path: Path) -> None:
     modules = [line for line in done.stdout.splitlines() if line.endswith(".py")]
     assert "tflite/link.py" in modules
     assert len(modules) <= 40, modules
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """Yield which module of the package imports which, both as dotted names."""
+    names = {dotted(path) for path in PACKAGE.rglob("*.py")}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute"
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    target = full if full in names else str(node.module)
+                    if target in names and target != dotted(path):
+                        yield dotted(path), target
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for module, target in imports():
+        if module == "albert_edge" or target == "albert_edge":  # lazy names, and the version
+            continue
+        here, there = module.split(".")[1], target.split(".")[1]
+        if here != there and RANKS[there] >= RANKS[here]:
+            wrong.append(f"{module} imports {target}")
+    assert not wrong
+
+
+def test_every_folder_has_a_place_in_the_order() -> None:
+    found = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
+    assert found - {"__init__", "__pycache__", "models", "py"} == set(RANKS)
+
+
+def test_every_module_has_its_tests() -> None:
+    missing = []
+    for path in PACKAGE.rglob("*.py"):
+        place = path.relative_to(PACKAGE)
+        test = ROOT / "tests" / place.with_name(f"test_{place.name}")
+        if path.name != "__init__.py" and not test.exists():
+            missing.append(str(place.with_suffix("")))
+    assert sorted(missing) == sorted(TESTED_ELSEWHERE)
+    assert len(TESTED_ELSEWHERE) <= 10
+    for test in TESTED_ELSEWHERE.values():
+        assert (ROOT / "tests" / test).exists(), test
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "albert_edge.benchmark.worker",
+        "albert_edge.cli",
+        "albert_edge.pipelines",
+        "albert_edge.runtime",
+        "albert_edge.tokenizer",
+    ],
+)
+def test_what_runs_on_a_device_imports_no_tensorflow(module: str) -> None:
+    code = f"import sys, {module}; print([n for n in {TENSORFLOW_ROOTS} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

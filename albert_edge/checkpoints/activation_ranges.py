@@ -39,8 +39,8 @@ def channels_of(config: AlbertConfig) -> dict[str, int]:
     """Return the number of ranges of every 8-bit activation by its name: one, or one per channel.
 
     Example:
-        >>> channels_of(AlbertConfig(hidden_size=256))["encoder/group_0/layer_0/ffn/output"]
-        256
+        >>> channels_of(AlbertConfig(hidden_size=768))["encoder/group_0/layer_0/ffn/output"]
+        768
     """
     layer = dict.fromkeys(_PER_TENSOR, 1) | dict.fromkeys(_PER_CHANNEL, config.hidden_size)
     return {

@@ -29,7 +29,7 @@ from albert_edge import errors
 from albert_edge.bundle.archive import OpenFile
 from albert_edge.bundle.graph_check import check_flatbuffer
 from albert_edge.early_exit import EarlyExit
-from albert_edge.errors import AlbertEdgeError, BundleError, InputError
+from albert_edge.errors import AlbertEdgeError, BundleError, InputError, describe_exit
 
 __all__ = ["IsolatedForward", "run_foreign"]
 
@@ -172,8 +172,6 @@ class _Child:
         return b"".join(parts)
 
     def _died(self) -> BundleError:
-        from albert_edge.benchmark.devices.device import describe_exit
-
         _end(self._process, wait_s=5)
         ending = describe_exit(self._process.returncode)
         return BundleError(

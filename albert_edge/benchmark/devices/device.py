@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,14 +18,13 @@ import albert_edge
 from albert_edge import errors
 from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
-from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
+from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError, describe_exit
 
 __all__ = [
     "DEVICES",
     "Device",
     "Local",
     "connect",
-    "describe_exit",
     "open_device",
     "parse_worker_output",
 ]
@@ -113,16 +111,6 @@ def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) ->
         kind = getattr(errors, name) if name in errors.__all__ else DeviceError
         raise kind.__new__(kind, result["message"])  # not every error's __init__ takes its message
     return result
-
-
-def describe_exit(code: int) -> str:
-    """Describe how a process ended, from the return code of `subprocess`.
-
-    Example:
-        >>> describe_exit(-9)
-        'killed by SIGKILL'
-    """
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
 
 class Local:

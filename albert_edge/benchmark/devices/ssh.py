@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import albert_edge
-from albert_edge.benchmark.devices.device import describe_exit, parse_worker_output
+from albert_edge.benchmark.devices.device import parse_worker_output
 from albert_edge.benchmark.devices.ssh_address import parse_address
-from albert_edge.errors import DeviceError, requires_extra
+from albert_edge.errors import DeviceError, describe_exit, requires_extra
 from albert_edge.files import read_input
 
 if TYPE_CHECKING:
