@@ -5,8 +5,10 @@ An engine is a module with a function that opens a model; the worker imports it 
 
 from __future__ import annotations
 
+import hashlib  # noqa: F401 (see `runtime_name` below: opening a file imports it and its library)
 from typing import Any
 
+import albert_edge.bundle.graph_check  # noqa: F401 (the same)
 from albert_edge.bundle.archive import OpenFile
 from albert_edge.bundle.bundle import read_checked
 from albert_edge.runtime import Model, open_model

@@ -137,13 +137,16 @@ class OpenFile:
         if self._content is not None:
             return self._content[: self.front_bytes]
         # Not closed explicitly: an error's traceback may still refer to arrays over it.
-        return mmap.mmap(self._file.fileno(), self.front_bytes, access=mmap.ACCESS_READ)
+        if (populate := getattr(mmap, "MAP_POPULATE", None)) is None:
+            return mmap.mmap(self._file.fileno(), self.front_bytes, access=mmap.ACCESS_READ)
+        flags = mmap.MAP_SHARED | populate  # one fault for all pages: a third of the time
+        return mmap.mmap(self._file.fileno(), self.front_bytes, flags, mmap.PROT_READ)
 
-    def sha256(self) -> Any:
-        """Return a hash of the part before the archive, to which more can be added."""
+    def sha256(self, view: Any) -> Any:
+        """Return a hash of `view`, to which more can be added."""
         import hashlib  # takes milliseconds, which a file opened without checks need not spend
 
-        hashed = hashlib.sha256(self.view())
+        hashed = hashlib.sha256(view)
         self._sha256 = hashed.digest()
         return hashed
 
@@ -159,7 +162,7 @@ class OpenFile:
         if state == self._stat:
             return
         known = self._sha256
-        if state[0] < self._stat[0] or (known and self.sha256().digest() != known):
+        if state[0] < self._stat[0] or (known and self.sha256(self.view()).digest() != known):
             raise BundleError(
                 f"{self.where} was changed while it was open; load it again. Put a new file in its "
                 "place by renaming it: who has the old one open keeps it."

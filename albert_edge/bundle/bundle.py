@@ -178,9 +178,10 @@ def read_checked(file: OpenFile) -> Bundle:
     from albert_edge.bundle.graph_check import check_graph  # needs NumPy, and `read` does not
 
     bundle = _read_bundle(file)
-    hashing = _Hashing(file)  # on another core, while this one checks the graph
+    view = file.view()
+    hashing = _Hashing(file, view)  # on another core, while this one checks the graph
     try:
-        check_graph(file.view(), bundle, where=file.where)
+        check_graph(view, bundle, where=file.where)
     finally:
         hashing.check()  # first: it is the reason of all else that is wrong
     return bundle
@@ -189,15 +190,15 @@ def read_checked(file: OpenFile) -> Bundle:
 class _Hashing(Thread):
     """Computes a file's digest, and compares it with the manifest's."""
 
-    def __init__(self, file: OpenFile) -> None:
+    def __init__(self, file: OpenFile, view: Any) -> None:
         super().__init__()
-        self._file = file
+        self._file, self._view = file, view
         self.start()
 
     def run(self) -> None:
         file = self._file
         stored = json.loads(file.members[_MANIFEST])["model"].get("sha256")
-        hashed = file.sha256()
+        hashed = file.sha256(self._view)
         self._equal = stored in (None, _add_members(hashed, file.members, str(stored)))
 
     def check(self) -> None:

@@ -170,12 +170,18 @@ class _Flatbuffer:
         return start + 4, count
 
     def integers(self, at: int, *, most: int = 4096) -> _Dims:
-        start, count = self.vector(at, 4)
+        # As `vector`, without a call: every shape comes by here.
+        start = at + _U32.unpack_from(self.data, at)[0]
+        count: int = _U32.unpack_from(self.data, start)[0]
+        size = 4 + 4 * count
+        self._left -= size
+        if self._left < 0 or start + size > self.size:
+            raise BundleError(_BEYOND)
         if count < 17:
-            return _VECTORS[count].unpack_from(self.data, start)
+            return _VECTORS[count].unpack_from(self.data, start + 4)
         if count > most:
             raise BundleError(f"a list of {count} numbers is too long.")
-        return struct.unpack_from(f"<{count}i", self.data, start)
+        return struct.unpack_from(f"<{count}i", self.data, start + 4)
 
     def tables(self, at: int) -> list[int]:
         """Return where the tables of a vector of tables lie."""
@@ -185,13 +191,13 @@ class _Flatbuffer:
 
     def text(self, at: int) -> str:
         start, count = self.vector(at, 1)
-        if self.data[start + count : start + count + 1] != b"\0":
+        content = bytes(self.data[start : start + count + 1])
+        if len(content) <= count or content[count]:
             raise BundleError("a name is not ended by a zero byte.")
         try:
-            return str(self.data[start : start + count], "utf-8")
+            return content[:count].decode()
         except UnicodeDecodeError:
-            name = bytes(self.data[start : start + min(count, 40)])
-            raise BundleError(f"the name {name!r} is not UTF-8.") from None
+            raise BundleError(f"the name {content[:40]!r} is not UTF-8.") from None
 
     def field(self, table: int, layout: _Dims, slot: int, default: int = 0) -> int:
         """Return an int32 field."""
@@ -390,11 +396,11 @@ class _Model:
             raise BundleError(f"operator {known.name} has the version {version}.")
         if known and (layout[5] or layout[7] or layout[8] or any(layout[9:13])):
             raise BundleError(f"operator {known.name} has parts that it never has.")
-        options = 0
-        if layout[4]:
+        options, options_type = 0, buffer.byte(at, layout, 3)
+        if layout[4] and options_type:  # of no type, runtimes do not read them
             options = at + layout[4]
             options += _U32.unpack_from(buffer.data, options)[0]
-        return _Operator(code, inputs, outputs, buffer.byte(at, layout, 3), options)
+        return _Operator(code, inputs, outputs, options_type, options)
 
     def _check_order(self, graph: _Graph) -> None:
         """Check that every tensor is written once, before it is read."""

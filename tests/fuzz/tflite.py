@@ -308,7 +308,7 @@ def _change_array(model: Any, rng: random.Random) -> None:
     for _ in range(rng.choice((1, 1, 2))):
         (_, name), objects = rng.choice(sorted(found.items(), key=lambda item: item[0]))
         one = rng.choice(objects)
-        array = np.array(getattr(one, name))
+        array = np.atleast_1d(getattr(one, name) if getattr(one, name) is not None else [])
         how = rng.randrange(6)
         if how == 0:
             setattr(one, name, None)
