@@ -115,7 +115,8 @@ def test_a_name_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     }
     notes = ["the names [bold] and [/] are no markup"]
     print_as(
-        render_checkpoint, {**report, "notes": notes, "left_out": ["a[0]", "b"], "changes": {}}
+        render_checkpoint,
+        {**report, "notes": notes, "left_out": ["a[0]", "b"], "changes": {}, "drawn": []},
     )
     text = shown(capsys)
     assert "x fill-mask, keras, 25 tensors from y" in text
