@@ -168,11 +168,15 @@ class Tokenizer(ABC):
         return covering.count(self.unk_id), len(covering)
 
     @final
+    def parts(self, text: str) -> Iterator[str | int]:
+        """Yield the ids of the added tokens in `text`, and the parts between them."""
+        for part, _, token_id in self._split(text, self.matched):
+            yield part if token_id is None else token_id
+
+    @final
     def plain_parts(self, text: str) -> Iterator[str]:
         """Yield the parts of `text` between added tokens."""
-        for part, _, token_id in self._split(text, self.matched):
-            if token_id is None:
-                yield part
+        return (part for part in self.parts(text) if isinstance(part, str))
 
     @final
     def encode(

@@ -76,16 +76,26 @@ def subword_regularization(
     settings = SentencePieceConfig().updated_from_files(files, where="the tokenizer")
     processor = sentencepiece.SentencePieceProcessor(model_proto=files["spiece.model"])
     sentencepiece.set_random_generator_seed(seed)
+    parts = [list(tokenizer.parts(text)) for text in texts]
+    plain = [part for each in parts for part in each if isinstance(part, str)]
     drawn = processor.encode(
-        [preprocess(text, settings).text for text in texts],
+        [preprocess(part, settings).text for part in plain],
         out_type=int,
         enable_sampling=True,
         alpha=alpha,
         nbest_size=-1,  # from all segmentations
         num_threads=1,  # each thread has a generator, and the texts of a thread vary
     )
-    room = None if max_length is None else max_length - 2
-    return [[tokenizer.cls_id, *ids[:room], tokenizer.sep_id] for ids in drawn]
+    segments = iter(drawn)
+    found = [
+        [n for part in each for n in ([part] if isinstance(part, int) else next(segments))]
+        for each in parts
+    ]
+    if max_length is not None:
+        left = tokenizer.truncation_side == "left"
+        room = max_length - 2
+        found = [ids[max(len(ids) - room, 0) :] if left else ids[:room] for ids in found]
+    return [[tokenizer.cls_id, *ids, tokenizer.sep_id] for ids in found]
 
 
 def make_batches(
@@ -209,7 +219,8 @@ def encode_pairs(
 ) -> Encoded:
     """Encode texts, or pairs of texts, as on a device."""
     seconds = None if pairs is None else encode_texts(pairs, tokenizer, max_length=None)
-    return _truncate(encode_texts(texts, tokenizer, max_length=None), seconds, max_length)
+    firsts = encode_texts(texts, tokenizer, max_length=None)
+    return _truncate(firsts, seconds, max_length, left=tokenizer.truncation_side == "left")
 
 
 def sample_pairs(
@@ -233,20 +244,27 @@ def sample_pairs(
         )
         for side in (texts, pairs)
     )
-    return _truncate(firsts or [], seconds, options.max_length)
+    left = tokenizer.truncation_side == "left"
+    return _truncate(firsts or [], seconds, options.max_length, left=left)
 
 
-def _truncate(firsts: list[list[int]], seconds: list[list[int]] | None, most: int) -> Encoded:
-    """Join `[CLS] a [SEP]` with the b of `[CLS] b [SEP]`, and cut the longer one at its end."""
+def _truncate(
+    firsts: list[list[int]], seconds: list[list[int]] | None, most: int, *, left: bool
+) -> Encoded:
+    """Join `[CLS] a [SEP]` with the b of `[CLS] b [SEP]`, and cut the longer one at one end."""
     if seconds is None:
-        ids = [one if len(one) <= most else [*one[: most - 1], one[-1]] for one in firsts]
+        cut = [[x[0], *x[1 - most :]] if left else [*x[: most - 1], x[-1]] for x in firsts]
+        ids = [one if len(one) <= most else short for one, short in zip(firsts, cut, strict=True)]
         return Encoded(ids, None, sum(len(one) > most for one in firsts))
     joined, types, truncated = [], [], 0
     for first, second in zip(firsts, seconds, strict=True):
         a, b = first[:-1], second[1:-1]
         truncated += len(a) + len(b) + 2 > most
         while len(a) + len(b) + 2 > most:  # [CLS] is a's first
-            (a if len(a) - 1 > len(b) else b).pop()
+            if len(a) - 1 > len(b):
+                a.pop(1 if left else -1)
+            else:
+                b.pop(0 if left else -1)
         joined.append([*a, first[-1], *b, first[-1]])
         types.append([0] * (len(a) + 1) + [1] * (len(b) + 1))
     return Encoded(joined, types, truncated)

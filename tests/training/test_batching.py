@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from albert_edge.tokenizer import Tokenizer
+from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.batching import (
     concat_mixup,
+    encode_pairs,
     encode_texts,
     make_batches,
     subword_regularization,
@@ -96,3 +99,24 @@ def test_nothing_is_joined_with_a_share_of_zero() -> None:
     )
     assert sorted(joined) == sequences
     assert mixed.sum(axis=0).tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_tokenizers_own_tokens_and_end(tokenizer: Tokenizer, side: str) -> None:
+    first = tokenizer.vocab_size
+    config = {"added_tokens_decoder": {str(first): {"content": "[E1]"}}, "truncation_side": side}
+    files = {**tokenizer.files(), "tokenizer_config.json": json.dumps(config).encode()}
+    marked = tokenizer_from_files(files)
+    texts = ["[E1] alpha beta [E1]gamma", "", "alpha"]
+    options = {"max_length": None, "alpha": 0.1, "seed": 1}
+    drawn = subword_regularization(texts, marked, **options)
+    assert [ids.count(first) for ids in drawn] == [2, 0, 0]
+    assert drawn[0][1] == first
+    short = subword_regularization(texts, marked, **{**options, "max_length": 5})
+    assert all(len(ids) <= 5 for ids in short)
+    assert short[0][1:-1] == (drawn[0][1:-1][-3:] if side == "left" else drawn[0][1:4])
+    for pairs in (None, ["beta gamma", "gamma", "alpha [E1]"]):
+        encoded = encode_pairs(texts, pairs, marked, max_length=7)
+        for row, ids in enumerate(encoded.input_ids):
+            pair = None if pairs is None else pairs[row]
+            assert ids == marked.encode(texts[row], pair, max_length=7).input_ids
