@@ -78,12 +78,11 @@ class Pipeline(ABC):
             return Encoding(ids, types, [None] * len(ids)), False
         if input_ids is not None:
             raise InputError("give a text or input_ids, not both.")
-        tokenizer = self.text_tokenizer()
-        encoding = tokenizer.encode(text, pair, allow_special=allow_special)
-        check_not_empty(encoding, paired=pair is not None)
-        if len(encoding.input_ids) <= self.model.max_tokens:
-            return encoding, False
-        most = self.model.max_tokens
+        tokenizer, most = self.text_tokenizer(), self.model.max_tokens
+        longer = tokenizer.encode(text, pair, max_length=most + 1, allow_special=allow_special)
+        check_not_empty(longer, paired=pair is not None)
+        if len(longer.input_ids) <= most:
+            return longer, False
         cut = tokenizer.encode(text, pair, max_length=most, allow_special=allow_special)
         return cut, True
 

@@ -134,15 +134,23 @@ def sentence_spans(article: str | Sequence[str]) -> tuple[str, list[Span]]:
 
 
 def tokenize_sentences(
-    text: str, spans: Sequence[Span], tokenizer: Tokenizer
+    text: str, spans: Sequence[Span], tokenizer: Tokenizer, *, most: int
 ) -> list[SentenceTokens]:
     """Tokenize the sentences at `spans`, each on its own; those without tokens are left out.
+
+    Args:
+        text: The article.
+        spans: The places of its sentences.
+        tokenizer: The model's tokenizer.
+        most: The number of tokens of a sentence that the model takes; of a longer one, some more
+            are returned, not all.
 
     Raises:
         InputError: The text cannot be encoded.
     """
     sentences = [
-        SentenceTokens(tokenizer.tokenize(text[start:end]).ids, start, end) for start, end in spans
+        SentenceTokens(tokenizer.tokenize_part(text[start:end], most).ids[: most + 1], start, end)
+        for start, end in spans
     ]
     return [sentence for sentence in sentences if sentence.ids]
 

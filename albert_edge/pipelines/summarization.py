@@ -35,6 +35,7 @@ _Floats = npt.NDArray[np.float64]
 _THRESHOLD = 0.3  # the position of the threshold between the least and the largest cosine
 _EARLIER_WEIGHT = 0.5  # of the similarity to an earlier sentence
 _EPSILON = 1e-12
+_BLOCK = 1 << 22  # cosines that are computed at a time: 32 MiB
 
 
 @final
@@ -96,8 +97,7 @@ class Summarization(Pipeline):
         if self.model.bundle.task == "summarization":
             scores, similarity = sigmoid(self._sentence_logits(ids)), partial(bigram_overlap, ids)
         else:
-            scores, matrix = centrality(self._embed_sentences(ids))
-            similarity = matrix.__getitem__
+            scores, similarity = centrality(self._embed_sentences(ids))
         selected = mmr_select(
             min_max_scale(scores), similarity, count=bullets, redundancy=redundancy
         )
@@ -113,7 +113,8 @@ class Summarization(Pipeline):
         # The article, and its sentences with their places in it.
         if text is not None and input_ids is None:
             article, spans = sentence_spans(text)
-            return article, tokenize_sentences(article, spans, self.text_tokenizer())
+            tokenizer = self.text_tokenizer()
+            return article, tokenize_sentences(article, spans, tokenizer, most=self._window - 2)
         if text is None and input_ids is not None:
             return list(input_ids), split_ids(input_ids, *self._special_ids)
         raise InputError("give a text or input_ids.")
@@ -144,9 +145,17 @@ class Summarization(Pipeline):
 
     def _embed_sentences(self, sentences: Sequence[Sequence[int]]) -> _Floats:
         """Return the mean hidden state of every sentence on its own, [n, H]."""
-        joined = (join_sentences([ids], *self._special_ids) for ids in sentences)
-        states = (self.model.run(each.input_ids)["last_hidden_state"][0] for each in joined)
-        return np.stack([each.mean(axis=0, dtype=np.float64) for each in states])
+        vectors = np.empty((len(sentences), self.model.bundle.config.hidden_size))
+        first: dict[bytes, int] = {}  # of equal sentences
+        for index, ids in enumerate(sentences):
+            earlier = first.setdefault(np.array(ids, np.int32).tobytes(), index)
+            if earlier == index:
+                joined = join_sentences([ids], *self._special_ids)
+                states = self.model.run(joined.input_ids)["last_hidden_state"][0]  # [T, H]
+                vectors[index] = states.mean(axis=0, dtype=np.float64)
+            else:
+                vectors[index] = vectors[earlier]
+        return vectors
 
 
 def mmr_select(
@@ -182,7 +191,7 @@ def mmr_select(
     return sorted(selected)
 
 
-def centrality(vectors: _Floats) -> tuple[_Floats, _Floats]:
+def centrality(vectors: _Floats) -> tuple[_Floats, Callable[[int], _Floats]]:
     """Compute which sentences are the most similar to the others.
 
     The degree in the graph of the article's sentences, where similarity to a later sentence counts
@@ -194,19 +203,41 @@ def centrality(vectors: _Floats) -> tuple[_Floats, _Floats]:
         vectors: An embedding of each sentence, [n, H].
 
     Returns:
-        The centrality of each sentence, [n], from 0 to 1, and the similarity of every two, [n, n],
-        from 0 to 1, the largest in this article; 0 of a sentence to itself.
+        The centrality of each sentence, [n], from 0 to 1, and a function that returns the
+        similarity of a sentence to each, [n], from 0 to 1, the largest in this article; 0 to
+        itself.  The similarities of all pairs are never in memory at once.
     """
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _EPSILON)
-    cosines = unit @ unit.T  # [n, n]
-    others = ~np.eye(len(vectors), dtype=bool)
-    if not others.any():
-        return np.ones(1), np.zeros((1, 1))
-    low, high = cosines[others].min(), cosines[others].max()
+    count = len(unit)
+    if count == 1:
+        return np.ones(1), lambda _: np.zeros(1)
+    step = max(_BLOCK // count, 1)
+
+    def upper(start: int, below: float) -> _Floats:
+        # The cosines of some sentences with those behind them; `below` for the others.
+        rows: _Floats = unit[start : start + step] @ unit[start:].T  # [step, n - start]
+        rows[np.tril_indices(len(rows))] = below
+        return rows
+
+    starts = range(0, count, step)
+    low = min(float(upper(start, np.inf).min()) for start in starts)
+    high = max(float(upper(start, -np.inf).max()) for start in starts)
     least = low + _THRESHOLD * (high - low)
-    similarity = np.where(others, np.maximum(cosines - least, 0), 0) / max(high - least, _EPSILON)
-    later, earlier = (part.sum(axis=1) for part in (np.triu(similarity), np.tril(similarity)))
-    return min_max_scale(later + _EARLIER_WEIGHT * earlier), similarity
+    scale = max(high - least, _EPSILON)
+    degrees = np.zeros(count)
+    for start in starts:
+        rows = upper(start, -np.inf)
+        rows -= least
+        np.maximum(rows, 0, out=rows)
+        degrees[start : start + step] += rows.sum(axis=1)
+        degrees[start:] += _EARLIER_WEIGHT * rows.sum(axis=0)
+
+    def similarity(index: int) -> _Floats:
+        row: _Floats = np.maximum(unit @ unit[index] - least, 0) / scale
+        row[index] = 0
+        return row
+
+    return min_max_scale(degrees / scale), similarity
 
 
 def min_max_scale(values: _Floats) -> _Floats:

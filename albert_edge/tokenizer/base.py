@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 Span = tuple[int, int]
+# How a text is cut before it is tokenized: so many tokens, or more, are between the cut and those
+# that are kept.  A word may have up to 100 characters, and so tokens.
+_CUT_MARGIN, _CHARS_PER_TOKEN = 256, 8
 Truncation = Literal["longest_first", "only_second"]
 
 
@@ -205,11 +208,13 @@ class Tokenizer(ABC):
         Raises:
             InputError: A text cannot be encoded, or `max_length` leaves no room.
         """
-        tokenize = self._tokenize_with_special if allow_special else self.tokenize
-        first = tokenize(text)
-        second = None if pair is None else tokenize(pair)
         if truncate not in ("longest_first", "only_second"):
             raise InputError(f"truncate is {truncate!r}; choose longest_first or only_second.")
+        most = max_length if truncate == "longest_first" else None
+        first = self.tokenize_part(text, most, allow_special=allow_special)
+        second = None
+        if pair is not None:
+            second = self.tokenize_part(pair, most, allow_special=allow_special)
         if max_length is not None:
             if truncate == "longest_first":
                 first, second = self._truncate_longest_first(first, second, max_length)
@@ -218,6 +223,39 @@ class Tokenizer(ABC):
             elif len(first.ids) + len(second.ids) + 3 > max_length:
                 second = self._cut(second, _max_second_tokens(first, max_length))
         return self._build_encoding(first, second)
+
+    @final
+    def tokenize_part(self, text: str, most: int | None, *, allow_special: bool = False) -> Tokens:
+        """Tokenize as much of a text as it takes to truncate it to `most` tokens.
+
+        A longer text is cut at white space, if there is any, and far behind the tokens that are
+        kept, or before them with `truncation_side` "left".
+
+        Args:
+            text: The text, of any length.
+            most: The number of tokens that are kept at most; None to tokenize all.
+            allow_special: As in `encode`.
+
+        Returns:
+            All tokens, or more than `most` of them: the first, or with "left" the last.
+
+        Raises:
+            InputError: The text cannot be encoded.
+        """
+        check_text(text)
+        tokenize = self._tokenize_with_special if allow_special else self.tokenize
+        least = 0 if most is None else most + _CUT_MARGIN
+        size = _CHARS_PER_TOKEN * least
+        while 0 < size < len(text):
+            if self.truncation_side == "left":
+                begin, end = _space(text, len(text) - size, len(text) - size // 2), len(text)
+            else:
+                begin, end = 0, _space(text, size // 2, size)
+            ids, offsets = tokenize(text[begin:end])
+            if len(ids) >= least:
+                return Tokens(ids, [(start + begin, stop + begin) for start, stop in offsets])
+            size *= 4
+        return tokenize(text)
 
     @final
     def windows(
@@ -335,6 +373,12 @@ class Tokenizer(ABC):
             types += [1] * (len(second.ids) + 1)
             offsets += [*second.offsets, None]
         return Encoding(ids, types, offsets)
+
+
+def _space(text: str, start: int, stop: int) -> int:
+    # The last space or line end in `text[start:stop]`; without one, the place nearer the middle.
+    found = max(text.rfind(mark, start, stop) for mark in (" ", "\n"))
+    return found if found >= 0 else stop
 
 
 def check_text(text: str) -> None:

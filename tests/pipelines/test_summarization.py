@@ -172,7 +172,9 @@ def test_the_sentence_most_similar_to_the_others_is_central() -> None:
     common, topic, *own = np.random.default_rng(0).standard_normal((8, 64))
     weights = [0, 0, 2, 1, 1, 0]  # of the topic in each sentence
     vectors = np.stack([common + a * topic + n for a, n in zip(weights, own, strict=True)])
-    scores, similarity = centrality(vectors)
+    scores, row = centrality(vectors)
+    similarity = np.stack([row(index) for index in range(6)])
+    assert np.diagonal(similarity).tolist() == [0] * 6
     assert (scores.argmax(), scores.min(), scores.max()) == (2, 0, 1)
     assert (similarity.max(), similarity.min()) == (1, 0)
     np.testing.assert_allclose(similarity, similarity.T, atol=1e-12)

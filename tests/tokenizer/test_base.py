@@ -167,3 +167,18 @@ def test_the_longest_name_counts() -> None:
 def test_what_is_no_text(wordpiece: Tokenizer, text: str) -> None:
     with pytest.raises(InputError, match=r"half of a surrogate pair|must be a str"):
         wordpiece.encode(text, allow_special=True)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("space", [" ", "\n", ""])
+def test_a_part_of_a_long_text_is_tokenized_as_the_whole(side: str, space: str) -> None:
+    files = {"vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nmill\nriver\n北\n京".encode()}
+    tokenizer = tokenizer_from_files(files)
+    tokenizer.truncation_side = side
+    text = space.join(["mill", "river", "北", "京", "?"] * 4000)
+    whole, part = tokenizer.tokenize(text), tokenizer.tokenize_part(text, 30)
+    assert 30 < len(part.ids) < len(whole.ids) or not space
+    kept = slice(-30, None) if side == "left" else slice(30)
+    assert part.ids[kept] == whole.ids[kept]
+    assert part.offsets[kept] == whole.offsets[kept]
+    assert tokenizer.tokenize_part("mill river", 1) == tokenizer.tokenize("mill river")

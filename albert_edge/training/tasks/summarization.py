@@ -74,11 +74,12 @@ class SummarizationObjective(TaskObjective):
     ) -> EncodedEpoch:
         sequences, types, targets, truncated = [], [], [], 0
         for (text, scores), place in zip(self._articles, self.examples.places, strict=True):
-            sentences = tokenize_sentences(text, list(scores), tokenizer)
+            most = options.window - 2
+            sentences = tokenize_sentences(text, list(scores), tokenizer, most=most)
             if not sentences:
                 raise TrainingError(f"{place}: the text is empty: it contains no sentences.")
-            read = [sentence.ids[: options.window - 2] for sentence in sentences]
-            truncated += any(len(s.ids) > options.window - 2 for s in sentences)
+            read = [sentence.ids[:most] for sentence in sentences]
+            truncated += any(len(sentence.ids) > most for sentence in sentences)
             for window in split_into_windows(read, options.window):
                 part = slice(window.start, window.stop)
                 ids, kinds, starts = join_sentences(read[part], tokenizer.cls_id, tokenizer.sep_id)
