@@ -9,7 +9,7 @@ import pytest
 from .engine import fuzz
 
 
-@pytest.mark.parametrize(("area", "kinds", "seconds"), [("tflite", "", 12.0)])
+@pytest.mark.parametrize(("area", "kinds", "seconds"), [("tflite", "", 12.0), ("data", "", 5.0)])
 def test_damaged_input_is_refused_or_harmless(
     area: str, kinds: str, seconds: float, tmp_path: Path
 ) -> None:
@@ -19,7 +19,7 @@ def test_damaged_input_is_refused_or_harmless(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("area", ["tflite"])
+@pytest.mark.parametrize("area", ["data", "tflite"])
 def test_damaged_input_for_long(area: str, tmp_path: Path) -> None:
     table = fuzz(area, tmp_path, seconds=1800, first=10**6)
     print(table.format())
