@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -64,7 +65,10 @@ def open_model(
 
 @final
 class Model:
-    """An open model.  Calls share its buffers: one thread at a time may call it.
+    """An open model.  Many threads may call it: a lock lets one at a time into the runtime.
+
+    The weights are in memory once, and one inference can use several cores (`threads`), so waiting
+    costs no throughput.
 
     Attributes:
         bundle: Everything in the file but the weights.
@@ -82,6 +86,7 @@ class Model:
         self._unreleased = file.path if file is not None else None
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
         self._forward = forward
+        self._lock = Lock()  # an interpreter holds one input and one output at a time
 
     def run(
         self,
@@ -132,21 +137,27 @@ class Model:
         inputs = {"input_ids": ids, "token_type_ids": types}
         if self.bundle.seq_len is not None:
             inputs = _padded(inputs, self.bundle.seq_len, config.pad_token_id)
+        with self._lock:
+            outputs = self._infer(inputs, early_exit or self.bundle.early_exit)
+        _check_finite(outputs)
+        if self.bundle.seq_len is not None:
+            for name in TASKS[self.bundle.task].per_token:
+                outputs[name] = outputs[name][:, :count]
+        return outputs
+
+    def _infer(self, inputs: Arrays, rule: EarlyExit | None) -> Arrays:
         if self._file is not None:
             self._file.check_unchanged()  # before the runtime reads what may no longer be there
         try:
-            outputs = self._forward(inputs, early_exit or self.bundle.early_exit)
+            outputs = self._forward(inputs, rule)
         except (ValueError, RuntimeError) as error:
+            count = inputs["input_ids"].shape[1]
             raise DeviceError(f"{self.runtime} failed on {count} tokens: {error}") from error
         if self._file is not None:
             self._file.check_unchanged()  # what was cut off reads as zeros up to a page's end
         if self._unreleased is not None:
             release_pages(self._unreleased)
             self._unreleased = None
-        _check_finite(outputs)
-        if self.bundle.seq_len is not None:
-            for name in TASKS[self.bundle.task].per_token:
-                outputs[name] = outputs[name][:, :count]
         return outputs
 
     def run_all_layers(self, input_ids: Ids, token_type_ids: Ids | None = None) -> Arrays:

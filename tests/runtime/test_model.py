@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,34 @@ def test_no_tensorflow(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> Non
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("layout", "quantize", "seq_len", "early_exit"),
+    [
+        ("loop", "float32", None, False),
+        ("loop", "int8", None, False),
+        ("split", "float32", None, False),
+        ("unrolled", "float32", 12, False),
+        ("loop", "int8", None, True),
+        ("split", "float32", None, True),
+    ],
+)
+def test_many_threads_get_the_outputs_of_one(
+    tiny_tflite: Callable[..., bytes],
+    layout: str,
+    quantize: str,
+    seq_len: int | None,
+    early_exit: bool,
+) -> None:
+    config = {"early_exit": True} if early_exit else {}
+    model = open_model(
+        tiny_tflite(layout=layout, quantize=quantize, seq_len=seq_len, **config), threads=1
+    )
+    rows = [[2, *(7 + (5 * row + at) % 50 for at in range(row % 9)), 3] for row in range(40)]
+    wanted = [model.run(row) for row in rows]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(model.run, rows * 10))
+    for outputs, one in zip(found, wanted * 10, strict=True):
+        for name, values in one.items():
+            assert np.array_equal(outputs[name], values)
