@@ -10,7 +10,7 @@ import tf_keras
 
 from albert_edge.config import AlbertConfig
 from albert_edge.modeling.heads import make_head
-from albert_edge.modeling.layers import activation, dense, layer_norm
+from albert_edge.modeling.layers import activation, dense, keras_settings, layer_norm
 
 __all__ = ["MASKED", "Albert", "AlbertEmbeddings", "AlbertLayer"]
 
@@ -40,6 +40,7 @@ class Albert(tf_keras.Model):
         TensorShape([1, 2])
     """
 
+    @keras_settings()
     def __init__(
         self, config: AlbertConfig, *, task: str = "feature-extraction", pooler: bool = True
     ) -> None:

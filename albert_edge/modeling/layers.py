@@ -7,7 +7,9 @@ checkpoint format to these names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,59 @@ import tensorflow as tf
 import tf_keras
 
 from albert_edge.config import AlbertConfig
-from albert_edge.errors import CheckpointError
+from albert_edge.errors import CheckpointError, ConfigError
 
-__all__ = ["activation", "assign", "canonical_name", "dense", "layer_norm", "tensors"]
+__all__ = [
+    "activation",
+    "assign",
+    "canonical_name",
+    "dense",
+    "keras_settings",
+    "layer_norm",
+    "tensors",
+]
+
+_SETTINGS = threading.RLock()  # Keras's settings are the process's, not the thread's
+_chosen: list[str] = []  # the policies of the enclosing `keras_settings`
+
+
+@contextmanager
+def keras_settings(policy: str = "") -> Iterator[None]:
+    """Build layers and optimizers in float32, whatever the settings of the host program are.
+
+    Its `floatx` and its global policy are as before afterwards.  What is built keeps its types.
+
+    Args:
+        policy: The dtype policy of layers; that of the enclosing `keras_settings` if left out, or
+            else float32.
+
+    Raises:
+        ConfigError: TensorFlow does not execute eagerly, as TensorFlow 1 did not.
+    """
+    _check_eager()
+    keras, precision = tf_keras.backend, tf_keras.mixed_precision
+    with _SETTINGS:
+        policy = policy or (_chosen[-1] if _chosen else "float32")
+        floatx, before = keras.floatx(), precision.global_policy()
+        is_set = before is precision.global_policy()  # or made of floatx anew each time
+        keras.set_floatx("float32")
+        precision.set_global_policy(policy)
+        _chosen.append(policy)
+        try:
+            yield
+        finally:
+            _chosen.pop()
+            keras.set_floatx(floatx)
+            precision.set_global_policy(before if is_set else None)
+
+
+def _check_eager() -> None:
+    if not tf.executing_eagerly():
+        raise ConfigError(
+            "TensorFlow does not execute eagerly here, which albert_edge needs: call it outside of "
+            "a tf.Graph and a tf.function, and in a process that does not call "
+            "tf.compat.v1.disable_eager_execution or disable_v2_behavior."
+        )
 
 
 def dense(path: str, inputs: int, units: int, config: AlbertConfig) -> Any:
@@ -49,7 +101,12 @@ def activation(name: str, values: Any) -> Any:
 
 
 def tensors(model: Any) -> dict[str, np.ndarray]:
-    """Return the values of all variables of `model` by canonical name."""
+    """Return the values of all variables of `model` by canonical name.
+
+    Raises:
+        ConfigError: TensorFlow does not execute eagerly.
+    """
+    _check_eager()
     return {canonical_name(variable): variable.numpy() for variable in model.weights}
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
-import tf_keras
+
+from albert_edge.modeling.layers import keras_settings
 
 __all__ = ["mixed_precision"]
 
@@ -19,14 +20,10 @@ def mixed_precision(mixed: str) -> Iterator[None]:
     Args:
         mixed: One of `options.PRECISIONS`; `auto` is bfloat16 where the hardware supports it.
     """
-    before = tf_keras.mixed_precision.global_policy()
     wanted = {"off": "float32", "bfloat16": "mixed_bfloat16"}
     name = wanted[mixed] if mixed in wanted else wanted["bfloat16" if _has_bfloat16() else "off"]
-    tf_keras.mixed_precision.set_global_policy(name)
-    try:
+    with keras_settings(name):
         yield
-    finally:
-        tf_keras.mixed_precision.set_global_policy(before)
 
 
 def _has_bfloat16() -> bool:

@@ -17,7 +17,7 @@ import tf_keras
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.modeling import Albert, from_checkpoint
-from albert_edge.modeling.layers import canonical_name
+from albert_edge.modeling.layers import canonical_name, keras_settings
 from albert_edge.training.batching import Batch
 from albert_edge.training.mixed_precision import mixed_precision
 from albert_edge.training.objective import TaskObjective
@@ -52,17 +52,20 @@ class Trainer(Resumable):
         with mixed_precision(options.mixed_precision):
             self._model = from_checkpoint(start)
         self._objective, self._options = objective, options
-        self._optimizer = tf_keras.optimizers.AdamW(
-            options.learning_rate,
-            weight_decay=options.weight_decay,
-            beta_2=0.98,  # in so few steps the gradients change quickly
-            global_clipnorm=_CLIP,
-            jit_compile=False,
-        )
-        self._optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma", "centroids"])
-        self._constraint = constrain(self._model, steps, self._optimizer.iterations)
-        self._optimizer.build(self._constraint.trained)
-        self._averages = [tf.Variable(value) for value in self._constraint.trained]
+        with keras_settings("float32"):
+            self._optimizer = tf_keras.optimizers.AdamW(
+                options.learning_rate,
+                weight_decay=options.weight_decay,
+                beta_2=0.98,  # in so few steps the gradients change quickly
+                global_clipnorm=_CLIP,
+                jit_compile=False,
+            )
+            self._optimizer.exclude_from_weight_decay(
+                var_names=["bias", "beta", "gamma", "centroids"]
+            )
+            self._constraint = constrain(self._model, steps, self._optimizer.iterations)
+            self._optimizer.build(self._constraint.trained)
+            self._averages = [tf.Variable(value) for value in self._constraint.trained]
         ids = tf.TensorSpec([None, None], tf.int32)
         # One trace serves every batch size and length.
         self._step = tf.function(
