@@ -66,7 +66,7 @@ def prepare(folder: Path) -> None:
     cells = [[str(value) for value in row.values()] for row in rows]
     lines = [["text", "text_pair", "label"], *cells, ['"He ""said"" it"', "so", "['1', '2']"]]
     (folder / "table.tsv").write_text("".join("\t".join(row) + "\n" for row in lines))
-    (folder / "table.csv").write_text("".join(",".join(row[:2] + ["1"]) + "\n" for row in lines))
+    (folder / "table.csv").write_text("".join(",".join([*row[:2], "1"]) + "\n" for row in lines))
     summaries = [{**row, "summary": "a mill"} for row in rows]
     (folder / "table.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in summaries))
     (folder / "words.conll").write_text("# id = 1\nNew York\tB-LOC\n10\tO\n\nthe\tO\nmill\tM-X\n")
