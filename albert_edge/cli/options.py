@@ -12,7 +12,8 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -252,10 +253,11 @@ def read_source(
     with bars() as shown:
         bar = shown.add_task("Reading", total=None)
 
-        def opened(path: Path) -> Any:
-            file = open_input(path)
-            shown.reset(bar, total=path.stat().st_size)
-            return shown.wrap_file(file, task_id=bar)
+        @contextmanager
+        def opened(path: Path) -> Iterator[Any]:
+            with open_input(path) as file:  # which `wrap_file` does not close
+                shown.reset(bar, total=path.stat().st_size)
+                yield shown.wrap_file(file, task_id=bar)
 
         texts = TextLines(Path(corpus), opened)
         return trim_vocabulary(checkpoint, texts, size=pieces)
