@@ -151,3 +151,11 @@ def test_what_is_here_wins(tmp_path: Path) -> None:
 )
 def test_what_is_no_name_of_the_hub(name: str) -> None:
     assert not is_hub_id(name)
+
+
+def test_a_preset_is_random_and_reports_it() -> None:
+    found = read_checkpoint("albert-base-v2", task="classification")
+    assert set(found.randomly_initialized) == found.tensors.keys()
+    assert found.notes == (
+        "the trained weights are those of albert/albert-base-v2, on the Hugging Face Hub",
+    )

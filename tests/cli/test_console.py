@@ -13,6 +13,7 @@ from albert_edge.cli.console import (
     bars,
     print_report,
     quiet,
+    random_part,
     render_checkpoint,
     render_conversion,
     render_inspection,
@@ -183,3 +184,9 @@ def test_there_is_no_progress_where_there_is_no_terminal(
     with step("Comparing"):
         pass
     assert capfd.readouterr().err == ""
+
+
+def test_random_weights_are_announced() -> None:
+    assert random_part(None) == random_part([]) == ""
+    assert random_part(["classifier/kernel", "classifier/bias"]) == "head"
+    assert random_part(["embeddings/word_embeddings", "classifier/kernel"]) == "all"
