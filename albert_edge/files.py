@@ -7,16 +7,19 @@ that have no permissions, links or locks.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import stat
+import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import BufferedReader
@@ -34,7 +37,9 @@ __all__ = [
     "open_input",
     "parse_json",
     "read_input",
+    "recover_folder",
     "write_file",
+    "write_folder",
 ]
 
 _KINDS = {
@@ -59,8 +64,6 @@ def embedded_model() -> Path:
     If the package is imported from a zip file, the folder is a temporary copy.
     """
     import atexit
-    import shutil
-    import tempfile
     from importlib import resources
 
     packed = resources.files("albert_edge") / "models" / "sentiment"
@@ -310,6 +313,160 @@ def dump_json(values: Any, **options: Any) -> str:
             "the result has a number that is NaN or infinite, which JSON cannot express; the "
             "model or its input is damaged."
         ) from error
+
+
+def write_folder(
+    path: str | os.PathLike[str], files: Mapping[str, bytes], *, remove: Collection[str] = ()
+) -> None:
+    """Write files into a folder, all of them or none, whenever the process is killed.
+
+    A new folder beside `path` gets the files, and hard links to all others that `path` has; then
+    the two folders are exchanged.  Where that is impossible, as `path` is a mount point or its
+    parent belongs to another user, the last file is removed first and written last: without it the
+    folder is neither the old one nor the new one, and is not read.
+
+    Args:
+        path: The folder, created if only its parent exists.
+        files: The contents by name.  They replace files of these names.
+        remove: The names of further files that the folder shall not have.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    folder = Path(os.path.realpath(path))
+    try:
+        recover_folder(folder)
+        _remove_folders(folder)
+        if not _swap_folder(folder, files, remove):
+            for name in (list(files)[-1], *remove):
+                (folder / name).unlink(missing_ok=True)
+            for name, content in files.items():
+                write_file(folder / name, content, force=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def recover_folder(path: str | os.PathLike[str]) -> None:
+    """Rename a folder back, if a killed process had renamed it aside to replace it."""
+    folder = Path(os.path.realpath(path))
+    aside = _aside(folder)
+    if os.path.lexists(aside):
+        if folder.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder)
+
+
+# What renaming or linking answers where folders cannot be exchanged.
+_NOT_SWAPPABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV, errno.EMLINK),
+    *(errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENAMETOOLONG),
+}
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
+
+
+def _swap_folder(folder: Path, files: Mapping[str, bytes], remove: Collection[str]) -> bool:
+    """Replace a folder by a new one; return whether it can be replaced."""
+    new = lock = None
+    try:
+        new = Path(tempfile.mkdtemp(prefix=_prefix(folder), suffix=".new", dir=folder.parent))
+        lock = os.open(new, os.O_RDONLY)
+        _lock(lock)
+        _fill(new, folder, files, remove)
+        if folder.exists():
+            _exchange(new, folder)
+        else:
+            new.rename(folder)
+        _sync_folder(folder.parent)
+    except OSError as error:
+        # In a folder that does not exist, nothing can be written in place either.
+        if error.errno in _NOT_SWAPPABLE and folder.exists():
+            return False
+        raise
+    finally:
+        for rest in filter(None, (new, _aside(folder))):
+            shutil.rmtree(rest, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+    return True
+
+
+def _fill(new: Path, folder: Path, files: Mapping[str, bytes], remove: Collection[str]) -> None:
+    """Write the content of the new folder, with the permissions of the old one."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for name, content in files.items():
+        try:
+            with (new / name).open("xb") as file:
+                file.write(content)
+                file.flush()
+                _sync(file.fileno())
+        except OSError as error:  # such as a full disk
+            raise OutputError(f"cannot write {folder / name}: {error.strerror}.") from error
+        with suppress(FileNotFoundError):
+            shutil.copymode(folder / name, new / name)
+    if folder.exists():
+        _link_others(folder, new, {*files, *remove})
+        shutil.copymode(folder, new)
+    else:
+        new.chmod(0o777 & ~umask)
+    _sync_folder(new)
+
+
+def _link_others(folder: Path, new: Path, known: Collection[str]) -> None:
+    for entry in os.scandir(folder):
+        if entry.name in known:
+            continue
+        target = new / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            target.mkdir()
+            _link_others(Path(entry.path), target, ())
+            shutil.copymode(entry.path, target)
+        else:
+            os.link(entry.path, target, follow_symlinks=False)
+
+
+def _exchange(new: Path, folder: Path) -> None:
+    """Exchange two folders: at once where the system can, else by way of a third name."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is not None:
+        names = os.fsencode(new), os.fsencode(folder)
+        if not rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+            return
+        if (code := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+            raise OSError(code, os.strerror(code))
+    folder.rename(_aside(folder))
+    new.rename(folder)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name[:50]}."
+
+
+def _remove_folders(folder: Path) -> None:
+    """Remove the new folders of killed processes; those of living ones are locked."""
+    for entry in os.scandir(folder.parent):
+        if not (entry.name.startswith(_prefix(folder)) and entry.name.endswith(".new")):
+            continue
+        with suppress(OSError):
+            lock = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if _lock(lock):
+                    shutil.rmtree(entry.path)
+            finally:
+                os.close(lock)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
 
 
 def parse_json(content: bytes | str, *, where: str, error: type[AlbertEdgeError]) -> dict[str, Any]:

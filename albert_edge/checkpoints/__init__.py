@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.read import read_checkpoint
-from albert_edge.checkpoints.write import write_checkpoint
+from albert_edge.checkpoints.write import check_folder, write_checkpoint
 
-__all__ = ["Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "check_folder", "read_checkpoint", "write_checkpoint"]

@@ -5,6 +5,7 @@ A model of the Hugging Face Hub is downloaded to the Hub's own cache, and read f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -27,7 +28,7 @@ from albert_edge.checkpoints.tensorflow1 import find_tensorflow1, is_tensorflow1
 from albert_edge.checkpoints.tensorflow2 import find_tensorflow2, is_tensorflow2
 from albert_edge.config import PRESETS
 from albert_edge.errors import CheckpointError, ConfigError, requires_extra
-from albert_edge.files import embedded_model
+from albert_edge.files import embedded_model, recover_folder
 from albert_edge.tasks import TASKS
 
 __all__ = ["is_hub_id", "read_checkpoint"]
@@ -75,6 +76,8 @@ def read_checkpoint(
         raise ConfigError(f"unknown task {task!r}; choose from {', '.join(TASKS)}, auto.")
     name = os.fspath(source)
     options = {"task": task, "allow_nan": allow_nan, "init_head": init_head}
+    with contextlib.suppress(OSError):  # such as a name that is too long
+        recover_folder(name)
     # Not Path.is_dir, which raises on names that are too long.
     if os.path.isdir(name) or os.path.isfile(f"{name}.index"):  # noqa: PTH112, PTH113
         return _read(Path(name), **options)

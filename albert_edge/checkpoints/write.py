@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,9 @@ from albert_edge.checkpoints.tensor_file import has_file
 from albert_edge.checkpoints.tensorflow1 import CONFIG as GOOGLES_CONFIG
 from albert_edge.checkpoints.tensorflow1 import SPIECE, tensorflow1_files
 from albert_edge.errors import ConfigError, OutputError
-from albert_edge.files import check_writable, write_file
+from albert_edge.files import check_writable, recover_folder, write_folder
 
-__all__ = ["FORMATS", "write_checkpoint"]
+__all__ = ["FORMATS", "check_folder", "write_checkpoint"]
 
 # The files beside the weights and the configuration, of every format.
 _COMPANIONS = {*TOKENIZER_FILES, SPIECE, RANGES_FILE}
@@ -42,8 +42,8 @@ def write_checkpoint(
 ) -> None:
     """Write a directory that `read_checkpoint` and the format's own software can read.
 
-    The bytes are deterministic.  The configuration is written last, because a directory without it
-    is not a checkpoint.
+    The bytes are deterministic.  Whenever the process is killed, the directory has the old
+    checkpoint or the new one as a whole, and all other files that it had.
 
     Args:
         directory: The directory, created if only its parent exists.
@@ -64,34 +64,44 @@ def write_checkpoint(
     files = _WRITERS[to](checkpoint)
     if checkpoint.ranges:
         files = {RANGES_FILE: pack_ranges(checkpoint), **files}
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create the directory {folder}: {error.strerror}.") from error
     _check_conflicts(folder, files, force=force)
-    for name, content in files.items():
-        write_file(folder / name, content, force=force)
-    for name in _COMPANIONS - files.keys():
-        _remove(folder / name)  # else an old tokenizer would be taken for the new model's
+    # An old tokenizer would be taken for the new model's.
+    write_folder(folder, files, remove=_COMPANIONS - files.keys())
 
 
-def _check_conflicts(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
+def check_folder(
+    directory: str | os.PathLike[str], *, more: Iterable[str] = (), force: bool = False
+) -> None:
+    """Check that `write_checkpoint` can write a directory, before the work of making a checkpoint.
+
+    Args:
+        directory: The directory to write in Hugging Face's format.
+        more: The names of further files that will be written.
+        force: Whether files in it may be replaced.
+
+    Raises:
+        OutputError: It cannot be written, or has a file of a checkpoint and `force` is false.
+    """
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; name a directory.")
+    _check_conflicts(folder, (*more, WEIGHTS[0], CONFIG), force=force)
+
+
+def _check_conflicts(folder: Path, files: Collection[str], *, force: bool) -> None:
     """Check that `files` can be written, and that `folder` has no checkpoint of another format."""
+    recover_folder(folder)
+    if not folder.is_dir():
+        check_writable(folder)
+        return
     others = {*WEIGHTS, CONFIG, GOOGLES_CONFIG, *(path.name for path in folder.glob("*.index"))}
-    if existing := [name for name in sorted(others - files.keys()) if has_file(folder, name)]:
+    if existing := [name for name in sorted(others - {*files}) if has_file(folder, name)]:
         raise OutputError(
             f"{folder} has a checkpoint of another format ({', '.join(existing)}); choose another "
             "directory."
         )
     for name in (*list(files)[::-1], *_COMPANIONS):  # the configuration first, for the error
         check_writable(folder / name, force=force)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot remove {path}: {error.strerror}.") from error
 
 
 def _keras_files(checkpoint: Checkpoint) -> dict[str, bytes]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +33,8 @@ __all__ = [
 
 # A text is padded to the next of these lengths; the factor between them bounds the padding.
 BUCKETS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+_UNKNOWN_PENALTY = 10.0  # of an unknown character, below the least likely piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +69,8 @@ def subword_regularization(
     Subword regularization (Kudo 2018, arXiv:1804.10959, sec. 3): a segmentation is sampled with a
     probability proportional to its likelihood to the power of `alpha`.
 
+    SentencePiece's own sampling also depends on the process, whatever its seed is.
+
     Raises:
         TrainingError: The tokenizer is not SentencePiece.
     """
@@ -75,27 +81,70 @@ def subword_regularization(
         )
     settings = SentencePieceConfig().updated_from_files(files, where="the tokenizer")
     processor = sentencepiece.SentencePieceProcessor(model_proto=files["spiece.model"])
-    sentencepiece.set_random_generator_seed(seed)
-    parts = [list(tokenizer.parts(text)) for text in texts]
-    plain = [part for each in parts for part in each if isinstance(part, str)]
-    drawn = processor.encode(
-        [preprocess(part, settings).text for part in plain],
-        out_type=int,
-        enable_sampling=True,
-        alpha=alpha,
-        nbest_size=-1,  # from all segmentations
-        num_threads=1,  # each thread has a generator, and the texts of a thread vary
-    )
-    segments = iter(drawn)
-    found = [
-        [n for part in each for n in ([part] if isinstance(part, int) else next(segments))]
-        for each in parts
-    ]
+    known = {
+        processor.id_to_piece(index): (index, alpha * processor.get_score(index))
+        for index in range(processor.get_piece_size())
+        if not (
+            processor.is_control(index)
+            or processor.is_unknown(index)
+            or processor.is_unused(index)
+            or processor.is_byte(index)
+        )
+    }
+    least = min((score for _, score in known.values()), default=0.0)
+    unknown = processor.unk_id(), least - alpha * _UNKNOWN_PENALTY
+    random = np.random.default_rng(seed)
+
+    def sample(part: int | str) -> list[int]:
+        if isinstance(part, int):
+            return [part]
+        pieces: list[str] = processor.encode(preprocess(part, settings).text, out_type=str)
+        return _sample("".join(pieces), known, unknown, random)
+
+    found = [[n for part in tokenizer.parts(text) for n in sample(part)] for text in texts]
     if max_length is not None:
         left = tokenizer.truncation_side == "left"
         room = max_length - 2
         found = [ids[max(len(ids) - room, 0) :] if left else ids[:room] for ids in found]
     return [[tokenizer.cls_id, *ids, tokenizer.sep_id] for ids in found]
+
+
+def _sample(
+    text: str,
+    known: Mapping[str, tuple[int, float]],
+    unknown: tuple[int, float],
+    random: np.random.Generator,
+) -> list[int]:
+    """Sample a segmentation: forward filtering, then backward sampling.
+
+    Args:
+        text: The normalized text.
+        known: The id and the weight of each piece: its logarithmic likelihood times `alpha`.
+        unknown: The id and the weight of a character that is no piece.
+        random: The generator.
+    """
+    longest = max(map(len, known), default=1)
+    sums = [0.0]  # of the weights of all segmentations of the first characters, logarithmic
+    ends: list[list[tuple[int, int, float]]] = [[]]  # the last pieces of these: start, id, sum
+    for end in range(1, len(text) + 1):
+        last = []
+        for start in range(max(end - longest, 0), end):
+            piece = known.get(text[start:end]) or (unknown if start == end - 1 else None)
+            if piece is not None:
+                last.append((start, piece[0], sums[start] + piece[1]))
+        most = max(weight for _, _, weight in last)
+        sums.append(most + math.log(sum(math.exp(weight - most) for _, _, weight in last)))
+        ends.append(last)
+    ids: list[int] = []
+    end, draws = len(text), iter(random.random(len(text)).tolist())
+    while end:
+        shares = accumulate(math.exp(weight - sums[end]) for _, _, weight in ends[end])
+        draw = next(draws)
+        chosen = next((n for n, share in enumerate(shares) if share > draw), -1)
+        end, index, _ = ends[end][chosen]
+        if not (ids and ids[-1] == index == unknown[0]):  # unknown characters are joined
+            ids.append(index)
+    return ids[::-1]
 
 
 def make_batches(

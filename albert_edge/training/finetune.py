@@ -116,8 +116,8 @@ def finetune(
         options: The options of the training.
         constrain: The constraint on the weights.
         writer: The writer of the state, if it is to be saved.
-        saved: The state to resume from.  Dropout masks then differ from those of an uninterrupted
-            training.
+        saved: The state to resume from.  The result is that of an uninterrupted training, bit for
+            bit on the same machine.
         progress: Called after every step.
 
     Yields:
@@ -211,12 +211,19 @@ class _Run:
         self._tokenizer = tokenizer_from_files(start.tokenizer_files)
         self._random = np.random.default_rng(options.seed)
         if saved:
-            self._random.bit_generator.state = saved.random
+            _restore_generator(self._random, saved)
         # Before the trainer is made, which needs the number of steps.
         self._encode_epoch()
         self._steps = saved.steps if saved else len(self._batches) * options.epochs
-        # The rest of a training has another seed than its beginning: other dropout masks.
-        tf_keras.utils.set_random_seed(options.seed + (saved.seed if saved else 0))
+        if saved and not (
+            saved.epoch < options.epochs
+            and 0 < saved.index <= len(self._batches)
+            and len(saved.history) in (0, saved.epoch)  # compression does not keep it
+            and len(saved.sums) == 3
+            and saved.sums[2] > 0
+        ):
+            raise _damaged_state("its numbers do not fit the data and the options")
+        tf_keras.utils.set_random_seed(options.seed)
         self.trainer = Trainer(
             start, objective, options=options, steps=self._steps, constrain=constrain
         )
@@ -288,6 +295,17 @@ class _Run:
                     arrays=self.trainer.get_state(),
                 )
             )
+
+
+def _restore_generator(generator: np.random.Generator, saved: TrainingState) -> None:
+    try:
+        generator.bit_generator.state = saved.random
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise _damaged_state(error) from error
+
+
+def _damaged_state(reason: object) -> TrainingError:
+    return TrainingError(f"the saved state is damaged: {reason}; restart with --force.")
 
 
 def _learning_rate(done: float, options: FinetuneOptions) -> float:

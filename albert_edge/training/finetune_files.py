@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from albert_edge.checkpoints import write_checkpoint
+from albert_edge.checkpoints import check_folder, write_checkpoint
 from albert_edge.checkpoints.init import count_parameters
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import TrainingError
@@ -19,7 +19,7 @@ from albert_edge.training.finetune import finetune
 from albert_edge.training.options import BestCheckpoint, FinetuneOptions
 from albert_edge.training.progress import epoch_progress
 from albert_edge.training.setup import TrainingSetup, make_setup
-from albert_edge.training.state import StateWriter, check_output, check_state, open_state
+from albert_edge.training.state import StateWriter, check_state, open_state
 
 __all__ = ["finetune_files"]
 
@@ -90,7 +90,7 @@ def finetune_files(
     options, selection = options or FinetuneOptions(), selection or BestCheckpoint()
     state = output.with_name(f"{output.name}.training")
     check_state(state, resume=resume, force=force)
-    check_output(output, force=force or resume)
+    check_folder(output, force=force or resume)
     if dev is None and selection.needs_dev:
         raise TrainingError("a selection by a dev set needs --dev.")
     began = time.monotonic()

@@ -60,7 +60,10 @@ class FinetuneOptions:
     weight_decay: float = 0.05
     class_weights: str | None = field(
         default=None,
-        metadata={"metavar": "balanced|none|A=1,B=2", "unset": "balanced if texts have one label"},
+        metadata={
+            "metavar": "balanced|none|A=1,B=2",
+            "unset": "balanced for single labels, else none",
+        },
     )
     label_smoothing: float = 0.1
     word_dropout: float = 0.1

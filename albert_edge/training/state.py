@@ -6,6 +6,9 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
+import re
+import struct
 import time
 import zipfile
 from abc import ABC, abstractmethod
@@ -18,13 +21,12 @@ import numpy as np
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.errors import OutputError, TrainingError
-from albert_edge.files import check_writable, dump_json, open_input, write_file
+from albert_edge.files import dump_json, open_input, write_file
 
 __all__ = [
     "Resumable",
     "StateWriter",
     "TrainingState",
-    "check_output",
     "check_state",
     "fingerprint",
     "open_state",
@@ -55,11 +57,6 @@ class TrainingState:
     arrays: Sequence[np.ndarray]
     history: Sequence[Mapping[str, Any]] = ()
 
-    @property
-    def seed(self) -> int:
-        """A number that differs between any two states of one training."""
-        return self.steps * self.epoch + self.index
-
 
 class Resumable(ABC):
     """A trainer whose variables are saved, and restored to resume from there."""
@@ -75,8 +72,19 @@ class Resumable(ABC):
 
     @final
     def set_state(self, arrays: Sequence[np.ndarray]) -> None:
-        """Restore the values that `get_state` of a trainer of the same arguments returned."""
-        for variable, value in zip(self._variables(), arrays, strict=True):
+        """Restore the values that `get_state` of a trainer of the same arguments returned.
+
+        Raises:
+            TrainingError: They are of other types or shapes.
+        """
+        variables = self._variables()
+        expected = [(tuple(v.shape), np.dtype(v.dtype.as_numpy_dtype)) for v in variables]
+        if [(array.shape, array.dtype) for array in arrays] != expected:
+            raise TrainingError(
+                "the saved state is damaged: its arrays are not those of this model; restart with "
+                "--force."
+            )
+        for variable, value in zip(variables, arrays, strict=True):
             variable.assign(value)
 
 
@@ -110,20 +118,6 @@ class StateWriter:
         state = dataclasses.replace(state, history=list(self._history))
         write_state(self._path, state, owner=self._owner)
         self._written = time.monotonic()
-
-
-def check_output(output: Path, *, force: bool) -> None:
-    """Check before a training that its checkpoint can be written.
-
-    Raises:
-        OutputError: It cannot, or `output` holds a checkpoint and `force` is false.
-    """
-    if output.is_dir():
-        check_writable(output / "config.json", force=force)
-    elif output.exists():
-        raise OutputError(f"{output} is a file; name a directory.")
-    else:
-        check_writable(output)
 
 
 def check_state(path: Path, *, resume: bool, force: bool) -> None:
@@ -183,22 +177,99 @@ def write_state(path: Path, state: TrainingState, *, owner: str) -> None:
 
 def _read_state(path: Path, *, owner: str) -> TrainingState:
     try:
-        # `np.load` of a path would leave a damaged file open.
-        with open_input(path) as file, np.load(file, allow_pickle=False) as archive:
-            first, *arrays = (archive[f"arr_{index}"] for index in range(len(archive.files)))
+        with open_input(path) as file, zipfile.ZipFile(file) as archive:
+            size = path.stat().st_size
+            entries = archive.infolist()
+            first, *arrays = (
+                _read_array(archive, entry, f"arr_{index}.npy", size)
+                for index, entry in enumerate(entries)
+            )
         values = json.loads(str(first))
         found = values.pop("of")
         state = TrainingState(**values, arrays=arrays)
+        _check_values(state)
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{path} is damaged; restart with --force: {error}.") from error
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
     if found != owner:
         raise TrainingError(
             f"{path} is of a training with other data, options or weights; resume with the same "
             "ones, or restart with --force."
         )
     return state
+
+
+# What zipfile, json and `TrainingState` raise for a damaged file.
+_DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error),
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError),
+)
+# The start of an array as `np.savez` writes it: version 1.0, and the length, type and shape.
+_ARRAY = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<|][fiubU]\d{1,9})', 'fortran_order': False, "
+    rb"'shape': \(((?:\d{1,15},? ?)*)\), \} *\n",
+    re.DOTALL,
+)
+
+
+def _read_array(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, size: int
+) -> np.ndarray:
+    """Read an array whose header promises no more than there is.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    if entry.filename != name or entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"expected {name}, stored, got {entry.filename!r}")
+    if entry.file_size > size:
+        raise ValueError(f"{name} has {entry.file_size} bytes in a file of {size}")
+    blob = archive.read(entry)
+    header = _ARRAY.match(blob)
+    if header is None or header.end() != 10 + int.from_bytes(blob[8:10], "little"):
+        raise ValueError(f"{name} is not an array as this program writes them")
+    dtype, at = np.dtype(header[1].decode()), header.end()
+    shape = tuple(int(number) for number in re.findall(rb"\d+", header[2]))
+    if len(blob) - at != (expected := math.prod(shape) * dtype.itemsize):
+        raise ValueError(f"{name} has {len(blob) - at} bytes of values, not {expected}")
+    return np.frombuffer(blob, dtype, offset=at).reshape(shape)
+
+
+# The types of the figures of a finished epoch.
+_ENTRY: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("epoch", "truncated"), (int,)),
+    **dict.fromkeys(("loss", "duration_s"), (float, int)),
+    **dict.fromkeys(("accuracy", "dev_accuracy", "dev_score"), (float, int, type(None))),
+    "dev": (dict,),
+    "dev_interval": (list, type(None)),
+}
+_MOST = 2**53  # of the numbers of epochs and steps
+
+
+def _check_values(state: TrainingState) -> None:
+    """Check the types and ranges of what is not an array.
+
+    Raises:
+        ValueError: One is wrong.
+    """
+    counts = (state.epoch, state.index, state.steps)
+    if not all(type(count) is int and 0 <= count < _MOST for count in counts):
+        raise ValueError(f"epoch, index and steps must be whole numbers, got {counts}")
+    sums = np.array(state.sums)
+    if sums.ndim != 1 or sums.dtype.kind not in "if" or not isinstance(state.random, dict):
+        raise ValueError("the sums or the generator's state are not those of a training")
+    for entry in state.history:
+        values = [*entry["dev"].values(), *(entry["dev_interval"] or [])]
+        if entry.keys() != _ENTRY.keys() or not (
+            all(type(entry[name]) in types for name, types in _ENTRY.items())
+            and all(type(value) in _ENTRY["accuracy"] for value in values)
+        ):
+            raise ValueError("the figures of its epochs are not those of a training")
+
+
+def _damaged(path: Path, reason: object) -> TrainingError:
+    return TrainingError(f"{path} is damaged; restart with --force: {reason}.")
 
 
 def _missing(path: Path) -> TrainingError:

@@ -7,7 +7,8 @@ clustering and quantization-aware training are constraints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -49,8 +50,13 @@ class Trainer(Resumable):
         steps: int,
         constrain: MakeConstraint,
     ) -> None:
-        with mixed_precision(options.mixed_precision):
+        with mixed_precision(options.mixed_precision), _dropout_generators():
             self._model = from_checkpoint(start)
+        self._dropouts = [
+            layer
+            for layer in self._model.submodules
+            if isinstance(layer, tf_keras.layers.Dropout) and layer.rate
+        ]
         self._objective, self._options = objective, options
         with keras_settings("float32"):
             self._optimizer = tf_keras.optimizers.AdamW(
@@ -87,9 +93,19 @@ class Trainer(Resumable):
             The batch's loss and accuracy, with dropout.
         """
         self._optimizer.learning_rate.assign(learning_rate)
+        self._seed_dropout()
         ids, types, mask = batch.input_ids, batch.token_type_ids, batch.attention_mask
         loss, accuracy = self._step(ids, types, mask, targets)
         return float(loss), float(accuracy)
+
+    def _seed_dropout(self) -> None:
+        """Derive the step's dropout masks from the seed and the number of the step alone."""
+        step = int(self._optimizer.iterations.numpy())
+        for index, layer in enumerate(self._dropouts):
+            seed = np.random.SeedSequence([self._options.seed, step, index]).generate_state(1)[0]
+            # Keras does not offer the generator of a layer.
+            layer._random_generator._maybe_init()
+            layer._random_generator._generator.reset_from_seed(int(seed))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the averaged weights by canonical name."""
@@ -143,6 +159,22 @@ class Trainer(Resumable):
         momentum = tf.minimum(self._options.averaging, steps / (steps + 9.0))
         for mean, value in zip(self._averages, self._constraint.trained, strict=True):
             mean.assign(momentum * mean + (1.0 - momentum) * value)
+
+
+@contextmanager
+def _dropout_generators() -> Iterator[None]:
+    """Let the dropout layers that are made have generators of their own, which can be seeded.
+
+    By default they have operators with a hidden state, which cannot be saved or restored.
+    """
+    settings = tf_keras.backend.experimental
+    before = settings.is_tf_random_generator_enabled()
+    settings.enable_tf_random_generator()
+    try:
+        yield
+    finally:
+        if not before:
+            settings.disable_tf_random_generator()
 
 
 class Constraint(ABC):

@@ -20,7 +20,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-AREAS = ("checkpoint", "data", "report", "tflite", "tokenizer")
+AREAS = ("checkpoint", "data", "kill", "report", "tflite", "tokenizer")
 OUTCOMES = ("refused", "same", "different", "crashed", "hung", "foreign")
 FAILURES = ("crashed", "hung", "foreign")
 _START_S = 120.0  # for a worker to import and read what cases are made from

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 
 import numpy as np
 import pytest
+from sentencepiece import SentencePieceProcessor
 
-from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
+from albert_edge.files import embedded_model
+from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.batching import (
     concat_mixup,
@@ -18,6 +22,13 @@ from albert_edge.training.batching import (
 
 TEXTS = [
     f"{word} " * count + "end" for word in ("alpha", "beta", "gamma") for count in range(1, 20)
+]
+
+
+GOLDEN = [
+    [2, 57, 183, 1438, 424, 1649, 371, 1866, 13633, 57, 1, 57, 4736, 3],
+    [2, 7, 57, 992, 296, 234, 1649, 15818, 1025, 615, 335, 15825, 554, 57, 1, 57, 914, 615, 196, 3],
+    [2, 57, 183, 1438, 424, 1649, 371, 1866, 13633, 57, 1, 57, 4736, 3],
 ]
 
 
@@ -65,6 +76,32 @@ def test_sampling_changes_the_pieces_but_not_the_text(tokenizer: Tokenizer) -> N
     cut = subword_regularization(TEXTS, tokenizer, max_length=5, alpha=0.1, seed=1)
     assert {len(ids) for ids in cut} <= {3, 4, 5}
     assert all(ids[0] == tokenizer.cls_id and ids[-1] == tokenizer.sep_id for ids in cut)
+
+
+def test_sampling_depends_on_the_seed_alone() -> None:
+    """Not on the process, as SentencePiece's own sampling does."""
+    text, found = ["a wonderful unknowable Ω film"], []
+    for seed in (1, 5, 1):
+        (ids,) = subword_regularization(
+            text, load_tokenizer(embedded_model()), max_length=128, alpha=0.1, seed=seed
+        )
+        found.append(ids)
+    assert found == GOLDEN
+
+
+def test_segmentations_are_as_frequent_as_they_are_likely() -> None:
+    tokenizer = load_tokenizer(embedded_model())
+    (likely,) = encode_texts(["a wonderful film"], tokenizer, max_length=None)
+    drawn = subword_regularization(
+        ["a wonderful film"] * 2000, tokenizer, max_length=None, alpha=0.5, seed=3
+    )
+    counts = Counter(map(tuple, drawn))
+    sampler = SentencePieceProcessor(model_proto=tokenizer.files()["spiece.model"])
+    for ids, count in counts.most_common(3):
+        logarithm = sum(sampler.get_score(i) for i in ids) - sum(map(sampler.get_score, likely))
+        expected = counts[tuple(likely)] * math.exp(0.5 * logarithm)
+        assert abs(count - expected) < 5 * math.sqrt(expected) + 1
+    assert counts.most_common(1)[0][0] == tuple(likely)
 
 
 def test_hiding_spares_the_special_tokens(tokenizer: Tokenizer) -> None:

@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
+import math
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+import tensorflow as tf
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albert_edge.checkpoints import Checkpoint
+from albert_edge.checkpoints import Checkpoint, check_folder, read_checkpoint
 from albert_edge.config import preset
+from albert_edge.datasets.examples import read_examples
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import OutputError, TrainingError
+from albert_edge.training.finetune import _restore_generator, finetune
 from albert_edge.training.finetune_files import finetune_files
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.state import (
+    Resumable,
     StateWriter,
     TrainingState,
-    check_output,
     check_state,
     fingerprint,
     open_state,
     write_state,
 )
+from albert_edge.training.tasks.classification import ClassificationObjective
+
+INTERRUPTED = Path(__file__).parents[1] / "data" / "written_by_0_1" / "interrupted"
 
 
 def test_a_killed_training_goes_on(toy_table: Path, toy_shape: Path, tmp_path: Path) -> None:
@@ -135,7 +149,7 @@ def test_what_is_in_the_way_is_found_before_training(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(OutputError, match="file is a file; name a directory"):
-        check_output(file, force=True)
+        check_folder(file, force=True)
     (tmp_path / "model").mkdir()
     check_output(tmp_path / "model", force=False)
     (tmp_path / "model/config.json").write_text("{}")
@@ -174,3 +188,148 @@ def test_seeds_of_steps_differ() -> None:
         state(epoch=epoch, index=index, steps=3).seed for epoch in range(4) for index in range(3)
     ]
     assert len(set(seeds)) == len(seeds)
+
+
+class PulledError(Exception):
+    """The plug was pulled."""
+
+
+def _tensors(start: Checkpoint, table: Path, **more: Any) -> Mapping[str, np.ndarray]:
+    examples = read_examples(table, "classification", start.config.labels, EvaluateOptions())
+    *_, last = finetune(start, ClassificationObjective(examples), options=SAMPLED, **more)
+    return last.checkpoint.tensors
+
+
+SAMPLED = FinetuneOptions(epochs=2, max_length=32, batch_tokens=512)  # subwords are sampled
+
+
+@pytest.fixture(scope="module")
+def droppy(toy_model: Path) -> Checkpoint:
+    """A checkpoint with every kind of dropout."""
+    start = read_checkpoint(toy_model)
+    rates = dict.fromkeys(
+        ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"), 0.2
+    )
+    return replace(start, config=replace(start.config, **rates))
+
+
+@pytest.fixture(scope="module")
+def trained(droppy: Checkpoint, toy_table: Path) -> Mapping[str, np.ndarray]:
+    return _tensors(droppy, toy_table)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 9])
+def test_a_seed_decides_the_model_bit_for_bit_wherever_it_is_interrupted(
+    steps: int,
+    droppy: Checkpoint,
+    toy_table: Path,
+    trained: Mapping[str, np.ndarray],
+    tmp_path: Path,
+) -> None:
+    left = steps
+
+    def pull(*_: float) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise PulledError
+
+    writer = StateWriter(tmp_path / "state", "it", every_s=0.0)
+    with pytest.raises(PulledError):
+        _tensors(droppy, toy_table, writer=writer, progress=pull)
+    saved = open_state(tmp_path / "state", owner="it", resume=True)
+    resumed = _tensors(droppy, toy_table, saved=saved)
+    for name, values in trained.items():
+        assert np.array_equal(values, resumed[name]), name
+    assert any(not np.array_equal(values, droppy.tensors[name]) for name, values in trained.items())
+
+
+def _mutants(blob: bytes) -> st.SearchStrategy[bytes]:
+    """Damage a state: bytes anywhere, or its text or an array's header with a valid checksum."""
+    bits = st.lists(
+        st.tuples(st.integers(0, len(blob) - 1), st.integers(0, 255)), min_size=1, max_size=4
+    ).map(lambda changes: _changed(blob, changes))
+    cut = st.integers(0, len(blob) - 1).map(lambda size: blob[:size])
+    with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    inner = st.tuples(
+        st.sampled_from(["arr_0.npy", "arr_1.npy", "arr_5.npy"]),
+        st.lists(st.tuples(st.integers(0, 127), st.integers(0, 255)), min_size=1, max_size=3),
+    ).map(lambda one: _packed({**parts, one[0]: _changed(parts[one[0]], one[1])}))
+    values = json.loads(str(np.load(io.BytesIO(parts["arr_0.npy"]))))
+    junk = st.sampled_from(
+        [None, -1, 2**70, 0.5, "x", [], {}, [None], {"a": 1}, True, float("nan")]
+    )
+    text = st.tuples(st.sampled_from(sorted(values)), junk).map(
+        lambda one: {**parts, "arr_0.npy": _array(json.dumps({**values, one[0]: one[1]}))}
+    )
+    header = st.sampled_from(
+        [
+            ("<f4", (2**40,)),
+            ("<f4", (-1, -1)),
+            ("|O", (1,)),
+            ("<f8", (3, 3)),
+            ("<U9", ()),
+            ("<f4", ()),
+        ]
+    ).map(lambda one: _packed({**parts, "arr_1.npy": _header(*one) + bytes(64)}))
+    return st.one_of(bits, cut, inner, text.map(_packed), header)
+
+
+def _changed(blob: bytes, changes: list[tuple[int, int]]) -> bytes:
+    damaged = bytearray(blob)
+    for at, value in changes:
+        damaged[at % len(blob)] = value
+    return bytes(damaged)
+
+
+def _packed(parts: Mapping[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def _array(text: str) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.array(text))
+    return file.getvalue()
+
+
+def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    values = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, values)
+    return file.getvalue()
+
+
+class _Variables(Resumable):
+    """As many variables as the trainer of the kept training has."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self.variables = [tf.Variable(array) for array in arrays]
+
+    def _variables(self) -> Sequence[Any]:
+        return self.variables
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@settings(max_examples=100)
+@given(data=st.data())
+def test_a_damaged_state_is_one_error(data: st.DataObject) -> None:
+    blob = (INTERRUPTED / "finetune.training").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        owner = json.loads(str(np.load(io.BytesIO(archive.read("arr_0.npy")))))["of"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state"
+        path.write_bytes(blob)
+        whole = open_state(path, owner=owner, resume=True)
+        path.write_bytes(data.draw(_mutants(blob)))
+        try:
+            saved = open_state(path, owner=owner, resume=True)
+            _Variables(whole.arrays).set_state(saved.arrays)
+            _restore_generator(np.random.default_rng(0), saved)
+        except TrainingError as error:
+            message = str(error)
+            assert re.search("damaged|of a training with other data", message)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from albert_edge.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from albert_edge.checkpoints import Checkpoint, check_folder, read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.errors import TrainingError, requires_extra
@@ -33,7 +33,6 @@ with requires_extra("train"):
     from albert_edge.training.state import (
         StateWriter,
         TrainingState,
-        check_output,
         check_state,
         fingerprint,
         open_state,
@@ -178,7 +177,7 @@ def compress_files(
     """
     options = options or default_options(method)
     began = time.monotonic()
-    check_output(output, force=force)
+    check_folder(output, force=force or resume)
     state = output.with_name(f"{output.name}.training")
     check_state(state, resume=resume, force=force)
     start = read_checkpoint(source)
@@ -199,7 +198,7 @@ def compress_files(
             progress=progress,
         ):
             epochs.append(result.to_dict())
-    write_checkpoint(output, result.checkpoint, force=force)
+    write_checkpoint(output, result.checkpoint, force=force or resume)
     state.unlink(missing_ok=True)
     return {
         "output": str(output),

@@ -72,6 +72,11 @@ def pretrain(
         trainer = PretrainTrainer(start, options, strategy=workers.strategy)
     if saved:
         trainer.set_state(saved.arrays)
+        if len(saved.sums) != len(_ZERO_SUMS) or not 0 < trainer.done < options.steps:
+            raise TrainingError(
+                f"{output / STATE_FILE} is damaged: its numbers do not fit the options; restart "
+                "with --force."
+            )
     first = Cursor(saved.epoch, saved.index) if saved else Cursor()
     sums = np.array(saved.sums) if saved else _ZERO_SUMS
     log = MetricsLog(output, after=trainer.done, keep=workers.first)

@@ -40,7 +40,11 @@ class MetricsLog:
                 self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
 
     def add(self, step: int, **metrics: Mapping[str, float] | float | None) -> None:
-        """Add metrics of a step: groups such as `train` and `held_out`, or single ones."""
+        """Add metrics of a step: groups such as `train` and `held_out`, or single ones.
+
+        Raises:
+            OutputError: They cannot be written, as on a full disk.
+        """
         known = {name: value for name, value in metrics.items() if value is not None}
         self.points.append({"step": step, **_rounded(known)})
         if self._keep:

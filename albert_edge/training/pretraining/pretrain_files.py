@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from albert_edge.checkpoints import Checkpoint, read_checkpoint
+from albert_edge.checkpoints import Checkpoint, check_folder, read_checkpoint
 from albert_edge.checkpoints.init import count_parameters, init_model
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError, requires_extra
@@ -27,8 +27,9 @@ __all__ = ["pretrain_files"]
 with requires_extra("train"):
     from albert_edge.training.pretraining.distributed import DistributedContext
     from albert_edge.training.pretraining.loop import STATE_FILE, pretrain
+    from albert_edge.training.pretraining.metrics_log import METRICS_FILE
     from albert_edge.training.progress import progress_bars
-    from albert_edge.training.state import check_output, check_state
+    from albert_edge.training.state import check_state
 
 _TASK = "pretraining"
 
@@ -89,7 +90,7 @@ def pretrain_files(
         workers.check(options)
         if workers.first:
             check_state(output / STATE_FILE, resume=resume, force=force)
-            check_output(output, force=force or resume)
+            check_folder(output, more=(METRICS_FILE,), force=force or resume)
         bars.update(bar, description="reading the texts")
         documents, held_out = read_documents(texts), read_documents(dev)
         start = _start(documents, source, config, tokenizer, options)
