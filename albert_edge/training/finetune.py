@@ -30,6 +30,8 @@ with requires_extra("train"):
     from albert_edge.training.objective import IGNORE_INDEX, TaskObjective
     from albert_edge.training.trainer import MakeConstraint, Trainer, Unconstrained
 
+# The figures of a finished epoch that a resumed training reads.
+_FIGURES = {"epoch", "truncated", "dev", "dev_accuracy", "dev_interval", "dev_score"}
 # Called after every step with the finished share of the training, in [0, 1), and the step's loss
 # and accuracy.
 StepCallback = Callable[[float, float, float], None]
@@ -219,6 +221,7 @@ class _Run:
             saved.epoch < options.epochs
             and 0 < saved.index <= len(self._batches)
             and len(saved.history) in (0, saved.epoch)  # compression does not keep it
+            and all(entry.keys() >= _FIGURES for entry in saved.history)
             and len(saved.sums) == 3
             and saved.sums[2] > 0
         ):

@@ -260,9 +260,9 @@ def _check_values(state: TrainingState) -> None:
     if sums.ndim != 1 or sums.dtype.kind not in "if" or not isinstance(state.random, dict):
         raise ValueError("the sums or the generator's state are not those of a training")
     for entry in state.history:
-        values = [*entry["dev"].values(), *(entry["dev_interval"] or [])]
-        if entry.keys() != _ENTRY.keys() or not (
-            all(type(entry[name]) in types for name, types in _ENTRY.items())
+        values = [*entry.get("dev", {}).values(), *(entry.get("dev_interval") or [])]
+        if not (
+            all(type(value) in _ENTRY[name] for name, value in entry.items())
             and all(type(value) in _ENTRY["accuracy"] for value in values)
         ):
             raise ValueError("the figures of its epochs are not those of a training")
