@@ -100,11 +100,32 @@ def make_setup(
         start,
         *(file.content for file in contents),
         objective.labels,
-        data_options,
+        _DataOptions(data_options),
         teacher_column,
         options,
     )
     return TrainingSetup(start=start, objective=objective, dev=dev_examples, fingerprint=digest)
+
+
+class _DataOptions:
+    """Options of the data, spelled in a fingerprint as version 0.1 spelled them.
+
+    So a training that it began can be resumed.  Options that came later are spelled only where they
+    are set.
+    """
+
+    def __init__(self, options: EvaluateOptions) -> None:
+        self._options = options
+
+    def __repr__(self) -> str:
+        options = {
+            field.name: getattr(self._options, field.name)
+            for field in dataclasses.fields(self._options)
+            if field.name not in ("quoting", "skip_bad")
+            or getattr(self._options, field.name) != field.default
+        }
+        options["pair_column"] = options["pair_column"] or "text_pair"
+        return f"EvaluateOptions({', '.join(f'{k}={v!r}' for k, v in options.items())})"
 
 
 def _usable(
