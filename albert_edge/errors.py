@@ -193,4 +193,7 @@ def describe_exit(code: int) -> str:
         >>> describe_exit(-9)
         'killed by SIGKILL'
     """
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+    if code >= 0:
+        return f"exit code {code}"
+    names = {one.value: one.name for one in signal.Signals}
+    return f"killed by {names.get(-code, f'signal {-code}')}"  # real-time signals have no name

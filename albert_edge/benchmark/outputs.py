@@ -9,6 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -36,6 +39,12 @@ __all__ = [
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 # A larger output is subsampled: those of masked language models have millions of values.
 _MAX_VALUES = 2**16
+_MAX_DECODED_BYTES = 2**24  # of the outputs on one input
+# What reading a damaged archive of arrays raises.
+_DAMAGE_ERRORS = (
+    *(EOFError, LookupError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError),
+    *(TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error),
+)
 _ENGINE = "albert_edge.benchmark.engine:open_reference"
 _KERNELS = "the CPU of the host, 1 thread, the runtime's own kernels, no delegate"
 
@@ -49,9 +58,25 @@ def encode_outputs(outputs: Outputs) -> str:
 
 
 def decode_outputs(text: str) -> dict[str, npt.NDArray[Any]]:
-    """Decode the text of `encode_outputs`."""
-    with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as arrays:
-        return dict(arrays)
+    """Decode the text of `encode_outputs`.
+
+    Raises:
+        ValueError: It is damaged, or contains more than outputs have.
+    """
+    try:
+        file = io.BytesIO(base64.b64decode(text, validate=True))
+        with zipfile.ZipFile(file) as archive:
+            size_bytes = sum(member.file_size for member in archive.infolist())
+        if size_bytes > _MAX_DECODED_BYTES:
+            raise ValueError(f"the outputs have {size_bytes} bytes; {_MAX_DECODED_BYTES} are read")
+        with np.load(file, allow_pickle=False) as arrays:
+            outputs = dict(arrays)
+    except _DAMAGE_ERRORS as error:
+        raise ValueError(f"the outputs are damaged: {error!r}") from error
+    for name, values in outputs.items():
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+            raise ValueError(f"the output {name!r} is not an array of numbers")
+    return outputs
 
 
 def digest(outputs: Outputs) -> dict[str, str]:

@@ -30,6 +30,7 @@ __all__ = [
     "SCHEMA",
     "Row",
     "check_same_run",
+    "find_fault",
     "make_report",
     "open_report",
     "read_report",
@@ -172,6 +173,18 @@ def read_report(path: Path) -> dict[str, Any]:
     )
 
 
+def find_fault(value: Any, part: str) -> str | None:
+    """Return where what a device returned contradicts `schema.json`, None if it does not.
+
+    Args:
+        value: A machine, or a row of a report.
+        part: "machine" or "row".
+    """
+    schema = _load_schema()["properties" if part == "machine" else "$defs"][part]
+    faults = (*_value_faults([value]), *_schema_faults(value, schema, part))
+    return faults[0] if faults else None
+
+
 def _find_faults(report: dict[str, Any]) -> Iterator[str]:
     yield from _value_faults(report)
     yield from _schema_faults(report, _load_schema(), "report")
@@ -179,7 +192,7 @@ def _find_faults(report: dict[str, Any]) -> Iterator[str]:
         yield from _contradictions(report)
 
 
-def _value_faults(report: dict[str, Any]) -> Iterator[str]:
+def _value_faults(report: Any) -> Iterator[str]:
     """Yield what no field may contain, those included that `schema.json` does not name."""
     level: list[Any] = [report]
     for _ in range(_MAX_DEPTH):

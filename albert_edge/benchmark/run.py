@@ -27,6 +27,7 @@ from albert_edge.benchmark.measure import Measurement, measure
 from albert_edge.benchmark.outputs import Reference, choose_reference, run_reference, worst
 from albert_edge.benchmark.report_file import (
     check_same_run,
+    find_fault,
     open_report,
     report_header,
     save_report,
@@ -85,6 +86,8 @@ def benchmark(
     with closing(open_device(device)) as opened:
         machine = opened.run({"do": "describe"}, timeout_s=settings.timeout_s)
         progress.remove_task(opening)
+        if (fault := find_fault(machine, "machine")) is not None:
+            raise _unexpected(opened, fault)
         report = {
             **report_header("benchmark", machine),
             "device": device,
@@ -106,6 +109,13 @@ def benchmark(
     report = run.add_rows(report, complete=True)
     save_report(json_path, report)
     return report
+
+
+def _unexpected(device: Device, fault: str) -> DeviceError:
+    return DeviceError(
+        f"{device.name} returned a result in another form than this version of albert_edge expects "
+        f"({fault}); install the same version there."
+    )
 
 
 class _Run:
@@ -196,9 +206,17 @@ class _Run:
             min_time_s=settings.min_time_s,
             timeout_s=settings.timeout_s,
         )
-        quantize = measurement.quantize
-        assert quantize is not None  # noqa: S101 (our own engine reports it)
-        result.add(measurement, reference.compare(measurement.outputs, quantize=quantize))
+        quantize = result.configuration.file.to_dict()["quantize"]
+        try:
+            fidelity = reference.compare(measurement.outputs, quantize=quantize)
+            alone = Result(configuration=result.configuration)
+            alone.add(measurement, fidelity)
+            fault = find_fault(alone.to_row(), "row")
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise _unexpected(self._device, repr(error)) from error
+        if fault is not None:
+            raise _unexpected(self._device, fault)
+        result.add(measurement, fidelity)
 
     def add_rows(self, report: dict[str, Any], *, complete: bool) -> dict[str, Any]:
         rows = [result.to_row() for result in self.results.values()]

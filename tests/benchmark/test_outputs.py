@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from albert_edge.benchmark.outputs import (
     compare_outputs,
@@ -85,3 +91,31 @@ def test_the_worse_of_two_is_kept_and_nothing_is_worse_than_no_number() -> None:
     assert worst(good, bad) is bad
     assert worst(bad, good) is bad
     assert worst(bad, broken) is broken
+
+
+def _archive(**arrays: Any) -> str:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "!", "AAAA", "UEsDBA==", _archive(a=np.zeros(5))[:-8], "\udcff"),
+        _archive(bomb=np.zeros(3_000_000)),
+        _archive(text=np.array(["a"])),
+        _archive(picked=np.array([{}], dtype=object)),
+    ],
+)
+def test_outputs_that_are_damaged_or_too_large_are_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="output"):
+        decode_outputs(text)
+
+
+@given(st.binary(max_size=30), st.integers(0, 200))
+def test_damaged_outputs_are_read_or_are_an_error(junk: bytes, at: int) -> None:
+    content = base64.b64decode(_archive(a=np.zeros(5, np.float32)))
+    damaged = content[:at] + junk + content[at + len(junk) :]
+    with suppress(ValueError):
+        decode_outputs(base64.b64encode(damaged).decode())

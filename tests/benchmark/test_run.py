@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.progress import Progress
 
 from albert_edge.benchmark import devices, report_file, run
@@ -331,3 +335,63 @@ def test_a_reference_that_is_replaced_is_an_error(
     report = benchmark(small, whole)
     assert [row["error"]["message"].startswith(REPLACED) for row in report["rows"]] == [True] * 2
     assert whole.read_bytes() != before
+
+
+@pytest.fixture(scope="module")
+def recorded(tiny_file: Path) -> dict[str, Any]:
+    """The results of the worker, by what the job does."""
+    results: dict[str, Any] = {}
+    measure = Local.run
+
+    def record(self: Local, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        results[job["do"]] = measure(self, job, timeout_s=timeout_s)
+        return copy.deepcopy(results[job["do"]])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Local, "run", record)
+        benchmark(tiny_file, rounds=1)
+    return results
+
+
+ODD = (
+    *(None, True, -1, 0, 2**63, 10**40, 0.5, math.nan, math.inf, "", "x", "\ud800", [], {}),
+    *([1], [[]], ["x"], [math.nan], {"a": 1}, {"": None}, {"rss_bytes": "1"}, ["UEsDBA=="]),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_device_that_returns_anything_else_is_a_device_error(
+    data: st.DataObject, recorded: dict[str, Any], tiny_file: Path
+) -> None:
+    returned = copy.deepcopy(recorded)
+    holder: Any = returned[data.draw(st.sampled_from(["describe", "measure"]))]
+    key = data.draw(st.sampled_from(sorted(holder)))
+    while isinstance(holder[key], (dict, list)) and holder[key] and data.draw(st.booleans()):
+        holder = holder[key]
+        keys = sorted(holder) if isinstance(holder, dict) else range(len(holder))
+        key = data.draw(st.sampled_from(keys))
+    if data.draw(st.booleans()):
+        del holder[key]
+    else:
+        holder[key] = data.draw(st.sampled_from(ODD))
+
+    class Odd(Local):
+        def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+            return copy.deepcopy(returned[job["do"]])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices.device, "connect", lambda address: Odd())
+        patch.setattr(Local, "run", lambda self, job, **_: copy.deepcopy(recorded[job["do"]]))
+        try:
+            report = benchmark(tiny_file)
+        except DeviceError:
+            return
+    validate(report)
+    (row,) = report["rows"]
+    assert row["status"] in ("ok", "wrong") or row["error"]["type"] in (
+        "DeviceError",
+        "BundleError",
+    )

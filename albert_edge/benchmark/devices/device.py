@@ -99,7 +99,7 @@ def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) ->
     """
     try:
         result = json.loads(stdout)
-    except ValueError:
+    except (ValueError, RecursionError):
         result = None
     if not isinstance(result, dict):
         lines = (stderr.strip() or stdout.strip()).splitlines()[-_MAX_LINES:]
@@ -109,7 +109,8 @@ def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) ->
     if (name := result.get("error")) is not None:
         # A newer version may have errors that this one lacks.
         kind = getattr(errors, name) if name in errors.__all__ else DeviceError
-        raise kind.__new__(kind, result["message"])  # not every error's __init__ takes its message
+        # Not every error's __init__ takes its message.
+        raise kind.__new__(kind, str(result.get("message")))
     return result
 
 

@@ -10,11 +10,12 @@ import ast
 import hashlib
 import io
 import re
+import reprlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import albert_edge
 from albert_edge.benchmark.devices.device import parse_worker_output
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ssh", "connect", "pack_worker"]
 
+T = TypeVar("T")
 # The worker, and the engine that it imports by name.
 _WORKER_MODULES = ("albert_edge.benchmark.worker", "albert_edge.benchmark.engine")
 _NAME_CHARACTERS = 100
@@ -75,12 +77,13 @@ class Ssh:
             action="start a process",
             timeout_s=timeout_s + _GRACE_S,
         )
-        if "timeout" in reply:
+        if reply.get("timeout") is True:
             raise DeviceError(
                 f"{where} took over {timeout_s:g} s; increase the timeout, or measure fewer runs."
             )
-        ending = describe_exit(reply.pop("returncode"))
-        return parse_worker_output(**reply, ending=ending, where=where)
+        stdout, stderr = (self._field(reply, name, str) for name in ("stdout", "stderr"))
+        ending = describe_exit(self._field(reply, "returncode", int))
+        return parse_worker_output(stdout, stderr=stderr, ending=ending, where=where)
 
     def close(self) -> None:
         """Remove the copied files and disconnect; never raises."""
@@ -90,18 +93,25 @@ class Ssh:
         action = f"copy {name} ({len(blob) / 1e6:.1f} MB) there"
         request = {"do": "put", "name": name, "size": len(blob)}
         reply = self._request(request, blob=blob, action=action)
-        if reply["sha256"] != hashlib.sha256(blob).hexdigest():
+        if self._field(reply, "sha256", str) != hashlib.sha256(blob).hexdigest():
             raise DeviceError(f"{name} arrived damaged on {self.name}; try again.")
-        path: str = reply["path"]
-        return path
+        return self._field(reply, "path", str)
+
+    def _field(self, reply: Mapping[str, Any], name: str, kind: type[T]) -> T:
+        if not isinstance(value := reply.get(name), kind):
+            raise DeviceError(
+                f"{self.name} returned {reprlib.repr(dict(reply))} instead of a reply with {name}: "
+                "what runs there is not the agent that albert_edge sent."
+            )
+        return value
 
     def _request(self, request: dict[str, Any], *, action: str, **options: Any) -> dict[str, Any]:
         reply = self._connection.request(request, **options)
         if "error" in reply:
             raise DeviceError(
                 f"cannot {action}: {reply['error']}. {self.name} has "
-                f"{reply['free_bytes'] / 1e6:.1f} MB free in {self._connection.folder}; free some "
-                "space there, or set TMPDIR for its logins."
+                f"{self._field(reply, 'free_bytes', int) / 1e6:.1f} MB free in "
+                f"{self._connection.folder}; free some space there, or set TMPDIR for its logins."
             )
         return reply
 

@@ -10,8 +10,11 @@ import inspect
 import itertools
 import json
 import re
+import reprlib
 import shlex
+import struct
 import threading
+import zlib
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -39,7 +42,17 @@ _BOOTSTRAP = (
     '+ " is too old, 3.10 is required"); sys.path[:] = filter(None, sys.path); '
     f"exec(sys.stdin.buffer.read({len(_SOURCE)}))"
 )
-_REPLY = re.compile(rb"albert_edge (\d+)\n")
+_REPLY = re.compile(rb"albert_edge (\d{1,9})\n")
+_MAX_REPLY_BYTES = 256 << 20  # the longest measurement returns some 100 MB of samples
+_MAX_OTHER_BYTES = 1 << 20  # of banners and warnings before a reply
+_REPLY_S = 120  # to write to a slow SD card, and to compile the package there
+_MAX_LINE_BYTES = 1 << 12
+_MIN_BYTES_PER_S = 10_000
+# What asyncssh raises if a server keeps to no protocol, besides its own errors.
+_PROTOCOL_ERRORS = (
+    *(asyncssh.Error, ArithmeticError, AssertionError, AttributeError, EOFError, LookupError),
+    *(OSError, RuntimeError, TypeError, ValueError, asyncio.TimeoutError, struct.error, zlib.error),
+)
 _NOT_FOUND = 127  # the exit code of a POSIX shell
 
 
@@ -83,16 +96,18 @@ class SshConnection:
         Args:
             request: The request.
             blob: The bytes that follow it.
-            timeout_s: When to treat the connection as lost.
+            timeout_s: When to treat the connection as lost; if left out, when a slow device would
+                have stored the blob.
 
         Raises:
             DeviceError: The connection is lost; all later requests fail too.
         """
+        timeout_s = timeout_s or _REPLY_S + len(blob) / _MIN_BYTES_PER_S
         if self._lost_reason is None:
             try:
                 return self._wait_for(self._exchange(request, blob), timeout_s)
-            except (asyncssh.Error, OSError, EOFError, asyncio.TimeoutError) as error:
-                self._lost_reason = str(error) or f"no reply within {timeout_s} s"
+            except _PROTOCOL_ERRORS as error:
+                self._lost_reason = str(error) or f"no reply within {timeout_s:g} s"
         raise DeviceError(
             f"the connection to {self._name} is lost ({self._lost_reason}). Completed measurements "
             "are saved in the file of --json, if given, and --resume continues later."
@@ -109,6 +124,8 @@ class SshConnection:
 
     async def _run_loop(self, ready: threading.Event) -> None:
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
+        # Each error reaches `_wait_for` too; by default the loop prints a traceback of some.
+        self._loop.set_exception_handler(lambda *_: None)
         ready.set()
         await self._closing.wait()
 
@@ -126,10 +143,10 @@ class SshConnection:
             self._agent, greeting = await asyncio.wait_for(
                 start_agent(self._connection, address), _START_S
             )
-        except (asyncssh.Error, OSError, asyncio.TimeoutError) as error:
+        except _PROTOCOL_ERRORS as error:
             reason = str(error) or f"no reply of the agent within {_START_S} s"
             raise DeviceError(f"{self._name} cannot run a command: {reason}.") from error
-        self.folder = greeting["folder"]
+        self.folder: str = greeting["folder"]
 
     async def _exchange(self, request: dict[str, Any], blob: bytes) -> dict[str, Any]:
         starts = range(0, len(blob), _CHUNK_BYTES)
@@ -163,7 +180,7 @@ async def _connect(address: SshAddress) -> asyncssh.SSHClientConnection:
             connect_timeout=_CONNECT_S,
             keepalive_interval=_KEEPALIVE_S,
         )
-    except (asyncssh.Error, OSError, ValueError, asyncio.TimeoutError) as error:
+    except _PROTOCOL_ERRORS as error:
         raise DeviceError(explain_ssh_error(error, address, watch)) from error
 
 
@@ -190,14 +207,18 @@ async def start_agent(
             if process.exit_status != _NOT_FOUND:
                 failures[python] = str(error)
             continue
-        if "folder" in greeting:
+        if isinstance(greeting.get("folder"), str):
             return process, greeting
         if "error" in greeting:
             raise DeviceError(
                 f"{address.text} cannot create a temporary folder: {greeting['error']}."
             )
-        missing[python] = greeting["missing"]
-        failures[python] = f"Python {greeting['python']} lacks {', '.join(missing[python])}"
+        names = greeting.get("missing")
+        if isinstance(names, list) and {*map(str, names)} <= {*remote_agent.REQUIRED_PACKAGES}:
+            missing[python] = names
+            failures[python] = f"Python {greeting.get('python')} lacks {', '.join(names)}"
+        else:
+            failures[python] = f"it replied {reprlib.repr(greeting)}, unlike the agent"
     raise DeviceError(_explain_no_python(address, failures, missing))
 
 
@@ -207,20 +228,22 @@ async def exchange(
     """Send bytes to the agent and read its reply.
 
     Raises:
-        EOFError: The process has ended; the message contains its exit code and last output.
+        EOFError: The process has ended, in which case the message contains its exit code and last
+            output, or it writes something else than a reply.
         asyncssh.Error: The connection is lost.
     """
     with suppress(BrokenPipeError):  # the process has ended; see below
         for chunk in chunks:
             process.stdin.write(chunk)
             await process.stdin.drain()
-    last_line = b""
+    last_line, other_bytes = b"", 0
     while line := await process.stdout.readline():
-        last_line = line.strip() or last_line
+        last_line = line.strip()[-_MAX_LINE_BYTES:] or last_line
         if match := _REPLY.fullmatch(line):
-            reply: dict[str, Any] = json.loads(await process.stdout.readexactly(int(match[1])))
-            return reply
-    output = (await process.stderr.read()).strip() or last_line
+            return await _read_reply(process, int(match[1]))
+        if (other_bytes := other_bytes + len(line)) > _MAX_OTHER_BYTES:
+            raise EOFError(f"it writes something else than a reply: {reprlib.repr(last_line)}")
+    output = (await _read_end(process.stderr)).strip() or last_line
     last = output.decode("utf-8", "replace").splitlines()[-1:]
     await process.wait_closed()
     code, killed_by = process.exit_status, process.exit_signal
@@ -228,6 +251,28 @@ async def exchange(
         raise EOFError("the connection was closed")
     ending = f"exit code {code}" if killed_by is None else f"killed by SIG{killed_by[0]}"
     raise EOFError(": ".join([ending, *last]))
+
+
+async def _read_reply(process: asyncssh.SSHClientProcess[bytes], size: int) -> dict[str, Any]:
+    if size > _MAX_REPLY_BYTES:
+        raise EOFError(f"its reply has {size} bytes; at most {_MAX_REPLY_BYTES} are read")
+    try:
+        reply = json.loads(await process.stdout.readexactly(size))
+    except (ValueError, RecursionError) as error:
+        raise EOFError(f"its reply is not JSON: {error}") from error
+    if not isinstance(reply, dict):
+        raise EOFError(f"its reply is {reprlib.repr(reply)}")
+    return reply
+
+
+async def _read_end(stream: asyncssh.SSHReader[bytes]) -> bytes:
+    """Return the last bytes of a stream that ends, or of the most that is read of any."""
+    end = b""
+    for _ in range(_MAX_OTHER_BYTES // _MAX_LINE_BYTES):
+        if not (chunk := await stream.read(_MAX_LINE_BYTES)):
+            break
+        end = (end + chunk)[-_MAX_LINE_BYTES:]
+    return end
 
 
 def _explain_no_python(

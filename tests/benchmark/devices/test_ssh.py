@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from albert_edge.benchmark.devices import ssh
 from albert_edge.benchmark.devices.device import open_device
 from albert_edge.benchmark.devices.ssh import Ssh
 from albert_edge.benchmark.measure import measure
-from albert_edge.errors import BundleError, DeviceError
+from albert_edge.errors import AlbertEdgeError, BundleError, DeviceError
 from benchmark.devices.samples import (
     EITHER_SERVER,
     ENDLESS,
@@ -170,7 +171,7 @@ def test_control_c_and_even_a_killed_process_leave_nothing_there(
         process.kill()
     await_clean(folder_there)
     assert "Traceback" not in errors
-    assert process.returncode == (1 if ending == signal.SIGINT else -ending)
+    assert process.returncode == (130 if ending == signal.SIGINT else -ending)
 
 
 def test_a_device_that_hangs_is_an_error(
@@ -286,3 +287,41 @@ def test_a_file_that_arrives_damaged_is_an_error() -> None:
 
     with pytest.raises(DeviceError, match=r"package\.zip arrived damaged on ssh://noisy"):
         Ssh("ssh://noisy", Noisy())  # type: ignore[arg-type]
+
+
+class Agent:
+    """A connection to an agent that returns a given reply to `run`."""
+
+    folder = "/there"
+
+    def __init__(self, reply: Any) -> None:
+        self._reply = reply
+
+    def request(
+        self, request: dict[str, Any], *, blob: bytes = b"", timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        if request["do"] == "put":
+            return {"path": "/there/x", "sha256": hashlib.sha256(blob).hexdigest()}
+        reply: dict[str, Any] = self._reply if request["do"] == "run" else {}
+        return reply
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        {"returncode": 0},
+        {"returncode": "0", "stdout": "{}", "stderr": ""},
+        {"returncode": 0, "stdout": None, "stderr": ""},
+        {"returncode": -999, "stdout": "x", "stderr": ""},
+        {"returncode": 0, "stdout": "[" * 200_000, "stderr": "\udcff"},
+        {"returncode": 1, "stdout": '{"error": [1]}', "stderr": ""},
+        {"returncode": 1, "stdout": '{"error": "InputError", "message": {}}', "stderr": ""},
+        {"timeout": True},
+        {"error": "no", "free_bytes": None},
+    ],
+)
+def test_a_run_with_another_reply_is_one_of_our_errors(reply: dict[str, Any]) -> None:
+    device = Ssh("ssh://board", Agent(reply))  # type: ignore[arg-type]
+    with pytest.raises(AlbertEdgeError):
+        device.run({"do": "describe"}, timeout_s=1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
+import resource
 import signal
 import socket
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,15 +57,110 @@ def test_a_command_that_never_stops_printing(
         open_device(make_address("while sleep 0.05; do echo no; done"))
 
 
+REPLIES: dict[str, tuple[bytes, str]] = {
+    "no JSON": (b"albert_edge 5\nxxxxx", "its reply is not JSON"),
+    "deep JSON": (b"albert_edge 200000\n" + b"[" * 200000, "its reply is not JSON"),
+    "a list": (b"albert_edge 2\n[]", r"its reply is \[\]"),
+    "nothing of use": (b"albert_edge 2\n{}", r"it replied \{\}, unlike the agent"),
+    "a folder that is no path": (b'albert_edge 12\n{"folder":1}', "unlike the agent"),
+    "a strange package": (b'albert_edge 17\n{"missing":["x"]}', "unlike the agent"),
+    "packages of no kind": (b'albert_edge 18\n{"missing":[[{}]]}', "unlike the agent"),
+    "a huge reply": (b"albert_edge 999999999\n{", "its reply has 999999999 bytes; at most"),
+    "a number of digits": (
+        b"albert_edge " + b"9" * 3_000_000 + b"\n",
+        "something else than a repl",
+    ),
+    "one endless line": (b"x" * 9_000_000, "it writes something else than a reply: b'x"),
+    "endless lines": (b"x\n" * 4_000_000, "it writes something else than a reply: b'x'"),
+}
+
+
+@pytest.mark.parametrize(("reply", "message"), REPLIES.values(), ids=REPLIES)
+def test_a_device_that_replies_otherwise_is_an_error(
+    reply: bytes, message: str, friends: Server, make_address: Addresses, tmp_path: Path
+) -> None:
+    (tmp_path / "reply").write_bytes(reply)
+    started = time.monotonic()
+    with pytest.raises(DeviceError, match=message):
+        open_device(make_address(f"cat {tmp_path / 'reply'}; exec >&-; sleep 30"))
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("cat /dev/zero", "it writes something else than a reply"),
+        ("exec >&-; cat /dev/zero >&2", "cannot run|no Python on"),
+        ("cat /dev/zero >&2", "no reply of the agent within 2 s"),
+    ],
+)
+def test_a_device_that_floods_is_an_error_in_bounded_memory(
+    script: str,
+    message: str,
+    friends: Server,
+    make_address: Addresses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ssh_connection, "_START_S", 2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    with pytest.raises(DeviceError, match=message):
+        open_device(make_address(script))
+    assert time.monotonic() - started < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64_000  # kB
+
+
+GREETING = """printf 'albert_edge 17\\n{"folder":"/tmp"}'; """
+
+
+def test_a_device_that_greets_and_falls_silent_is_an_error(
+    friends: Server, make_address: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_connection, "_REPLY_S", 1)
+    monkeypatch.setattr(ssh_connection, "_MIN_BYTES_PER_S", 1e9)
+    with pytest.raises(DeviceError, match=r"is lost \(no reply within 1\.?\d* s\)"):
+        open_device(make_address(f"{GREETING} exec sleep 30"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ("{}", r"returned \{\} instead of a reply with sha256"),
+        ('{"sha256":7}', "instead of a reply with sha256"),
+        ('{"sha256":""}', "arrived damaged"),
+        ('{"error":"e","free_bytes":"x"}', "instead of a reply with free_bytes"),
+        ('{"error":[[]]}', "instead of a reply with free_bytes"),
+        ("[1,2]", r"its reply is \[1, 2\]"),
+    ],
+)
+def test_a_device_that_greets_and_replies_otherwise_is_an_error(
+    reply: str, message: str, friends: Server, make_address: Addresses
+) -> None:
+    second = f"printf 'albert_edge {len(reply)}\\n%s' '{reply}'; exec cat >/dev/null"
+    with pytest.raises(DeviceError, match=message):
+        open_device(make_address(f"{GREETING} {second}"))
+
+
 def test_a_login_banner_is_skipped(friends: Server, make_address: Addresses) -> None:
     device = open_device(make_address('printf "Welcome\\nto this board"; exec "$PYTHON" "$@"'))
     assert device.run({"do": "describe"}, timeout_s=60)["cores"] >= 1
     device.close()
 
 
+PACKET = b"\0\0\0\x0c\x0a"  # its length, and that of its padding
+# Of a disconnection, ignored and debug messages, key exchange, login, channels, and no known type.
+PACKET_TYPES = (1, 2, 3, 4, 5, 6, 7, 20, 21, 30, 31, 50, 51, 52, 53, 80, 81, 90, 98, 99, 192, 255)
+
+
 @pytest.mark.parametrize(
     "said",
-    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 99, b"SSH-1.5-old\r\n", b"\0\xff" * 9999],
+    [
+        *(b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 99, b"SSH-1.5-old\r\n", b"\0\xff" * 9999),
+        *(b"SSH-2.0-silent\r\n", b"SSH-2.0-x\r\n" + b"\xff" * 99999, b"x" * 50_000_000),
+        *(b"SSH-2.0-x\r\n" + random.Random(seed).randbytes(4000) for seed in range(5)),
+        *(b"SSH-2.0-x\r\n" + PACKET + bytes([number]) + bytes(99) for number in PACKET_TYPES),
+    ],
+    ids=str,
 )
 def test_something_else_listens(said: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_connection, "_CONNECT_S", 1)
