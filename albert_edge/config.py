@@ -16,7 +16,7 @@ from albert_edge.errors import ConfigError
 from albert_edge.files import dump_json, parse_json, read_input
 from albert_edge.tasks import PROBLEM_TYPES
 
-__all__ = ["ACTIVATIONS", "PRESETS", "AlbertConfig", "preset"]
+__all__ = ["LAYOUTS", "PRESETS", "AlbertConfig"]
 
 # `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -46,6 +46,11 @@ _TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 # Keys of transformers 2 that are close to a field and are not read by later versions.
 _OLD_KEYS = frozenset(f"{name}s" for name in _TOKEN_IDS)
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
+LAYOUTS: dict[str, str] = {
+    "loop": "A loop over one layer: least RAM; for CPUs.",
+    "unrolled": "A copy of the operators per pass, over the same weights; for GPUs and NPUs.",
+    "split": "Signatures embed, layer and head; the host runs the passes; for Edge TPU.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
 
-__all__ = ["Conversion", "convert"]
+__all__ = ["convert"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def convert(
     Args:
         model: A model from `load_keras`; its tokenizer and provenance go into the file.
         quantize: A recipe of `quantization.recipes.RECIPES`.
-        layout: A layout of `tflite.layouts.LAYOUTS`.
+        layout: A layout of `config.LAYOUTS`.
         seq_len: Pad every input to this many tokens, or None for any length.
         calibration: Texts like those that the file will read, for a calibrated recipe; a dozen
             built-in sentences if left out.

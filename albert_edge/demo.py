@@ -23,13 +23,13 @@ from albert_edge.benchmark.console import make_table
 from albert_edge.benchmark.measure import interleave, measure
 from albert_edge.benchmark.report_file import Row, make_report
 from albert_edge.benchmark.system import describe_machine
+from albert_edge.config import LAYOUTS
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import OutputError
 from albert_edge.files import check_writable
 from albert_edge.quantization.recipes import RECIPES, get_recipe
-from albert_edge.tflite.layouts import LAYOUTS
 
-__all__ = ["SENTENCES", "Demo", "render", "run_demo", "to_document"]
+__all__ = ["render", "run_demo", "to_document"]
 
 SENTENCES = (
     "A warm, funny film that earns its tears.",

@@ -7,9 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import asdict
 from typing import Any
 
-from albert_edge.bundle.archive import locate
-from albert_edge.bundle.bundle import Bundle, model_bytes, read
-from albert_edge.bundle.graph_check import check_flatbuffer
+from albert_edge.bundle import Bundle, check_flatbuffer, locate, model_bytes, read
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import BundleError
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name

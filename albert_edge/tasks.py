@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PROBLEM_TYPES", "TASKS", "Task"]
+__all__ = ["PROBLEM_TYPES", "TASKS"]
 
 # The kinds of examples that a classifier can have → transformers' `problem_type`.
 PROBLEM_TYPES = {

@@ -28,9 +28,9 @@ from albert_edge.benchmark.console import make_table
 from albert_edge.benchmark.measure import ENGINE, Measurement, aggregate_rounds, interleave, measure
 from albert_edge.benchmark.report_file import Row, make_report, save_dated_report
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
+from albert_edge.config import LAYOUTS
 from albert_edge.inspection import inspect
 from albert_edge.quantization.recipes import RECIPES
-from albert_edge.tflite.layouts import LAYOUTS
 from benchmarks.litert import ENGINE as LITERT
 from benchmarks.thresholds import check
 

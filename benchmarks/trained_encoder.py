@@ -28,11 +28,11 @@ from rich.table import Table
 import albert_edge
 from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.bundle.bundle import Bundle, pack
+from albert_edge.config import LAYOUTS
 from albert_edge.modeling import Albert
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import RECIPES, Recipe, get_recipe, override_precision
 from albert_edge.runtime import open_model
-from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.link import link
 
 REFERENCE = Path(__file__).parent / "reference"

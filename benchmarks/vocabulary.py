@@ -22,7 +22,7 @@ from albert_edge.benchmark.report_file import make_report, save_dated_report
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.checkpoints.trim_vocab import compare_tokenizers, trim_vocabulary
 from albert_edge.datasets.tables import TextLines
-from albert_edge.modeling.load import from_checkpoint
+from albert_edge.modeling.albert import from_checkpoint
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tokenizer import tokenizer_from_files
 

@@ -9,7 +9,7 @@ import numpy as np
 from albert_edge.bundle.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.conversion import convert
-from albert_edge.modeling.load import from_checkpoint
+from albert_edge.modeling.albert import from_checkpoint
 from albert_edge.tflite.graph import parse, schema, tensor_bytes
 from albert_edge.training.compression.int8_weights import int8_codes, is_compressible
 

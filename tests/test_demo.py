@@ -21,11 +21,11 @@ from albert_edge.benchmark.measure import measure
 from albert_edge.benchmark.report_file import SCHEMA, Row
 from albert_edge.bundle import bundle
 from albert_edge.cli.demo import command
+from albert_edge.config import LAYOUTS
 from albert_edge.demo import SENTENCES, Demo, render, run_demo
 from albert_edge.errors import OutputError
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tflite.export import export_stages
-from albert_edge.tflite.layouts import LAYOUTS
 
 EVERY = list(product(RECIPES, LAYOUTS))
 

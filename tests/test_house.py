@@ -40,7 +40,6 @@ TENSORFLOW_ROOTS = ("tensorflow", "tf_keras", "tensorflow_model_optimization")
 TESTED_ELSEWHERE = {
     "cli/demo": "test_demo.py",
     "cli/inspect": "cli/test_cli.py",
-    "tflite/layouts": "tflite/test_link.py",
     "training/compression/tfmot": "training/compression/test_cluster.py",
 }
 
@@ -154,3 +153,30 @@ def test_what_runs_on_a_device_imports_no_tensorflow(module: str) -> None:
     code = f"import sys, {module}; print([n for n in {TENSORFLOW_ROOTS} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_count_stays_within_its_bounds() -> None:
+    script = ROOT / "tests" / "house_count.py"
+    done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_lists_what_other_modules_import() -> None:
+    used: dict[str, set[str]] = {}
+    names = {dotted(path) for path in PACKAGE.rglob("*.py")}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in names - {dotted(path)}:
+                used.setdefault(str(node.module), set()).update(a.name for a in node.names)
+    for path in PACKAGE.rglob("*.py"):
+        module = dotted(path)
+        if module == "albert_edge":  # what users import
+            continue
+        listed = {
+            element.value
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+            for element in node.value.elts  # type: ignore[attr-defined]
+        }
+        unused = listed - used.get(module, set())
+        assert not unused, f"{module} exports what no other module imports: {sorted(unused)}"

@@ -18,14 +18,7 @@ from albert_edge.benchmark.report_file import reraise_as_report_error
 from albert_edge.benchmark.statistics import describe_row, float32_error
 from albert_edge.errors import RegressionError, ReportError
 
-__all__ = [
-    "METRICS",
-    "SCHEMA",
-    "Ratio",
-    "compare_reports",
-    "raise_on_regression",
-    "ratio_of_rounds",
-]
+__all__ = ["compare_reports", "raise_on_regression", "ratio_of_rounds"]
 
 SCHEMA = "albert_edge.comparison/1"
 # The smallest relative change that counts.  The state of the machine differs between two runs,

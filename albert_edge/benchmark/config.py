@@ -17,18 +17,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
-from albert_edge.bundle.archive import locate
-from albert_edge.bundle.bundle import Bundle, read
+from albert_edge.bundle import Bundle, locate, read
 from albert_edge.errors import AlbertEdgeError, BundleError, ConfigError
 
-__all__ = [
-    "ACCELERATORS",
-    "BenchmarkConfig",
-    "Configuration",
-    "ModelFile",
-    "configurations",
-    "interleaved_schedule",
-]
+__all__ = ["BenchmarkConfig"]
 
 ACCELERATORS = ("cpu",)
 _DEFAULT_SEQ_LEN = 128  # for a file that takes any length

@@ -9,14 +9,14 @@ import hashlib  # noqa: F401 (see `runtime_name` below: opening a file imports i
 from typing import Any
 
 import albert_edge.bundle.graph_check  # noqa: F401 (the same)
-from albert_edge.bundle.archive import OpenFile
-from albert_edge.bundle.bundle import read_checked
-from albert_edge.runtime import Model, open_model
-from albert_edge.runtime.interpreter import open_interpreter, runtime_name
-from albert_edge.runtime.model import interpreter_forward
-
-__all__ = ["describe_delegate", "open_model", "open_reference"]
-
+from albert_edge.bundle import OpenFile, read_checked
+from albert_edge.runtime import (
+    Model,
+    interpreter_forward,
+    open_interpreter,
+    runtime_name,
+)
+from albert_edge.runtime import open_model as open_model  # the engine's function, called by name
 
 # The runtime imports LiteRT when it opens the first model.  Import it now: the library's code
 # belongs to the empty process, and its import time to `import_ms`.

@@ -11,8 +11,6 @@ from albert_edge.benchmark.worker import random_ids
 from albert_edge.bundle.bundle import Bundle
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 
-__all__ = ["Inputs", "make_inputs"]
-
 _QUESTION = "Where did they meet?"
 _PASSAGES = (
     (

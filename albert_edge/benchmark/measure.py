@@ -20,7 +20,7 @@ from albert_edge.benchmark.outputs import decode_outputs
 from albert_edge.benchmark.worker import check_same_file
 from albert_edge.errors import ConfigError, DeviceError
 
-__all__ = ["ENGINE", "Measurement", "aggregate_rounds", "interleave", "measure"]
+__all__ = ["interleave", "measure"]
 
 ENGINE = "albert_edge.benchmark.engine:open_model"
 

@@ -15,16 +15,6 @@ from typing import Any
 
 from albert_edge.benchmark.system import ROOT, read_text, vcgencmd
 
-__all__ = [
-    "measure_energy",
-    "parse_pmic_watts",
-    "rapl_joules",
-    "read_memory",
-    "read_peak_bytes",
-    "read_rapl",
-    "reset_peak",
-]
-
 _PROC = Path("/proc/self")
 _PMIC_INTERVAL_S = 0.1  # one reading takes the firmware some 10 ms
 

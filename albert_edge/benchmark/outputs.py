@@ -24,18 +24,6 @@ from albert_edge.benchmark.devices.device import Local
 from albert_edge.benchmark.inputs import Inputs
 from albert_edge.quantization.recipes import get_recipe
 
-__all__ = [
-    "Outputs",
-    "Reference",
-    "choose_reference",
-    "compare_outputs",
-    "decode_outputs",
-    "digest",
-    "encode_outputs",
-    "run_reference",
-    "worst",
-]
-
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 # A larger output is subsampled: those of masked language models have millions of values.
 _MAX_VALUES = 2**16

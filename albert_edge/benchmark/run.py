@@ -43,7 +43,7 @@ from albert_edge.benchmark.statistics import (
 )
 from albert_edge.errors import AlbertEdgeError, DeviceError, ReportError
 
-__all__ = ["Result", "benchmark"]
+__all__ = ["benchmark"]
 
 
 def benchmark(

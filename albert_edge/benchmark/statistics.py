@@ -16,20 +16,7 @@ from albert_edge.benchmark.measure import Measurement, aggregate_rounds
 from albert_edge.benchmark.system import THROTTLE_BITS
 from albert_edge.errors import DeviceError, FidelityError
 
-__all__ = [
-    "WARNING_CODES",
-    "describe_row",
-    "find_warnings",
-    "float32_error",
-    "latency_stats",
-    "raise_on_failures",
-    "rank",
-    "restore_rounds",
-    "spread",
-    "summarize_round",
-    "summarize_rounds",
-    "system_warnings",
-]
+__all__ = ["WARNING_CODES", "float32_error", "raise_on_failures"]
 
 # Metrics of a row and of each of its rounds, under the same names.
 _ROUND_METRICS = (

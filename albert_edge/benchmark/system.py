@@ -17,20 +17,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = [
-    "THROTTLE_BITS",
-    "core_kinds",
-    "count_usable_cores",
-    "cpu_busy_s",
-    "cpu_quota",
-    "describe_machine",
-    "instructions",
-    "processor_name",
-    "read_conditions",
-    "read_text",
-    "slug",
-    "vcgencmd",
-]
+__all__ = ["THROTTLE_BITS", "count_usable_cores", "describe_machine"]
 
 # Packages whose version may affect a measurement.
 _PACKAGES = ("albert_edge", "ai-edge-litert", "tflite-runtime", "numpy", "tensorflow", "tf_keras")

@@ -26,7 +26,7 @@ from albert_edge.benchmark.memory_energy import (
 from albert_edge.benchmark.system import cpu_busy_s, describe_machine, read_conditions
 from albert_edge.errors import AlbertEdgeError, BundleError
 
-__all__ = ["check_same_file", "file_digest", "file_state", "main", "random_ids", "run_job"]
+__all__ = ["check_same_file", "file_digest", "file_state"]
 
 # [PAD], [UNK], [CLS], [SEP] and [MASK] are ids 0 to 4 of every published vocabulary.
 _FIRST_ORDINARY_ID = 5

@@ -16,16 +16,6 @@ from typing import Any
 from albert_edge.errors import BundleError, InputError
 from albert_edge.files import check_members, embedded_model, open_input, parse_json
 
-__all__ = [
-    "ALIGNMENT",
-    "MAGIC_BYTES",
-    "OpenFile",
-    "append_archive",
-    "locate",
-    "read_json",
-    "read_member",
-]
-
 # The model begins and ends at multiples of a cache line, and so of the 16 bytes by which TFLite's
 # kernels require memory-mapped weights to be aligned.
 ALIGNMENT = 64

@@ -25,22 +25,13 @@ from albert_edge.bundle.archive import (
     read_json,
     read_member,
 )
-from albert_edge.config import AlbertConfig
+from albert_edge.config import LAYOUTS, AlbertConfig
 from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import BundleError, ConfigError, list_choices, printable
 from albert_edge.files import dump_json, read_input
 from albert_edge.tasks import TASKS
-from albert_edge.tflite.layouts import LAYOUTS
 
-__all__ = [
-    "FORMAT_VERSION",
-    "Bundle",
-    "add_verification",
-    "model_bytes",
-    "pack",
-    "read",
-    "read_checked",
-]
+__all__ = ["Bundle", "add_verification", "has_bundle", "model_bytes", "pack"]
 
 FORMAT_VERSION = 2  # only files with early exit need it: all others are written as 1
 _MAX_QUOTED = 200  # bytes of a damaged file in a message

@@ -30,13 +30,6 @@ from albert_edge.tasks import TASKS
 if TYPE_CHECKING:
     from albert_edge.bundle.bundle import Bundle
 
-__all__ = [
-    "check_flatbuffer",
-    "check_graph",
-    "layer_names",
-    "output_shapes",
-    "signature_names",
-]
 
 _FREE = 2_147_483_647  # T of any length, a prime; no stored dimension is as large
 _MAX_RANK = 5

@@ -15,8 +15,6 @@ from ai_edge_litert import schema_py_generated as schema
 from albert_edge.bundle.archive import ALIGNMENT
 from albert_edge.errors import BundleError
 
-__all__ = ["attach_metadata", "build_metadata"]
-
 _NAME = b"TFLITE_METADATA"
 _PARSER_VERSION = "1.1.0"  # the oldest with tokenizer options
 _INPUTS = {

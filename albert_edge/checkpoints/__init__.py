@@ -7,7 +7,14 @@ project's names (`tensor_names`); `read` and `write` choose the format.
 from __future__ import annotations
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.read import read_checkpoint
-from albert_edge.checkpoints.write import check_folder, write_checkpoint
+from albert_edge.checkpoints.formats import check_folder, read_checkpoint, write_checkpoint
+from albert_edge.checkpoints.init import count_parameters, init_model
 
-__all__ = ["Checkpoint", "check_folder", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "check_folder",
+    "count_parameters",
+    "init_model",
+    "read_checkpoint",
+    "write_checkpoint",
+]

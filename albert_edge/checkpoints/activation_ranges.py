@@ -18,8 +18,6 @@ from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 from albert_edge.files import dump_json
 
-__all__ = ["RANGES_FILE", "channels_of", "pack_ranges", "read_ranges"]
-
 RANGES_FILE = "quantization.json"
 _FORMAT = 1
 # The 8-bit activations of a layer, in the order in which they are computed.

@@ -12,8 +12,6 @@ from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
 from albert_edge.tasks import TASKS
 
-__all__ = ["Checkpoint"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checkpoint:

@@ -18,8 +18,6 @@ import numpy as np
 from albert_edge.checkpoints.tensor_file import LazyTensor, TensorFile
 from albert_edge.errors import CheckpointError, requires_extra
 
-__all__ = ["HDF5_MAGIC", "open_hdf5", "pack_hdf5"]
-
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 # The scope of transformers' TensorFlow classes, such as tf_albert_for_masked_lm/.
 _SCOPE = re.compile(r"tf_albert\w*/")

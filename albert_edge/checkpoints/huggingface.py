@@ -25,20 +25,6 @@ from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.config import TOKENIZER_FILES
 
-__all__ = [
-    "ADAPTER_FILES",
-    "CONFIG",
-    "KERAS_NAMING",
-    "KERAS_WEIGHTS",
-    "TOKENIZER_FILES",
-    "WEIGHTS",
-    "architectures_of",
-    "config_json",
-    "find_huggingface",
-    "huggingface_files",
-    "read_tokenizer",
-]
-
 CONFIG = "config.json"
 KERAS_WEIGHTS = "keras_weights.h5"
 # In order of preference: a directory of the Hub has the same weights in several formats.

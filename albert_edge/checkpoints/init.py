@@ -11,7 +11,7 @@ import numpy as np
 from albert_edge.checkpoints.tensor_names import TensorName, tensor_names
 from albert_edge.config import AlbertConfig
 
-__all__ = ["count_parameters", "count_unshared", "init_model", "init_tensors"]
+__all__ = ["count_parameters", "count_unshared"]
 
 
 def init_model(config: AlbertConfig, task: str, *, seed: int = 0) -> dict[str, np.ndarray]:

@@ -28,17 +28,7 @@ from albert_edge.checkpoints.tensor_names import (
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError, list_choices
 from albert_edge.tasks import TASKS
-from albert_edge.tokenizer import tokenizer_from_files
-from albert_edge.tokenizer.config import VOCABULARY_FILES
-
-__all__ = [
-    "CheckpointContents",
-    "TensorNaming",
-    "build_checkpoint",
-    "choose_task",
-    "reject_beam_search",
-    "rename_tensors",
-]
+from albert_edge.tokenizer import VOCABULARY_FILES, tokenizer_from_files
 
 # Heads with the same tensors, but for the pooler of the first.
 _CLASSIFIERS = tuple(name for name, task in TASKS.items() if task.has_labels)

@@ -25,8 +25,6 @@ import numpy as np
 from albert_edge.checkpoints.tensor_file import LazyTensor, TensorFile, require_bfloat16
 from albert_edge.errors import CheckpointError
 
-__all__ = ["LEGACY_MAGIC", "ZIP_MAGIC", "open_torch"]
-
 ZIP_MAGIC = b"PK\x03\x04"
 # pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2), torch's magic number.
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

@@ -12,8 +12,6 @@ import numpy as np
 from albert_edge.checkpoints.tensor_file import LazyTensor, TensorFile, require_bfloat16
 from albert_edge.errors import CheckpointError, requires_extra
 
-__all__ = ["open_safetensors", "pack_tensors"]
-
 _DTYPES = {
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},

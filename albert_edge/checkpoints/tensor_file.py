@@ -18,18 +18,6 @@ import numpy as np
 from albert_edge.errors import AlbertEdgeError, CheckpointError, requires_extra
 from albert_edge.files import open_input, parse_json, read_input
 
-__all__ = [
-    "LOSSLESS_DTYPES",
-    "LazyTensor",
-    "TensorFile",
-    "has_file",
-    "read_float32",
-    "read_json",
-    "require_bfloat16",
-    "safe_path",
-    "sha256_of",
-]
-
 # The types whose values float32 represents exactly.
 LOSSLESS_DTYPES = ("float32", "float16", "bfloat16")
 _MAX_JSON_BYTES = 2**26  # an index of a million tensors

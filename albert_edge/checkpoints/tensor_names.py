@@ -11,8 +11,6 @@ from typing import Literal
 
 from albert_edge.config import AlbertConfig
 
-__all__ = ["HEADS", "NameFormat", "TensorName", "head_names", "tensor_names"]
-
 # The parts of each task's head; a part's name begins the canonical names of its tensors.
 HEADS = {
     "feature-extraction": ("pooler",),

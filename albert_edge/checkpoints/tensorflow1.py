@@ -26,17 +26,6 @@ from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.config import SPIECE_FILE
 
-__all__ = [
-    "CONFIG",
-    "SPIECE",
-    "find_tensorflow1",
-    "identity_projection",
-    "is_module",
-    "is_tensorflow1",
-    "read_vocabulary",
-    "tensorflow1_files",
-]
-
 CONFIG = "albert_config.json"
 SPIECE = "30k-clean.model"
 _BEST = "model.ckpt-best"

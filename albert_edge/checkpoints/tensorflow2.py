@@ -23,8 +23,6 @@ from albert_edge.checkpoints.tf_checkpoint import open_variables
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 
-__all__ = ["find_tensorflow2", "is_tensorflow2"]
-
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _MAX_BYTES = 2**28  # of a saved computation, which has no weights
 _MAX_OPERATORS = 10**5  # that it runs; a layer takes about 100

@@ -20,8 +20,6 @@ import numpy as np
 from albert_edge.checkpoints.tensor_file import LOSSLESS_DTYPES, LazyTensor, TensorFile, safe_path
 from albert_edge.errors import CheckpointError, requires_extra
 
-__all__ = ["open_variables", "pack_variables", "read_leveldb_table"]
-
 _MAX_INDEX_BYTES = 2**26  # a variable takes about 100
 
 # LevelDB's table format.

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.errors import CheckpointError, ConfigError, InputError, TokenizerError
 from albert_edge.files import dump_json
-from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
-from albert_edge.tokenizer.config import CONFIG_FILE
+from albert_edge.tokenizer import CONFIG_FILE, Tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.subset import Vocab, open_vocab
 
-__all__ = ["TokenizerDifference", "compare_tokenizers", "match_vocabulary", "trim_vocabulary"]
+__all__ = ["match_vocabulary", "trim_vocabulary"]
 
 _TABLES = ("embeddings/word_embeddings", "predictions/bias")  # one row per piece
 _TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")

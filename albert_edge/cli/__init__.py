@@ -23,8 +23,6 @@ import click
 from albert_edge import __version__
 from albert_edge.errors import AlbertEdgeError, OutputError, printable, requires_extra
 
-__all__ = ["main"]
-
 # Verb → its line in `albert-edge --help`.  A verb's module is imported only when the verb is used,
 # so that --help is fast and needs no TensorFlow.
 _VERBS = {

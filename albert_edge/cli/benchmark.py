@@ -17,8 +17,6 @@ from albert_edge.cli.options import (
     take_fields,
 )
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL...]")

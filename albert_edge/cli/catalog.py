@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from albert_edge.cli.options import json_option
-from albert_edge.config import PRESETS
+from albert_edge.config import LAYOUTS, PRESETS
 from albert_edge.quantization.recipes import PARTS, RECIPES, recipe_figures
-from albert_edge.tflite.layouts import LAYOUTS
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-__all__ = ["presets", "recipes"]
 
 
 @click.command("presets")

@@ -31,8 +31,6 @@ from albert_edge.training.compression.methods import (
     default_options,
 )
 
-__all__ = ["command"]
-
 _PATH = click.Path(path_type=Path)
 
 

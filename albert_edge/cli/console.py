@@ -23,21 +23,6 @@ from rich.text import Text
 from albert_edge.errors import AlbertEdgeError, printable
 from albert_edge.files import dump_json
 
-__all__ = [
-    "bars",
-    "fit_table",
-    "print_report",
-    "printable_values",
-    "quiet",
-    "random_part",
-    "render_checkpoint",
-    "render_conversion",
-    "render_inspection",
-    "render_verification",
-    "step",
-]
-
-
 _UNLIMITED = 10_000  # columns of a terminal, more than any table needs
 _FOLDED = 12  # columns: text may be folded to this width
 _RANDOM = {"all": "random weights: the whole model is", "head": "the head is"}

@@ -17,14 +17,16 @@ from albert_edge.cli.options import (
     read_lines,
     read_source,
 )
+from albert_edge.config import LAYOUTS
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tasks import TASKS
-from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.legacy_runtimes import RUNTIMES
 
-__all__ = ["command"]
-
-_FORMATS = ("huggingface", "tensorflow1", "keras")  # checkpoints.write.FORMATS, which imports more
+_FORMATS = (
+    "huggingface",
+    "tensorflow1",
+    "keras",
+)  # checkpoints.formats.FORMATS, which imports more
 _TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat", "verify",
                 "exit_patience", "exit_threshold")  # fmt: skip
 
@@ -177,7 +179,7 @@ def _make_file(
     checkpoint = read_source(source, **reading)
     with step("Loading TensorFlow"):
         from albert_edge.conversion import convert
-        from albert_edge.modeling.load import from_checkpoint
+        from albert_edge.modeling import from_checkpoint
     rule: dict[str, Any] = {"patience": exit_patience, "threshold": exit_threshold}
     if given := {name: value for name, value in rule.items() if value is not None}:
         usual = default_exit(checkpoint.config.num_hidden_layers)

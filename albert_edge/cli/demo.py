@@ -9,8 +9,6 @@ import click
 
 from albert_edge.cli.options import force_option, json_option
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.option("-o", "--output", metavar="DIR", help="Directory to keep the .tflite files in.")

@@ -11,8 +11,6 @@ import click
 from albert_edge.cli.options import force_option, json_option, options_from, take_fields
 from albert_edge.datasets.options import EvaluateOptions
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("model")

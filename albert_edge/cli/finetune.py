@@ -23,8 +23,6 @@ from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.tasks import PROBLEM_TYPES
 from albert_edge.training.options import BestCheckpoint, FinetuneOptions
 
-__all__ = ["command"]
-
 _TASKS = (*PROBLEM_TYPES, "question-answering", "summarization", "token-classification")
 
 

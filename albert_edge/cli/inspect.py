@@ -8,8 +8,6 @@ import click
 
 from albert_edge.cli.options import json_option
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("model")

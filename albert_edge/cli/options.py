@@ -29,24 +29,6 @@ if TYPE_CHECKING:
 
     from albert_edge.checkpoints import Checkpoint
 
-__all__ = [
-    "calibration_option",
-    "config_option",
-    "docstring_of",
-    "force_option",
-    "given_parameters",
-    "init_head_option",
-    "json_option",
-    "keep_option",
-    "note_resumable",
-    "options_from",
-    "output_folder_option",
-    "read_lines",
-    "read_source",
-    "resume_option",
-    "source_option",
-    "take_fields",
-]
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Options = TypeVar("_Options", bound="DataclassInstance")

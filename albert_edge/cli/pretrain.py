@@ -20,8 +20,6 @@ from albert_edge.cli.options import (
 )
 from albert_edge.training.pretraining.options import PretrainOptions
 
-__all__ = ["command"]
-
 _FILE = click.Path(path_type=Path)
 
 

@@ -17,8 +17,6 @@ from albert_edge.errors import AlbertEdgeError, InputError, printable
 from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("model")

@@ -8,8 +8,6 @@ from typing import Any
 
 from albert_edge.cli.options import read_lines, read_source
 
-__all__ = ["analyse_sensitivity", "render_sensitivity"]
-
 _BAR = 16  # characters: the longest bar
 
 
@@ -41,7 +39,7 @@ def analyse_sensitivity(
         _check_output(output, force)
     texts = None if calibration is None else read_lines(calibration)
     with step("Loading TensorFlow"):
-        from albert_edge.modeling.load import from_checkpoint
+        from albert_edge.modeling import from_checkpoint
         from albert_edge.quantization.sensitivity import measure_sensitivity
     model = from_checkpoint(read_source(source))
     with bars() as shown:

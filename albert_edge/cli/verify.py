@@ -9,8 +9,6 @@ import click
 
 from albert_edge.cli.options import json_option, read_lines
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("model")
@@ -43,7 +41,7 @@ def _compare(model: str, source: str, texts: Sequence[str]) -> dict[str, Any]:
     from albert_edge.bundle import bundle
     from albert_edge.checkpoints import read_checkpoint
     from albert_edge.checkpoints.trim_vocab import match_vocabulary
-    from albert_edge.modeling.load import from_checkpoint
+    from albert_edge.modeling import from_checkpoint
     from albert_edge.verification import verify
 
     inside = bundle.read(model)

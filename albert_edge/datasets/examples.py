@@ -14,14 +14,20 @@ from typing import Any, NamedTuple, TypeVar, final
 
 import numpy as np
 
-from albert_edge.datasets.conll import TaggedSentence, read_conll
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.datasets.squad import Question, is_json_lines, read_squad
-from albert_edge.datasets.tables import DataSource, TableRow, read_table, read_text
+from albert_edge.datasets.tables import (
+    DataSource,
+    TableRow,
+    TaggedSentence,
+    read_conll,
+    read_table,
+    read_text,
+)
 from albert_edge.errors import InputError, list_choices
-from albert_edge.pipelines.sentence_order import ORDER_LABELS
+from albert_edge.pipelines.classification import ORDER_LABELS
 
-__all__ = ["KINDS", "DataFile", "Examples", "read_data_file", "read_examples"]
+__all__ = ["Examples", "read_examples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

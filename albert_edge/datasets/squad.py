@@ -10,8 +10,6 @@ from albert_edge.datasets.tables import DataSource, OnBadRow, raise_error, read_
 from albert_edge.errors import InputError
 from albert_edge.files import parse_json
 
-__all__ = ["Question", "is_json_lines", "read_squad"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from albert_edge.bundle import bundle
-from albert_edge.datasets.examples import Examples, read_examples
-from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.datasets import EvaluateOptions, Examples, read_examples
 from albert_edge.errors import InputError, list_choices
 from albert_edge.evaluation.intervals import (
     Floats,

@@ -11,15 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Floats",
-    "bootstrap",
-    "bootstrap_p_value",
-    "mcnemar",
-    "paired_interval",
-    "percentile_interval",
-    "wilson",
-]
+__all__ = ["paired_interval", "wilson"]
 
 Floats = npt.NDArray[np.float64]
 _Z = 1.959963984540054  # the normal quantile of 97.5%

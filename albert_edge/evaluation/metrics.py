@@ -15,17 +15,7 @@ import numpy.typing as npt
 
 from albert_edge.pipelines.words import bio_to_entities
 
-__all__ = [
-    "Metric",
-    "classification",
-    "f_measure",
-    "mean_metric",
-    "metric_from_sums",
-    "multi_label",
-    "proportion_metric",
-    "regression",
-    "token_classification",
-]
+__all__ = ["Metric"]
 
 Floats = npt.NDArray[np.float64]
 # A metric of n examples, as a function of their weights: how often each counts, float64 [n].

@@ -17,7 +17,7 @@ from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.pipelines import Pipeline, load
 from albert_edge.pipelines.words import first_tokens
 
-__all__ = ["PredictionOutput", "ProgressCallback", "predict_all", "predict_one"]
+__all__ = ["predict_one"]
 
 ProgressCallback = Callable[[int, int], None]  # called with the examples done, and all of them
 # A prediction, whether the text was truncated, and of early exit the number of layers used.

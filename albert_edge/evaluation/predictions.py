@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from albert_edge.datasets.examples import KINDS, Examples
-from albert_edge.datasets.tables import read_text
+from albert_edge.datasets import KINDS, Examples, read_text
 from albert_edge.errors import InputError
 from albert_edge.evaluation.predict import PredictionOutput
 from albert_edge.files import check_writable, dump_json, parse_json, write_file
-
-__all__ = ["SavedPredictions", "check_savable", "read_predictions", "select", "write_predictions"]
 
 _UNANSWERED = {"answer": None, "null_odds": None}
 

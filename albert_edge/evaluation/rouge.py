@@ -14,7 +14,7 @@ from typing import NamedTuple
 from albert_edge.errors import requires_extra
 from albert_edge.evaluation.metrics import f_measure
 
-__all__ = ["Rouge", "porter_stemmer", "rouge"]
+__all__ = ["rouge"]
 
 Stemmer = Callable[[str], str]
 _WORDS = re.compile("[a-z0-9]+")

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 from albert_edge.evaluation.metrics import f_measure
 
-__all__ = ["best_threshold", "exact_score", "f1_score", "normalize_answer", "references"]
-
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 

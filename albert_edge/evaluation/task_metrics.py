@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.datasets.examples import Examples
-from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.datasets import EvaluateOptions, Examples
 from albert_edge.evaluation.metrics import (
     Metric,
     classification,
@@ -30,7 +29,7 @@ from albert_edge.evaluation.squad import (
     references,
 )
 
-__all__ = ["agreement", "best_thresholds", "compute_metrics"]
+__all__ = ["compute_metrics"]
 
 Predictions = Sequence[Any]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
+from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.modeling.heads import make_head
-from albert_edge.modeling.layers import activation, dense, keras_settings, layer_norm
-
-__all__ = ["MASKED", "Albert", "AlbertEmbeddings", "AlbertLayer"]
+from albert_edge.modeling.layers import activation, assign, dense, keras_settings, layer_norm
 
 # Added to the attention scores of padding.  exp(-10000) is 0 in float32 and the value fits float16.
 MASKED = -10000.0
@@ -214,3 +215,61 @@ class AlbertLayer(tf_keras.layers.Layer):
         shape = tf.shape(values)
         values = tf.reshape(values, [shape[0], shape[1], heads, size])  # [B, T, N, D]
         return tf.transpose(values, [0, 2, 1, 3])  # [B, N, T, D]
+
+
+# Make a Keras model from a checkpoint.
+
+
+def load_keras(
+    source: str | os.PathLike[str],
+    *,
+    task: str = "auto",
+    init_head: bool = False,
+    allow_nan: bool = False,
+) -> Albert:
+    """Read a checkpoint into a Keras model.
+
+    Args:
+        source: A directory, a model of the Hub, "default", or a preset; see `read_checkpoint`.
+        task: One of `tasks.TASKS`, or "auto" for the head that the checkpoint has.
+        init_head: Whether to initialize a missing head randomly, to be trained.
+        allow_nan: Whether weights may be NaN or infinite.
+
+    Returns:
+        The model, with the tokenizer's files and the provenance of the checkpoint.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, it is damaged, or it lacks the head.
+        ConfigError: Its configuration is not an ALBERT's, or the task is unknown.
+        MissingExtraError: The package that reads this kind of source is not installed.
+
+    Example:
+        >>> load_keras("albert-base-v2").provenance["source"]
+        'albert-base-v2 (random weights)'
+    """
+    checkpoint = read_checkpoint(source, task=task, init_head=init_head, allow_nan=allow_nan)
+    return from_checkpoint(checkpoint)
+
+
+def from_checkpoint(checkpoint: Checkpoint) -> Albert:
+    """Make the Keras model of `checkpoint`.
+
+    Raises:
+        CheckpointError: The tensors do not match the configuration and the task.
+    """
+    pooler = "pooler/kernel" in checkpoint.tensors
+    model = Albert(checkpoint.config, task=checkpoint.task, pooler=pooler)
+    assign(model, checkpoint.tensors)
+    model.tokenizer_files = dict(checkpoint.tokenizer_files)
+    # A proxy, because Keras replaces plain dictionaries by its own, which JSON cannot represent.
+    provenance = {
+        "source": checkpoint.source,
+        "sha256": checkpoint.sha256,
+        "left_out": list(checkpoint.unused),
+        "drawn": list(checkpoint.randomly_initialized),
+        "notes": list(checkpoint.notes),
+        "changes": dict(checkpoint.changes),
+    }
+    model.provenance = MappingProxyType(provenance)
+    model.ranges = MappingProxyType(dict(checkpoint.ranges))
+    return model

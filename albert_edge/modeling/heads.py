@@ -12,19 +12,6 @@ from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
 from albert_edge.modeling.layers import activation, dense, layer_norm
 
-__all__ = [
-    "HEADS",
-    "ClassificationHead",
-    "FeatureHead",
-    "FillMaskHead",
-    "PretrainingHead",
-    "QuestionAnsweringHead",
-    "SentenceOrderHead",
-    "SummarizationHead",
-    "TokenClassificationHead",
-    "make_head",
-]
-
 
 class FeatureHead(tf_keras.layers.Layer):
     """The outputs of the encoder: all hidden states and, with a pooler, the pooled first one."""

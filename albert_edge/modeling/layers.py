@@ -19,16 +19,6 @@ import tf_keras
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError, ConfigError
 
-__all__ = [
-    "activation",
-    "assign",
-    "canonical_name",
-    "dense",
-    "keras_settings",
-    "layer_norm",
-    "tensors",
-]
-
 _SETTINGS = threading.RLock()  # Keras's settings are the process's, not the thread's
 _chosen: list[str] = []  # the policies of the enclosing `keras_settings`
 

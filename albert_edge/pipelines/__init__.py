@@ -11,11 +11,10 @@ import os
 
 from albert_edge.errors import BundleError, InputError
 from albert_edge.pipelines.base import Pipeline
-from albert_edge.pipelines.classification import Classification
+from albert_edge.pipelines.classification import Classification, SentenceOrder
 from albert_edge.pipelines.feature_extraction import FeatureExtraction
 from albert_edge.pipelines.fill_mask import FillMask, Pretraining
 from albert_edge.pipelines.question_answering import QuestionAnswering
-from albert_edge.pipelines.sentence_order import SentenceOrder
 from albert_edge.pipelines.summarization import Summarization
 from albert_edge.pipelines.token_classification import TokenClassification
 from albert_edge.runtime import open_model

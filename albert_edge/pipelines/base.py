@@ -10,8 +10,6 @@ from albert_edge.errors import InputError
 from albert_edge.runtime import Model
 from albert_edge.tokenizer import Encoding, Tokenizer
 
-__all__ = ["Pipeline"]
-
 
 class Pipeline(ABC):
     """A model and its tokenizer as one function; a subclass interprets the model's outputs.

@@ -13,7 +13,9 @@ from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 
-__all__ = ["Classification", "sigmoid", "softmax", "top_label"]
+__all__ = ["ORDER_LABELS"]
+
+ORDER_LABELS = ("in order", "swapped")  # as ALBERT numbers them in pre-training
 
 
 @final
@@ -136,3 +138,55 @@ def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     exponentials = np.exp(logits.astype(np.float64) - logits.max())
     probabilities: npt.NDArray[np.float64] = exponentials / exponentials.sum()
     return probabilities
+
+
+# Predict whether the second of two texts follows the first.
+
+
+@final
+class SentenceOrder(Pipeline):
+    """The sentence-order head of pre-training: whether two segments are in their order.
+
+    Example:
+        >>> pipe("Ada wrote it.", "Nobody read it.")["label"]          # doctest: +SKIP
+        'in order'
+    """
+
+    def __call__(
+        self,
+        text: str | None = None,
+        pair: str | None = None,
+        *,
+        input_ids: Sequence[int] | None = None,
+        token_type_ids: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        """Predict the order of two texts.
+
+        Texts that are longer than the model takes are cut at the end of the longer one, and
+        `truncated` is true.
+
+        Args:
+            text: The first text; or give `input_ids`.
+            pair: The second text.
+            input_ids: T token ids in [0, V), `[CLS] text [SEP] pair [SEP]`, instead of text.
+            token_type_ids: T types, 1 for the second text; needed with `input_ids`.
+
+        Returns:
+            `label`, "in order" or "swapped"; `score`, its probability; `scores`, of both;
+            `tokens`, the number of tokens that the model read; `truncated`, whether text was cut
+            off.
+
+        Raises:
+            InputError: A text is missing or empty, or the ids are invalid.
+        """
+        if text is not None and pair is None:
+            raise InputError("sentence order needs two texts: give a second one (--pair).")
+        if text is None and input_ids is not None and not np.any(token_type_ids or 0):
+            raise InputError("input_ids need token_type_ids that are 1 for the second text.")
+        encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
+        outputs = self.model.run(encoding.input_ids, encoding.token_type_ids)
+        return {
+            **top_label(outputs["sop_logits"][0], ORDER_LABELS),
+            "tokens": len(encoding.input_ids),
+            "truncated": truncated,
+        }

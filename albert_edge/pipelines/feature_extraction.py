@@ -11,8 +11,6 @@ import numpy.typing as npt
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 
-__all__ = ["POOLINGS", "FeatureExtraction"]
-
 POOLINGS = ("mean", "cls", "pooler")
 
 

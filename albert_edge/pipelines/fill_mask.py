@@ -13,12 +13,8 @@ import numpy.typing as npt
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
-from albert_edge.pipelines.classification import softmax, top_label
-from albert_edge.pipelines.sentence_order import ORDER_LABELS
-from albert_edge.tokenizer import Encoding, Tokenizer
-from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
-
-__all__ = ["FillMask", "Pretraining"]
+from albert_edge.pipelines.classification import ORDER_LABELS, softmax, top_label
+from albert_edge.tokenizer import Encoding, Tokenizer, WordPieceTokenizer
 
 
 @final

@@ -13,7 +13,7 @@ from albert_edge.pipelines.base import Pipeline, check_not_empty
 from albert_edge.pipelines.classification import softmax
 from albert_edge.tokenizer import Encoding, Tokenizer
 
-__all__ = ["QuestionAnswering", "plan_windows"]
+__all__ = ["plan_windows"]
 
 # ALBERT is fine-tuned on SQuAD at this length (Google's run_squad); longer windows gain nothing.
 _WINDOW = 384

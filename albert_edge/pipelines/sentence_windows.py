@@ -14,10 +14,8 @@ from typing import NamedTuple
 from albert_edge.tokenizer.base import Span, Tokenizer, check_text
 
 __all__ = [
-    "SentenceTokens",
     "join_sentences",
     "sentence_spans",
-    "split_ids",
     "split_into_windows",
     "split_sentences",
     "tokenize_sentences",

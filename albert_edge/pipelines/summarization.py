@@ -26,8 +26,6 @@ from albert_edge.pipelines.sentence_windows import (
     tokenize_sentences,
 )
 
-__all__ = ["Summarization"]
-
 # The default window of training: a model may be untrained at positions beyond it.
 _WINDOW = 384
 _Floats = npt.NDArray[np.float64]

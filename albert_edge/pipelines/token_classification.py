@@ -13,8 +13,6 @@ from albert_edge.pipelines.base import Pipeline
 from albert_edge.pipelines.classification import softmax
 from albert_edge.pipelines.words import align_words, bio_to_entities
 
-__all__ = ["TokenClassification"]
-
 _Floats = npt.NDArray[np.float64]
 # The probabilities of a word's labels, from those of its tokens, float64 [n, C].
 _AGGREGATIONS: dict[str, Callable[[_Floats], _Floats]] = {

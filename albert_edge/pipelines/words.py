@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from albert_edge.tokenizer.base import Span
 
-__all__ = ["align_words", "bio_to_entities", "first_tokens"]
+__all__ = ["bio_to_entities", "first_tokens"]
 
 # A tag of the schemes IOB, IOBES, BILOU or BMES, where M is I, L is E, and U and W are S.
 _TAG = re.compile(r"([BIESLUMW])(?:-(.*))?", re.DOTALL)

@@ -23,10 +23,6 @@ from albert_edge.tokenizer import Encoding, Tokenizer, tokenizer_from_files
 __all__ = [
     "BUILT_IN",
     "MOST_TEXTS",
-    "SHAPE_OPS",
-    "Arrays",
-    "StageInterpreter",
-    "Stats",
     "TensorStats",
     "calibration_rows",
     "collect_stats",

@@ -23,7 +23,7 @@ from albert_edge.quantization.calibration import Stats, TensorStats
 from albert_edge.quantization.tensors import Array, CalibrationRanges, StageTensors
 from albert_edge.tflite.graph import StageModel, Stages, builtin_code, copy_model, schema
 
-__all__ = ["equalize", "equalize_layers", "equalizing_factors", "name_activations"]
+__all__ = ["equalize", "equalizing_factors", "name_activations"]
 
 _Op = schema.BuiltinOperator
 

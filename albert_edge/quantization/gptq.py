@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from albert_edge.errors import ConversionError
 
-__all__ = ["TABLE_BLOCK", "QuantizedWeight", "block_size", "quantize_weight"]
+__all__ = ["TABLE_BLOCK", "block_size"]
 
 Float32 = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating[Any]]

@@ -18,7 +18,7 @@ from albert_edge.quantization.tensors import Array, CalibrationRanges
 from albert_edge.tflite.export import export_stages
 from albert_edge.tflite.graph import StageModel, Stages, builtin_code, schema
 
-__all__ = ["quantize_exported", "quantize_stages"]
+__all__ = ["quantize_stages"]
 
 _HEADROOM = 4.0  # two of 16 bits
 

@@ -36,8 +36,6 @@ from albert_edge.quantization.tensors import (
 )
 from albert_edge.tflite.graph import OPERATOR_NAMES, StageModel, schema
 
-__all__ = ["MASK_MARGIN", "quantize_stage"]
-
 _Op = schema.BuiltinOperator
 # Padding scores this much less than any token: e^-11 is 1/60000; 8 bits of softmax end at 1/256.
 MASK_MARGIN = 11.0

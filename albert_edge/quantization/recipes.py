@@ -14,15 +14,7 @@ from importlib import resources
 
 from albert_edge.errors import ConversionError
 
-__all__ = [
-    "PARTS",
-    "RECIPES",
-    "Precision",
-    "Recipe",
-    "get_recipe",
-    "override_precision",
-    "recipe_figures",
-]
+__all__ = ["PARTS", "RECIPES", "Recipe", "get_recipe", "override_precision", "recipe_figures"]
 
 # Parts with a weight, or worth a precision of their own; `tflite.export` names its constants so.
 PARTS = (

@@ -38,7 +38,7 @@ from albert_edge.tflite.export import export_stages
 from albert_edge.tflite.graph import Stages, pack
 from albert_edge.tflite.link import link
 
-__all__ = ["BOUNDARIES", "StageRunner", "measure_sensitivity"]
+__all__ = ["measure_sensitivity"]
 
 BOUNDARIES = "between"  # the part of `Recipe.residual_dtype`: residuals and normalization
 _LONGEST = 64  # tokens, as in `verify`: enough to show an error

@@ -9,7 +9,7 @@ from typing import Any
 
 from albert_edge.errors import InputError, requires_extra
 
-__all__ = ["FORMATS", "check_plot_path", "plot_sensitivity"]
+__all__ = ["check_plot_path", "plot_sensitivity"]
 
 FORMATS = ("svg", "png")
 # Okabe and Ito 2008: colours that are distinct for colour-blind readers; black is all parts.

@@ -27,8 +27,6 @@ from albert_edge.tflite.graph import (
     type_name,
 )
 
-__all__ = ["QMAX", "CalibrationRanges", "QuantParams", "StageTensors", "choose_qparams"]
-
 _Op = schema.BuiltinOperator
 Array = npt.NDArray[Any]
 _TYPES: dict[str, int] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from albert_edge.runtime.model import Model, open_model
+from albert_edge.runtime.interpreter import open_interpreter, runtime_name
+from albert_edge.runtime.model import Model, interpreter_forward, open_model
 
-__all__ = ["Model", "open_model"]
+__all__ = ["Model", "interpreter_forward", "open_interpreter", "open_model", "runtime_name"]

@@ -16,7 +16,7 @@ from typing import Any
 
 from albert_edge.errors import BundleError, DeviceError
 
-__all__ = ["open_interpreter", "release_pages", "runtime_name"]
+__all__ = ["open_interpreter"]
 
 # The newer first.  Both include XNNPACK, which computes most operators.
 _PACKAGES = (

@@ -26,12 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from albert_edge import errors
-from albert_edge.bundle.archive import OpenFile
-from albert_edge.bundle.graph_check import check_flatbuffer
+from albert_edge.bundle import OpenFile, check_flatbuffer
 from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import AlbertEdgeError, BundleError, InputError, describe_exit
 
-__all__ = ["IsolatedForward", "run_foreign"]
+__all__ = ["run_foreign"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 _START_S = 60.0  # for a child to import the runtime

@@ -11,15 +11,21 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.bundle.archive import OpenFile
-from albert_edge.bundle.bundle import Bundle, read, read_checked
-from albert_edge.bundle.graph_check import layer_names, output_shapes, signature_names
+from albert_edge.bundle import (
+    Bundle,
+    OpenFile,
+    layer_names,
+    output_shapes,
+    read,
+    read_checked,
+    signature_names,
+)
 from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
 from albert_edge.tasks import TASKS
 
-__all__ = ["Model", "interpreter_forward", "open_model"]
+__all__ = ["Model"]
 
 Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]

@@ -24,9 +24,7 @@ import tensorflow as tf
 
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
-from albert_edge.modeling import Albert
-from albert_edge.modeling.albert import MASKED
-from albert_edge.modeling.layers import activation, tensors
+from albert_edge.modeling import MASKED, Albert, activation, tensors
 from albert_edge.tflite.graph import StageModel, Stages, parse, signature
 
 __all__ = ["export_stages"]

@@ -18,20 +18,15 @@ import numpy as np
 from albert_edge.errors import BundleError, ConversionError, DeviceError
 
 __all__ = [
-    "BOOL_SCALAR",
     "OPERATOR_NAMES",
-    "TYPE_NAMES",
-    "GraphBuilder",
     "ModelBuilder",
     "StageModel",
     "Stages",
     "builtin_code",
     "copy_model",
-    "operator_code",
     "pack",
     "parse",
     "schema",
-    "signature",
     "tensor_bytes",
     "type_name",
 ]

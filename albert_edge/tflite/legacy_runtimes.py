@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from albert_edge.errors import ConversionError
 
-__all__ = ["RUNTIMES", "Runtime", "check_recipe", "get_runtime"]
+__all__ = ["RUNTIMES", "check_recipe", "get_runtime"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,6 @@ from albert_edge.tflite.graph import (
 )
 from albert_edge.tflite.legacy_runtimes import Runtime
 
-__all__ = ["legalize", "operator_versions"]
-
 _Op = schema.BuiltinOperator
 _Type = schema.TensorType
 _QUANTIZED = (_Type.INT8, _Type.INT16)  # the types that QUANTIZE writes and DEQUANTIZE reads

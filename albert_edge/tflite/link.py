@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.config import AlbertConfig
+from albert_edge.config import LAYOUTS, AlbertConfig
 from albert_edge.errors import ConversionError
 from albert_edge.tflite.graph import (
     BOOL_SCALAR,
@@ -26,7 +26,6 @@ from albert_edge.tflite.graph import (
     schema,
     type_name,
 )
-from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.legacy_runtimes import Runtime
 from albert_edge.tflite.legalize import legalize
 

@@ -6,7 +6,21 @@ one or two texts into the model's input, and `load` and `huggingface_json` read 
 
 from __future__ import annotations
 
-from albert_edge.tokenizer.base import Encoding, Tokenizer, Tokens
+from albert_edge.tokenizer.base import Encoding, Span, Tokenizer
+from albert_edge.tokenizer.config import CONFIG_FILE, VOCABULARY_FILES, SentencePieceConfig
 from albert_edge.tokenizer.load import load_tokenizer, tokenizer_from_files
+from albert_edge.tokenizer.sentencepiece import preprocess
+from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
-__all__ = ["Encoding", "Tokenizer", "Tokens", "load_tokenizer", "tokenizer_from_files"]
+__all__ = [
+    "CONFIG_FILE",
+    "VOCABULARY_FILES",
+    "Encoding",
+    "SentencePieceConfig",
+    "Span",
+    "Tokenizer",
+    "WordPieceTokenizer",
+    "load_tokenizer",
+    "preprocess",
+    "tokenizer_from_files",
+]

@@ -15,16 +15,7 @@ from typing import Literal, NamedTuple, final
 from albert_edge.errors import InputError, TokenizerError
 from albert_edge.tokenizer.config import AddedToken
 
-__all__ = [
-    "Encoding",
-    "Span",
-    "Tokenizer",
-    "Tokens",
-    "Truncation",
-    "check_text",
-    "find_special_tokens",
-    "resolve_added_tokens",
-]
+__all__ = ["Span", "Tokenizer", "check_text"]
 
 Span = tuple[int, int]
 # How a text is cut before it is tokenized: so many tokens, or more, are between the cut and those

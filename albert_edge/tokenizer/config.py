@@ -20,18 +20,7 @@ from typing import Any, TypeVar
 from albert_edge.errors import TokenizerError
 from albert_edge.files import dump_json, parse_json
 
-__all__ = [
-    "CONFIG_FILE",
-    "CONFIG_FILES",
-    "JSON_FILE",
-    "SPIECE_FILE",
-    "TOKENIZER_FILES",
-    "VOCABULARY_FILES",
-    "VOCAB_FILE",
-    "AddedToken",
-    "SentencePieceConfig",
-    "WordPieceConfig",
-]
+__all__ = ["SPIECE_FILE", "TOKENIZER_FILES"]
 
 SPIECE_FILE = "spiece.model"
 VOCAB_FILE = "vocab.txt"

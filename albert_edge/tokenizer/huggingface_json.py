@@ -17,8 +17,6 @@ from albert_edge.files import parse_json
 from albert_edge.tokenizer.config import JSON_FILE, SentencePieceConfig, WordPieceConfig
 from albert_edge.tokenizer.protobuf import encode_bytes, encode_varint
 
-__all__ = ["from_tokenizer_json"]
-
 # ModelProto.SentencePiece.Type
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 

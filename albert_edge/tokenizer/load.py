@@ -32,8 +32,6 @@ from albert_edge.tokenizer.huggingface_json import from_tokenizer_json
 from albert_edge.tokenizer.sentencepiece import SentencePieceTokenizer
 from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
 
-__all__ = ["load_tokenizer", "tokenizer_from_files"]
-
 # Exceptions that `zipfile` raises on a damaged archive, besides OSError.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 _SUFFIXES = {".json": JSON_FILE, ".txt": VOCAB_FILE}

@@ -24,8 +24,6 @@ from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, resolve_added_tokens
 from albert_edge.tokenizer.config import CONFIG_FILE, SPIECE_FILE, SentencePieceConfig
 
-__all__ = ["AlignedText", "SentencePieceTokenizer", "preprocess"]
-
 _SPACE = "\u2581"  # SentencePiece's mark for the space before a word
 # A token's id, the width of the mark at its start (0 or 1), and its width with the mark.
 _PieceToken = tuple[int, int, int]

@@ -20,8 +20,6 @@ from albert_edge.errors import TokenizerError
 from albert_edge.tokenizer.base import Span, Tokenizer, Tokens, resolve_added_tokens
 from albert_edge.tokenizer.config import CONFIG_FILE, VOCAB_FILE, WordPieceConfig
 
-__all__ = ["Word", "WordPieceTokenizer", "clean_text", "split_units", "split_words"]
-
 _INNER = "##"  # the mark of a piece that does not begin a word
 _MAX_WORD_CHARS = 100  # longer words are unknown, as in the original
 # A token's id, and its span in its unit.

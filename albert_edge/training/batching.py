@@ -12,24 +12,10 @@ import numpy as np
 import sentencepiece
 
 from albert_edge.errors import TrainingError
-from albert_edge.tokenizer import Tokenizer
-from albert_edge.tokenizer.config import SentencePieceConfig
-from albert_edge.tokenizer.sentencepiece import preprocess
+from albert_edge.tokenizer import SentencePieceConfig, Tokenizer, preprocess
 from albert_edge.training.options import FinetuneOptions
 
-__all__ = [
-    "BUCKETS",
-    "Batch",
-    "Encoded",
-    "concat_mixup",
-    "encode_pairs",
-    "encode_texts",
-    "make_batches",
-    "pad_rows",
-    "sample_pairs",
-    "subword_regularization",
-    "token_dropout",
-]
+__all__ = ["concat_mixup", "encode_pairs", "sample_pairs", "token_dropout"]
 
 # A text is padded to the next of these lengths; the factor between them bounds the padding.
 BUCKETS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)

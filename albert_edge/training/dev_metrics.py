@@ -12,22 +12,18 @@ import tensorflow as tf
 
 from albert_edge.bundle.bundle import Bundle
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.datasets.examples import Examples
-from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.datasets import EvaluateOptions, Examples
 from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.evaluation.metrics import Metric
 from albert_edge.evaluation.predict import predict_one
 from albert_edge.evaluation.task_metrics import compute_metrics
-from albert_edge.modeling import from_checkpoint
-from albert_edge.modeling.layers import assign
+from albert_edge.modeling import assign, from_checkpoint
 from albert_edge.pipelines import PIPELINES, Pipeline
 from albert_edge.runtime.model import Model
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.batching import BUCKETS, make_batches
-
-__all__ = ["DevEvaluator", "KerasForward"]
 
 _BATCH_TOKENS = 8192
 # The ids of a sequence and their types.

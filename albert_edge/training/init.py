@@ -9,20 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.checkpoints import Checkpoint
-from albert_edge.checkpoints.init import init_model
+from albert_edge.checkpoints import Checkpoint, init_model
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.batching import encode_texts
 
-__all__ = [
-    "DEFAULT_CONFIG",
-    "cooccurrence_embeddings",
-    "init_from_scratch",
-    "with_cooccurrence_embeddings",
-    "with_new_head",
-]
+__all__ = ["DEFAULT_CONFIG", "with_cooccurrence_embeddings", "with_new_head"]
 
 _WORDS = "embeddings/word_embeddings"
 # The root mean square of the initial word embeddings.  The normalization after them undoes any

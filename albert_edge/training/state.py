@@ -23,15 +23,7 @@ from albert_edge.checkpoints import Checkpoint
 from albert_edge.errors import OutputError, TrainingError
 from albert_edge.files import dump_json, open_input, write_file
 
-__all__ = [
-    "Resumable",
-    "StateWriter",
-    "TrainingState",
-    "check_state",
-    "fingerprint",
-    "open_state",
-    "write_state",
-]
+__all__ = ["Resumable", "StateWriter", "TrainingState", "check_state", "fingerprint", "open_state"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -17,15 +18,13 @@ import tensorflow as tf
 import tf_keras
 
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.modeling import Albert, from_checkpoint
-from albert_edge.modeling.layers import canonical_name, keras_settings
+from albert_edge.modeling import Albert, canonical_name, from_checkpoint, keras_settings
 from albert_edge.training.batching import Batch
-from albert_edge.training.mixed_precision import mixed_precision
 from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.state import Resumable
 
-__all__ = ["Constraint", "MakeConstraint", "Trainer", "Unconstrained", "name_weights"]
+__all__ = ["Constraint", "MakeConstraint", "mixed_precision", "name_weights"]
 
 _CLIP = 1.0  # the largest global norm of the gradients
 
@@ -233,3 +232,30 @@ def name_weights(variables: Sequence[Any], values: Sequence[Any]) -> dict[str, n
         canonical_name(variable): value.numpy()
         for variable, value in zip(variables, values, strict=True)
     }
+
+
+# Mixed precision: the dtype of matrix products in training.
+
+
+@contextmanager
+def mixed_precision(mixed: str) -> Iterator[None]:
+    """Build layers that multiply in the dtype of an option, with float32 weights.
+
+    Args:
+        mixed: One of `options.PRECISIONS`; `auto` is bfloat16 where the hardware supports it.
+    """
+    wanted = {"off": "float32", "bfloat16": "mixed_bfloat16"}
+    name = wanted[mixed] if mixed in wanted else wanted["bfloat16" if _has_bfloat16() else "off"]
+    with keras_settings(name):
+        yield
+
+
+def _has_bfloat16() -> bool:
+    """Return whether this machine multiplies bfloat16 faster than float32."""
+    if tf.config.list_physical_devices("GPU"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return " amx_bf16" in flags

@@ -13,12 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from albert_edge.checkpoints import read_checkpoint, write_checkpoint
-from albert_edge.errors import (
-    AlbertEdgeError,
-    CheckpointError,
-    ConfigError,
-    TokenizerError,
-)
+from albert_edge.errors import AlbertEdgeError, CheckpointError, ConfigError, TokenizerError
 from checkpoints.files import PARITY, Tensors, change, change_config
 
 TASKS = {

@@ -390,8 +390,8 @@ def test_a_real_wordpiece_vocabulary() -> None:
 
 @pytest.mark.parametrize("task", ["classification", "fill-mask"])
 def test_the_model_says_the_same(tiny_albert: Callable[..., Any], task: str) -> None:
+    from albert_edge.modeling.albert import from_checkpoint
     from albert_edge.modeling.layers import tensors
-    from albert_edge.modeling.load import from_checkpoint
 
     letters = [(char, -9.0, NORMAL) for char in "▁abcdefghijklmnopqrstuvwxyz,.19"]
     words = [(f"▁{word}", -3.0, NORMAL) for word in ("the", "mill", "fell", "in", "weir", "nobody")]

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from albert_edge import cli
 from albert_edge.bundle import bundle
 from albert_edge.cli.catalog import presets
+from albert_edge.config import LAYOUTS
 from albert_edge.quantization.recipes import PARTS, RECIPES
-from albert_edge.tflite.layouts import LAYOUTS
 
 
 def test_table_fits_eighty_columns() -> None:

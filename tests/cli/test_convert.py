@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from albert_edge import cli, load
 from albert_edge.bundle import bundle
 from albert_edge.checkpoints import read_checkpoint
-from albert_edge.checkpoints.write import FORMATS
+from albert_edge.checkpoints.formats import FORMATS
 from albert_edge.cli.convert import _FORMATS
 from albert_edge.runtime import open_model
 from albert_edge.tokenizer import tokenizer_from_files

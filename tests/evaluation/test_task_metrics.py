@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 
 from albert_edge.datasets.examples import KINDS, Examples
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.evaluation.task_metrics import (
-    METRICS,
-    agreement,
-    best_thresholds,
-    compute_metrics,
-)
+from albert_edge.evaluation.task_metrics import METRICS, agreement, best_thresholds, compute_metrics
 
 PLAIN = EvaluateOptions()
 

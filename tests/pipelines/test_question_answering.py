@@ -14,11 +14,7 @@ from hypothesis import strategies as st
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines import Pipeline, load
-from albert_edge.pipelines.question_answering import (
-    QuestionAnswering,
-    plan_windows,
-    score_spans,
-)
+from albert_edge.pipelines.question_answering import QuestionAnswering, plan_windows, score_spans
 
 QUESTION = "who built the bridge"
 CONTEXT = (

@@ -16,12 +16,7 @@ from albert_edge.errors import InputError
 from albert_edge.pipelines import Pipeline, load, sentence_windows, summarization
 from albert_edge.pipelines.classification import sigmoid
 from albert_edge.pipelines.sentence_windows import join_sentences, split_into_windows
-from albert_edge.pipelines.summarization import (
-    Summarization,
-    centrality,
-    min_max_scale,
-    mmr_select,
-)
+from albert_edge.pipelines.summarization import Summarization, centrality, min_max_scale, mmr_select
 
 ARTICLE = (
     "The mill by the river was built by a widow.  A storm took the roof!\n\n"

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from albert_edge.bundle.bundle import model_bytes, pack, read
+from albert_edge.config import LAYOUTS
 from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime import Model, interpreter, open_model
 from albert_edge.tasks import TASKS
-from albert_edge.tflite.layouts import LAYOUTS
 
 IDS = [2, 17, 5, 44, 9, 3, 31, 8, 3]
 TYPES = [0, 0, 0, 0, 0, 0, 1, 1, 1]

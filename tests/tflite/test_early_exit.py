@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albert_edge.bundle import bundle
+from albert_edge.config import LAYOUTS
 from albert_edge.conversion import convert
 from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.errors import BundleError, ConversionError
@@ -20,7 +21,6 @@ from albert_edge.inspection import inspect
 from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import Model, open_model
 from albert_edge.tflite.graph import parse
-from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.legacy_runtimes import RUNTIMES
 from albert_edge.tflite.legalize import legalize
 from albert_edge.verification import verify

@@ -18,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from albert_edge import convert
 from albert_edge.bundle import bundle
+from albert_edge.config import LAYOUTS
 from albert_edge.errors import ConversionError
 from albert_edge.inspection import inspect
 from albert_edge.modeling import Albert
@@ -25,7 +26,6 @@ from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import open_model
 from albert_edge.tflite.graph import builtin_code, pack, parse, schema, tensor_bytes
-from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.legacy_runtimes import RUNTIMES, check_recipe
 from albert_edge.tflite.legalize import legalize, operator_versions
 from albert_edge.tflite.link import link

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from albert_edge.config import LAYOUTS
 from albert_edge.errors import ConversionError
 from albert_edge.inspection import inspect
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import open_model
 from albert_edge.tflite.graph import pack
-from albert_edge.tflite.layouts import LAYOUTS
 from albert_edge.tflite.link import link
 
 IDS = [2, 17, 33, 5, 59, 8, 3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from albert_edge.checkpoints import read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.datasets.examples import read_examples
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import TrainingError
-from albert_edge.training.finetune_files import BestCheckpoint, finetune_files
+from albert_edge.errors import AlbertEdgeError, InputError, TrainingError
+from albert_edge.training.finetune_files import finetune_files
 from albert_edge.training.init import init_from_scratch
-from albert_edge.training.options import FinetuneOptions
-from training.samples import OPTIONS
+from albert_edge.training.options import BestCheckpoint, FinetuneOptions
+from datasets.files import write
+from training.samples import OPTIONS, SHORT, make_texts, write_squad
 
-SHORT = FinetuneOptions(epochs=1, batch_tokens=256, max_length=32)
+BRIEF = FinetuneOptions(epochs=1, batch_tokens=256, max_length=32)
 
 
 @pytest.fixture
@@ -33,11 +35,11 @@ def source(toy_table: Path, toy_shape: Path, tmp_path: Path) -> str:
 
 def test_a_random_head_has_to_be_asked_for(source: str, toy_table: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"into 0, 1; it is for classification .*--init-head"):
-        finetune_files(toy_table, tmp_path / "new", source=source, options=SHORT)
+        finetune_files(toy_table, tmp_path / "new", source=source, options=BRIEF)
     assert not (tmp_path / "new").exists()
-    finetune_files(toy_table, tmp_path / "new", source=source, init_head=True, options=SHORT)
+    finetune_files(toy_table, tmp_path / "new", source=source, init_head=True, options=BRIEF)
     assert read_checkpoint(tmp_path / "new").config.labels == ("0", "1")
-    finetune_files(toy_table, tmp_path / "same", source=source, labels=("a", "b"), options=SHORT)
+    finetune_files(toy_table, tmp_path / "same", source=source, labels=("a", "b"), options=BRIEF)
     kernels = [read_checkpoint(f).tensors["classifier/kernel"] for f in (source, tmp_path / "same")]
     assert not np.array_equal(*kernels)
 
@@ -55,7 +57,7 @@ def test_a_head_for_another_problem_is_refused(
             source=source,
             task="classification",
             labels=("a", "b"),
-            options=SHORT,
+            options=BRIEF,
         )
 
 
@@ -75,3 +77,84 @@ def test_the_best_epoch_is_kept(toy_table: Path, toy_shape: Path, tmp_path: Path
         finetune_files(
             toy_table, tmp_path / "other", config=toy_shape, selection=BestCheckpoint(keep="best")
         )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "must name one column text or sentence; it has: nothing"),
+        ("text\tlabel\n", "has no examples"),
+        ("words\tlabel\na\t0\n", "one column text or sentence; it has: words, label"),
+        ("text\tsentence\tlabel\na\tb\t0\n", "one column text or sentence"),
+        ("text\tclass\na\t0\n", "one column label; it has: text, class"),
+        ("text\tlabel\na\t0\nb\n", "line 3: expected 2 columns .text, label., got 1"),
+        ("text\tlabel\na\t0\n \t1\n", "line 3: the text is blank"),
+        ("text\tlabel\na\t0\nb\t0\n", r"two distinct labels or more, got \['0'\]"),
+        (b"text\tlabel\na\t0\n\xff\t1\n", "line 3: not UTF-8"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path: Path, content: str | bytes, message: str) -> None:
+    kind: type[AlbertEdgeError] = TrainingError if "two distinct" in message else InputError
+    with pytest.raises(kind, match=message):
+        finetune_files(write(tmp_path, content), tmp_path / "model")
+
+
+def test_repeated_label_names(tmp_path: Path) -> None:
+    path = write(tmp_path, "text\tlabel\na\t0\n")
+    with pytest.raises(TrainingError, match="two distinct labels"):
+        finetune_files(path, tmp_path / "model", labels=("same", "same"))
+
+
+@pytest.fixture(scope="module")
+def early(toy_table: Path, toy_shape: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a classifier behind every pass."""
+    folder = tmp_path_factory.mktemp("early")
+    report = finetune_files(
+        toy_table, folder / "early", config=toy_shape, early_exit=True, options=SHORT
+    )
+    assert report["early_exit"]
+    again = finetune_files(toy_table, folder / "again", source=str(folder / "early"), options=SHORT)
+    assert again["early_exit"]  # the same head keeps its exits
+    return folder / "early"
+
+
+@pytest.mark.parametrize("kind", ["token-classification", "question-answering", "regression"])
+def test_an_encoder_that_left_early_learns_another_task(
+    kind: str, early: Path, toy_table: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "words.conll"
+    data.write_text("mill B\noak O\n\noak O\nmill B\n")
+    if kind == "question-answering":
+        data = write_squad(tmp_path / "questions.json", make_texts(10))
+    if kind == "regression":
+        data = toy_table
+    report = finetune_files(
+        data,
+        tmp_path / "new",
+        source=str(early),
+        init_head=True,
+        task=kind,
+        options=SHORT,
+    )
+    assert not report["early_exit"]
+    assert not read_checkpoint(tmp_path / "new").config.early_exit
+
+
+def test_what_cannot_be_used_is_skipped_on_request(tmp_path: Path, toy_shape: Path) -> None:
+    path = write_squad(tmp_path / "questions.json", make_texts(12))
+    document = json.loads(path.read_text())
+    entries = document["data"][0]["paragraphs"]
+    entries[1]["qas"][0]["answers"][0]["answer_start"] += 1
+    entries[3]["qas"][0]["question"] = "\u200b"
+    del entries[5]["qas"][0]["answers"]
+    entries[7]["qas"][0]["question"] = "so what " * 300
+    path.write_text(json.dumps(document))
+    options: dict[str, Any] = {"config": toy_shape, "dev": path, "options": SHORT}
+    with pytest.raises((InputError, TrainingError), match="--skip-bad leaves such examples out"):
+        finetune_files(path, tmp_path / "model", **options)
+    data_options = EvaluateOptions(skip_bad=True)
+    report = finetune_files(path, tmp_path / "model", data_options=data_options, **options)
+    # An answer's place is not needed to score it.
+    assert (report["train_examples"], report["skipped"]) == (9, 3)
+    assert (report["dev_examples"], report["dev_skipped"]) == (10, 2)
+    assert report["truncated"] == 1

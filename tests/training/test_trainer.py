@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
@@ -16,7 +18,7 @@ from albert_edge.modeling.layers import tensors
 from albert_edge.training.batching import Batch
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.tasks.classification import ClassificationObjective
-from albert_edge.training.trainer import Trainer, Unconstrained, name_weights
+from albert_edge.training.trainer import Trainer, Unconstrained, mixed_precision, name_weights
 
 IDS = np.array([[2, 5, 9, 3], [2, 8, 3, 0]], np.int32)
 BATCH = Batch(
@@ -91,3 +93,50 @@ def test_without_a_constraint_gradients_and_weights_stay_as_they_are() -> None:
     free.project()
     assert model.trainable_variables[0].numpy().tolist() == [1.0]
     assert free.tensors([tf.constant([7.0])])["a/b"].tolist() == [7.0]
+
+
+def policy() -> str:
+    return str(tf_keras.mixed_precision.global_policy().name)
+
+
+def test_products_are_bfloat16_and_weights_float32() -> None:
+    with mixed_precision("bfloat16"):
+        mixed = tf_keras.layers.Dense(2)
+    plain = tf_keras.layers.Dense(2)
+    values = tf.ones([1, 3])
+    assert (mixed(values).dtype, mixed.kernel.dtype) == (tf.bfloat16, tf.float32)
+    assert plain(values).dtype == tf.float32
+
+
+@pytest.mark.parametrize("option", ["off", "bfloat16", "auto"])
+def test_what_was_set_before_is_set_again(option: str) -> None:
+    before = policy()
+    with pytest.raises(KeyboardInterrupt), mixed_precision(option):
+        raise KeyboardInterrupt
+    assert policy() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("flags : sse2 amx_bf16 avx", "mixed_bfloat16"),
+        ("flags : avx512_bf16", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_auto_asks_the_processor(
+    flags: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_text(path: Path, encoding: str) -> str:
+        assert str(path) == "/proc/cpuinfo"
+        if flags is None:
+            raise FileNotFoundError
+        return flags
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [])
+    with mixed_precision("auto"):
+        assert policy() == name
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["GPU:0"])
+    with mixed_precision("auto"):
+        assert policy() == "mixed_bfloat16"

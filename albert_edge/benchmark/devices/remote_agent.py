@@ -27,8 +27,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["REQUIRED_PACKAGES", "RemoteAgent", "main", "worker_command"]
-
 # The packages that the worker needs, and the modules of which one must exist.
 REQUIRED_PACKAGES = {
     "ai-edge-litert": ("ai_edge_litert", "tflite_runtime"),

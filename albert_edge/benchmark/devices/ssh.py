@@ -26,7 +26,6 @@ from albert_edge.files import read_input
 if TYPE_CHECKING:
     from albert_edge.benchmark.devices.ssh_connection import SshConnection
 
-__all__ = ["Ssh", "connect", "pack_worker"]
 
 T = TypeVar("T")
 # The worker, and the engine that it imports by name.

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from albert_edge.errors import ConfigError
 
-__all__ = ["SshAddress", "parse_address"]
-
 _FORM = "ssh://[USER@]HOST[:PORT][?python=PATH]"
 _PATTERN = re.compile(
     # User and host must not begin with "-": the commands in error messages would take an option.

@@ -16,16 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from albert_edge.benchmark.format import format_cores, format_count
-from albert_edge.benchmark.html.elements import Element, element, prepare_rows, serialize
+from albert_edge.benchmark.html.elements import (
+    Element,
+    element,
+    marker_shapes,
+    prepare_rows,
+    serialize,
+)
 from albert_edge.benchmark.html.latency import latency_curves, sample_distributions
 from albert_edge.benchmark.html.summary import failures, summary, warnings_section
-from albert_edge.benchmark.html.svg import marker_shapes
 from albert_edge.benchmark.html.tables import ranking, system_section
 from albert_edge.benchmark.html.tradeoffs import tradeoffs
 from albert_edge.benchmark.report_file import reraise_as_report_error
 from albert_edge.files import write_file
 
-__all__ = ["render_page", "write_page"]
+__all__ = ["write_page"]
 
 
 def write_page(

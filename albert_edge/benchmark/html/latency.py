@@ -12,24 +12,20 @@ from typing import Any
 
 from albert_edge.benchmark.format import format_count, format_metric, format_tick
 from albert_edge.benchmark.html.elements import (
+    Axis,
     Element,
     bdi,
+    chart,
     element,
     format_setting,
     group_by_length,
-    round_medians,
-)
-from albert_edge.benchmark.html.svg import (
-    Axis,
-    chart,
     legend_key,
     marker,
     polyline,
+    round_medians,
     series_class,
     vline,
 )
-
-__all__ = ["latency_curves", "sample_distributions"]
 
 _BINS = 200  # per strip: on a phone, where a strip is 350 pixels wide, about 2 pixels each
 

@@ -21,8 +21,6 @@ from albert_edge.benchmark.html.elements import (
 )
 from albert_edge.benchmark.statistics import WARNING_CODES
 
-__all__ = ["failures", "summary", "warnings_section"]
-
 _NOISE = {"same": "within the noise", "better": "beyond the noise", "unknown": "one round only"}
 
 

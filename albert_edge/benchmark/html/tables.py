@@ -26,8 +26,6 @@ from albert_edge.benchmark.html.elements import (
 from albert_edge.benchmark.statistics import float32_error
 from albert_edge.benchmark.system import THROTTLE_BITS
 
-__all__ = ["ranking", "system_section"]
-
 _COLUMNS = (
     ("median", "ms"),
     ("p90", "ms"),

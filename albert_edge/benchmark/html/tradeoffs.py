@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from albert_edge.benchmark.format import format_count, format_metric, format_percent
-from albert_edge.benchmark.html.elements import Element, bdi, element, scrollable
-from albert_edge.benchmark.html.svg import Axis, chart, legend_key, marker, polyline
+from albert_edge.benchmark.html.elements import (
+    Axis,
+    Element,
+    bdi,
+    chart,
+    element,
+    legend_key,
+    marker,
+    polyline,
+    scrollable,
+)
 from albert_edge.benchmark.statistics import float32_error
-
-__all__ = ["pareto_front", "tradeoffs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

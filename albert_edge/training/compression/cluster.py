@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from albert_edge.modeling import Albert
-from albert_edge.modeling.layers import canonical_name
+from albert_edge.modeling import Albert, canonical_name
 from albert_edge.training.compression.int8_weights import (
     INT8_QMAX,
     channel_axis,
@@ -34,8 +33,6 @@ from albert_edge.training.compression.tfmot import (
     clustering_centroids,
 )
 from albert_edge.training.trainer import Constraint, name_weights
-
-__all__ = ["Clustered", "Codebook", "nearest"]
 
 _INITIALIZATIONS = {
     "linear": cluster_config.CentroidInitialization.LINEAR,

@@ -20,14 +20,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from albert_edge.modeling.albert import AlbertLayer
-from albert_edge.modeling.layers import activation
+from albert_edge.modeling import AlbertLayer, activation
 from albert_edge.quantization.gptq import TABLE_BLOCK, block_size
 from albert_edge.quantization.recipes import Recipe
 from albert_edge.training.compression.int8_weights import channel_axis
 from albert_edge.training.compression.tfmot import quantizers
-
-__all__ = ["FakeQuantGroup", "FakeQuantizer", "MovingRange", "fake_quantizer_of"]
 
 _BITS = {"int8": 8, "int4": 4}
 # The names of stages in a recipe, by the beginning of canonical names.

@@ -7,15 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = [
-    "INT8_QMAX",
-    "channel_axis",
-    "describe_matrix",
-    "folded_scale",
-    "int8_codes",
-    "is_compressible",
-]
-
 INT8_QMAX = 127  # the largest code in absolute value, of every channel or table
 _PARTS = ("embeddings/", "encoder/", "pooler/")
 _TYPE_EMBEDDINGS = "embeddings/token_type_embeddings"

@@ -12,18 +12,7 @@ from typing import ClassVar, TypeAlias
 from albert_edge.errors import TrainingError
 from albert_edge.training.options import FinetuneOptions, check_fields
 
-__all__ = [
-    "CENTROIDS",
-    "METHODS",
-    "OPTIONS",
-    "PATTERNS",
-    "TRAINABLE",
-    "Cluster",
-    "Method",
-    "Prune",
-    "Qat",
-    "default_options",
-]
+__all__ = ["METHODS", "OPTIONS", "TRAINABLE", "Cluster", "Prune", "Qat", "default_options"]
 
 PATTERNS: dict[str, str] = {
     "unstructured": "the smallest weights of each matrix",

@@ -12,14 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from albert_edge.modeling import Albert
-from albert_edge.modeling.layers import canonical_name
+from albert_edge.modeling import Albert, canonical_name
 from albert_edge.training.compression.int8_weights import channel_axis, is_compressible
 from albert_edge.training.compression.methods import Prune
 from albert_edge.training.compression.tfmot import pruning_impl, pruning_schedule
 from albert_edge.training.trainer import Constraint, name_weights
-
-__all__ = ["Pruned"]
 
 _UPDATES = 20  # of the masks, over the first half of the training; then they are fixed
 _BLOCK = 4

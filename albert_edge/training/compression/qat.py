@@ -15,8 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.modeling import Albert, from_checkpoint
-from albert_edge.modeling.layers import canonical_name
+from albert_edge.modeling import Albert, canonical_name, from_checkpoint
 from albert_edge.quantization.calibration import TensorStats, calibration_rows, collect_stats
 from albert_edge.quantization.equalize import equalize, equalizing_factors, name_activations
 from albert_edge.quantization.recipes import get_recipe
@@ -29,8 +28,6 @@ from albert_edge.training.compression.fake_quant import (
 from albert_edge.training.compression.int8_weights import folded_scale
 from albert_edge.training.compression.methods import Qat
 from albert_edge.training.trainer import Constraint, name_weights
-
-__all__ = ["Quantized", "calibrate"]
 
 _MOVING = 0.5  # the share of the steps in which ranges move; the weights then adapt to fixed ones
 _MOVE_RATE = 0.01  # of a range in a step: it follows about the last hundred steps

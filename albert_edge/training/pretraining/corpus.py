@@ -13,8 +13,6 @@ from albert_edge.errors import InputError, TrainingError
 from albert_edge.pipelines.sentence_windows import split_sentences
 from albert_edge.tokenizer import Tokenizer
 
-__all__ = ["SPECIAL", "Document", "SegmentPair", "encode_documents", "make_pairs", "read_documents"]
-
 # The sentences of a document, in order: int32 [T] each, without special tokens.
 Document = list[np.ndarray]
 SPECIAL = 3  # the special tokens of a pair: [CLS] and two [SEP]

@@ -14,8 +14,6 @@ import tensorflow as tf
 from albert_edge.errors import TrainingError
 from albert_edge.training.pretraining.options import PretrainOptions
 
-__all__ = ["DistributedContext"]
-
 # The errors of a collective operation whose worker is lost.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from albert_edge.checkpoints import Checkpoint, write_checkpoint
 from albert_edge.errors import OutputError, TrainingError
+from albert_edge.files import dump_json, read_input, write_file
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.pretraining.corpus import Document
 from albert_edge.training.pretraining.distributed import DistributedContext
 from albert_edge.training.pretraining.masking import Cursor, PretrainBatches, as_dataset
-from albert_edge.training.pretraining.metrics_log import MetricsLog
 from albert_edge.training.pretraining.options import PretrainOptions
 from albert_edge.training.pretraining.trainer import PretrainTrainer, mean_metrics
 from albert_edge.training.state import StateWriter, TrainingState, fingerprint, open_state
 
-__all__ = ["STATE_FILE", "pretrain"]
-
 STATE_FILE = "training.npz"  # in the output directory until the training is finished
 _DEV_BATCHES = 50  # batches of held-out text, at most
 _ZERO_SUMS = np.zeros(6)
+METRICS_FILE, _LOGS = "curve.jsonl", "logs"
+# The metadata of `tf.summary.scalar`, which itself needs the package tensorboard.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+)
 
 
 def pretrain(
@@ -201,3 +207,77 @@ def _dev_batches(
     batches = _batches(documents, start, options, options.seed + 1, "the held-out texts")
     count = min(batches.count(), _DEV_BATCHES)
     return [batch for _, batch in islice(batches.after(Cursor()), count)]
+
+
+# The log of a training's metrics by step: `curve.jsonl`, and event files for TensorBoard.
+
+
+class MetricsLog:
+    """The log of a training in a folder, which exists.
+
+    Args:
+        folder: The folder of `curve.jsonl` and `logs/`.
+        after: The number of finished steps; entries of later ones, which are repeated, are removed.
+        keep: Whether to write; one of several workers does.
+    """
+
+    def __init__(self, folder: Path, *, after: int, keep: bool = True) -> None:
+        self._path, self._keep = folder / METRICS_FILE, keep
+        self.points = _read(self._path, after) if after else []
+        if keep:
+            self._write()
+            with _reraise_as_output_error(folder / _LOGS):
+                self._writer = tf.summary.create_file_writer(str(folder / _LOGS))
+
+    def add(self, step: int, **metrics: Mapping[str, float] | float | None) -> None:
+        """Add metrics of a step: groups such as `train` and `held_out`, or single ones.
+
+        Raises:
+            OutputError: They cannot be written, as on a full disk.
+        """
+        known = {name: value for name, value in metrics.items() if value is not None}
+        self.points.append({"step": step, **_rounded(known)})
+        if self._keep:
+            self._write()
+            with _reraise_as_output_error(self._path.with_name(_LOGS)):
+                self._log(step, known)
+
+    def _log(self, step: int, known: Mapping[str, Mapping[str, float] | float]) -> None:
+        with self._writer.as_default(step):
+            for group, values in known.items():
+                named = values.items() if isinstance(values, Mapping) else [("", values)]
+                for name, value in named:
+                    tag, scalar = f"{group}/{name}".rstrip("/"), tf.constant(value, tf.float32)
+                    tf.summary.write(tag, scalar, metadata=_SCALAR)
+            self._writer.flush()
+
+    def _write(self) -> None:
+        text = "".join(dump_json(point) + "\n" for point in self.points)
+        write_file(self._path, text.encode(), force=True)
+
+
+@contextmanager
+def _reraise_as_output_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # Its first line is such as "{{node}} /logs/events.out.tfevents.1.v2; No space left on ..."
+        reason = str(error.message).partition("\n")[0].rpartition("; ")[2]
+        raise OutputError(f"cannot write {folder}: {reason}.") from error
+
+
+def _read(path: Path, after: int) -> list[dict[str, Any]]:
+    try:
+        points = [json.loads(line) for line in read_input(path).decode().splitlines()]
+        return [point for point in points if point["step"] <= after]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"cannot resume {path}: {error}; restart with --force.") from error
+
+
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _rounded(value) if isinstance(value, Mapping) else float(f"{value:.6g}")
+        for name, value in values.items()
+    }

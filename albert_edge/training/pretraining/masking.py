@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from albert_edge.tokenizer import Tokenizer
-from albert_edge.tokenizer.wordpiece import WordPieceTokenizer
+from albert_edge.tokenizer import Tokenizer, WordPieceTokenizer
 from albert_edge.training.pretraining.corpus import SPECIAL, Document, SegmentPair, make_pairs
-
-__all__ = ["Cursor", "Masking", "PretrainBatches", "as_dataset", "mask_words"]
 
 _SHARE = 0.15  # of the tokens are masked
 _NGRAM = 3  # the most words that are masked together

@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from albert_edge.checkpoints import Checkpoint, check_folder, read_checkpoint
-from albert_edge.checkpoints.init import count_parameters, init_model
+from albert_edge.checkpoints import (
+    Checkpoint,
+    check_folder,
+    count_parameters,
+    init_model,
+    read_checkpoint,
+)
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
@@ -26,8 +31,7 @@ __all__ = ["pretrain_files"]
 
 with requires_extra("train"):
     from albert_edge.training.pretraining.distributed import DistributedContext
-    from albert_edge.training.pretraining.loop import STATE_FILE, pretrain
-    from albert_edge.training.pretraining.metrics_log import METRICS_FILE
+    from albert_edge.training.pretraining.loop import METRICS_FILE, STATE_FILE, pretrain
     from albert_edge.training.progress import progress_bars
     from albert_edge.training.state import check_state
 

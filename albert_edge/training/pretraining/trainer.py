@@ -9,14 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint
-from albert_edge.modeling import from_checkpoint
-from albert_edge.modeling.albert import MASKED
-from albert_edge.modeling.layers import tensors
-from albert_edge.training.mixed_precision import mixed_precision
+from albert_edge.modeling import MASKED, from_checkpoint, tensors
 from albert_edge.training.pretraining.options import PretrainOptions
 from albert_edge.training.state import Resumable
-
-__all__ = ["METRICS", "Lamb", "PretrainTrainer", "mean_metrics"]
+from albert_edge.training.trainer import mixed_precision
 
 _CLIP = 1.0  # the largest global norm of the gradients
 # The metrics of a step and of an evaluation, in this order.

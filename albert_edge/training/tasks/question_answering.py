@@ -11,13 +11,10 @@ import tensorflow as tf
 from albert_edge.datasets.examples import Examples
 from albert_edge.errors import InputError, TrainingError
 from albert_edge.pipelines.question_answering import plan_windows
-from albert_edge.tokenizer import Encoding, Tokenizer
-from albert_edge.tokenizer.base import Span
+from albert_edge.tokenizer import Encoding, Span, Tokenizer
 from albert_edge.training.batching import token_dropout
 from albert_edge.training.objective import EncodedEpoch, TaskObjective, reject_class_weights
 from albert_edge.training.options import FinetuneOptions
-
-__all__ = ["QuestionAnsweringObjective"]
 
 _STRIDE, _LONGEST = 128, 30  # the defaults of the pipeline
 _MASKED = -1e4  # added to the logits of padding

@@ -17,8 +17,7 @@ from albert_edge.pipelines.sentence_windows import (
     split_into_windows,
     tokenize_sentences,
 )
-from albert_edge.tokenizer import Tokenizer
-from albert_edge.tokenizer.base import Span
+from albert_edge.tokenizer import Span, Tokenizer
 from albert_edge.training.batching import token_dropout
 from albert_edge.training.objective import (
     IGNORE_INDEX,
@@ -27,8 +26,6 @@ from albert_edge.training.objective import (
     reject_class_weights,
 )
 from albert_edge.training.options import FinetuneOptions
-
-__all__ = ["SummarizationObjective"]
 
 _MASKED = 1e9  # subtracted from the scores of padding
 

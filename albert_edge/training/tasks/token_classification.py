@@ -23,8 +23,6 @@ from albert_edge.training.objective import (
 )
 from albert_edge.training.options import FinetuneOptions
 
-__all__ = ["TokenClassificationObjective"]
-
 
 @final
 class TokenClassificationObjective(TaskObjective):
