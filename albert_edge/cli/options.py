@@ -233,7 +233,6 @@ def read_source(
     from albert_edge.datasets.tables import TextLines
 
     with bars() as shown:
-        bar = shown.add_task("Reading", total=None)
 
         @contextmanager
         def opened(path: Path) -> Iterator[Any]:

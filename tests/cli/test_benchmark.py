@@ -116,7 +116,7 @@ def test_control_c_keeps_what_was_measured(tiny: Path, tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "interrupted" in errors
     assert "--resume continues" in errors
     assert "Traceback" not in errors
