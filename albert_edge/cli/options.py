@@ -237,8 +237,7 @@ def read_source(
         @contextmanager
         def opened(path: Path) -> Iterator[Any]:
             with open_input(path) as file:  # which `wrap_file` does not close
-                shown.reset(bar, total=path.stat().st_size)
-                yield shown.wrap_file(file, task_id=bar)
+                yield shown.wrap_file(file, path.stat().st_size, description="Reading")
 
         texts = TextLines(Path(corpus), opened)
         return trim_vocabulary(checkpoint, texts, size=pieces)
