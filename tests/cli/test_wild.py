@@ -438,7 +438,7 @@ def test_a_name_is_printed_as_it_is_by_every_report(
         },
     }
     checkpoint = {"output": name, "task": name, "format": name, "tensors": 1, "source": name,
-                  "notes": [name], "left_out": [name], "changes": {}}  # fmt: skip
+                  "notes": [name], "left_out": [name], "drawn": [name], "changes": {}}  # fmt: skip
     console.print_report(
         figures, as_json=False, render=lambda shown: console.render_inspection(name, shown)
     )
