@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +196,20 @@ def test_tensorboard_finds_the_figures(tmp_path: Path) -> None:
             assert value.metadata.plugin_data.plugin_name == "scalars"
             found[value.tag] = (event.step, tf.make_ndarray(value.tensor).item())
     assert found == {"train/loss": (7, 0.5), "held_out/loss": (7, 0.75), "rate": (7, 0.125)}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a file system")
+def test_a_full_disk_under_the_logs_is_one_error(tmp_path: Path) -> None:
+    logs, full = tmp_path / "logs", r"cannot write .*logs: No space left on device"
+    logs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", logs], check=True)
+    try:
+        log = MetricsLog(tmp_path, after=0)
+        (logs / "fill").write_bytes(bytes(4096))  # the other page is the log's
+        with pytest.raises(OutputError, match=full):
+            log.add(1, **{f"name {number}": 1.0 for number in range(500)})
+        with pytest.raises(OutputError, match=full):
+            MetricsLog(tmp_path, after=0)
+        del log
+    finally:
+        subprocess.run(["umount", "-l", logs], check=True)
