@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -77,6 +77,7 @@ def subword_regularization(
             or processor.is_byte(index)
         )
     }
+    prefixes = {piece[:length] for piece in known for length in range(1, len(piece))}
     least = min((score for _, score in known.values()), default=0.0)
     unknown = processor.unk_id(), least - alpha * _UNKNOWN_PENALTY
     random = np.random.default_rng(seed)
@@ -85,7 +86,7 @@ def subword_regularization(
         if isinstance(part, int):
             return [part]
         pieces: list[str] = processor.encode(preprocess(part, settings).text, out_type=str)
-        return _sample("".join(pieces), known, unknown, random)
+        return _sample("".join(pieces), known, prefixes, unknown, random)
 
     found = [[n for part in tokenizer.parts(text) for n in sample(part)] for text in texts]
     if max_length is not None:
@@ -98,6 +99,7 @@ def subword_regularization(
 def _sample(
     text: str,
     known: Mapping[str, tuple[int, float]],
+    prefixes: Set[str],
     unknown: tuple[int, float],
     random: np.random.Generator,
 ) -> list[int]:
@@ -106,21 +108,23 @@ def _sample(
     Args:
         text: The normalized text.
         known: The id and the weight of each piece: its logarithmic likelihood times `alpha`.
+        prefixes: What longer pieces begin with.
         unknown: The id and the weight of a character that is no piece.
         random: The generator.
     """
-    longest = max(map(len, known), default=1)
-    sums = [0.0]  # of the weights of all segmentations of the first characters, logarithmic
-    ends: list[list[tuple[int, int, float]]] = [[]]  # the last pieces of these: start, id, sum
-    for end in range(1, len(text) + 1):
-        last = []
-        for start in range(max(end - longest, 0), end):
-            piece = known.get(text[start:end]) or (unknown if start == end - 1 else None)
+    sums = [0.0] * (len(text) + 1)  # of all segmentations' weights up to here, logarithmic
+    ends: list[list[tuple[int, int, float]]] = [[] for _ in sums]  # the last piece's start, id, sum
+    for start in range(len(text) + 1):
+        if last := ends[start]:
+            most = max(weight for _, _, weight in last)
+            sums[start] = most + math.log(sum(math.exp(weight - most) for _, _, weight in last))
+        for end in range(start + 1, len(text) + 1):
+            fragment = text[start:end]
+            piece = known.get(fragment) or (unknown if end == start + 1 else None)
             if piece is not None:
-                last.append((start, piece[0], sums[start] + piece[1]))
-        most = max(weight for _, _, weight in last)
-        sums.append(most + math.log(sum(math.exp(weight - most) for _, _, weight in last)))
-        ends.append(last)
+                ends[end].append((start, piece[0], sums[start] + piece[1]))
+            if fragment not in prefixes:
+                break
     ids: list[int] = []
     end, draws = len(text), iter(random.random(len(text)).tolist())
     while end:
