@@ -17,19 +17,19 @@ import socket
 import struct
 import threading
 import zlib
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncssh
 
 from albert_edge.benchmark.devices import remote_agent
 from albert_edge.benchmark.devices.ssh_address import SshAddress
+from albert_edge.benchmark.devices.ssh_config import read_ssh_config
 from albert_edge.errors import DeviceError
 
 T = TypeVar("T")
-_CONNECT_S = 20
+_MAX_HOPS = 8
 _START_S = 60  # an old SD card may need many seconds to start Python for the first time
 _CLOSE_S = 10
 _KEEPALIVE_S = 10  # the connection is lost after three times as long without a response
@@ -168,21 +168,39 @@ class SshConnection:
             await self._connection.wait_closed()
 
 
-async def _connect(address: SshAddress) -> asyncssh.SSHClientConnection:
-    watch = HostKeyWatch()
+async def _connect(
+    address: SshAddress, through: Sequence[SshAddress] = (), *, hops: int = 0
+) -> asyncssh.SSHClientConnection:
+    """Connect, through the given hosts or those of ProxyJump; each host's key is checked."""
+    if hops > _MAX_HOPS:
+        raise DeviceError(
+            f"{address.text} is reached through more than {_MAX_HOPS} hosts, perhaps "
+            "in a circle: check ProxyJump in the SSH configuration."
+        )
+    tunnel, config, watch = None, None, HostKeyWatch()
     try:
-        return await asyncssh.connect(
+        config = read_ssh_config(address)
+        watch.known_hosts = config.known_hosts
+        if jumps := through or config.jumps:
+            tunnel = await _connect(jumps[-1], jumps[:-1], hops=hops + 1)
+        connection = await asyncssh.connect(
             address.host,
             address.port or (),
             username=address.user or (),
             client_factory=lambda: watch,
             # Given here, so that no configuration can turn the check off.
-            known_hosts=[str(path) for path in known_hosts()],
-            connect_timeout=_CONNECT_S,
+            known_hosts=config.known_hosts,
             keepalive_interval=_KEEPALIVE_S,
+            **{**config.arguments, "tunnel": tunnel},
         )
     except _PROTOCOL_ERRORS as error:
-        raise DeviceError(explain_ssh_error(error, address, watch)) from error
+        if tunnel is not None:
+            tunnel.close()
+        notes = () if config is None else config.notes
+        raise DeviceError(explain_ssh_error(error, address, watch, notes)) from error
+    if tunnel is not None:
+        connection.set_tunnel(tunnel)  # closed with it
+    return connection
 
 
 async def start_agent(
@@ -311,11 +329,13 @@ class HostKeyWatch(asyncssh.SSHClient):
     """Refuse a host key that is not in the `known_hosts` files, and record it.
 
     Attributes:
+        known_hosts: The keys of known hosts.
         unknown: The key's algorithm and fingerprint; None if no key was refused.
         entry: The host's name in the `known_hosts` files.
         changed: Whether the files contain another key of that host.
     """
 
+    known_hosts = asyncssh.import_known_hosts("")
     unknown: str | None = None
     entry = ""
     changed = False
@@ -326,20 +346,27 @@ class HostKeyWatch(asyncssh.SSHClient):
         """Refuse the key; asyncssh calls this only for a key that is not in the files."""
         self.unknown = f"{key.get_algorithm()} {key.get_fingerprint()}"
         self.entry = host if port == _PORT else f"[{host}]:{port}"
-        files = [str(path) for path in known_hosts()]
         other = None if port == _PORT else port
-        self.changed = bool(files and asyncssh.match_known_hosts(files, host, addr, other)[0])
+        known = asyncssh.match_known_hosts(self.known_hosts, host, addr, other)
+        self.changed = bool(known[0])
         return False
 
 
-def known_hosts() -> list[Path]:
-    """Return the readable `known_hosts` files: the user's and the machine's."""
-    files = Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts")
-    return [path for path in files if os.access(path, os.R_OK)]
+def explain_ssh_error(
+    error: Exception, address: SshAddress, watch: HostKeyWatch, notes: Sequence[str] = ()
+) -> str:
+    """Explain why the connection to `address` failed, and what to do.
+
+    Args:
+        error: What was raised.
+        address: The address.
+        watch: What is known of the host's key.
+        notes: What the configuration contains and was not used.
+    """
+    return "\n  ".join([_explain(error, address, watch), *notes])
 
 
-def explain_ssh_error(error: Exception, address: SshAddress, watch: HostKeyWatch) -> str:
-    """Explain why the connection to `address` failed, and what to do."""
+def _explain(error: Exception, address: SshAddress, watch: HostKeyWatch) -> str:
     host, login = address.host, address.login
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return _explain_host_key(error, address, watch)

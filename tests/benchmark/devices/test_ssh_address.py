@@ -6,7 +6,8 @@ import doctest
 
 import pytest
 
-from albert_edge.benchmark.devices import device, ssh_address
+from albert_edge import errors
+from albert_edge.benchmark.devices import ssh_address
 from albert_edge.benchmark.devices.ssh_address import parse_address
 from albert_edge.errors import ConfigError
 
@@ -69,7 +70,7 @@ def test_a_password_is_refused_and_not_repeated(rest: str) -> None:
     assert "raspberry" not in str(caught.value)
 
 
-@pytest.mark.parametrize("module", [ssh_address, device])
+@pytest.mark.parametrize("module", [ssh_address, errors])
 def test_examples(module: object) -> None:
     done = doctest.testmod(module)
     assert done.attempted > 0

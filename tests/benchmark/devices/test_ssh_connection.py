@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from albert_edge.benchmark.devices import ssh_connection
+from albert_edge.benchmark.devices import ssh_config, ssh_connection
 from albert_edge.benchmark.devices.device import open_device
 from albert_edge.errors import DeviceError, MissingExtraError
 from benchmark.devices.samples import EITHER_SERVER, Addresses
@@ -164,7 +164,7 @@ PACKET_TYPES = (1, 2, 3, 4, 5, 6, 7, 20, 21, 30, 31, 50, 51, 52, 53, 80, 81, 90,
     ids=str,
 )
 def test_something_else_listens(said: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh_connection, "_CONNECT_S", 1)
+    monkeypatch.setattr(ssh_config, "_CONNECT_S", 1)
     with socket.create_server((HOST, 0)) as listener:
 
         def answer() -> None:
@@ -253,7 +253,7 @@ def test_no_server_listens(home: Path) -> None:
     ("name", "content", "message"),
     [
         ("config", "Port none\n", r"no SSH connection to .*\.ssh/config line 1: Invalid Port"),
-        ("config", "IdentityFile ~/.ssh/lost\n", r"cannot read .*/\.ssh/lost: No such file"),
+        ("config", "IdentityFile ~/.ssh/lost\n", r"(?s)be reached.*/\.ssh/lost does not exist"),
         ("config", "Port \xff\n", "no SSH connection to .*'utf-8' codec"),
         ("id_ed25519", "no key\n", "no SSH connection to .*Invalid private key"),
     ],
