@@ -101,7 +101,8 @@ def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) ->
         raise DeviceError(f"{where}: {ending}; {output}")
     if (name := result.get("error")) is not None:
         # A newer version may have errors that this one lacks.
-        kind = getattr(errors, name) if name in errors.__all__ else DeviceError
+        kind = getattr(errors, str(name), DeviceError)
+        kind = kind if isinstance(kind, type) and issubclass(kind, AlbertEdgeError) else DeviceError
         # Not every error's __init__ takes its message.
         raise kind.__new__(kind, str(result.get("message")))
     return result
