@@ -78,6 +78,7 @@ class CheckpointContents:
             their values follow from the configuration.
         notes: Remarks for the user.
         architectures: The classes that the configuration names.
+        default_architectures: The classes to assume where it names none.
         changes: The changes that this project made to the weights earlier; see `Checkpoint`.
     """
 
@@ -90,6 +91,7 @@ class CheckpointContents:
     implied: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
+    default_architectures: tuple[str, ...] = ()
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -130,7 +132,7 @@ def build_checkpoint(
         present,
         task,
         stored_names=stored_names,
-        architectures=contents.architectures,
+        architectures=contents.architectures or contents.default_architectures,
         where=where,
         init_head=init_head,
     )

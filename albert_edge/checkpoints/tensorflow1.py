@@ -89,7 +89,8 @@ def find_tensorflow1(directory: Path, *, prefix: str = "") -> CheckpointContents
         tokenizer_files=read_vocabulary(assets),
         implied=implied,
         notes=tuple(_notes(values, implied)),
-        architectures=architectures_of(values) or (TASKS["classification"].architecture,),
+        architectures=architectures_of(values),
+        default_architectures=(TASKS["classification"].architecture,),
     )
 
 

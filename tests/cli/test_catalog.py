@@ -69,7 +69,11 @@ def test_a_calibrated_file_says_what_it_is(tmp_path: Path, ids: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("\n \n", "holds no text"), ("2 3\n", "less than 8 ids"), ("a film\n", "takes ids, not text")],
+    [
+        ("\n \n", "holds no text"),
+        ("2 3\n", "fewer than 8 ids"),
+        ("a film\n", "expects ids, not text"),
+    ],
 )
 def test_calibration_data_that_is_none_is_refused(
     tmp_path: Path, content: str, message: str
