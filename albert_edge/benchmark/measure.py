@@ -103,6 +103,16 @@ class Measurement:
     outputs_sha256: Mapping[str, str]
     layers_used: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field that is known by its name, ready for JSON, without the outputs."""
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        unknown = {"outputs", *(["layers_used"] if self.layers_used is None else [])}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+            if name not in unknown
+        }
+
     @property
     def empty_rss_bytes(self) -> int | None:
         """Resident memory of the empty process."""

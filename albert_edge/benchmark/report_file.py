@@ -164,10 +164,13 @@ def find_fault(value: Any, part: str) -> str | None:
     """Return where what a device returned contradicts `schema.json`, None if it does not.
 
     Args:
-        value: A machine, or a row of a report.
-        part: "machine" or "row".
+        value: A machine, a row of a report, or the fields of a measurement.
+        part: "machine", "row" or "measurement".
     """
-    schema = _load_schema()["properties" if part == "machine" else "$defs"][part]
+    if part == "measurement":  # fields of the same names, before anything is computed from them
+        schema = {"properties": _load_schema()["$defs"]["row"]["properties"]}
+    else:
+        schema = _load_schema()["properties" if part == "machine" else "$defs"][part]
     faults = (*_value_faults([value]), *_schema_faults(value, schema, part))
     return faults[0] if faults else None
 

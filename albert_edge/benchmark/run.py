@@ -209,9 +209,11 @@ class _Run:
         quantize = result.configuration.file.to_dict()["quantize"]
         try:
             fidelity = reference.compare(measurement.outputs, quantize=quantize)
-            alone = Result(configuration=result.configuration)
-            alone.add(measurement, fidelity)
-            fault = find_fault(alone.to_row(), "row")
+            fault = find_fault(measurement.to_dict(), "measurement")
+            if fault is None:
+                alone = Result(configuration=result.configuration)
+                alone.add(measurement, fidelity)
+                fault = find_fault(alone.to_row(), "row")
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise _unexpected(self._device, repr(error)) from error
         if fault is not None:
