@@ -22,11 +22,13 @@ __all__ = [
     "DeviceError",
     "FidelityError",
     "InputError",
+    "MissingExtraError",
     "OutputError",
     "RegressionError",
     "ReportError",
     "TokenizerError",
     "TrainingError",
+    "UnsupportedOpError",
     "describe_exit",
     "list_choices",
     "printable",
@@ -102,6 +104,7 @@ class MissingExtraError(AlbertEdgeError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package = package
         super().__init__(
             f"{package} is not installed, and this needs it. "
             f"Install it with: pip install 'albert_edge[{extra}]'"
@@ -143,6 +146,10 @@ def requires_extra(extra: str | None = None) -> Iterator[None]:
         if package not in EXTRAS:
             raise
         raise MissingExtraError(package, extra or EXTRAS[package]) from error
+    except MissingExtraError as error:  # of an import in the body that names its own extra
+        if extra is None:
+            raise
+        raise MissingExtraError(error.package, extra) from error
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from albert_edge.bundle.bundle import Bundle
 from albert_edge.early_exit import NEVER
-from albert_edge.errors import FidelityError, InputError
+from albert_edge.errors import BundleError, FidelityError, InputError
 from albert_edge.modeling import Albert
 from albert_edge.quantization.calibration import BUILT_IN
 from albert_edge.quantization.recipes import get_recipe
@@ -56,7 +56,10 @@ def verify(
             "verify it against the checkpoint that it was made from."
         )
     inputs = _inputs(bundle, texts)
-    pairs = [(edge.run_all_layers(**row), _reference(model, row)) for row in inputs]
+    try:
+        pairs = [(edge.run_all_layers(**row), _reference(model, row)) for row in inputs]
+    except BundleError as error:  # outputs that are not finite
+        raise FidelityError(str(error)) from error
     limit = get_recipe(bundle.quantize).max_error
     outputs = {
         name: _compare([got[name] for got, _ in pairs], [want[name] for _, want in pairs])

@@ -1,15 +1,12 @@
-"""The one file: the model, and its tokenizer, labels, configuration and manifest behind it."""
+"""The one file: the model, and its tokenizer, labels, configuration and manifest behind it.
+
+Each name is imported when it is used: a file can be found without what checks it.
+"""
 
 from __future__ import annotations
 
-from albert_edge.bundle.archive import OpenFile, locate
-from albert_edge.bundle.bundle import Bundle, model_bytes, read, read_checked
-from albert_edge.bundle.graph_check import (
-    check_flatbuffer,
-    layer_names,
-    output_shapes,
-    signature_names,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "Bundle",
@@ -23,3 +20,32 @@ __all__ = [
     "read_checked",
     "signature_names",
 ]
+
+if TYPE_CHECKING:
+    from albert_edge.bundle.archive import OpenFile, locate
+    from albert_edge.bundle.bundle import Bundle, model_bytes, read, read_checked
+    from albert_edge.bundle.graph_check import (
+        check_flatbuffer,
+        layer_names,
+        output_shapes,
+        signature_names,
+    )
+
+_HOMES = {
+    "OpenFile": "albert_edge.bundle.archive",
+    "locate": "albert_edge.bundle.archive",
+    "Bundle": "albert_edge.bundle.bundle",
+    "model_bytes": "albert_edge.bundle.bundle",
+    "read": "albert_edge.bundle.bundle",
+    "read_checked": "albert_edge.bundle.bundle",
+    "check_flatbuffer": "albert_edge.bundle.graph_check",
+    "layer_names": "albert_edge.bundle.graph_check",
+    "output_shapes": "albert_edge.bundle.graph_check",
+    "signature_names": "albert_edge.bundle.graph_check",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

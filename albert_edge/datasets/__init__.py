@@ -1,10 +1,12 @@
-"""Read data files: tables, CoNLL, SQuAD; each row becomes an example."""
+"""Read data files: tables, CoNLL, SQuAD; each row becomes an example.
+
+Each name is imported when it is used: options are read without what reads the data.
+"""
 
 from __future__ import annotations
 
-from albert_edge.datasets.examples import KINDS, DataFile, Examples, read_data_file, read_examples
-from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.datasets.tables import FileContent, read_text
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "KINDS",
@@ -16,3 +18,31 @@ __all__ = [
     "read_examples",
     "read_text",
 ]
+
+if TYPE_CHECKING:
+    from albert_edge.datasets.examples import (
+        KINDS,
+        DataFile,
+        Examples,
+        read_data_file,
+        read_examples,
+    )
+    from albert_edge.datasets.options import EvaluateOptions
+    from albert_edge.datasets.tables import FileContent, read_text
+
+_HOMES = {
+    "KINDS": "albert_edge.datasets.examples",
+    "DataFile": "albert_edge.datasets.examples",
+    "Examples": "albert_edge.datasets.examples",
+    "read_data_file": "albert_edge.datasets.examples",
+    "read_examples": "albert_edge.datasets.examples",
+    "EvaluateOptions": "albert_edge.datasets.options",
+    "FileContent": "albert_edge.datasets.tables",
+    "read_text": "albert_edge.datasets.tables",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

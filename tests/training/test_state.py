@@ -210,7 +210,7 @@ def trained(droppy: Checkpoint, toy_table: Path) -> Mapping[str, np.ndarray]:
     return _tensors(droppy, toy_table)
 
 
-@pytest.mark.parametrize("steps", [1, 4, 9])
+@pytest.mark.parametrize("steps", [1, 2, 4])
 def test_a_seed_decides_the_model_bit_for_bit_wherever_it_is_interrupted(
     steps: int,
     droppy: Checkpoint,
