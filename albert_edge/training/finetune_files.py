@@ -29,19 +29,21 @@ from albert_edge.datasets import (
     read_data_file,
     read_examples,
 )
-from albert_edge.errors import InputError, TrainingError, list_choices
+from albert_edge.errors import InputError, TrainingError, list_choices, requires_extra
 from albert_edge.tasks import PROBLEM_TYPES
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
-from albert_edge.training.dev_metrics import DevEvaluator
-from albert_edge.training.finetune import finetune
-from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
-from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import BestCheckpoint, FinetuneOptions
-from albert_edge.training.progress import epoch_progress
-from albert_edge.training.state import StateWriter, check_state, fingerprint, open_state
-from albert_edge.training.tasks import OBJECTIVES
 
 __all__ = ["finetune_files"]
+
+with requires_extra("train"):
+    from albert_edge.training.dev_metrics import DevEvaluator
+    from albert_edge.training.finetune import finetune
+    from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
+    from albert_edge.training.objective import TaskObjective
+    from albert_edge.training.progress import epoch_progress
+    from albert_edge.training.state import StateWriter, check_state, fingerprint, open_state
+    from albert_edge.training.tasks import OBJECTIVES
 
 # The kind of a file's examples where neither the user nor a checkpoint's head determines it.
 _KINDS = {

@@ -18,15 +18,12 @@ from rich.console import Console
 from albert_edge.bundle.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint, check_folder, read_checkpoint, write_checkpoint
 from albert_edge.config import AlbertConfig
-from albert_edge.conversion import convert
 from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.evaluation.intervals import paired_interval, wilson
-from albert_edge.modeling import from_checkpoint
 from albert_edge.pipelines import load
 from albert_edge.quantization.calibration import MOST_TEXTS
 from albert_edge.training.compression.int8_weights import describe_matrix, is_compressible
-from albert_edge.training.distill import predict_proba
 
 __all__ = ["compress_files"]
 
@@ -34,11 +31,13 @@ Probabilities: TypeAlias = np.ndarray | None  # float [n, num_labels], rows sum 
 
 
 with requires_extra("train"):
+    from albert_edge.conversion import convert
+    from albert_edge.modeling import from_checkpoint
     from albert_edge.training.compression.cluster import Clustered
     from albert_edge.training.compression.methods import Cluster, Method, Prune, default_options
     from albert_edge.training.compression.prune import Pruned
     from albert_edge.training.compression.qat import Quantized, calibrate
-    from albert_edge.training.distill import distill
+    from albert_edge.training.distill import distill, predict_proba
     from albert_edge.training.finetune import EpochResult, StepCallback, check_objective, finetune
     from albert_edge.training.init import with_new_head
     from albert_edge.training.options import FinetuneOptions
