@@ -243,8 +243,7 @@ def _create_locked(folder: Path, stem: str, mode: int) -> tuple[int, Path]:
             handle = os.open(name, flags, mode)
         except FileExistsError:
             continue
-        _lock(handle)
-        if name.exists():
+        if _lock(handle) is not False and name.exists():
             return handle, name
         os.close(handle)  # another writer took it for a leftover before it was locked
 
@@ -264,12 +263,14 @@ def _remove_leftovers(folder: Path, stem: str) -> None:
                 os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Lock an open file if no other process has; false too where the file system has no locks."""
+def _lock(handle: int) -> bool | None:
+    """Lock an open file; False if another writer has, None where the file system has no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
