@@ -59,7 +59,9 @@ def int8_codes(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     if scale is not None:
         values = values * tensors[scale][:, None]
     largest = np.abs(values).max(axis=channel_axis(name), keepdims=True)
-    scales = np.where(largest > 0, largest, 1) / np.float32(INT8_QMAX)
+    scales = largest / np.float32(INT8_QMAX)
+    # A scale below the normal numbers has too few bits, and may be 0: such weights count as zeros.
+    scales = np.where(scales >= np.finfo(np.float32).tiny, scales, np.float32(1))
     codes: np.ndarray = np.round(values / scales).astype(np.int8)
     return codes
 
