@@ -17,12 +17,13 @@ from typing import Any
 from albert_edge import __version__
 from albert_edge.bundle.bundle import Bundle, add_verification, model_bytes, pack
 from albert_edge.early_exit import EarlyExit, default_exit
-from albert_edge.errors import ConversionError
+from albert_edge.errors import ConversionError, list_choices
 from albert_edge.files import write_file
 from albert_edge.modeling import Albert
 from albert_edge.quantization.calibration import MOST_TEXTS, describe_texts
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
+from albert_edge.targets import Target, get_target
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
@@ -36,9 +37,10 @@ class Conversion:
 
     Attributes:
         blob: The `.tflite` file's content.
-        report: Figures ready for JSON: `task`, `quantize`, `layout`, `seq_len`, `size_bytes`,
-            `model_bytes` (without tokenizer and metadata), `duplication`, `sharing`,
-            `conversion_s`, `provenance` and `verification` (None if `verified` was false).
+        report: Figures ready for JSON: `task`, `quantize`, `layout`, `target`, `seq_len`,
+            `seq_lens`, `size_bytes`, `model_bytes` (without tokenizer and metadata),
+            `duplication`, `sharing`, `conversion_s`, `provenance` and `verification` (None if
+            `verified` was false).
     """
 
     blob: bytes
@@ -59,9 +61,10 @@ class Conversion:
 def convert(
     model: Albert,
     *,
-    quantize: str = "int8",
-    layout: str = "loop",
-    seq_len: int | None = None,
+    target: str = "cpu",
+    quantize: str | None = None,
+    layout: str | None = None,
+    seq_len: int | Sequence[int] | None = None,
     calibration: Iterable[str] | None = None,
     kept: Sequence[str] = (),
     compat: str | None = None,
@@ -72,19 +75,22 @@ def convert(
 
     Args:
         model: A model from `load_keras`; its tokenizer and provenance go into the file.
+        target: A target of `targets.TARGETS`, which chooses what is left out below.
         quantize: A recipe of `quantization.recipes.RECIPES`.
         layout: A layout of `config.LAYOUTS`.
-        seq_len: Pad every input to this many tokens, or None for any length.
+        seq_len: Pad every input to this many tokens, or to the least of several numbers that
+            holds it; 0 for any length.
         calibration: Texts like those that the file will read, for a calibrated recipe; a dozen
             built-in sentences if left out.
         kept: Entries `PART=TYPE` for `override_precision`: parts in another precision.
-        compat: A runtime of `RUNTIMES` that the file must run in, or None for the current one.
+        compat: A runtime of `RUNTIMES` that the file must run in.
         verified: Whether to compare the file with `model`, and raise if it fails.
         early_exit: The file's default rule, for a model with `early_exit`; `default_exit` if left
             out.
 
     Raises:
-        ConversionError: The recipe, layout or length is invalid, or `compat` does not support it.
+        ConversionError: The recipe, layout or length is invalid, or `target` or `compat` does not
+            support it.
         FidelityError: The file's outputs differ from the model's by more than the recipe allows.
 
     Example:
@@ -92,29 +98,37 @@ def convert(
         >>> convert(load_keras("default"), quantize="int8").report["verification"]["passed"]
         True
     """
+    place = get_target(target)
+    quantize, layout = quantize or place.recipes[0], layout or place.layouts[0]
     chosen = override_precision(get_recipe(quantize), kept)
     check_layout(layout)
-    if compat is not None:
+    lengths = _lengths(seq_len, place, model, layout)
+    place.check(layout=layout, quantize=quantize, fixed=bool(lengths), compat=compat)
+    if compat := compat or place.compat:
         check_recipe(compat, quantize)
-    most = model.config.max_position_embeddings
-    if seq_len is not None and not 1 <= seq_len <= most:
-        raise ConversionError(f"seq_len must be in [1, {most}] for this model, not {seq_len}.")
     early_exit = _early_exit(early_exit, model, layout)
     texts = None if calibration is None else list(islice(calibration, MOST_TEXTS))
     start = time.monotonic()
-    stages = quantize_stages(model, chosen, layout=layout, seq_len=seq_len, calibration=texts)
+    options: Any = {"layout": layout, "calibration": texts, "gpu": place.gpu}
+    stages = {
+        length: quantize_stages(model, chosen, seq_len=length or None, **options)
+        for length in lengths or (0,)
+    }
     runtime = None if compat is None else get_runtime(compat)
-    linked = link(stages, model.config, layout=layout, runtime=runtime)
+    one = stages if len(stages) > 1 else next(iter(stages.values()))
+    linked = link(one, model.config, layout=layout, runtime=runtime)
     bundle = Bundle(
         task=model.task,
         layout=layout,
         quantize=quantize,
-        seq_len=seq_len,
+        seq_len=max(lengths, default=None),
         config=model.config,
         tokenizer_files=model.tokenizer_files,
         provenance=_provenance(model, chosen, compat, texts),
         verification=None,
         early_exit=early_exit,
+        target=target,
+        seq_lens=lengths,
     )
     blob = pack(linked.model, bundle)
     seconds = time.monotonic() - start
@@ -124,6 +138,29 @@ def convert(
         bundle = replace(bundle, verification=figures)
         blob = add_verification(blob, figures)
     return Conversion(blob, _report(blob, linked, bundle, seconds))
+
+
+def _lengths(
+    seq_len: int | Sequence[int] | None, target: Target, model: Albert, layout: str
+) -> tuple[int, ...]:
+    """Return the fixed lengths, ascending; none for any length."""
+    most = model.config.max_position_embeddings
+    if seq_len is None:
+        usual = target.seq_len_of_task.get(model.task, target.seq_len)
+        return () if usual is None else (min(usual, most),)
+    lengths = (seq_len,) if isinstance(seq_len, int) else tuple(sorted(set(seq_len)))
+    if lengths == (0,):
+        return ()
+    if not lengths or not all(1 <= length <= most for length in lengths):
+        raise ConversionError(
+            f"seq_len must be in [1, {most}] for this model, not {list_choices(map(str, lengths))}."
+        )
+    if len(lengths) > 1 and layout != "unrolled":
+        raise ConversionError(
+            f"--seq-len {','.join(map(str, lengths))} contradicts --layout {layout}: only layout "
+            "unrolled has several lengths in one file; give one length, or any."
+        )
+    return lengths
 
 
 def _early_exit(rule: EarlyExit | None, model: Albert, layout: str) -> EarlyExit | None:
@@ -161,7 +198,9 @@ def _report(blob: bytes, linked: LinkedModel, bundle: Bundle, seconds: float) ->
         "task": bundle.task,
         "quantize": bundle.quantize,
         "layout": bundle.layout,
+        "target": bundle.target,
         "seq_len": bundle.seq_len,
+        "seq_lens": list(bundle.seq_lens),
         **({"early_exit": asdict(bundle.early_exit)} if bundle.early_exit else {}),
         "tokenizer": sorted(bundle.tokenizer_files),
         "size_bytes": len(blob),

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "albert_edge"
 # A folder or module imports only from those on the lines before it, and from its own.
 ORDER = (
     ("errors",),
-    ("tasks", "files"),
+    ("tasks", "files", "targets"),
     ("config", "early_exit"),
     ("tokenizer",),
     ("checkpoints",),

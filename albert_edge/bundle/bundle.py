@@ -48,12 +48,16 @@ class Bundle:
         task: The task of the head, one of `tasks.TASKS`.
         layout: How the file runs the passes, one of `layouts.LAYOUTS`.
         quantize: The recipe's name, such as `int8`.
-        seq_len: The number of tokens that every input is padded to, or None for any length.
+        seq_len: The number of tokens that every input is padded to, the largest of several, or None
+            for any length.
         config: The model's shape and labels.
         tokenizer_files: The tokenizer's files by name; empty if the file has none.
         provenance: The source of the weights and the tools that made the file; ready for JSON.
         verification: The figures of `verify`, or None if it was not verified.
         early_exit: The default rule of early exit; None for a file that always runs all layers.
+        target: Where the file is to run, one of `targets.TARGETS` or of a later version's.
+        seq_lens: The fixed lengths, ascending; of several, each has a signature
+            `serving_<length>`.  Empty for any length.
     """
 
     task: str
@@ -65,8 +69,12 @@ class Bundle:
     provenance: Mapping[str, Any]
     verification: Mapping[str, Any] | None
     early_exit: EarlyExit | None = None
+    target: str = "cpu"
+    seq_lens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.seq_lens and self.seq_len is not None:
+            object.__setattr__(self, "seq_lens", (self.seq_len,))
         if self.task not in tuple(TASKS):  # it may be of any type, from a manifest
             raise BundleError(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}.")
         if self.layout not in tuple(LAYOUTS):
@@ -77,6 +85,18 @@ class Bundle:
         whole = isinstance(self.seq_len, int) and not isinstance(self.seq_len, bool)
         if self.seq_len is not None and not (whole and 1 <= self.seq_len <= most):
             raise BundleError(f"seq_len must be None or in [1, {most}], not {self.seq_len!r}.")
+        lengths = self.seq_lens
+        ascending = all(type(one) is int for one in lengths) and sorted(set(lengths))
+        if lengths and (
+            ascending != list(lengths) or lengths[0] < 1 or lengths[-1] != self.seq_len
+        ):
+            raise BundleError(
+                f"seq_lens must ascend to seq_len {self.seq_len!r}, not be {list(lengths)}."
+            )
+        if len(lengths) > 1 and self.layout != "unrolled":
+            raise BundleError(f"layout {self.layout} has one length, not {list(lengths)}.")
+        if not isinstance(self.target, str) or printable(self.target) != self.target:
+            raise BundleError(f"target must be a name, not {self.target!r}.")
         if not isinstance(self.provenance, Mapping):
             raise BundleError(f"provenance must map names to values, not be {self.provenance!r}.")
         if not isinstance(self.verification, Mapping | None):
@@ -262,6 +282,8 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
         "layout": bundle.layout,
         "quantize": bundle.quantize,
         "seq_len": bundle.seq_len,
+        "seq_lens": list(bundle.seq_lens),
+        "target": bundle.target,
         "tokenizer_files": sorted(bundle.tokenizer_files),
         "model": {"offset": offset, "size_bytes": size},
         "provenance": dict(bundle.provenance),
@@ -300,10 +322,12 @@ def _read_bundle(file: OpenFile) -> Bundle:
             provenance=manifest["provenance"],
             verification=manifest["verification"],
             early_exit=_early_exit(manifest.get("early_exit")),
+            target=manifest.get("target", "cpu"),  # not in files of version 0.1
+            seq_lens=tuple(manifest.get("seq_lens", ())),
         )
     except KeyError as error:
         raise BundleError(f"{where} is incomplete: {_MANIFEST} has no {error}.") from error
-    except (BundleError, ConfigError) as error:
+    except (BundleError, ConfigError, TypeError) as error:
         raise BundleError(f"{where}: {error}") from error
     if TASKS[bundle.task].has_labels:
         _check_labels(where, archive, bundle.config)

@@ -627,6 +627,8 @@ def _multiply(graph: _GraphCheck, operator: _Operator) -> _Dims:
 
 
 def _minimum(graph: _GraphCheck, operator: _Operator) -> _Dims:
+    if graph.tensors[operator.inputs[0]].type != _INT32:
+        return _broadcast(graph, operator)
     first, second = graph.bounds(operator, 0), graph.bounds(operator, 1)
     graph.limit(operator, min(first[0], second[0]), min(first[1], second[1]))
     return _broadcast(graph, operator)
@@ -669,6 +671,8 @@ def _reduce(graph: _GraphCheck, operator: _Operator) -> _Dims:
         if graph.byte(operator, 0) != _INT32:
             raise BundleError("its result is not int32.")
         graph.limit(operator, 0, graph.check.length if dims[axis] == _FREE else dims[axis])
+    elif graph.tensors[operator.inputs[0]].type == _INT32:
+        graph.limit(operator, *graph.bounds(operator, 0))
     return dims[:axis] + kept + dims[axis + 1 :]
 
 
@@ -731,12 +735,13 @@ def _multiply_batches(graph: _GraphCheck, operator: _Operator) -> _Dims:
     first, second = graph.dims(operator, 0), graph.dims(operator, 1)
     if graph.byte(operator, 0) or graph.byte(operator, 2):
         raise BundleError("its options are not this project's.")
-    if graph.byte(operator, 1) and len(second) == 3:
-        second = (second[0], second[2], second[1])
-    if len(first) != 3 or len(second) != 3 or first[0] != second[0] or first[2] != second[1]:
+    if graph.byte(operator, 1):
+        second = (*second[:-2], *second[:-3:-1])
+    ranks = {len(first), len(second)}
+    if ranks not in ({3}, {4}) or first[:-2] != second[:-2] or first[-1] != second[-2]:
         raise BundleError(f"it multiplies {_show(first)} by {_show(second)}.")
     _check_multiplier(graph, operator)
-    return first[0], first[1], second[2]
+    return (*first[:-1], second[-1])
 
 
 def _softmax(graph: _GraphCheck, operator: _Operator) -> _Dims:
@@ -784,6 +789,18 @@ def _split(graph: _GraphCheck, operator: _Operator) -> _Dims:
     if count != len(operator.outputs) or count < 1 or dims[axis] % count or dims[axis] == _FREE:
         raise BundleError(f"it makes {count} parts of axis {axis} of {_show(dims)}.")
     return (*dims[:axis], dims[axis] // count, *dims[axis + 1 :])
+
+
+def _concatenate(graph: _GraphCheck, operator: _Operator) -> _Dims:
+    first, second = graph.dims(operator, 0), graph.dims(operator, 1)
+    axis = graph.option(operator, 0)
+    if graph.byte(operator, 1) or not -len(first) <= axis < len(first):
+        raise BundleError("its options are not this project's.")
+    axis %= len(first)
+    rest = [(*one[:axis], 0, *one[axis + 1 :]) for one in (first, second)]
+    if rest[0] != rest[1] or _FREE in (first[axis], second[axis]):
+        raise BundleError(f"it joins {_show(first)} and {_show(second)} along axis {axis}.")
+    return (*first[:axis], first[axis] + second[axis], *first[axis + 1 :])
 
 
 def _slice(graph: _GraphCheck, operator: _Operator) -> _Dims:
@@ -883,6 +900,7 @@ _FORMS = {
     _ARG_MAX: ("ARG_MAX", 1, 40, "fi>i", _reduce),
     126: ("BATCH_MATMUL", 3, 101, "ff>f ss>s cc>c", _multiply_batches),
     53: ("CAST", 1, 37, "b>i", _cast),
+    2: ("CONCATENATION", 1, 10, "ff>f", _concatenate),
     6: ("DEQUANTIZE", 3, 38, "c>f h>f s>f", _requantize),
     7: ("EMBEDDING_LOOKUP", 4, 0, "in>f ic>f if>f", _look_up),
     71: ("EQUAL", 1, 53, "ii>b", _broadcast),
@@ -901,7 +919,8 @@ _FORMS = {
     _LESS: ("LESS", 1, 41, "ff>b ii>b", _broadcast),
     86: ("LOGICAL_AND", 1, 62, "bb>b", _broadcast),
     40: ("MEAN", 3, 27, "fi>f si>s", _reduce),
-    57: ("MINIMUM", 1, 39, "ii>i", _minimum),
+    55: ("MAXIMUM", 1, 39, "ff>f", _broadcast),
+    57: ("MINIMUM", 1, 39, "ff>f ii>i", _minimum),
     114: ("QUANTIZE", 3, 89, "c>s f>c f>s s>c s>s c>c", _requantize),
     82: ("REDUCE_MAX", 1, 27, "fi>f ii>i", _reduce),
     19: ("RELU", 2, 0, "f>f c>c s>s", _requantize),
@@ -912,6 +931,7 @@ _FORMS = {
     65: ("SLICE", 4, 48, "fii>f sii>s cii>c", _slice),
     25: ("SOFTMAX", 3, 9, "f>f c>c s>s", _softmax),
     49: ("SPLIT", 4, 35, "if>ff if>fff ic>cc ic>ccc is>ss is>sss", _split),
+    92: ("SQUARE", 1, 66, "f>f", _same),
     99: ("SQUARED_DIFFERENCE", 1, 76, "ff>f", _broadcast),
     45: ("STRIDED_SLICE", 4, 32, "fiii>f iiii>i ciii>c siii>s", _strided_slice),
     28: ("TANH", 3, 0, "f>f s>s c>c", _same),
@@ -952,6 +972,10 @@ class _ModelCheck:
     def run(self) -> None:
         bundle, model = self.bundle, self.model
         names = signature_names(bundle)
+        longest = f"serving_{bundle.seq_len}"
+        same = model.signatures.get(longest) == model.signatures.get("serving_default")
+        if len(bundle.seq_lens) > 1 and not same:
+            raise BundleError(f"its signatures {longest} and serving_default differ.")
         if set(names) != set(model.signatures):
             missing = [name for name in names if name not in model.signatures]
             raise BundleError(
@@ -960,7 +984,11 @@ class _ModelCheck:
                 f"{', '.join(model.signatures) or 'none'}."
             )
         for name in names:
-            self._run_signature(name, model.signatures[name])
+            length = name.removeprefix("serving_")
+            if length.isdigit():
+                self._tokens = int(length)
+            if len(bundle.seq_lens) == 1 or name != longest:
+                self._run_signature(name, model.signatures[name])
         del self._main  # a cycle, which would keep the file's mapping until it is collected
         if any(self._left):
             raise BundleError("the model makes fewer passes than its configuration says.")
@@ -984,7 +1012,7 @@ class _ModelCheck:
         stored = graph.tensors[signature.inputs.get("input_ids", 0)].shape
         if self.bundle.seq_len and "input_ids" in dims and stored != dims["input_ids"]:
             raise BundleError(
-                f"the model contradicts its seq_len {self.bundle.seq_len}: its input_ids are "
+                f"the model contradicts its seq_len {self._tokens}: its input_ids are "
                 f"{list(stored)}."
             )
         keys = [places[index] for index in graph.inputs]
@@ -1002,7 +1030,7 @@ class _ModelCheck:
         """Return the shapes and the ranges of what a signature takes."""
         bundle, tokens = self.bundle, self._tokens
         padded = bundle.seq_len is not None
-        if name not in ("serving_default", "embed"):
+        if not name.startswith("serving_") and name != "embed":
             dims: dict[str, _Dims] = {"hidden_states": (tokens, bundle.config.hidden_size)}
             if padded and name.startswith("layer"):
                 dims["attention_bias"] = (1, tokens)
@@ -1137,7 +1165,8 @@ def layer_names(bundle: Bundle) -> list[str]:
 def signature_names(bundle: Bundle) -> list[str]:
     """Return the signatures that a file of this layout has."""
     if bundle.layout != "split":
-        return ["serving_default"]
+        lengths = bundle.seq_lens if len(bundle.seq_lens) > 1 else ()
+        return ["serving_default", *(f"serving_{length}" for length in lengths)]
     names = ["embed", *dict.fromkeys(layer_names(bundle)), "head"]
     return names + (["exit"] if bundle.early_exit else [])
 
@@ -1148,7 +1177,7 @@ def output_shapes(bundle: Bundle, name: str, tokens: int) -> dict[str, _Dims]:
     hidden, labels = config.hidden_size, config.num_labels
     if name == "exit":
         return {"exits": (1, (config.num_hidden_layers - 1) * labels)}
-    if name not in ("serving_default", "head"):
+    if not name.startswith("serving_") and name != "head":
         bias = name == "embed" and bundle.seq_len is not None
         return {
             "hidden_states": (tokens, hidden),

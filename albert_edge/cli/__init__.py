@@ -38,6 +38,7 @@ _VERBS = {
     "compress": "Prune, cluster or quantization-aware train a text classifier.",
     "presets": "List the published ALBERT configurations.",
     "recipes": "List the quantization recipes and the layouts.",
+    "targets": "List the targets: where a file can run, and what each of them chooses.",
 }
 
 
@@ -50,7 +51,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        module = "catalog" if cmd_name in ("presets", "recipes") else cmd_name
+        module = "catalog" if cmd_name in ("presets", "recipes", "targets") else cmd_name
         verbs = import_module(f"albert_edge.cli.{module}")
         command: click.Command = getattr(verbs, cmd_name if module == "catalog" else "command")
         _restore_help(command)

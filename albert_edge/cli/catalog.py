@@ -1,4 +1,4 @@
-"""`albert-edge presets` and `albert-edge recipes`: published configurations, recipes, layouts."""
+"""`albert-edge presets`, `recipes` and `targets`: configurations, recipes, layouts, targets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from albert_edge.cli.options import json_option
 from albert_edge.config import LAYOUTS, PRESETS
 from albert_edge.quantization.recipes import PARTS, RECIPES, recipe_figures
+from albert_edge.targets import TARGETS, target_figures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -121,4 +122,81 @@ def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['albert_base_latency_ms']:.0f}",
         f"{row['trained_encoder_cosine']:.4f}",
         f"{row['default_accuracy']:.1%}",
+    )
+
+
+@click.command("targets")
+@json_option
+def targets(as_json: bool) -> None:
+    """List the targets of --target: what each chooses, why, and what that comes to.
+
+    \b
+    albert-edge targets
+    albert-edge targets --json
+    """
+    from albert_edge.cli.console import print_report
+
+    rows = [
+        {
+            "name": name,
+            "summary": entry.summary,
+            "layout": entry.layouts[0],
+            "quantize": entry.recipes[0],
+            "recipes": list(entry.recipes),
+            "seq_len": entry.seq_len,
+            "seq_len_of_task": dict(entry.seq_len_of_task),
+            "graph": "gpu" if entry.gpu else "cpu",
+            "compat": entry.compat,
+            "reasons": dict(entry.reasons),
+            **target_figures(name),
+        }
+        for name, entry in TARGETS.items()
+    ]
+    print_report(rows, as_json=as_json, render=_render_targets)
+
+
+def _render_targets(rows: list[dict[str, Any]]) -> Iterator[Any]:
+    from rich.table import Table
+    from rich.text import Text
+
+    for row in rows:
+        yield Text.assemble((row["name"], "bold"), f"  {row['summary']}")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(style="dim")
+        chosen = {
+            "layout": row["layout"],
+            "seq-len": _describe_lengths(row),
+            "quantize": row["quantize"],
+            "compat": row["compat"],
+        }
+        for option, value in chosen.items():
+            if value is not None:
+                table.add_row(f"  {option}", value, row["reasons"].get(option, ""))
+        yield table
+        yield ""
+    measured = Table(title="measured: the embedded model at 128 tokens")
+    for title in ("target", "file MB", "CPU ms", "error", "on the GPU"):
+        measured.add_column(title, justify="left" if title == "target" else "right")
+    for row in rows:
+        measured.add_row(row["name"], *_measured_target(row))
+    yield measured
+    yield "  CPU ms: one thread; error: of the logits, against float32 Keras"
+
+
+def _describe_lengths(row: Mapping[str, Any]) -> str:
+    others = [f", {length} for {task}" for task, length in row["seq_len_of_task"].items()]
+    return "".join([str(row["seq_len"] or "any"), *others])
+
+
+def _measured_target(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if "size_bytes" not in row:
+        return ("-",) * 4
+    nodes = row["accelerated_nodes"]
+    return (
+        f"{row['size_bytes'] / 1e6:.1f}",
+        f"{row['cpu_latency_ms']:.2f}",
+        f"{row['error']:.4f}",
+        "-" if nodes is None else f"{nodes} of {row['nodes']}",
     )

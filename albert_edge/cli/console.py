@@ -112,11 +112,11 @@ def _list_rows(table: Table) -> Iterator[Text]:
 
 def render_conversion(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Render the report of a conversion."""
-    length = report["seq_len"] or "any"
     yield Text.assemble(
         (report["output"], "bold"),
         f"  {_megabytes(report['size_bytes'])}  "
-        f"{report['task']}, {report['quantize']}, {report['layout']}, length {length}",
+        f"{report['task']}, {report['quantize']}, {report['layout']}, {_lengths(report)}, target "
+        f"{report['target']}",
     )
     if "early_exit" in report:
         yield f"  {_rule(report['early_exit'])}"
@@ -262,9 +262,8 @@ def _render_bundle(bundle: Mapping[str, Any] | None) -> Iterator[RenderableType]
     yield from _render_random(bundle["provenance"].get("drawn"))
     source, compat = (bundle["provenance"].get(key) for key in ("source", "compat"))
     yield (
-        f"  {bundle['task']}, {bundle['quantize']}, {bundle['layout']}, "
-        f"length {bundle['seq_len'] or 'any'}; from {source or 'unknown'}"
-        + (f"; for {compat}" if compat else "")
+        f"  {bundle['task']}, {bundle['quantize']}, {bundle['layout']}, {_lengths(bundle)}, target "
+        f"{bundle['target']}; from {source or 'unknown'}" + (f"; for {compat}" if compat else "")
     )
     if "early_exit" in bundle:
         yield f"  {_rule(bundle['early_exit'])}"
@@ -274,6 +273,10 @@ def _render_bundle(bundle: Mapping[str, Any] | None) -> Iterator[RenderableType]
     files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
     yield f"  tokenizer {files or 'none; takes token ids'}"
     yield from _render_verification(bundle["verification"])
+
+
+def _lengths(report: Mapping[str, Any]) -> str:
+    return f"length {', '.join(map(str, report['seq_lens'])) or 'any'}"
 
 
 def _rule(rule: Mapping[str, Any]) -> str:

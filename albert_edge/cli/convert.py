@@ -19,6 +19,7 @@ from albert_edge.cli.options import (
 )
 from albert_edge.config import LAYOUTS
 from albert_edge.quantization.recipes import RECIPES
+from albert_edge.targets import TARGETS
 from albert_edge.tasks import TASKS
 from albert_edge.tflite.legacy_runtimes import RUNTIMES
 
@@ -27,16 +28,17 @@ _FORMATS = (
     "tensorflow1",
     "keras",
 )  # checkpoints.formats.FORMATS, which imports more
-_TFLITE_ONLY = ("quantize", "keep", "calibration", "layout", "seq_len", "compat", "verify",
-                "exit_patience", "exit_threshold")  # fmt: skip
+_TFLITE_ONLY = ("target", "quantize", "keep", "calibration", "layout", "seq_len", "compat",
+                "verify", "exit_patience", "exit_threshold")  # fmt: skip
 
 
-def _seq_len(_: click.Context, __: click.Parameter, value: str) -> int | None:
-    if value == "any":
-        return None
-    if not value.isascii() or not value.isdecimal():
-        raise click.BadParameter(f"{value!r} is neither 'any' nor a whole number.")
-    return int(value)
+def _seq_len(_: click.Context, __: click.Parameter, value: str | None) -> list[int] | None:
+    if value in (None, "any"):
+        return None if value is None else [0]
+    numbers = value.split(",")
+    if not all(number.isascii() and number.isdecimal() for number in numbers):
+        raise click.BadParameter(f"{value!r} is neither 'any' nor whole numbers, as in 32,128.")
+    return [int(number) for number in numbers]
 
 
 @click.command()
@@ -57,25 +59,32 @@ def _seq_len(_: click.Context, __: click.Parameter, value: str) -> int | None:
 )
 @init_head_option
 @click.option(
+    "--target",
+    type=click.Choice(list(TARGETS)),
+    default="cpu",
+    help="Where the file is to run; chooses layout, length, recipe and operators: albert-edge "
+    "targets.",
+)
+@click.option(
     "--quantize",
     type=click.Choice(list(RECIPES)),
-    default="int8",
     help="Quantization recipe; see albert-edge recipes.",
+    show_default="the target's; int8",
 )
 @keep_option
 @calibration_option
 @click.option(
     "--layout",
     type=click.Choice(list(LAYOUTS)),
-    default="loop",
+    show_default="the target's; loop",
     help="Layout of the passes in the file; see albert-edge recipes.",
 )
 @click.option(
     "--seq-len",
     callback=_seq_len,
-    default="any",
-    metavar="any|N",
-    help="Sequence length: any, or every text padded to N tokens (for GPUs and Edge TPU).",
+    show_default="the target's; any",
+    metavar="any|N,...",
+    help="Sequence length: any, or every text padded to N tokens, or to the least of several.",
 )
 @click.option(
     "--compat",
@@ -136,7 +145,8 @@ def command(
 
     \b
     albert-edge convert ./my-albert -o my.tflite
-    albert-edge convert ./my-albert -o gpu.tflite --quantize float16 --layout unrolled --seq-len 128
+    albert-edge convert ./my-albert -o gpu.tflite --target gpu --seq-len 32,128
+    albert-edge convert ./my-albert -o app.tflite --target android
     albert-edge convert ./my-albert -o npu.tflite --quantize int8-full --calibration texts.txt
     albert-edge convert albert-base-v2 -o shape.tflite --task classification --json
     albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1

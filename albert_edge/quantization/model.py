@@ -15,7 +15,8 @@ from albert_edge.quantization.equalize import equalize_layers, name_activations
 from albert_edge.quantization.quantize import MASK_MARGIN, quantize_stage
 from albert_edge.quantization.recipes import Recipe
 from albert_edge.quantization.tensors import Array, CalibrationRanges
-from albert_edge.tflite.export import export_stages
+from albert_edge.tflite.export import CPU, export_stages
+from albert_edge.tflite.gpu_graph import GPU
 from albert_edge.tflite.graph import StageModel, Stages, builtin_code, schema
 
 __all__ = ["quantize_stages"]
@@ -30,6 +31,7 @@ def quantize_stages(
     layout: str = "loop",
     seq_len: int | None = None,
     calibration: Iterable[str] | None = None,
+    gpu: bool = False,
 ) -> Stages:
     """Convert every stage of `model` once, and quantize it.
 
@@ -39,12 +41,13 @@ def quantize_stages(
         layout: The layout that the stages will be linked in: `unrolled` has ranges for every pass.
         seq_len: A fixed number of tokens, or None for any length.
         calibration: Texts for a recipe that needs them; built-in sentences if left out.
+        gpu: Whether to write the graph that GPUs compute right, of a fixed length and in floats.
 
     Raises:
         ConversionError: A stage cannot be converted.
         InputError: There are too few texts, or none.
     """
-    stages, stats = export_stages(model, seq_len=seq_len), None
+    stages, stats = export_stages(model, seq_len=seq_len, forms=GPU if gpu else CPU), None
     if recipe.calibrated or recipe.uses_hessians:
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
         stats = collect_stats(

@@ -39,6 +39,8 @@ from albert_edge.tflite.graph import OPERATOR_NAMES, StageModel, schema
 _Op = schema.BuiltinOperator
 # Padding scores this much less than any token: e^-11 is 1/60000; 8 bits of softmax end at 1/256.
 MASK_MARGIN = 11.0
+# Operators of the GPU graph, which computes in floats.
+_FLOAT_OPS = (_Op.CONCATENATION, _Op.MAXIMUM, _Op.MINIMUM, _Op.SQUARE)
 _HEADROOM = 8  # how much larger than in calibration a 32-bit sum may become
 # Fixed by the kernels: operator → type → the quantization of its output.
 _FIXED_QPARAMS = {
@@ -182,6 +184,8 @@ class _StageQuantizer:
         match code:
             case _Op.FULLY_CONNECTED:
                 self._fully_connected(operator)
+            case _ if code in _FLOAT_OPS and self._residuals == "float32":
+                self._copy(operator, "float32")
             case _Op.BATCH_MATMUL | _Op.SOFTMAX:
                 self._copy(operator, self._scores)
             case _Op.GELU | _Op.TANH | _Op.RELU:
@@ -242,11 +246,22 @@ class _StageQuantizer:
     def _float_product(self, operator: Any, part: str | None) -> None:
         tensors, (read, weight, *bias) = self._tensors, operator.inputs
         dtype = self._weights.dtype(part, weight) if part else "float32"
-        inputs = [tensors.cast(read, "float32"), self._weights.add(weight, dtype, part, int(read))]
+        inputs = [self._rows(read), self._weights.add(weight, dtype, part, int(read))]
         inputs += [tensors.cast(index, "float32") for index in bias]
         options = copy.copy(operator.builtinOptions)
         options.asymmetricQuantizeInputs = dtype in QMAX
         self._emit(operator, "float32", inputs, options, version=12 if dtype in QMAX else 1)
+
+    def _rows(self, index: int) -> int:
+        """Return float rows [T, C]: the converter drops a RESHAPE before a product."""
+        tensors, given = self._tensors, self._tensors.cast(index, "float32")
+        if tensors.rank(index) == 2:
+            return given
+        like = tensors.clone(index, "float32", None)
+        like.shape, like.shapeSignature = [1, like.shape[-1]], None
+        rows = tensors.graph.tensor(like, f"{index}/rows")
+        self._reshape(given, rows, tuple(int(size) for size in like.shape))
+        return rows
 
     def _integer_product(self, operator: Any, part: str | None, dtype: str) -> None:
         tensors, (read, weight, *bias) = self._tensors, operator.inputs

@@ -141,12 +141,13 @@ class Model:
         if early_exit is not None:
             self.require_early_exit()
         inputs = {"input_ids": ids, "token_type_ids": types}
-        if self.bundle.seq_len is not None:
-            inputs = _padded(inputs, self.bundle.seq_len, config.pad_token_id)
+        if lengths := self.bundle.seq_lens:
+            length = next(length for length in lengths if length >= count)
+            inputs = _padded(inputs, length, config.pad_token_id)
         with self._lock:
             outputs = self._infer(inputs, early_exit or self.bundle.early_exit)
         _check_finite(outputs)
-        if self.bundle.seq_len is not None:
+        if lengths:
             for name in TASKS[self.bundle.task].per_token:
                 outputs[name] = outputs[name][:, :count]
         return outputs
@@ -247,6 +248,11 @@ def _with_checked_outputs(bundle: Bundle, forward: Forward) -> Forward:
     return checked
 
 
+def length_signature(bundle: Bundle, length: int) -> str:
+    """Return the signature of a whole model for so many tokens."""
+    return f"serving_{length}" if len(bundle.seq_lens) > 1 else "serving_default"
+
+
 def _signatures(bundle: Bundle, interpreter: Any) -> dict[str, Any]:
     names = signature_names(bundle)
     try:
@@ -274,6 +280,8 @@ def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
     Raises:
         BundleError: The model's signatures contradict its bundle.
     """
+    if len(bundle.seq_lens) > 1:
+        return _lengths_forward(bundle, interpreter)
     signatures = _signatures(bundle, interpreter)
     # Signature runners resize only if the length changed; they cost 3 to 5 µs over the bare call.
     if bundle.layout != "split":
@@ -295,5 +303,18 @@ def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
                     return {"logits": logits[-1:], "layers_used": np.array([made], np.int32)}
         outputs = dict(head(hidden_states=state["hidden_states"]))
         return outputs | ({"layers_used": np.array([len(passes)], np.int32)} if rule else {})
+
+    return forward
+
+
+def _lengths_forward(bundle: Bundle, interpreter: Any) -> Forward:
+    """Return the forward pass of a file of several lengths."""
+    runners: dict[int, Any] = {}  # made when a length is first used: each packs the weights
+
+    def forward(inputs: Arrays, rule: EarlyExit | None) -> Arrays:
+        length = inputs["input_ids"].shape[1]
+        if length not in runners:
+            runners[length] = interpreter.get_signature_runner(length_signature(bundle, length))
+        return dict(runners[length](**inputs))
 
     return forward

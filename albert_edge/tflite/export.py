@@ -3,7 +3,8 @@
 The TFLite converter only ever converts three small functions, written for deployment: batch 1,
 rank 2 (`[T, H]`, heads as `[N, T, D]`), query, key and value in one product, 1/sqrt(D) folded into
 it.  Whatever the depth, a stage is converted once, in float32; `quantization.quantize` quantizes
-it.  Constants of matrix products and tables carry the names of `recipes.PARTS`.
+it.  Constants of matrix products and tables carry the names of `recipes.PARTS`.  Where an
+accelerator needs other operators, `GraphForms` has them; `gpu_graph` has those of GPUs.
 
 A loop with early exit runs `early_exit_step` behind the layer.  Beside the hidden states it carries
 the label that the last pass predicted, how many passes in a row predicted the same, and how many
@@ -15,7 +16,7 @@ can pass is an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -33,44 +34,75 @@ Weights = Mapping[str, np.ndarray]
 Outputs = dict[str, Any]
 
 
-def export_stages(model: Albert, *, seq_len: int | None = None) -> Stages:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphForms:
+    """The blocks of an ALBERT that an accelerator may need in other operators.
+
+    Attributes:
+        embed: (weights, config, inputs by name) → `hidden_states` [T, H], and of a fixed length
+            `attention_bias`, of the shape `bias_shape`.
+        attention: (weights, config, hidden states [T, H], attention bias or None) → [T, H].
+        activation: (name, values) → values.
+        first_token: hidden states [T, H] → [1, H].
+        bias_shape: (config, T) → the shape of `attention_bias`.
+        prepare: (weights, config) → weights that the blocks need besides the model's.
+        position_ids: Whether the embedding takes them as an input, which the linker makes constant.
+    """
+
+    embed: Callable[..., Outputs]
+    attention: Callable[..., Any]
+    activation: Callable[[str, Any], Any]
+    first_token: Callable[[Any], Any]
+    bias_shape: Callable[[AlbertConfig, int], list[int]]
+    prepare: Callable[[Weights, AlbertConfig], Weights] = lambda weights, config: {}
+    position_ids: bool = False
+
+
+def export_stages(
+    model: Albert, *, seq_len: int | None = None, forms: GraphForms | None = None
+) -> Stages:
     """Convert every stage of `model` once, to float32.
 
     Args:
         model: A Keras ALBERT.
         seq_len: A fixed number of tokens, or None for any length.
+        forms: The blocks of an accelerator, which may need a fixed length; the CPU's if left out.
 
     Raises:
         ConversionError: The TFLite converter refused a stage.
     """
-    config, weights = model.config, tensors(model)
+    config, weights, forms = model.config, tensors(model), forms or CPU
+    weights = {**weights, **forms.prepare(weights, config)}
     ids = tf.TensorSpec([1, seq_len], tf.int32)
     hidden = {"hidden_states": tf.TensorSpec([seq_len, config.hidden_size], tf.float32)}
-    bias = {} if seq_len is None else {"attention_bias": tf.TensorSpec([1, seq_len], tf.float32)}
-    mask = {} if seq_len is None else {"attention_mask": ids}
+    inputs, bias = {"input_ids": ids, "token_type_ids": ids}, {}
+    if seq_len is not None:
+        inputs["attention_mask"] = ids
+        bias["attention_bias"] = tf.TensorSpec(forms.bias_shape(config, seq_len), tf.float32)
+    if forms.position_ids:
+        inputs["position_ids"] = ids
 
     def layers(group: int) -> StageModel:
         def stage(hidden_states: Any, attention_bias: Any = None) -> Outputs:
             for index in range(config.inner_group_num):
-                part = _under(weights, f"encoder/group_{group}/layer_{index}")
-                hidden_states = _layer(part, config, hidden_states, attention_bias)
+                part = under(weights, f"encoder/group_{group}/layer_{index}")
+                hidden_states = _layer(part, config, forms, hidden_states, attention_bias)
             return {"hidden_states": hidden_states}
 
         return _convert(f"layer_{group}", stage, {**hidden, **bias})
 
-    embed = _convert(
-        "embed",
-        lambda **inputs: _embed(_under(weights, "embeddings"), config, **inputs),
-        {"input_ids": ids, "token_type_ids": ids, **mask},
-    )
-    head = _convert(
-        "head", lambda hidden_states: HEADS[model.task](weights, config, hidden_states), hidden
-    )
+    def head_stage(hidden_states: Any) -> Outputs:
+        return HEADS[model.task](weights, config, forms, hidden_states)
+
+    embed_stage = partial(forms.embed, under(weights, "embeddings"), config)
+    embed, head = _convert("embed", embed_stage, inputs), _convert("head", head_stage, hidden)
     groups = range(config.num_hidden_groups)
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
     if not config.early_exit:
         return stages
-    exits = _convert("head_exits", lambda hidden_states: _exits(weights, hidden_states), hidden)
+    exits = _convert(
+        "head_exits", lambda hidden_states: _exits(weights, forms, hidden_states), hidden
+    )
     step = _convert("decision", partial(early_exit_step, config), early_exit_inputs(config))
     return replace(stages, exits=exits, early_exit_step=step)
 
@@ -83,40 +115,43 @@ def _embed(
     attention_mask: Any = None,
 ) -> Outputs:
     ids, types = tf.reshape(input_ids, [-1]), tf.reshape(token_type_ids, [-1])  # [T]
-    vectors = _lookup(weights, "word_embeddings", ids)  # [T, E]
-    vectors += _lookup(weights, "token_type_embeddings", types)
+    vectors = lookup(weights, "word_embeddings", ids)  # [T, E]
+    vectors += lookup(weights, "token_type_embeddings", types)
     # A gather, not a slice of the table: the converter quantizes only tables that are gathered.
     positions = tf.range(config.max_position_embeddings)[: tf.shape(input_ids)[1]]  # [T]
-    vectors += _lookup(weights, "position_embeddings", positions)
-    vectors = _norm(_under(weights, "layer_norm"), config, vectors)
-    outputs = {"hidden_states": _dense(weights, "projection", vectors)}  # [T, H]
+    vectors += lookup(weights, "position_embeddings", positions)
+    vectors = layer_norm(under(weights, "layer_norm"), config, vectors)
+    outputs = {"hidden_states": dense(weights, "projection", vectors)}  # [T, H]
     if attention_mask is not None:
         # Looked up, not computed, so that it can be in integers like everything else.
         outputs["attention_bias"] = tf.gather(tf.constant([MASKED, 0.0]), attention_mask)
     return outputs
 
 
-def _layer(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
-    attended = _attention(weights, config, hidden, attention_bias)
-    hidden = _norm(_under(weights, "attention/layer_norm"), config, hidden + attended)
-    inner = _dense(weights, "ffn/intermediate", hidden)  # [T, 4H]
-    outer = _dense(weights, "ffn/output", activation(config.hidden_act, inner))  # [T, H]
-    return _norm(_under(weights, "ffn/layer_norm"), config, hidden + outer)
+def _layer(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any, attention_bias: Any
+) -> Any:
+    attended = forms.attention(weights, config, hidden, attention_bias)
+    hidden = layer_norm(under(weights, "attention/layer_norm"), config, hidden + attended)
+    inner = dense(weights, "ffn/intermediate", hidden)  # [T, 4H]
+    outer = dense(weights, "ffn/output", forms.activation(config.hidden_act, inner))  # [T, H]
+    return layer_norm(under(weights, "ffn/layer_norm"), config, hidden + outer)
 
 
 def _attention(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
     heads, size = config.num_attention_heads, config.head_size
-    fused = _dense(_fuse(weights, size), "attention/query_key_value", hidden)  # [T, 3H]
+    fused = dense(fuse_projections(weights, size), "attention/query_key_value", hidden)  # [T, 3H]
     fused = tf.transpose(tf.reshape(fused, [-1, 3 * heads, size]), [1, 0, 2])  # [3N, T, D]
     query, key, value = tf.split(fused, 3)  # [N, T, D]
     scores = tf.matmul(query, key, transpose_b=True)  # [N, T, T]
     if attention_bias is not None:
         scores += attention_bias
     context = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [1, 0, 2])  # [T, N, D]
-    return _dense(weights, "attention/output", tf.reshape(context, [-1, config.hidden_size]))
+    return dense(weights, "attention/output", tf.reshape(context, [-1, config.hidden_size]))
 
 
-def _fuse(weights: Weights, head_size: int) -> Weights:
+def fuse_projections(weights: Weights, head_size: int) -> Weights:
+    """Return query, key and value as one product, the query divided by the root of D."""
     scales = {"query": np.float32(head_size**-0.5), "key": 1, "value": 1}
     return {
         f"attention/query_key_value/{part}": np.concatenate(
@@ -126,52 +161,62 @@ def _fuse(weights: Weights, head_size: int) -> Weights:
     }
 
 
-def _features(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
+def _features(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Outputs:
     outputs = {"last_hidden_state": hidden[None]}  # [1, T, H]
     if "pooler/kernel" in weights:
-        outputs["pooler_output"] = _pool(weights, hidden)
+        outputs["pooler_output"] = _pool(weights, forms, hidden)
     return outputs
 
 
-def _classification(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    return {"logits": _dense(weights, "classifier", _pool(weights, hidden))}  # [1, C]
+def _classification(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
+) -> Outputs:
+    return {"logits": dense(weights, "classifier", _pool(weights, forms, hidden))}  # [1, C]
 
 
-def _token_classification(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    return {"logits": _dense(weights, "classifier", hidden)[None]}  # [1, T, C]
+def _token_classification(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
+) -> Outputs:
+    return {"logits": dense(weights, "classifier", hidden)[None]}  # [1, T, C]
 
 
-def _question_answering(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    start, end = tf.split(tf.transpose(_dense(weights, "qa_outputs", hidden)), 2)
+def _question_answering(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
+) -> Outputs:
+    start, end = tf.split(tf.transpose(dense(weights, "qa_outputs", hidden)), 2)
     return {"start_logits": start, "end_logits": end}  # [1, T]
 
 
-def _summarization(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    scores = _dense(weights, "sentence_scorer", hidden)  # [T, 1]
+def _summarization(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
+) -> Outputs:
+    scores = dense(weights, "sentence_scorer", hidden)  # [T, 1]
     return {"sentence_logits": tf.reshape(scores, [1, -1])}
 
 
-def _fill_mask(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    part = _under(weights, "predictions")
-    vectors = activation(config.hidden_act, _dense(part, "dense", hidden))  # [T, E]
+def _fill_mask(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Outputs:
+    part = under(weights, "predictions")
+    vectors = forms.activation(config.hidden_act, dense(part, "dense", hidden))  # [T, E]
     # Gamma first: directly before the product, the converter would fold it into the table.
-    vectors = _norm(_under(part, "layer_norm"), config, vectors, gamma_first=True)
+    vectors = layer_norm(under(part, "layer_norm"), config, vectors, gamma_first=True)
     table = tf.constant(weights["embeddings/word_embeddings"])  # [V, E]
     with tf.name_scope("predictions"):
         logits = tf.matmul(vectors, table, transpose_b=True) + tf.constant(part["bias"])  # [T, V]
     return {"logits": logits[None]}
 
 
-def _sentence_order(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    return {"sop_logits": _dense(weights, "sop_classifier", _pool(weights, hidden))}
+def _sentence_order(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
+) -> Outputs:
+    return {"sop_logits": dense(weights, "sop_classifier", _pool(weights, forms, hidden))}
 
 
-def _pretraining(weights: Weights, config: AlbertConfig, hidden: Any) -> Outputs:
-    predicted = _fill_mask(weights, config, hidden)["logits"]
-    return {"prediction_logits": predicted, **_sentence_order(weights, config, hidden)}
+def _pretraining(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Outputs:
+    predicted = _fill_mask(weights, config, forms, hidden)["logits"]
+    return {"prediction_logits": predicted, **_sentence_order(weights, config, forms, hidden)}
 
 
-HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
+HEADS: dict[str, Callable[[Weights, AlbertConfig, GraphForms, Any], Outputs]] = {
     "feature-extraction": _features,
     "classification": _classification,
     "token-classification": _token_classification,
@@ -183,39 +228,60 @@ HEADS: dict[str, Callable[[Weights, AlbertConfig, Any], Outputs]] = {
 }
 
 
-def _exits(weights: Weights, hidden: Any) -> Outputs:
-    return {"exits": _dense(weights, "exits", _pool(weights, hidden))}  # [1, (L-1)*C]
+def _exits(weights: Weights, forms: GraphForms, hidden: Any) -> Outputs:
+    return {"exits": dense(weights, "exits", _pool(weights, forms, hidden))}  # [1, (L-1)*C]
 
 
-def _pool(weights: Weights, hidden: Any) -> Any:
+def _pool(weights: Weights, forms: GraphForms, hidden: Any) -> Any:
+    return tf.tanh(dense(weights, "pooler", forms.first_token(hidden)))
+
+
+def _first_token(hidden: Any) -> Any:
     # A slice of known size: the converter gives `hidden[:1]` an unknown number of rows.
-    first = tf.slice(hidden, [0, 0], [1, hidden.shape[1]])  # [1, H]
-    return tf.tanh(_dense(weights, "pooler", first))
+    return tf.slice(hidden, [0, 0], [1, hidden.shape[1]])  # [1, H]
 
 
-def _lookup(weights: Weights, name: str, rows: Any) -> Any:
+def lookup(weights: Weights, name: str, rows: Any) -> Any:
+    """Look rows of a table up."""
     with tf.name_scope(name):
         return tf.gather(tf.constant(weights[name]), rows)
 
 
-def _dense(weights: Weights, path: str, values: Any) -> Any:
+def dense(weights: Weights, path: str, values: Any) -> Any:
+    """Multiply with a kernel [C, K] and add its bias [K]."""
     with tf.name_scope(path):
         product = tf.matmul(values, tf.constant(weights[f"{path}/kernel"]))
         return product + tf.constant(weights[f"{path}/bias"])
 
 
-def _norm(weights: Weights, config: AlbertConfig, values: Any, *, gamma_first: bool = False) -> Any:
+def layer_norm(
+    weights: Weights, config: AlbertConfig, values: Any, *, gamma_first: bool = False
+) -> Any:
     # Ba et al. 2016, arXiv:1607.06450, over the last axis, in the fewest TFLite operators.
     gamma, beta = tf.constant(weights["gamma"]), tf.constant(weights["beta"])
+    epsilon = config.layer_norm_eps
+    if "input_scale" in weights:  # it does not change the result; see `gpu_graph`
+        scale = float(weights["input_scale"])
+        values, epsilon = values * scale, epsilon * scale**2
     centred = values - tf.reduce_mean(values, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-    deviation = tf.math.rsqrt(variance + config.layer_norm_eps)
+    deviation = tf.math.rsqrt(variance + epsilon)
     if gamma_first:
         return centred * gamma * deviation + beta
     return centred * deviation * gamma + beta
 
 
-def _under(weights: Weights, path: str) -> Weights:
+CPU = GraphForms(
+    embed=_embed,
+    attention=_attention,
+    activation=activation,
+    first_token=_first_token,
+    bias_shape=lambda config, seq_len: [1, seq_len],
+)
+
+
+def under(weights: Weights, path: str) -> Weights:
+    """Return the weights below a path, by the rest of their names."""
     return {
         name.removeprefix(f"{path}/"): value
         for name, value in weights.items()
@@ -294,7 +360,9 @@ def early_exit_step(
     probability = tf.reduce_max(tf.nn.softmax(logits), axis=-1)  # [1]
     loop_condition = (same < patience) & (probability < threshold) & (used < max_layers)
     return {
-        "limit": limit * tf.reshape(tf.cast(loop_condition, tf.int32), []),
+        # Not a reshape to []: TFLite counts its empty shape as computed, and so makes the loop's
+        # outputs dynamic, which CompiledModel, XNNPACK as a delegate and other readers refuse.
+        "limit": limit * tf.reduce_max(tf.cast(loop_condition, tf.int32), axis=0),
         "answer": label,
         "same": same,
         "layers_used": used,

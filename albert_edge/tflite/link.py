@@ -69,14 +69,19 @@ class LinkedModel:
 
 
 def link(
-    stages: Stages, config: AlbertConfig, *, layout: str = "loop", runtime: Runtime | None = None
+    stages: Stages | Mapping[int, Stages],
+    config: AlbertConfig,
+    *,
+    layout: str = "loop",
+    runtime: Runtime | None = None,
 ) -> LinkedModel:
     """Compose the stage models of one ALBERT into a TFLite model.
 
     Args:
         stages: The stage models; one layer a pass for `unrolled` only.  With early-exit
             classifiers, a loop can exit early, and `split` has a signature for them; `unrolled`
-            runs all layers.
+            runs all layers.  Those of several fixed lengths, by length, for `unrolled` only:
+            `serving_<length>` is the signature of each, and `serving_default` that of the longest.
         config: The model's shape: how often each layer runs.
         layout: `loop` (a WHILE operator a group), `unrolled` (one copy of the operators a pass)
             or `split` (a signature a stage; the host runs the layers).
@@ -88,7 +93,10 @@ def link(
     """
     check_layout(layout)
     builder = ModelBuilder()
-    _LINKERS[layout](builder, config, stages)
+    if isinstance(stages, Stages):
+        _LINKERS[layout](builder, config, stages)
+    else:
+        _link_lengths(builder, config, stages)
     model = builder.build()
     if runtime is not None:
         model = legalize(model, runtime)
@@ -184,16 +192,43 @@ def _while(
     return results
 
 
+def _link_lengths(
+    builder: ModelBuilder, config: AlbertConfig, stages: Mapping[int, Stages]
+) -> None:
+    for length in sorted(stages, reverse=True):  # the first graph is the default one
+        graph, outputs = _unroll(builder, config, stages[length], name=f"serving_{length}")
+        if length == max(stages):
+            builder.sign("serving_default", graph, outputs)
+        builder.sign(f"serving_{length}", graph, outputs)
+
+
 def _link_unrolled(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
-    main = builder.graph("main")
+    builder.sign("serving_default", *_unroll(builder, config, stages, name="main"))
+
+
+def _unroll(
+    builder: ModelBuilder, config: AlbertConfig, stages: Stages, *, name: str
+) -> tuple[GraphBuilder, dict[str, int]]:
+    """Add a graph of all passes; return it and its outputs."""
+    main = builder.graph(name)
     layers = stages.layers
-    state = main.inline(stages.embed, main.inputs_of(stages.embed))
+    state = main.inline(stages.embed, _embed_inputs(main, stages.embed))
     for index in range(config.num_hidden_layers):
         per_pass = len(layers) == config.num_hidden_layers
         layer = layers[index if per_pass else config.group_of_layer(index)]
         state |= main.inline(layer, _inputs_from(state, layer), name=f"pass_{index}")
-    outputs = main.inline(stages.head, _inputs_from(state, stages.head))
-    builder.sign("serving_default", main, outputs)
+    return main, main.inline(stages.head, _inputs_from(state, stages.head))
+
+
+def _embed_inputs(main: GraphBuilder, embed: StageModel) -> dict[str, int]:
+    """Add the inputs of the embedding; the position ids of a GPU's are a constant."""
+    tensors = {name: embed.graph.tensors[index] for name, index in embed.inputs.items()}
+    ids = tensors.pop("position_ids", None)
+    inputs = {name: main.input(name, tensor) for name, tensor in tensors.items()}
+    if ids is not None:
+        rows = np.arange(ids.shape[-1], dtype=np.int32)
+        inputs["position_ids"] = main.constant(ids, "embed/position_ids", rows.tobytes())
+    return inputs
 
 
 def _link_split(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
