@@ -101,16 +101,7 @@ class _Child:
     def __init__(self, file: OpenFile, *, threads: int, time_limit_s: float, do: str) -> None:
         self._where, self._limit_s = file.where, time_limit_s
         descriptor = file.fileno()
-        # The child imports this package from where its parent has it, be it a zip file.
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109
-        self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=() if descriptor is None else (descriptor,),
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        self._process = _start_process(descriptor)
         self._requests: Any = self._process.stdin
         self._replies: Any = self._process.stdout
         weakref.finalize(self, _end, self._process)
@@ -177,6 +168,20 @@ class _Child:
             f"{self._where} ended the process that ran it ({ending}): it is damaged, or the "
             "runtime does not support it."
         )
+
+
+def _start_process(descriptor: int | None) -> subprocess.Popen[bytes]:
+    """Start a process that runs `main`, with a file's descriptor."""
+    # The child imports this package from where its parent has it, be it a zip file.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109
+    return subprocess.Popen(  # noqa: S603 (our own interpreter and module)
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=() if descriptor is None else (descriptor,),
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
 def _end(process: subprocess.Popen[bytes], *, wait_s: float = 0) -> None:

@@ -58,7 +58,7 @@ def mutate(kind: str, rng: random.Random, seeds: list[tuple[dict[str, bytes], An
         (tokenizer._values if kind == "values" else tokenizer._keys)(values, rng)
         files[name] = json.dumps(values).encode()
     elif kind == "head":
-        head = tflite._bits(files[name][:_HEAD_BYTES], rng)
+        head = tflite.BYTES["bits"](files[name][:_HEAD_BYTES], rng)
         files[name] = head + files[name][_HEAD_BYTES:]
     elif kind == "names":
         old, new = rng.choice((b"albert", b"weight", b"classifier", b"dense")), rng.randbytes(3)
@@ -67,7 +67,7 @@ def mutate(kind: str, rng: random.Random, seeds: list[tuple[dict[str, bytes], An
         content = rng.choice([*files.values(), b"", b"{}", rng.randbytes(99)])
         files[rng.choice([*_STRAY, *files])] = content
     else:
-        files[name] = tflite._BYTES[kind](files[name], rng)
+        files[name] = tflite.BYTES[kind](files[name], rng)
     return Case(index, files)
 
 

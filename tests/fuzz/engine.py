@@ -20,10 +20,15 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-AREAS = ("checkpoint", "data", "kill", "report", "tflite", "tokenizer")
+AREAS = ("checkpoint", "data", "isolated", "kill", "report", "snapshot", "tflite", "tokenizer")
 OUTCOMES = ("refused", "same", "different", "crashed", "hung", "foreign")
 FAILURES = ("crashed", "hung", "foreign")
 _START_S = 120.0  # for a worker to import and read what cases are made from
+# A worker has no threads of its own where its area forks.
+_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    "OPENBLAS_NUM_THREADS": "1",
+}
 _REPORTED = 3  # failures kept with their message, of each kind
 
 
@@ -152,7 +157,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, **_ENVIRONMENT},
         )
         self._ready = False
 

@@ -27,8 +27,8 @@ KINDS = ("convert/tflite", "convert/huggingface", "finetune", "pretrain", "compr
 LIMIT_S = 600.0
 MEMORY_BYTES = 1 << 42  # a limit of addresses, of which TensorFlow reserves many
 _DATA = Path(__file__).parents[1] / "data" / "written_by_0_1"
-_OLD = _DATA / "checkpoints" / "huggingface"
-_TABLE, _TEXT, _INTERRUPTED = _DATA / "rows.tsv", _DATA / "text.txt", _DATA / "interrupted"
+OLD = _DATA / "checkpoints" / "huggingface"
+TABLE, TEXT, INTERRUPTED = _DATA / "rows.tsv", _DATA / "text.txt", _DATA / "interrupted"
 _WRITES = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.chmod")
 # Files that TensorBoard's writer, or a benchmark's clock, makes anew in every run.
 _VARYING = ("logs", "report.json")
@@ -103,7 +103,7 @@ def _begin(work: Path, kind: str) -> None:
     if kind == "convert/tflite":
         (work / "out.tflite").write_bytes(b"old")
     elif kind != "benchmark":
-        shutil.copytree(_OLD, work / "out")
+        shutil.copytree(OLD, work / "out")
 
 
 def _reference(folder: Path, kind: str) -> Reference:
@@ -219,7 +219,7 @@ def _main(*arguments: object) -> None:
 
 def _convert(work: Path, *, resume: bool = False, to: str = "tflite") -> None:
     output = work / ("out.tflite" if to == "tflite" else "out")
-    _main("convert", _INTERRUPTED / "trained", "-o", output, "--to", to, "--force")
+    _main("convert", INTERRUPTED / "trained", "-o", output, "--to", to, "--force")
 
 
 def _options() -> Any:
@@ -231,9 +231,9 @@ def _options() -> Any:
 def _finetune(work: Path, *, resume: bool = False) -> None:
     from albert_edge.training.finetune_files import finetune_files
 
-    source, again = str(_INTERRUPTED / "classifier"), {"resume": resume, "force": not resume}
+    source, again = str(INTERRUPTED / "classifier"), {"resume": resume, "force": not resume}
     finetune_files(
-        _TABLE, work / "out", source=source, options=_options(), save_every_s=0.0, **again
+        TABLE, work / "out", source=source, options=_options(), save_every_s=0.0, **again
     )
 
 
@@ -244,8 +244,8 @@ def _pretrain(work: Path, *, resume: bool = False) -> None:
     options = PretrainOptions(
         steps=6, batch_size=4, max_length=16, examine_every=2, save_every_s=0.0, warm_up=0.1
     )
-    source, again = str(_INTERRUPTED / "encoder"), {"resume": resume, "force": not resume}
-    pretrain_files([_TEXT], work / "out", source=source, options=options, **again)
+    source, again = str(INTERRUPTED / "encoder"), {"resume": resume, "force": not resume}
+    pretrain_files([TEXT], work / "out", source=source, options=options, **again)
 
 
 def _compress(work: Path, *, resume: bool = False) -> None:
@@ -255,8 +255,8 @@ def _compress(work: Path, *, resume: bool = False) -> None:
     compress.compression_report = lambda *_, **__: {}  # written before it, and slow to make
     again = {"resume": resume, "force": not resume}
     compress.compress_files(
-        str(_INTERRUPTED / "trained"),
-        _TABLE,
+        str(INTERRUPTED / "trained"),
+        TABLE,
         work / "out",
         method=Prune(),
         options=_options(),

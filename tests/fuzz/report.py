@@ -76,7 +76,7 @@ def mutate(kind: str, rng: random.Random, seeds: Seeds) -> Case:
         return Case(use, _change_bytes(change, bytearray(seeds.text), rng))
     document = json.loads(seeds.text)
     for _ in range(rng.choice((1, 1, 2, 3))):
-        _change_field(change, document, rng)
+        change_field(change, document, rng)
     return Case(use, json.dumps(document).encode())
 
 
@@ -163,7 +163,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(value[key])
 
 
-def _change_field(change: str, document: Any, rng: random.Random) -> None:
+def change_field(change: str, document: Any, rng: random.Random) -> None:
     places = list(_places(document))
     # Most places are in the lists of samples and token ids, so the name of a field is drawn first.
     names = sorted({key for _, key in places if isinstance(key, str)})

@@ -2,7 +2,8 @@
 
 `as-is`      the bytes of a file, whose digest then differs
 `redone`     the model or the manifest, with a new digest: the graph's checks must notice
-`isolated`   the model alone, without manifest or checks, in a child process
+
+The model alone, in a child process, is the area `isolated`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,8 @@ KINDS = (
     *("as-is/bits", "as-is/words", "as-is/bytes", "as-is/cut", "as-is/swap"),
     *("redone/value", "redone/value", "redone/words", "redone/field", "redone/array"),
     *("redone/value", "redone/value", "redone/bits", "redone/graph", "redone/manifest"),
-    *("isolated/value", "isolated/words", "isolated/field", "isolated/array", "isolated/graph"),
 )
 FORBIDS_OTHER_RESULTS = frozenset(kind for kind in KINDS if kind.startswith("as-is"))
-LIMIT_S = 30.0
-_CHILD_LIMIT_S = 8.0
-_IDS, _TYPES = [2, 9, 11, 7, 3], [0, 0, 0, 0, 0]
 _FILES = Path(__file__).parents[1] / "data" / "written_by_0_1" / "files"
 _MANIFEST, _CONFIG = "albert_edge.json", "config.json"
 _ASKED: dict[str, dict[str, Any]] = {
@@ -47,7 +44,6 @@ class Seed(NamedTuple):
         task: Its task.
         content: Its bytes.
         result: The result of one text.
-        foreign: The result of some ids without the manifest; "" if it takes more than ids.
         places: Where each field of its flatbuffer lies: the accessor to (position, bytes) pairs.
         parsed: Its flatbuffer as pickled objects, which is faster to read.
     """
@@ -55,7 +51,6 @@ class Seed(NamedTuple):
     task: str
     content: bytes
     result: str
-    foreign: str
     places: dict[str, list[tuple[int, int]]]
     parsed: bytes
 
@@ -65,7 +60,6 @@ class Case(NamedTuple):
 
     seed: int
     content: bytes
-    isolated: bool
 
 
 def prepare(folder: Path) -> None:
@@ -80,44 +74,23 @@ def load(folder: Path) -> list[Seed]:
     from albert_edge.bundle.bundle import read
 
     files = {path: read(path).task for path in sorted(folder.glob("*.tflite"))}
+    contents = {path: path.read_bytes() for path in files}
     return [
-        Seed(task, path.read_bytes(), _result(path, task), _foreign_result_of(path), *_parse(path))
+        Seed(task, contents[path], _result(path, task), *parse_model(split_file(contents[path])[0]))
         for path, task in files.items()
     ]
 
 
-def _foreign_result_of(path: Path) -> str:
-    """Return the result without a manifest; "" for a model that takes more than token ids."""
-    import numpy as np
-
-    from albert_edge.errors import InputError
-    from albert_edge.runtime.isolated import _open_foreign
-
-    ids = {"input_ids": np.array([_IDS], np.int32), "token_type_ids": np.array([_TYPES], np.int32)}
-    try:  # in this process: it is whole, and a child takes a second to start
-        return repr(sorted(_plain(_open_foreign(path, 1)({}, ids)).items()))
-    except InputError:
-        return ""
-
-
 def mutate(kind: str, rng: random.Random, seeds: list[Seed]) -> Case:
     how, _, what = kind.partition("/")
-    isolated = how == "isolated"
-    index = rng.choice([at for at, seed in enumerate(seeds) if seed.foreign or not isolated])
+    index = rng.randrange(len(seeds))
     seed = seeds[index]
     if how == "as-is":
-        return Case(index, _BYTES[what](seed.content, rng), isolated=False)
+        return Case(index, BYTES[what](seed.content, rng))
     if what == "manifest":
-        return Case(index, _with_manifest(seed.content, rng), isolated=False)
-    front, members = _split(seed.content)
-    if what == "value":
-        front = _change_value(front, seed.places, rng)
-    elif what in _BYTES:
-        front = _BYTES[what](front, rng)
-    else:
-        front = _change_objects(_OBJECTS[what], seed.parsed, rng)
-    content = front if isolated else _with_model(front, members)
-    return Case(index, content, isolated=isolated)
+        return Case(index, _with_manifest(seed.content, rng))
+    front, members = split_file(seed.content)
+    return Case(index, _with_model(change_model(what, front, seed, rng), members))
 
 
 def run(case: Case, seeds: list[Seed]) -> bool:
@@ -125,8 +98,6 @@ def run(case: Case, seeds: list[Seed]) -> bool:
     with tempfile.TemporaryDirectory() as at:
         path = Path(at) / "case.tflite"
         path.write_bytes(case.content)
-        if case.isolated:
-            return _foreign_result(path) == seed.foreign
         return _result(path, seed.task) == seed.result
 
 
@@ -134,21 +105,22 @@ def _result(path: Path, task: str) -> str:
     import albert_edge
 
     pipe: Any = albert_edge.load(path)
-    return repr(_plain(pipe(**_ASKED.get(task, {"text": "the cast of the film is lovely"}))))
+    return repr(plain(pipe(**_ASKED.get(task, {"text": "the cast of the film is lovely"}))))
 
 
-def _foreign_result(path: Path) -> str:
-    """Run a model without a manifest in a child process, and without checks."""
-    from albert_edge.runtime.isolated import run_foreign
-
-    outputs = run_foreign(path, _IDS, _TYPES, check=False, time_limit_s=_CHILD_LIMIT_S)
-    return repr(sorted(_plain(outputs).items()))
-
-
-def _plain(values: Any) -> Any:
+def plain(values: Any) -> Any:
     if isinstance(values, dict):
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: plain(value) for name, value in values.items()}
     return values.tolist() if hasattr(values, "tolist") else values
+
+
+def change_model(what: str, front: bytes, seed: Any, rng: random.Random) -> bytes:
+    """Damage a flatbuffer, of which `seed` has `places` and `parsed`."""
+    if what == "value":
+        return _change_value(front, seed.places, rng)
+    if what in BYTES:
+        return BYTES[what](front, rng)
+    return _change_objects(_OBJECTS[what], seed.parsed, rng)
 
 
 # Bytes.
@@ -191,7 +163,7 @@ def _swap(content: bytes, rng: random.Random) -> bytes:
     return content[:first] + b + between + a + content[second + length :]
 
 
-_BYTES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+BYTES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "bits": _bits,
     "words": _words,
     "bytes": _some_bytes,
@@ -203,7 +175,7 @@ _BYTES: dict[str, Callable[[bytes, random.Random], bytes]] = {
 # Fields of the flatbuffer.
 
 
-def _parse(path: Path) -> tuple[dict[str, list[tuple[int, int]]], bytes]:
+def parse_model(front: bytes) -> tuple[dict[str, list[tuple[int, int]]], bytes]:
     """Parse a model, and note from where each accessor of its schema reads."""
     import sys
     from unittest import mock
@@ -212,7 +184,6 @@ def _parse(path: Path) -> tuple[dict[str, list[tuple[int, int]]], bytes]:
 
     from albert_edge.tflite.graph import parse
 
-    front, _ = _split(path.read_bytes())
     places: dict[str, list[tuple[int, int]]] = {}
 
     def note(depth: int, at: int, size: int) -> None:
@@ -378,7 +349,7 @@ def _change_objects(
             return pack(model)
 
 
-def _split(content: bytes) -> tuple[bytes, dict[str, bytes]]:
+def split_file(content: bytes) -> tuple[bytes, dict[str, bytes]]:
     """Return what stands before the archive, model and TFLite Metadata, and the archive's files."""
     from albert_edge.bundle.archive import OpenFile
 
@@ -405,7 +376,7 @@ def _with_model(front: bytes, members: dict[str, bytes]) -> bytes:
 
 
 def _with_manifest(content: bytes, rng: random.Random) -> bytes:
-    front, members = _split(content)
+    front, members = split_file(content)
     name = rng.choice((_MANIFEST, _MANIFEST, _CONFIG))
     values = json.loads(members[name])
     at, key = values, rng.choice(sorted(values))

@@ -93,9 +93,7 @@ def mutate(kind: str, rng: random.Random, seeds: list[tuple[dict[str, bytes], An
         files[name] = json.dumps(values).encode()
     else:
         name = vocabulary if rng.random() < 0.7 else rng.choice(list(files))
-        files[name] = tflite._BYTES[kind](
-            files[name] + bytes(1024 * (len(files[name]) < 1024)), rng
-        )
+        files[name] = tflite.BYTES[kind](files[name] + bytes(1024 * (len(files[name]) < 1024)), rng)
     return Case(index, files)
 
 
