@@ -32,6 +32,11 @@ LIMIT_S = 30.0
 MEMORY_BYTES = 64 << 30  # TensorFlow reserves many addresses
 _STATES = {"finetune": "out.training", "compress": "out.training", "pretrain": "out/training.npz"}
 _CURVE = "out/curve.jsonl"
+# Of float32: NaN, infinity, the largest and the smallest number, 0, and all bits.
+_WORDS = (
+    *(b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", b"\1\0\0\0", bytes(4)),
+    b"\xff" * 4,
+)
 _ROWS = 9  # of the table: one batch
 
 
@@ -200,8 +205,10 @@ def _change_numbers(members: dict[str, bytes], rng: random.Random) -> dict[str, 
     """Change what stands behind the description of an array."""
     name = rng.choice(list(members))
     head, _, rest = members[name].partition(b"\n")
-    longer = rest + bytes(1024)
-    changed = tflite.BYTES[rng.choice(("bits", "words", "bytes", "cut"))](longer, rng)
+    changed = bytearray(rest)
+    for _ in range(rng.choice((1, 1, 4, 64))):
+        at, new = 4 * rng.randrange(len(rest) // 4 or 1), rng.choice((*_WORDS, rng.randbytes(4)))
+        changed[at : at + 4] = new
     return {**members, name: head + b"\n" + changed[: len(rest)]}
 
 
