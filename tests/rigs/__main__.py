@@ -1,0 +1,49 @@
+"""Install the rigs: `python -m tests.rigs install`, or only some: `... install opencl android`.
+
+They are installed into `.rigs`, or the folder `ALBERT_EDGE_RIGS_DIR`, by apt-get, Maven, pip and
+gcc, without root. What is there already stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from .gpu_delegate import ANDROID, OPENCL
+from .install import RigError
+from .swiftshader import RIG as SWIFTSHADER
+
+RIGS = {rig.name: rig for rig in (SWIFTSHADER, OPENCL, ANDROID)}
+
+
+def main() -> None:
+    """Install what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rigs", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    install = commands.add_parser("install", help="install all rigs, or those named")
+    install.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RIGS))
+    names = parser.parse_args().names or list(RIGS)
+    unknown = sorted(set(names) - set(RIGS))
+    if unknown:
+        parser.error(f"no rig is named {', '.join(unknown)}; choose from {', '.join(RIGS)}")
+    for name in names:
+        _install(name)
+
+
+def _install(name: str) -> None:
+    rig = RIGS[name]
+    if rig.installed:
+        print(f"{name}: {rig.what}, installed in {rig.path}")
+        return
+    print(f"{name}: installing {rig.what} ...", flush=True)
+    began = time.monotonic()
+    try:
+        rig.install()
+    except RigError as error:
+        sys.exit(f"{name}: {error}")
+    print(f"{name}: installed in {rig.path} in {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

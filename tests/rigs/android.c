@@ -1,0 +1,72 @@
+/* Android's C library for glibc: what a library of an AAR needs to be loaded on desktop Linux.
+
+   The functions that glibc lacks, and those whose meaning differs: Android's stdin, stdout and stderr
+   are three elements of an array, and its numbers for sysconf are its own. Loaded as `libc.so`. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_SIZE 152 /* of Android's FILE, 64 bits */
+char __sF[3 * FILE_SIZE];
+
+static FILE *stream(void *file) {
+  char *place = file;
+  if (place < __sF || place >= __sF + sizeof __sF) return file;
+  FILE *standard[] = {stdin, stdout, stderr};
+  return standard[(place - __sF) / FILE_SIZE];
+}
+
+int vfprintf(FILE *file, const char *format, va_list values) {
+  char text[4096];
+  int size = vsnprintf(text, sizeof text, format, values);
+  fputs_unlocked(text, stream(file));
+  return size;
+}
+
+int fprintf(FILE *file, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  int size = vfprintf(file, format, values);
+  va_end(values);
+  return size;
+}
+
+size_t fwrite(const void *data, size_t size, size_t count, FILE *file) {
+  return fwrite_unlocked(data, size, count, stream(file));
+}
+int fputc(int character, FILE *file) { return fputc_unlocked(character, stream(file)); }
+int fflush(FILE *file) { return fflush_unlocked(file ? stream(file) : NULL); }
+int fileno(FILE *file) { return fileno_unlocked(stream(file)); }
+
+/* The numbers are of bionic/libc/include/bits/sysconf.h; glibc calls its own function this too. */
+long __sysconf(int name);
+long sysconf(int name) {
+  switch (name) {
+    case 0x27: /* _SC_PAGESIZE */
+    case 0x28: /* _SC_PAGE_SIZE */
+      return __sysconf(_SC_PAGESIZE);
+    case 0x60: return __sysconf(_SC_NPROCESSORS_CONF);
+    case 0x61: return __sysconf(_SC_NPROCESSORS_ONLN);
+    case 0x62: return __sysconf(_SC_PHYS_PAGES);
+    default:
+      errno = EINVAL;
+      return -1;
+  }
+}
+
+int *__errno(void) { return __errno_location(); }
+size_t __strlen_chk(const char *text, size_t size) { return strlen(text); }
+int __system_property_get(const char *name, char *value) {
+  *value = '\0';
+  return 0;
+}
+void android_set_abort_message(const char *message) { fputs(message, stderr); }
+
+int __android_log_vprint(int priority, const char *tag, const char *format, va_list values) {
+  char text[4096];
+  int size = vsnprintf(text, sizeof text, format, values);
+  return dprintf(STDERR_FILENO, "%s: %s\n", tag, text) < 0 ? -1 : size;
+}

@@ -1,0 +1,187 @@
+"""Install a rig: packages of Debian, Maven and PyPI, unpacked into a folder, and small C libraries.
+
+The folder is `.rigs` in the project, or `ALBERT_EDGE_RIGS_DIR`. Where `ALBERT_EDGE_RIGS` is
+`required`, as in continuous integration, a test fails without its rig instead of being skipped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+_COPIER = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+
+
+class RigError(Exception):
+    """A rig cannot be installed, or the child process that runs a file on it died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rig:
+    """What is installed, and how.
+
+    Attributes:
+        name: Name on the command line, and first part of the folder's name.
+        what: One line on what it is.
+        build: Function that fills the folder.
+        sources: Files beside this one whose change makes the rig be built anew.
+        version: Number to raise when `build` changes.
+    """
+
+    name: str
+    what: str
+    build: Callable[[Path], None] = field(repr=False)
+    sources: tuple[str, ...] = ()
+    version: int = 1
+
+    @property
+    def path(self) -> Path:
+        """The folder of this version of the rig."""
+        digest = hashlib.sha256(str(self.version).encode())
+        for name in self.sources:
+            digest.update((_HERE / name).read_bytes())
+        return rigs_folder() / f"{self.name}-{digest.hexdigest()[:8]}"
+
+    @property
+    def installed(self) -> bool:
+        """Whether the folder is whole: the mark is written last."""
+        return (self.path / "installed").exists()
+
+    def install(self) -> None:
+        """Build the rig where it is missing; two processes at a time take turns.
+
+        Raises:
+            RigError: if a program is missing or failed.
+        """
+        with _only_one_installs():
+            if self.installed:
+                return
+            for older in rigs_folder().glob(f"{self.name}-????????"):
+                shutil.rmtree(older)
+            self.path.mkdir()
+            self.build(self.path)
+            (self.path / "installed").touch()
+
+    def require(self) -> Path:
+        """Return the folder, or skip the running test, or fail it where rigs are required."""
+        if self.installed:
+            return self.path
+        message = (
+            f"{self.what} is missing: install it by `python -m tests.rigs install {self.name}`"
+        )
+        if os.environ.get("ALBERT_EDGE_RIGS") == "required":
+            pytest.fail(f"{message} (ALBERT_EDGE_RIGS is `required`)", pytrace=False)
+        return pytest.skip(message)
+
+
+def rigs_folder() -> Path:
+    """Return where rigs are installed."""
+    return Path(os.environ.get("ALBERT_EDGE_RIGS_DIR") or _HERE.parents[1] / ".rigs").resolve()
+
+
+@contextmanager
+def _only_one_installs() -> Iterator[None]:
+    rigs_folder().mkdir(parents=True, exist_ok=True)
+    with (rigs_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def call(*command: str | Path, folder: Path | None = None) -> str:
+    """Run a program and return what it printed.
+
+    Raises:
+        RigError: if the program is missing, or failed; with what it printed.
+    """
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise RigError(f"{command[0]} is missing: install it to build this rig") from error
+    if done.returncode:
+        line = " ".join(map(str, command))
+        raise RigError(f"`{line}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout
+
+
+def debian(folder: Path, *names: str, dependencies: bool = False) -> None:
+    """Unpack Debian packages into `folder`, and those of their dependencies that are missing here.
+
+    Nothing is installed, so no root is needed: `apt-get download` and `dpkg-deb --extract`.
+    """
+    wanted = set(names)
+    if dependencies:
+        plan = _apt("install", "--simulate", "--no-install-recommends", *names)
+        wanted |= set(re.findall(r"^Inst (\S+)", plan, re.MULTILINE))
+    with tempfile.TemporaryDirectory() as downloads:
+        _apt("download", *sorted(wanted), folder=Path(downloads))
+        for package in Path(downloads).glob("*.deb"):
+            call("dpkg-deb", "--extract", package, folder)
+
+
+def _apt(*arguments: str, folder: Path | None = None) -> str:
+    # Downloads by root would run as the user _apt, who may not write into a private folder.
+    try:
+        return call("apt-get", "-qq", "-o", "APT::Sandbox::User=root", *arguments, folder=folder)
+    except RigError as error:
+        raise RigError(f"{error}\nIf packages are not found, run `apt-get update` first") from None
+
+
+def maven(folder: Path, artifact: str, *members: str) -> list[Path]:
+    """Unpack members of an artifact, such as `org.tensorflow:tensorflow-lite:2.16.1:aar`."""
+    with tempfile.TemporaryDirectory() as downloads:
+        call("mvn", "-q", "-B", _COPIER, f"-Dartifact={artifact}", f"-DoutputDirectory={downloads}")
+        (archive,) = Path(downloads).iterdir()
+        with zipfile.ZipFile(archive) as opened:
+            for member in members:
+                (folder / Path(member).name).write_bytes(opened.read(member))
+    return [folder / Path(member).name for member in members]
+
+
+def compile_c(source: str, library: Path, *options: str | Path) -> None:
+    """Compile a C file beside this one into a shared library with its own name as soname."""
+    soname = f"-Wl,-soname,{library.name}"
+    call("gcc", "-O1", "-Wall", "-shared", "-fPIC", soname, "-o", library, _HERE / source, *options)
+
+
+def virtual_environment(folder: Path, python: Path, *packages: str) -> None:
+    """Make a virtual environment of `python` with packages of PyPI."""
+    call(python, "-m", "venv", folder)
+    call(folder / "bin/python", "-m", "pip", "install", "-q", *packages)
+
+
+def run_child(
+    command: list[str | Path], env: dict[str, str], *, timeout_s: float
+) -> tuple[int, str]:
+    """Run a child process; return its exit code and all that it printed, log included."""
+    whole = {**os.environ, **env}
+    try:
+        done = subprocess.run(
+            command,
+            env=whole,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RigError(f"no answer from the rig in {timeout_s:.0f} s") from error
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def this_python() -> Path:
+    """The running interpreter, in its virtual environment."""
+    return Path(sys.executable)
