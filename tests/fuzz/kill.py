@@ -29,6 +29,7 @@ MEMORY_BYTES = 1 << 42  # a limit of addresses, of which TensorFlow reserves man
 _DATA = Path(__file__).parents[1] / "data" / "written_by_0_1"
 OLD = _DATA / "checkpoints" / "huggingface"
 TABLE, TEXT, INTERRUPTED = _DATA / "rows.tsv", _DATA / "text.txt", _DATA / "interrupted"
+_ROWS = "rows.tsv"
 _WRITES = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.chmod")
 # Files that TensorBoard's writer, or a benchmark's clock, makes anew in every run.
 _VARYING = ("logs", "report.json")
@@ -57,6 +58,8 @@ def prepare(folder: Path) -> None:
 
 def load(folder: Path) -> Callable[[str], Reference]:
     """Import everything, so that a fork runs at once; no operation may run before it."""
+    import tensorflow as tf
+
     import albert_edge.cli
     import albert_edge.cli.benchmark
     import albert_edge.conversion
@@ -64,6 +67,7 @@ def load(folder: Path) -> Callable[[str], Reference]:
     import albert_edge.training.finetune_files
     import albert_edge.training.pretraining.pretrain_files  # noqa: F401
 
+    tf.config.run_functions_eagerly(True)  # a trace takes ten times as long as all steps
     return cache(partial(_reference, folder))
 
 
@@ -77,20 +81,26 @@ def run(case: Case, seeds: Callable[[str], Reference]) -> bool:
         work, verb = Path(folder), _VERBS[case.kind]
         _begin(work, case.kind)
         at = 1 + int(case.share * known.calls)
-        _fork(partial(verb, work), kill_at=at, torn=case.torn)
+        where = f"killed at {at} of {known.calls}"
+        code, *_ = _fork(partial(verb, work), log=work / "log", kill_at=at, torn=case.torn)
+        _check(code == -signal.SIGKILL, f"not {where}: {_end_of(work)}")
         left = _digest(work, case.kind)
-        _check(left in known.whole, f"killed at {at} of {known.calls}: neither old nor new")
+        _check(left in known.whole, f"{where}: neither old nor new")
         resume = (work / "out.training").exists() or (work / "out" / "training.npz").exists()
         if case.kind == "benchmark":
             resume = left != known.old
         if left != known.final or resume:
-            code, *_ = _fork(partial(verb, work, resume=resume))
-            _check(code == 0, f"killed at {at} of {known.calls}: does not go on")
-        _check(_digest(work, case.kind) == known.final, f"killed at {at}: ends with another output")
-        names = {path.name for path in work.iterdir()} - {"log", "logs", "calls"}
+            code, *_ = _fork(partial(verb, work, resume=resume), log=work / "log")
+            _check(code == 0, f"{where}: does not go on (exit code {code}): {_end_of(work)}")
+        _check(_digest(work, case.kind) == known.final, f"{where}: ends with another output")
+        names = {path.name for path in work.iterdir()} - {"log", _ROWS}
         if left != known.final:
-            _check(names <= {"out", "out.tflite", "report.json"}, f"left behind: {names}")
+            _check(names <= {"out", "out.tflite", "report.json"}, f"{where}: left behind: {names}")
     return left == known.final
+
+
+def _end_of(work: Path) -> str:
+    return (work / "log").read_text(errors="replace")[-2000:]
 
 
 def _check(right: bool, message: str) -> None:
@@ -99,7 +109,8 @@ def _check(right: bool, message: str) -> None:
 
 
 def _begin(work: Path, kind: str) -> None:
-    """Write what an earlier run left, which is replaced."""
+    """Write the training table, of two batches, and what an earlier run left, to be replaced."""
+    (work / _ROWS).write_text("".join(TABLE.read_text().splitlines(keepends=True)[:17]))
     if kind == "convert/tflite":
         (work / "out.tflite").write_bytes(b"old")
     elif kind != "benchmark":
@@ -112,8 +123,9 @@ def _reference(folder: Path, kind: str) -> Reference:
     work = Path(tempfile.mkdtemp(dir=place))
     _begin(work, kind)
     old = _digest(work, kind)
-    code, calls, digests = _fork(partial(_VERBS[kind], work), watch=partial(_digest, work, kind))
-    _check(code == 0, (work / "log").read_text()[-2000:] if (work / "log").exists() else "failed")
+    watch = partial(_digest, work, kind)
+    code, calls, digests = _fork(partial(_VERBS[kind], work), log=work / "log", watch=watch)
+    _check(code == 0, _end_of(work))
     final = _digest(work, kind)
     return Reference(calls, frozenset({old, final, *digests}), final, old)
 
@@ -137,11 +149,15 @@ def _digest(work: Path, kind: str) -> str:
 def _fork(
     verb: Callable[[], object],
     *,
+    log: Path,
     kill_at: int = 0,
     torn: bool = False,
     watch: Callable[[], str] | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Run a verb in a child: its exit code, the number of its writes, and digests between them."""
+    """Run a verb in a child: its exit code, the number of its writes, and digests between them.
+
+    What it prints on standard error goes to `log`.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -149,6 +165,7 @@ def _fork(
         code, killer = 1, _Killer(kill_at, torn=torn, watch=watch)
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
             killer.install()
             verb()
             code = 0
@@ -225,7 +242,7 @@ def _convert(work: Path, *, resume: bool = False, to: str = "tflite") -> None:
 def _options() -> Any:
     from albert_edge.training.options import FinetuneOptions
 
-    return FinetuneOptions(epochs=2, max_length=32, batch_tokens=512)
+    return FinetuneOptions(epochs=2, max_length=32, batch_tokens=256)
 
 
 def _finetune(work: Path, *, resume: bool = False) -> None:
@@ -233,7 +250,7 @@ def _finetune(work: Path, *, resume: bool = False) -> None:
 
     source, again = str(INTERRUPTED / "classifier"), {"resume": resume, "force": not resume}
     finetune_files(
-        TABLE, work / "out", source=source, options=_options(), save_every_s=0.0, **again
+        work / _ROWS, work / "out", source=source, options=_options(), save_every_s=0.0, **again
     )
 
 
@@ -242,7 +259,7 @@ def _pretrain(work: Path, *, resume: bool = False) -> None:
     from albert_edge.training.pretraining.pretrain_files import pretrain_files
 
     options = PretrainOptions(
-        steps=6, batch_size=4, max_length=16, examine_every=2, save_every_s=0.0, warm_up=0.1
+        steps=4, batch_size=4, max_length=16, examine_every=2, save_every_s=0.0, warm_up=0.1
     )
     source, again = str(INTERRUPTED / "encoder"), {"resume": resume, "force": not resume}
     pretrain_files([TEXT], work / "out", source=source, options=options, **again)
@@ -256,7 +273,7 @@ def _compress(work: Path, *, resume: bool = False) -> None:
     again = {"resume": resume, "force": not resume}
     compress.compress_files(
         str(INTERRUPTED / "trained"),
-        TABLE,
+        work / _ROWS,
         work / "out",
         method=Prune(),
         options=_options(),
