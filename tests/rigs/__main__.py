@@ -13,8 +13,9 @@ import time
 from .gpu_delegate import ANDROID, OPENCL
 from .install import RigError
 from .swiftshader import RIG as SWIFTSHADER
+from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-RIGS = {rig.name: rig for rig in (SWIFTSHADER, OPENCL, ANDROID)}
+RIGS = {rig.name: rig for rig in (SWIFTSHADER, OPENCL, ANDROID, TFLITE_RUNTIME)}
 
 
 def main() -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import struct
-import tempfile
-from collections.abc import Mapping, Sequence
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .install import Rig, RigError, call, compile_c, debian, maven, run_child, this_python
+from .child import Inputs, ask
+from .install import Rig, call, compile_c, debian, maven
 
 VERSION = "2.16.1"
 # What the device calls itself: the delegate looks for the maker and the model in it.
@@ -31,7 +31,6 @@ MAKERS = {
     "amd": "Advanced Micro Devices gfx1030",
     "nvidia": "NVIDIA Tegra X1",
 }
-_CHILD = Path(__file__).with_name("tflite_c.py")
 _STUBS = ("libm.so", "libdl.so", "liblog.so")  # what they hold on Android is in the shim, or libc
 _GRAPHICS = ("libEGL.so", "libGLESv3.so")
 
@@ -126,7 +125,7 @@ class Result:
 
 def run(
     file: Path,
-    inputs: Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]],
+    inputs: Inputs,
     *,
     maker: str | None = None,
     precision_loss: bool = False,
@@ -138,69 +137,54 @@ def run(
 
     Args:
         file: The `.tflite` file.
-        inputs: Arrays by the signature's input names, or several of these; loaded once. An input
-            is resized to its array's shape.
+        inputs: Arrays by the signature's input names, or several of these; the file is loaded once.
+            An input is resized to its array's shape.
         maker: Maker of the GPU, of `MAKERS`; without one the file runs on the CPU.
         precision_loss: Whether the GPU delegate may compute in float16.
         xnnpack: Whether to add XNNPACK as a delegate.
         signature: Name of the signature; the first one by default.
-        timeout_s: Seconds after which the child process is ended.
+        timeout_s: Seconds after which the process is ended.
 
     Raises:
-        RigError: if the child process died without an answer.
+        RigError: if the process died, or was ended, without an answer.
     """
-    batches = [inputs] if isinstance(inputs, Mapping) else list(inputs)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        request = {
-            "file": str(file),
-            "android": str(ANDROID.path),
-            "shims": [str(ANDROID.path / stub) for stub in ("libc.so", *_STUBS, *_GRAPHICS)],
-            "opencl": str(OPENCL.path / "libOpenCL.so"),
-            "maker": maker,
-            "precision_loss": precision_loss,
-            "xnnpack": xnnpack,
-            "signature": signature,
-            "runs": len(batches),
-        }
-        (folder / "request.json").write_text(json.dumps(request))
-        for index, batch in enumerate(batches):
-            np.savez(folder / f"in_{index}.npz", **batch)
-        env = _environment(maker) if maker else {}
-        code, log = run_child([this_python(), _CHILD, folder], env, timeout_s=timeout_s)
-        if not (folder / "answer.json").exists():
-            raise RigError(f"the library ended with {code} and no answer:\n{log[-2000:]}")
-        return _read(folder, log)
+    request = {
+        "file": str(file),
+        "android": str(ANDROID.path),
+        "shims": [str(ANDROID.path / stub) for stub in ("libc.so", *_STUBS, *_GRAPHICS)],
+        "opencl": str(OPENCL.path / "libOpenCL.so"),
+        "maker": maker,
+        "precision_loss": precision_loss,
+        "xnnpack": xnnpack,
+        "signature": signature,
+    }
+    python, env = Path(sys.executable), _environment(maker) if maker else {}
+    answer = ask(python, "tflite_c.py", request, inputs, env=env, timeout_s=timeout_s)
+    taken = answer.facts["taken"]
+    return Result(
+        outputs=answer.outputs,
+        nodes=answer.facts["nodes"],
+        delegated=sum(map(len, taken)),
+        partitions=len(taken),
+        left=tuple(map(_operator_name, answer.facts["left"])),
+        launched=answer.facts["launched"],
+        sources=answer.facts["sources"],
+        error=answer.error,
+        log=answer.log,
+    )
 
 
 def _environment(maker: str) -> dict[str, str]:
     libraries = OPENCL.path / "usr/lib"
     found = [libraries / "x86_64-linux-gnu", *libraries.glob("llvm-*/lib")]
+    whole = {"RIGS_OPENCL_WHOLE_BUFFERS": "1"} if maker == "amd" else {}
     return {
+        **whole,
         "LD_LIBRARY_PATH": ":".join(map(str, found)),
         "OCL_ICD_VENDORS": str(OPENCL.path / "vendors"),
         "RIGS_OPENCL_NAME": MAKERS[maker],
         "POCL_CACHE_DIR": str(OPENCL.path / "compiled"),
     }
-
-
-def _read(folder: Path, log: str) -> Result:
-    answer = json.loads((folder / "answer.json").read_text())
-    outputs = []
-    for path in sorted(folder.glob("out_*.npz"), key=lambda p: int(p.stem[4:])):
-        with np.load(path) as stored:
-            outputs.append(dict(stored))
-    return Result(
-        outputs=[] if answer["error"] else outputs,
-        nodes=answer["nodes"],
-        delegated=sum(map(len, answer["taken"])),
-        partitions=len(answer["taken"]),
-        left=tuple(map(_operator_name, answer["left"])),
-        launched=answer["launched"],
-        sources=answer["sources"],
-        error=answer["error"],
-        log=log,
-    )
 
 
 def _operator_name(code: int) -> str:

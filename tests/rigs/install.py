@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -24,6 +23,10 @@ import pytest
 
 _HERE = Path(__file__).parent
 _COPIER = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+
+
+# Of the machine that the rig runs on: Python has loaded them before it can load a rig's.
+_OF_THE_MACHINE = re.compile(r"lib(c6|gcc|stdc\+\+|32).*")
 
 
 class RigError(Exception):
@@ -70,8 +73,7 @@ class Rig:
         with _only_one_installs():
             if self.installed:
                 return
-            for older in rigs_folder().glob(f"{self.name}-????????"):
-                shutil.rmtree(older)
+            shutil.rmtree(self.path, ignore_errors=True)  # what an interrupted build left
             self.path.mkdir()
             self.build(self.path)
             (self.path / "installed").touch()
@@ -125,7 +127,8 @@ def debian(folder: Path, *names: str, dependencies: bool = False) -> None:
     wanted = set(names)
     if dependencies:
         plan = _apt("install", "--simulate", "--no-install-recommends", *names)
-        wanted |= set(re.findall(r"^Inst (\S+)", plan, re.MULTILINE))
+        missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
+        wanted |= {name for name in missing if not _OF_THE_MACHINE.fullmatch(name)}
     with tempfile.TemporaryDirectory() as downloads:
         _apt("download", *sorted(wanted), folder=Path(downloads))
         for package in Path(downloads).glob("*.deb"):
@@ -161,27 +164,3 @@ def virtual_environment(folder: Path, python: Path, *packages: str) -> None:
     """Make a virtual environment of `python` with packages of PyPI."""
     call(python, "-m", "venv", folder)
     call(folder / "bin/python", "-m", "pip", "install", "-q", *packages)
-
-
-def run_child(
-    command: list[str | Path], env: dict[str, str], *, timeout_s: float
-) -> tuple[int, str]:
-    """Run a child process; return its exit code and all that it printed, log included."""
-    whole = {**os.environ, **env}
-    try:
-        done = subprocess.run(
-            command,
-            env=whole,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RigError(f"no answer from the rig in {timeout_s:.0f} s") from error
-    return done.returncode, done.stdout.decode(errors="replace")
-
-
-def this_python() -> Path:
-    """The running interpreter, in its virtual environment."""
-    return Path(sys.executable)

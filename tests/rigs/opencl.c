@@ -18,6 +18,7 @@
 #define CL_DEVICE_VENDOR 0x102C
 #define CL_DEVICE_VERSION 0x102F
 #define CL_DEVICE_EXTENSIONS 0x1030
+#define CL_MEM_CONTEXT 0x1106
 #define CL_DEVICE_IMAGE_PITCH_ALIGNMENT 0x104A
 
 static void *real(const char *name) {
@@ -52,6 +53,20 @@ int clGetDeviceInfo(void *device, uint32_t what, size_t size, void *out, size_t 
   if (listed) memcpy(listed, "cl_xxx", 6);
   if (what == CL_DEVICE_IMAGE_PITCH_ALIGNMENT) *(uint32_t *)out = 0;
   return status;
+}
+
+/* pocl makes no image of a part of a buffer, as AMD's kernels want it. The delegate only saves memory by
+   such parts, so each may be a buffer of its own: with RIGS_OPENCL_WHOLE_BUFFERS. */
+void *clCreateSubBuffer(void *parent, uint64_t flags, uint32_t kind, const void *region, int *error) {
+  if (!getenv("RIGS_OPENCL_WHOLE_BUFFERS")) {
+    void *(*call)(void *, uint64_t, uint32_t, const void *, int *) = real("clCreateSubBuffer");
+    return call(parent, flags, kind, region, error);
+  }
+  int (*about)(void *, uint32_t, size_t, void *, size_t *) = real("clGetMemObjectInfo");
+  void *(*create)(void *, uint64_t, size_t, void *, int *) = real("clCreateBuffer");
+  void *context = NULL;
+  about(parent, CL_MEM_CONTEXT, sizeof context, &context, NULL);
+  return create(context, flags, ((const size_t *)region)[1], NULL, error); /* origin, size */
 }
 
 /* Counted, so that a test can tell that kernels ran, and which. */

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .install import Rig, RigError, debian, run_child, this_python
-
-_CHILD = Path(__file__).with_name("compiled_model.py")
+from .child import Inputs, ask
+from .install import Rig, debian
 
 
 def _build(folder: Path) -> None:
@@ -76,7 +75,7 @@ def environment() -> dict[str, str]:
 
 def run_compiled(
     file: Path,
-    inputs: Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]],
+    inputs: Inputs,
     accelerators: str = "gpu|cpu",
     *,
     float32: bool = True,
@@ -87,47 +86,33 @@ def run_compiled(
 
     Args:
         file: The `.tflite` file.
-        inputs: Arrays by the signature's input names, or several of these; loaded once.
+        inputs: Arrays by the signature's input names, or several of these; the file is loaded once.
+            An input is resized to its array's shape.
         accelerators: `cpu`, `gpu` or `gpu|cpu`.
         float32: Whether the GPU must compute in float32; else the runtime's default precision.
         signature: Name of the signature; the first one by default.
-        timeout_s: Seconds after which the child process is ended.
+        timeout_s: Seconds after which the process is ended.
 
     Raises:
-        RigError: if the child process died without an answer.
+        RigError: if the process died, or was ended, without an answer.
     """
-    batches = [inputs] if isinstance(inputs, Mapping) else list(inputs)
-    with tempfile.TemporaryDirectory() as folder:
-        request = {
-            "file": str(file),
-            "accelerators": accelerators,
-            "float32": float32,
-            "signature": signature,
-            "runs": len(batches),
-        }
-        Path(folder, "request.json").write_text(json.dumps(request))
-        for index, batch in enumerate(batches):
-            np.savez(Path(folder, f"in_{index}.npz"), **batch)
-        code, log = run_child([this_python(), _CHILD, folder], environment(), timeout_s=timeout_s)
-        answer = Path(folder, "answer.json")
-        if not answer.exists():
-            raise RigError(f"CompiledModel ended with {code} and no answer:\n{log[-2000:]}")
-        return _read(Path(folder), json.loads(answer.read_text()), log)
-
-
-def _read(folder: Path, answer: dict, log: str) -> Compiled:
-    outputs = []
-    for path in sorted(folder.glob("out_*.npz"), key=lambda p: int(p.stem[4:])):
-        with np.load(path) as stored:
-            outputs.append(dict(stored))
+    request = {
+        "file": str(file),
+        "accelerators": accelerators,
+        "float32": float32,
+        "signature": signature,
+    }
+    python, env = Path(sys.executable), environment()
+    answer = ask(python, "compiled_model.py", request, inputs, env=env, timeout_s=timeout_s)
+    log = answer.log
     counts = re.search(r"(\d+) operations will run on the GPU(?:, and the remaining (\d+))?", log)
     refused = re.search(r"not supported by GPU delegate:\n(.*?)\n\d+ operations", log, re.DOTALL)
     return Compiled(
-        outputs=outputs if not answer["error"] else [],
-        fully_accelerated=answer["fully_accelerated"],
+        outputs=answer.outputs,
+        fully_accelerated=answer.facts["fully_accelerated"],
         on_gpu=int(counts[1]) if counts else None,
         on_cpu=int(counts[2] or 0) if counts else None,
         refused=tuple(refused[1].splitlines()) if refused else (),
-        error=answer["error"],
+        error=answer.error,
         log=log,
     )
