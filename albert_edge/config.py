@@ -16,7 +16,7 @@ from albert_edge.errors import ConfigError
 from albert_edge.files import dump_json, parse_json, read_input
 from albert_edge.tasks import PROBLEM_TYPES
 
-__all__ = ["LAYOUTS", "PRESETS", "AlbertConfig"]
+__all__ = ["ACCELERATORS", "LAYOUTS", "PRESETS", "AlbertConfig"]
 
 # `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -51,6 +51,9 @@ LAYOUTS: dict[str, str] = {
     "unrolled": "A copy of the operators per pass, over the same weights; for GPUs and NPUs.",
     "split": "Signatures embed, layer and head; the host runs the passes; for Edge TPU.",
 }
+# What runs a file: the CPU; or a GPU, in float32 arithmetic (also `gpu`) or in the precision that
+# its driver prefers, float16 where it has it.
+ACCELERATORS = ("cpu", "gpu", "gpu:float32", "gpu:default")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,11 @@ _LONGEST = 64  # tokens: enough to show an error; a large model takes seconds
 
 
 def verify(
-    source: str | os.PathLike[str] | bytes, model: Albert, *, texts: Sequence[str] = ()
+    source: str | os.PathLike[str] | bytes,
+    model: Albert,
+    *,
+    texts: Sequence[str] = (),
+    accelerator: str = "cpu",
 ) -> dict[str, Any]:
     """Run a `.tflite` file and its Keras model on the same inputs and compare their outputs.
 
@@ -36,19 +40,23 @@ def verify(
         model: The float32 reference.
         texts: The inputs; a few sentences of several lengths if left out.  A file without a
             tokenizer is compared on random ids.
+        accelerator: What runs the file; see `open_model`.
 
     Returns:
         Figures ready for JSON: for every output `max_difference` (absolute), `error` (the root mean
         square of the difference over that of the reference) and `cosine`, with all layers run and,
         as `exit_logits`, at every early exit; `agreement`, the share of equal predictions (None for
         features and regression), of which token tasks make one a token; the `inputs`, the `limit`
-        on `error`, and whether it `passed`.
+        on `error`, and whether it `passed`; of a GPU also its `acceleration`, with the largest
+        `difference` from the CPU over the largest output, on random ids.
 
     Raises:
         BundleError: The file cannot be read.
-        FidelityError: The file and the model are not of the same task or shape.
+        DeviceError: There is no such accelerator here, or it does not run the file.
+        FidelityError: The file and the model are not of the same task or shape; or the outputs of
+            the accelerator are not the CPU's.
     """
-    edge = open_model(source)
+    edge = open_model(source, accelerator=accelerator)
     bundle = edge.bundle
     if bundle.task != model.task or bundle.config != model.config:
         raise FidelityError(
@@ -75,6 +83,7 @@ def verify(
         "limit": limit,
         # A comparison with NaN is false, so NaN fails.
         "passed": all(figures["error"] <= limit for figures in outputs.values()),
+        **({"acceleration": edge.acceleration.to_dict()} if edge.acceleration else {}),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "format_acceleration",
     "format_cores",
     "format_count",
     "format_megabytes",
@@ -53,6 +54,26 @@ def format_tick(value: float) -> str:
     mantissa, exponent = f"{value:e}".split("e")
     power = f"10{str(int(exponent)).translate(_SUPERSCRIPT)}"
     return power if float(mantissa) == 1 else f"{float(mantissa):g}×{power}"
+
+
+def format_acceleration(acceleration: Mapping[str, Any]) -> str:
+    """Say what a GPU runs of a file.
+
+    Args:
+        acceleration: `runtime.compiled_model.Acceleration`, as a dictionary.
+
+    Example:
+        >>> format_acceleration({"device": "Mali-G78", "is_software": False, "operators": 182,
+        ...     "accelerator": "gpu:default", "operators_accelerated": 178, "on_cpu": ["GATHER"]})
+        'Mali-G78, default precision: 178 of 182 operators; on the CPU: GATHER'
+    """
+    arithmetic = {"gpu:float32": "float32 arithmetic", "gpu:default": "default precision"}
+    return (
+        f"{acceleration['device']}{' (software)' * acceleration['is_software']}, "
+        f"{arithmetic[acceleration['accelerator']]}: {acceleration['operators_accelerated']} of "
+        f"{acceleration['operators']} operators"
+        + (f"; on the CPU: {', '.join(acceleration['on_cpu'])}" if acceleration["on_cpu"] else "")
+    )
 
 
 def format_megabytes(size_bytes: int | None) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "Bundle",
     "OpenFile",
     "check_flatbuffer",
+    "count_operators",
     "layer_names",
     "locate",
     "model_bytes",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from albert_edge.bundle.bundle import Bundle, model_bytes, read, read_checked
     from albert_edge.bundle.graph_check import (
         check_flatbuffer,
+        count_operators,
         layer_names,
         output_shapes,
         signature_names,
@@ -39,6 +41,7 @@ _HOMES = {
     "read": "albert_edge.bundle.bundle",
     "read_checked": "albert_edge.bundle.bundle",
     "check_flatbuffer": "albert_edge.bundle.graph_check",
+    "count_operators": "albert_edge.bundle.graph_check",
     "layer_names": "albert_edge.bundle.graph_check",
     "output_shapes": "albert_edge.bundle.graph_check",
     "signature_names": "albert_edge.bundle.graph_check",

@@ -1227,6 +1227,41 @@ def check_flatbuffer(data: Any, *, where: str) -> None:
     _check(where, lambda: _Model(data))
 
 
+# What looks up rows, and what may stand between a table and its rows.
+_LOOKUPS = frozenset(
+    code
+    for code, kernel in _OPERATORS.items()
+    if kernel.name in ("CAST", "DEQUANTIZE", "EMBEDDING_LOOKUP", "GATHER", "RESHAPE")
+)
+
+
+def count_operators(data: Any, *, where: str) -> tuple[int, int]:
+    """Count the operators of a TFLite model.
+
+    Args:
+        data: As in `check_graph`.
+        where: What to call the file in a message.
+
+    Returns:
+        The number in all graphs; and of those that look up rows of tables, or convert or reshape
+        only tables, rows that were looked up, and inputs.
+
+    Raises:
+        BundleError: The flatbuffer is damaged.
+    """
+    graphs: list[_Graph] = []
+    _check(where, lambda: graphs.extend(_Model(data).graphs))
+    lookups = 0
+    for graph in graphs:
+        computed: set[int] = set()
+        for operator in graph.operators:
+            if operator.code in _LOOKUPS and computed.isdisjoint(operator.inputs):
+                lookups += 1
+            else:
+                computed.update(operator.outputs)
+    return sum(len(graph.operators) for graph in graphs), lookups
+
+
 def _check(where: str, check: Callable[[], object]) -> None:
     try:
         check()

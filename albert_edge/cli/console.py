@@ -20,6 +20,7 @@ from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
+from albert_edge.benchmark.format import format_acceleration
 from albert_edge.errors import AlbertEdgeError, printable
 from albert_edge.files import dump_json
 
@@ -215,6 +216,8 @@ def render_verification(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield table
     if figures["agreement"] is not None:
         yield f"  same prediction on {figures['agreement']:.0%} of the inputs"
+    if "acceleration" in figures:
+        yield f"  {printable(format_acceleration(figures['acceleration']))}"
 
 
 def render_inspection(path: str, figures: Mapping[str, Any]) -> Iterator[RenderableType]:

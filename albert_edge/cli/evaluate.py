@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from albert_edge.benchmark.format import format_acceleration
 from albert_edge.cli.options import force_option, json_option, options_from, take_fields
 from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.errors import printable
 
 
 @click.command()
@@ -25,7 +27,16 @@ from albert_edge.datasets.options import EvaluateOptions
 )
 @options_from(
     EvaluateOptions(),
-    *("limit", "workers", "task", "bullets", "text_column", "pair_column", "label_column"),
+    *(
+        "limit",
+        "workers",
+        "accelerator",
+        "task",
+        "bullets",
+        "text_column",
+        "pair_column",
+        "label_column",
+    ),
     *("quoting", "skip_bad"),
     *("null_threshold", "stem", "patience", "threshold", "max_layers"),
 )
@@ -51,6 +62,7 @@ def command(
     albert-edge evaluate default reviews.tsv
     albert-edge evaluate int8.tflite reviews.csv --against float32.tflite
     albert-edge evaluate qa.tflite dev-v2.0.json --predictions answers.json
+    albert-edge evaluate gpu.tflite reviews.tsv --accelerator gpu
     albert-edge evaluate answers.json dev-v2.0.json --null-threshold 1.5
     albert-edge evaluate encoder.tflite scitldr.jsonl --task summarize --bullets 1
     albert-edge evaluate pairs.tflite mnli.tsv --text-column premise --pair-column hypothesis
@@ -120,6 +132,8 @@ def _notes(model: Mapping[str, Any], count: int) -> Iterator[str]:
             f"{model['model']}, {model['duration_s']:.1f} s on {model['workers']} cores, "
             f"{rate:.1f} examples/s"
         )
+    if "acceleration" in model:
+        yield printable(format_acceleration(model["acceleration"]))
     if "layers_used" in model:
         yield f"{model['layers_used']:.2f} layers per text on average"
     if model["truncated"]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 import click
 from click.core import ParameterSource
 
+from albert_edge.config import ACCELERATORS
 from albert_edge.errors import InputError
 from albert_edge.files import open_input, read_input
 
@@ -35,6 +36,13 @@ _Options = TypeVar("_Options", bound="DataclassInstance")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+accelerator_option = click.option(
+    "--accelerator",
+    type=click.Choice(ACCELERATORS),
+    default="cpu",
+    show_default=True,
+    help="What runs the model: a GPU computes in float32, or in its driver's default precision.",
+)
 init_head_option = click.option(
     "--init-head",
     is_flag=True,

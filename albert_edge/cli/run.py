@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from albert_edge.cli.options import json_option, options_from
+from albert_edge.cli.options import accelerator_option, json_option, options_from
 from albert_edge.datasets.options import EvaluateOptions
 from albert_edge.errors import AlbertEdgeError, InputError, printable
 from albert_edge.files import dump_json
@@ -54,6 +54,7 @@ from albert_edge.tasks import TASKS
 @click.option("--ids", is_flag=True, help="TEXT holds token ids; for files without a tokenizer.")
 @click.option("--skip-bad", is_flag=True, help="Skip and count lines that cannot be read.")
 @click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="CPU threads.")
+@accelerator_option
 @click.option(
     "--check/--no-check",
     default=True,
@@ -67,9 +68,9 @@ from albert_edge.tasks import TASKS
 @click.option(
     "--time-limit",
     type=click.FloatRange(0, min_open=True),
-    default=10.0,
     metavar="S",
-    help="Seconds that an isolated call may take.",
+    show_default="10; on a GPU, 600",
+    help="Seconds that an isolated call, or one on a GPU, may take.",
 )
 @json_option
 def command(
@@ -81,9 +82,10 @@ def command(
     ids: bool,
     skip_bad: bool,
     threads: int,
+    accelerator: str,
     check: bool,
     isolated: bool,
-    time_limit: float,
+    time_limit: float | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -100,9 +102,11 @@ def command(
     albert-edge run encoder.tflite "a quiet film" --pooling mean --normalize --json
     albert-edge run model.tflite --task summarize --bullets 3 < article.txt
     albert-edge run model.tflite --json < reviews.txt > answers.jsonl
+    albert-edge run gpu.tflite "a quiet, moving film" --accelerator gpu
     albert-edge run shape.tflite --ids "2 48 25 21 1289 3"
     albert-edge run foreign.tflite --isolated --ids "2 48 25 21 1289 3"
     """
+    from albert_edge.benchmark.format import format_acceleration
     from albert_edge.bundle.bundle import has_bundle
     from albert_edge.cli.console import quiet
     from albert_edge.pipelines import load
@@ -119,10 +123,13 @@ def command(
             pipe: Any = partial(run_foreign, model, **how)
             show = _format_shapes
         else:
-            pipe = load(model, task=use, isolated=isolated, **how)
+            pipe = load(model, task=use, isolated=isolated, accelerator=accelerator, **how)
             task = "summarization" if use else pipe.model.bundle.task
             _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
             random = _warn_of_random(pipe.model.bundle.provenance, model, terminal)
+            if (acceleration := pipe.model.acceleration) is not None:
+                shown = format_acceleration(acceleration.to_dict())
+                terminal.print(printable(shown), soft_wrap=True)
         skipped = []
         for where, line in _given(text, whole=use is not None):
             try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from albert_edge.benchmark.system import count_usable_cores
+from albert_edge.config import ACCELERATORS
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import ConfigError
 
@@ -35,7 +36,9 @@ class EvaluateOptions:
         skip_bad: Skip and count the examples that cannot be used.  Such as a row without a label
             or with a blank text; without this, the first of them is an error.
         limit: Evaluate only the first N examples.  None for all.
-        workers: CPU cores to use.  None for all that this process may use.
+        workers: CPU cores to use.  None for all that this process may use; on a GPU, one.
+        accelerator: What runs the model: a GPU computes in float32, or in its driver's default
+            precision.
         null_threshold: SQuAD 2: margin by which the logits of "no answer" must exceed those of the
             best answer.
         stem: ROUGE: compare word stems (needs the stem extra).
@@ -61,6 +64,7 @@ class EvaluateOptions:
     skip_bad: bool = False
     limit: int | None = field(default=None, metadata={"metavar": "N", "unset": "all"})
     workers: int | None = field(default=None, metadata={"metavar": "N", "unset": "all"})
+    accelerator: str = field(default="cpu", metadata={"choices": ACCELERATORS})
     null_threshold: float = 0.0
     stem: bool = False
     patience: int | None = field(default=None, metadata={"metavar": "N", "unset": "the file's"})
@@ -72,6 +76,10 @@ class EvaluateOptions:
             raise ConfigError(f"task must be summarize or None, not {self.task!r}.")
         if self.quoting not in ("auto", "none"):
             raise ConfigError(f"quoting must be auto or none, not {self.quoting!r}.")
+        if self.accelerator not in ACCELERATORS:
+            raise ConfigError(
+                f"accelerator must be one of {', '.join(ACCELERATORS)}, not {self.accelerator!r}."
+            )
         for name in ("limit", "workers", "bullets"):
             value = getattr(self, name)
             left_out = value is None and name != "bullets"
@@ -89,5 +97,7 @@ class EvaluateOptions:
 
     @property
     def cores(self) -> int:
-        """Number of worker processes."""
-        return count_usable_cores() if self.workers is None else self.workers
+        """Number of worker threads."""
+        if self.workers is None:  # a GPU is one, however many wait for it
+            return count_usable_cores() if self.accelerator == "cpu" else 1
+        return self.workers

@@ -82,8 +82,9 @@ def evaluate(
         them), and `models`, one or two, each with its
         `model`, `metrics` (see `score_metrics`), `thresholds` (of SQuAD 2.0 with odds), `truncated`
         texts, `unanswered` questions, `duration_s` and `workers` (None of saved predictions), and
-        of files with early exit the mean of `layers_used`.  With `against` also `differences` (see
-        the function) and `agreement`, the proportion of equal predictions.
+        of files with early exit the mean of `layers_used`, and on a GPU its `acceleration`.  With
+        `against` also `differences` (see the function) and `agreement`, the proportion of equal
+        predictions.
 
     Raises:
         BundleError: A model cannot be read.
@@ -98,6 +99,8 @@ def evaluate(
     if options.early_exit and not any(each.early_exit for each in models):
         names = " and ".join(options.early_exit)
         raise InputError(f"{names}: {models[0].name} runs all passes; it has no early exit.")
+    if options.accelerator != "cpu" and all(each.saved for each in models):
+        raise InputError(f"{models[0].name} holds predictions, which no accelerator has to run.")
     if save is not None:
         check_savable(save, examples, force=force)
     outputs = [_predict(each, examples, options, progress) for each in models]
@@ -218,6 +221,7 @@ def _predict(
             model.name,
             examples,
             workers=options.cores,
+            accelerator=options.accelerator,
             progress=progress,
             early_exit=options.early_exit,
         )
@@ -230,6 +234,7 @@ def _predict(
         "duration_s": None if model.saved else round(time.monotonic() - began, 3),
         "workers": None if model.saved else options.cores,
         **({"layers_used": fmean(output.layers_used)} if output.layers_used else {}),
+        **({"acceleration": output.acceleration} if output.acceleration else {}),
     }
 
 

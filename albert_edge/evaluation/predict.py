@@ -36,6 +36,7 @@ class PredictionOutput(NamedTuple):
         unanswered: The number of questions without a prediction.
         layers_used: The number of passes for each example; None without early exit.
         bad: The errors of the examples that have no prediction, by index; their prediction is None.
+        acceleration: What a GPU ran of the model, ready for JSON; None on the CPU.
     """
 
     predictions: list[Any]
@@ -43,6 +44,7 @@ class PredictionOutput(NamedTuple):
     unanswered: int = 0
     layers_used: list[int] | None = None
     bad: Mapping[int, str] = {}
+    acceleration: Mapping[str, Any] | None = None
 
 
 def predict_all(
@@ -50,6 +52,7 @@ def predict_all(
     examples: Examples,
     *,
     workers: int,
+    accelerator: str = "cpu",
     progress: ProgressCallback | None = None,
     early_exit: Mapping[str, Any] | None = None,
 ) -> PredictionOutput:
@@ -62,6 +65,7 @@ def predict_all(
         source: A .tflite file, or "default".
         examples: Examples of a kind that the model supports.
         workers: The number of CPU cores to use.
+        accelerator: What runs the model; see `load`.
         progress: Called after every prediction.
         early_exit: Options by the names of `EarlyExit`, for files that support it.
 
@@ -72,7 +76,7 @@ def predict_all(
     predict, workers = PREDICTORS[examples.kind], min(workers, len(examples))
     idle: SimpleQueue[Pipeline] = SimpleQueue()
     for _ in range(workers):
-        idle.put(load(source, task=_TASKS.get(examples.kind)))
+        idle.put(load(source, task=_TASKS.get(examples.kind), accelerator=accelerator))
 
     def work(index: int) -> _Result | InputError:
         pipe = idle.get()
@@ -96,7 +100,11 @@ def predict_all(
     results = [(None, False) if index in bad else by_index[index] for index in range(len(examples))]
     layers = [count for result in results for count in result[2:]]
     truncated = sum(result[1] for result in results)
-    return PredictionOutput([result[0] for result in results], truncated, 0, layers or None, bad)
+    predictions = [result[0] for result in results]
+    share = idle.get().model.acceleration
+    return PredictionOutput(
+        predictions, truncated, 0, layers or None, bad, None if share is None else share.to_dict()
+    )
 
 
 def predict_one(pipe: Pipeline, kind: str, inputs: Mapping[str, Any]) -> Any:

@@ -42,34 +42,47 @@ def load(
     source: str | os.PathLike[str] | bytes,
     *,
     threads: int = 1,
+    accelerator: str = "cpu",
     task: str | None = None,
     check: bool = True,
     isolated: bool = False,
-    time_limit_s: float = 10.0,
+    time_limit_s: float | None = None,
 ) -> Pipeline:
     """Open a file as a function from text to the task's result.
 
     Args:
         source: A path, a file's content, or "default" for the embedded sentiment model.
         threads: The number of CPU threads.
+        accelerator: What runs the model: `cpu`; `gpu` or `gpu:float32`, a GPU in float32
+            arithmetic; or `gpu:default`, in the precision that its driver prefers.
         task: "summarize", to select sentences by an encoder's embeddings; None for the file's own
             task.
         check: Whether to check first that the file is as it was written and that its graph is one
-            that this project writes.  Without the check a damaged file can end the process.
+            that this project writes, and that a GPU computes what the CPU does.  Without the check
+            a damaged file can end the process.
         isolated: Whether to run the model in a child process, which may crash or hang.
-        time_limit_s: How long a call may take in a child process, in seconds.
+        time_limit_s: How long a call may take in a child process, in seconds; None for 10, or on a
+            GPU, which must compile the model first, 600.
 
     Returns:
         The pipeline of the task.
 
     Raises:
         InputError: There is no such task, or the file does not support it.
+        ConfigError: There is no such accelerator.
         BundleError: The file is missing, damaged, foreign or newer than this version.
         TokenizerError: The file's tokenizer is damaged or not supported.
-        DeviceError: No TFLite runtime is installed.
+        DeviceError: No TFLite runtime is installed; or there is no GPU, or it does not run all of
+            the file but the lookups of tables.
+        FidelityError: The GPU's outputs are not the CPU's.
     """
     model = open_model(
-        source, threads=threads, check=check, isolated=isolated, time_limit_s=time_limit_s
+        source,
+        threads=threads,
+        accelerator=accelerator,
+        check=check,
+        isolated=isolated,
+        time_limit_s=time_limit_s,
     )
     tokenizer = None
     if files := model.bundle.tokenizer_files:

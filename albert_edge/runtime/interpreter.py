@@ -25,7 +25,7 @@ _PACKAGES = (
 )
 # What an installed package raises that does not load: it, or one that it imports, is for another
 # machine, C library, Python or NumPy, is incomplete, or needs more memory than there is.
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
     *(AttributeError, ImportError, MemoryError, OSError, RuntimeError, SyntaxError),
     *(SystemError, TypeError, ValueError),
 )
@@ -87,7 +87,7 @@ def open_interpreter(
             f"{name} cannot load {where}: {message}. It is damaged, or needs a newer runtime; for "
             "tflite-runtime, write it with albert-edge convert --compat tflite-runtime-2.14."
         ) from error
-    except _LOAD_ERRORS as error:  # some load the rest of themselves only now
+    except LOAD_ERRORS as error:  # some load the rest of themselves only now
         raise DeviceError(f"{name} does not load: {_explain_load_error(error)}") from error
 
 
@@ -96,7 +96,7 @@ def _find() -> tuple[str, Any]:
     for package, module in _PACKAGES:
         try:
             interpreter = importlib.import_module(module).Interpreter
-        except _LOAD_ERRORS as error:
+        except LOAD_ERRORS as error:
             missing = isinstance(error, ModuleNotFoundError) and error.name
             if missing != module.partition(".")[0]:
                 failures[package] = error

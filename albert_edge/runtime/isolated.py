@@ -16,24 +16,36 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from albert_edge import errors
-from albert_edge.bundle import OpenFile, check_flatbuffer
+from albert_edge.bundle import Bundle, OpenFile, check_flatbuffer, read
 from albert_edge.early_exit import EarlyExit
-from albert_edge.errors import AlbertEdgeError, BundleError, InputError, describe_exit
+from albert_edge.errors import (
+    AlbertEdgeError,
+    BundleError,
+    DeviceError,
+    InputError,
+    describe_exit,
+)
+
+if TYPE_CHECKING:
+    from albert_edge.runtime.compiled_model import Acceleration
 
 __all__ = ["run_foreign"]
 
 Arrays = dict[str, npt.NDArray[Any]]
+# What the child says of a file that it opened, and what runs it.
+_Opened = tuple[dict[str, Any], Callable[[dict[str, Any], Arrays], Arrays]]
 _START_S = 60.0  # for a child to import the runtime
+_CALL_S, _GPU_CALL_S = 10.0, 600.0  # for a call, and on a GPU also to compile a file
 _MOST_BYTES = 2**30  # of one frame
 _MEMORY_BYTES = 8 * 2**30  # of a child, which maps far more than it uses
 _TYPES = ("float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
@@ -44,18 +56,59 @@ _GRAPH_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, IndexError, OSEr
 class IsolatedForward:
     """The forward pass of a file that is open in a child process."""
 
-    def __init__(self, file: OpenFile, *, threads: int, time_limit_s: float) -> None:
+    def __init__(self, file: OpenFile, *, threads: int, time_limit_s: float | None) -> None:
         """Start the child.
 
         Raises:
             AlbertEdgeError: The child's own error, of its own class.
             BundleError: The child died or took too long.
         """
-        self._child = _Child(file, threads=threads, time_limit_s=time_limit_s, do="open")
+        job = {"do": "open"}
+        limit_s = time_limit_s or _CALL_S
+        self._child = _Child(file, threads=threads, time_limit_s=limit_s, job=job)
 
     def __call__(self, inputs: Arrays, rule: EarlyExit | None) -> Arrays:
         given = None if rule is None else [rule.patience, rule.threshold, rule.max_layers]
         return self._child.call({"rule": given}, inputs)
+
+
+def open_on_gpu(
+    file: OpenFile,
+    bundle: Bundle,
+    *,
+    accelerator: str,
+    threads: int,
+    check: bool,
+    time_limit_s: float | None,
+) -> tuple[Callable[[Arrays, EarlyExit | None], Arrays], Acceleration]:
+    """Open a file on the GPU, in a child process, which its driver may end.
+
+    Args:
+        file: The file.
+        bundle: Its content.
+        accelerator: `gpu:float32` or `gpu:default`.
+        threads: How many CPU threads look up the tables.
+        check: Whether to compare its outputs with the CPU's.
+        time_limit_s: How long opening, and each call, may take, in seconds; None for 600.
+
+    Raises:
+        DeviceError: There is no GPU, or it does not run all of the file but the lookups, or the
+            child died or took too long.
+        FidelityError: The GPU's outputs are not the CPU's.
+    """
+    from albert_edge.runtime.compiled_model import Acceleration, check_gpu, check_gpu_file
+
+    check_gpu_file(bundle, where=file.where)
+    job = {"do": "open_gpu", "accelerator": accelerator, "check": check, "where": file.where}
+    limit_s = time_limit_s or _GPU_CALL_S
+    try:
+        child = _Child(file, threads=threads, time_limit_s=limit_s, job=job, error=DeviceError)
+    except DeviceError:
+        check_gpu()  # does it run any file?
+        raise
+    found = child.opened["acceleration"]
+    acceleration = Acceleration(**{**found, "on_cpu": tuple(found["on_cpu"])})
+    return lambda inputs, rule: child.call({"rule": None}, inputs), acceleration
 
 
 def run_foreign(
@@ -65,7 +118,7 @@ def run_foreign(
     *,
     threads: int = 1,
     check: bool = True,
-    time_limit_s: float = 10.0,
+    time_limit_s: float | None = None,
 ) -> Arrays:
     """Run a TFLite model of any origin on token ids, in a child process.
 
@@ -78,7 +131,7 @@ def run_foreign(
         token_type_ids: int [T].
         threads: How many CPU threads to use.
         check: Whether to check the flatbuffer first; see `bundle.graph_check.check_flatbuffer`.
-        time_limit_s: How long loading and running may take, in seconds each.
+        time_limit_s: How long loading and running may take, in seconds each; None for 10.
 
     Returns:
         The outputs by name.
@@ -90,30 +143,52 @@ def run_foreign(
     file = OpenFile(source, has_archive=False)
     if check:
         check_flatbuffer(file.view(), where=file.where)
-    child = _Child(file, threads=threads, time_limit_s=time_limit_s, do="open_foreign")
+    limit_s, job = time_limit_s or _CALL_S, {"do": "open_foreign"}
+    child = _Child(file, threads=threads, time_limit_s=limit_s, job=job)
     ids = {"input_ids": input_ids, "token_type_ids": token_type_ids}
     return child.call({}, {name: np.array([row], np.int32) for name, row in ids.items()})
 
 
 class _Child:
-    """A process that has one file open; it ends with the last reference to this object."""
+    """A process that has one file open; it ends with the last reference to this object.
 
-    def __init__(self, file: OpenFile, *, threads: int, time_limit_s: float, do: str) -> None:
-        self._where, self._limit_s = file.where, time_limit_s
+    Attributes:
+        opened: What it said of the file that it opened.
+    """
+
+    def __init__(
+        self,
+        file: OpenFile,
+        *,
+        threads: int,
+        time_limit_s: float,
+        job: Mapping[str, Any],
+        error: type[AlbertEdgeError] = BundleError,
+    ) -> None:
+        """Start the process, with a job of `_OPENERS`, and wait until it has opened the file.
+
+        Args:
+            file: The file.
+            threads: How many CPU threads to use.
+            time_limit_s: How long each call may take, in seconds.
+            job: What to `do`, and its arguments.
+            error: What to raise if the process dies or takes too long.
+        """
+        self._where, self._limit_s, self._error = file.where, time_limit_s, error
         descriptor = file.fileno()
         self._process = _start_process(descriptor)
         self._requests: Any = self._process.stdin
         self._replies: Any = self._process.stdout
         weakref.finalize(self, _end, self._process)
         content = file.place() if descriptor is None else b""
-        job = {"do": do, "path": None if descriptor is None else str(file.place())}
-        self._send({**job, "threads": threads}, {}, bytes(content))
+        path = None if descriptor is None else str(file.place())
+        self._send({**job, "path": path, "threads": threads}, {}, bytes(content))
         self._receive(_START_S)
-        self._receive(time_limit_s)
+        self.opened, _ = self._receive(time_limit_s)
 
     def call(self, header: dict[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         self._send(header, arrays)
-        return self._receive(self._limit_s)
+        return self._receive(self._limit_s)[1]
 
     def _send(
         self, header: dict[str, Any], arrays: Mapping[str, npt.NDArray[Any]], content: bytes = b""
@@ -126,7 +201,7 @@ class _Child:
         except BrokenPipeError:
             raise self._died() from None
 
-    def _receive(self, limit_s: float) -> Arrays:
+    def _receive(self, limit_s: float) -> tuple[dict[str, Any], Arrays]:
         deadline = monotonic() + limit_s
         size = int.from_bytes(self._read(8, deadline, limit_s), "little")
         if size > _MOST_BYTES:
@@ -143,7 +218,7 @@ class _Child:
             if not (isinstance(kind, type) and issubclass(kind, AlbertEdgeError)):
                 kind = BundleError
             raise kind.__new__(kind, str(header.get("message")))
-        return arrays
+        return header, arrays
 
     def _read(self, size: int, deadline: float, limit_s: float) -> bytes:
         descriptor, parts = self._replies.fileno(), []
@@ -151,7 +226,7 @@ class _Child:
             left = deadline - monotonic()
             if left <= 0 or not select.select([descriptor], [], [], left)[0]:
                 _end(self._process)
-                raise BundleError(
+                raise self._error(
                     f"{self._where} took over {limit_s:g} s in a process of its own, which was "
                     "ended; it is damaged, or the time limit is too short for it."
                 )
@@ -161,10 +236,10 @@ class _Child:
             size -= len(part)
         return b"".join(parts)
 
-    def _died(self) -> BundleError:
+    def _died(self) -> AlbertEdgeError:
         _end(self._process, wait_s=5)
         ending = describe_exit(self._process.returncode)
-        return BundleError(
+        return self._error(
             f"{self._where} ended the process that ran it ({ending}): it is damaged, or the "
             "runtime does not support it."
         )
@@ -172,16 +247,20 @@ class _Child:
 
 def _start_process(descriptor: int | None) -> subprocess.Popen[bytes]:
     """Start a process that runs `main`, with a file's descriptor."""
-    # The child imports this package from where its parent has it, be it a zip file.
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109
     return subprocess.Popen(  # noqa: S603 (our own interpreter and module)
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         pass_fds=() if descriptor is None else (descriptor,),
-        env={**os.environ, "PYTHONPATH": path},
+        env=child_environment(),
     )
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a child that imports this package, be it in a zip file."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def _end(process: subprocess.Popen[bytes], *, wait_s: float = 0) -> None:
@@ -232,10 +311,10 @@ def main() -> None:
     """Open the file of the first frame on standard input, and run it on those that follow."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand between the frames
-    _limit_resources()
     frames: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
     header, _, content = _parse(frames.get())
+    _limit_resources(memory=header["do"] != "open_gpu")  # a driver maps the memory of the GPU
 
     def reply(header: dict[str, Any], arrays: Arrays) -> None:
         replies.write(_frame(header, arrays))
@@ -247,8 +326,8 @@ def main() -> None:
         runtime_name()
         reply({}, {})
         source = content if header["path"] is None else Path(header["path"])
-        run = _OPENERS[header["do"]](source, header["threads"])
-        reply({}, {})
+        opened, run = _OPENERS[header["do"]](source, header)
+        reply(opened, {})
         while True:
             header, arrays, _ = _parse(frames.get())
             reply({}, run(header, arrays))
@@ -258,12 +337,13 @@ def main() -> None:
         reply({"error": "DeviceError", "message": f"the runtime failed: {error}"}, {})
 
 
-def _limit_resources() -> None:
+def _limit_resources(*, memory: bool) -> None:
     try:
         import resource
     except ModuleNotFoundError:  # Windows
         return
-    for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, _MEMORY_BYTES)):
+    limits = {resource.RLIMIT_CORE: 0, **({resource.RLIMIT_AS: _MEMORY_BYTES} if memory else {})}
+    for limit, most in limits.items():
         _, hard = resource.getrlimit(limit)
         if hard == resource.RLIM_INFINITY or most < hard:
             resource.setrlimit(limit, (most, hard))
@@ -277,10 +357,10 @@ def _read_frames(frames: SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _open(source: Path | bytes, threads: int) -> Any:
+def _open(source: Path | bytes, header: dict[str, Any]) -> _Opened:
     from albert_edge.runtime.model import open_forward
 
-    forward = open_forward(source, threads=threads)
+    forward = open_forward(source, threads=header["threads"])
 
     def run(header: dict[str, Any], arrays: Arrays) -> Arrays:
         rule = None
@@ -290,13 +370,28 @@ def _open(source: Path | bytes, threads: int) -> Any:
         outputs: Arrays = forward(arrays, rule)
         return outputs
 
-    return run
+    return {}, run
 
 
-def _open_foreign(source: Path | bytes, threads: int) -> Any:
+def _open_gpu(source: Path | bytes, header: dict[str, Any]) -> _Opened:
+    from albert_edge.runtime.compiled_model import compare_with_cpu, compiled_forward
+
+    file, threads = OpenFile(source), header["threads"]
+    file.where = header["where"]
+    bundle = read(file)
+    forward, acceleration = compiled_forward(
+        file, bundle, threads=threads, accelerator=header["accelerator"]
+    )
+    if header["check"]:
+        acceleration = compare_with_cpu(file, bundle, forward, acceleration, threads=threads)
+    opened = {"acceleration": acceleration.to_dict()}
+    return opened, lambda _, arrays: forward(arrays, None)
+
+
+def _open_foreign(source: Path | bytes, header: dict[str, Any]) -> _Opened:
     from albert_edge.runtime.interpreter import open_interpreter
 
-    interpreter = open_interpreter(source, threads=threads, where="the model")
+    interpreter = open_interpreter(source, threads=header["threads"], where="the model")
 
     def run(header: dict[str, Any], arrays: Arrays) -> Arrays:
         inputs = interpreter.get_input_details()
@@ -311,7 +406,7 @@ def _open_foreign(source: Path | bytes, threads: int) -> Any:
         found = interpreter.get_output_details()
         return {one["name"]: interpreter.get_tensor(one["index"]) for one in found}
 
-    return run
+    return {}, run
 
 
 def _foreign_input(one: dict[str, Any], arrays: Arrays) -> npt.NDArray[Any]:
@@ -331,7 +426,7 @@ def _foreign_input(one: dict[str, Any], arrays: Arrays) -> npt.NDArray[Any]:
     return padded
 
 
-_OPENERS = {"open": _open, "open_foreign": _open_foreign}
+_OPENERS = {"open": _open, "open_foreign": _open_foreign, "open_gpu": _open_gpu}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,14 @@ from albert_edge.bundle import (
     read_checked,
     signature_names,
 )
+from albert_edge.config import ACCELERATORS
 from albert_edge.early_exit import NEVER, EarlyExit
-from albert_edge.errors import BundleError, DeviceError, InputError
+from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
 from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
 from albert_edge.tasks import TASKS
+
+if TYPE_CHECKING:
+    from albert_edge.runtime.compiled_model import Acceleration
 
 __all__ = ["Model"]
 
@@ -37,36 +41,68 @@ def open_model(
     source: str | os.PathLike[str] | bytes,
     *,
     threads: int = 1,
+    accelerator: str = "cpu",
     check: bool = True,
     isolated: bool = False,
-    time_limit_s: float = 10.0,
+    time_limit_s: float | None = None,
 ) -> Model:
     """Open a file to run it.
 
     Args:
         source: A path, a file's content, or "default" for the embedded model.
         threads: How many CPU threads to use.
+        accelerator: What runs it: `cpu`; `gpu` or `gpu:float32`, a GPU in float32 arithmetic; or
+            `gpu:default`, in the precision that its driver prefers.  A GPU is used in a child
+            process, which its driver may end.
         check: Whether to check first that the file is as it was written and that its graph is one
-            that this project writes.  Without the check a damaged file can end the process.
+            that this project writes, and that a GPU computes what the CPU does.  Without the check
+            a damaged file can end the process.
         isolated: Whether to run it in a child process, which may crash or hang.
-        time_limit_s: How long a call may take in a child process, in seconds.
+        time_limit_s: How long a call may take in a child process, in seconds; None for 10, or on a
+            GPU, which must compile the file first, 600.
 
     Raises:
         BundleError: The file is missing, damaged, of another program or newer than this version.
-        DeviceError: No TFLite runtime is installed.
+        ConfigError: There is no such accelerator.
+        DeviceError: No TFLite runtime is installed; or there is no GPU, or it does not run all of
+            the file but the lookups of tables.
+        FidelityError: The GPU's outputs are not the CPU's.
     """
-    file = OpenFile(source)
+    file, accelerator = OpenFile(source), one_accelerator(accelerator)
     bundle = read_checked(file) if check else read(file)
-    if isolated:
+    acceleration = None
+    if accelerator != "cpu":
+        from albert_edge.runtime.isolated import open_on_gpu
+
+        forward, acceleration = open_on_gpu(
+            file,
+            bundle,
+            accelerator=accelerator,
+            threads=threads,
+            check=check,
+            time_limit_s=time_limit_s,
+        )
+    elif isolated:
         from albert_edge.runtime.isolated import IsolatedForward
 
-        forward: Forward = IsolatedForward(file, threads=threads, time_limit_s=time_limit_s)
+        forward = IsolatedForward(file, threads=threads, time_limit_s=time_limit_s)
     else:
         interpreter = open_interpreter(file.place(), threads=threads, where=file.where)
         forward = interpreter_forward(bundle, interpreter)
     if not check or isolated:
         forward = _with_checked_outputs(bundle, forward)
-    return Model(bundle, forward, runtime_name(), file=file)
+    return Model(bundle, forward, runtime_name(), file=file, acceleration=acceleration)
+
+
+def one_accelerator(name: str) -> str:
+    """Return the accelerator called `name`, `gpu:float32` for `gpu`.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if name not in ACCELERATORS:
+        raise ConfigError(f"unknown accelerator {name!r}; choose from {', '.join(ACCELERATORS)}.")
+    return "gpu:float32" if name == "gpu" else name
 
 
 @final
@@ -80,13 +116,21 @@ class Model:
         bundle: Everything in the file but the weights.
         runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
         max_tokens: The longest input in tokens, special tokens included.
+        acceleration: What a GPU runs of it; None on the CPU.
     """
 
     def __init__(
-        self, bundle: Bundle, forward: Forward, runtime: str, *, file: OpenFile | None = None
+        self,
+        bundle: Bundle,
+        forward: Forward,
+        runtime: str,
+        *,
+        file: OpenFile | None = None,
+        acceleration: Acceleration | None = None,
     ) -> None:
         self.bundle = bundle
         self.runtime = runtime
+        self.acceleration = acceleration
         self._file = file
         # Until the first inference, which packs the weights.
         self._unreleased = file.path if file is not None else None
