@@ -13,25 +13,16 @@ __all__ = [
     "OpenFile",
     "check_flatbuffer",
     "count_operators",
-    "layer_names",
     "locate",
     "model_bytes",
-    "output_shapes",
     "read",
     "read_checked",
-    "signature_names",
 ]
 
 if TYPE_CHECKING:
     from albert_edge.bundle.archive import OpenFile, locate
     from albert_edge.bundle.bundle import Bundle, model_bytes, read, read_checked
-    from albert_edge.bundle.graph_check import (
-        check_flatbuffer,
-        count_operators,
-        layer_names,
-        output_shapes,
-        signature_names,
-    )
+    from albert_edge.bundle.graph_check import check_flatbuffer, count_operators
 
 _HOMES = {
     "OpenFile": "albert_edge.bundle.archive",
@@ -42,9 +33,6 @@ _HOMES = {
     "read_checked": "albert_edge.bundle.bundle",
     "check_flatbuffer": "albert_edge.bundle.graph_check",
     "count_operators": "albert_edge.bundle.graph_check",
-    "layer_names": "albert_edge.bundle.graph_check",
-    "output_shapes": "albert_edge.bundle.graph_check",
-    "signature_names": "albert_edge.bundle.graph_check",
 }
 
 

@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.bundle import (
-    Bundle,
-    OpenFile,
-    layer_names,
-    output_shapes,
-    read,
-    read_checked,
-    signature_names,
-)
+from albert_edge.bundle.archive import OpenFile
+from albert_edge.bundle.bundle import Bundle, read, read_checked
+from albert_edge.bundle.graph_check import layer_names, output_shapes, signature_names
 from albert_edge.config import ACCELERATORS
 from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
