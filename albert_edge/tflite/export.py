@@ -94,7 +94,9 @@ def export_stages(
     def head_stage(hidden_states: Any) -> Outputs:
         return HEADS[model.task](weights, config, forms, hidden_states)
 
-    embed_stage = partial(forms.embed, under(weights, "embeddings"), config)
+    def embed_stage(**inputs: Any) -> Outputs:
+        return forms.embed(under(weights, "embeddings"), config, **inputs)
+
     embed, head = _convert("embed", embed_stage, inputs), _convert("head", head_stage, hidden)
     groups = range(config.num_hidden_groups)
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
