@@ -193,7 +193,7 @@ def tiny_stages(
         from albert_edge.quantization.model import quantize_stages
         from albert_edge.quantization.recipes import get_recipe
 
-        def floats(model: Any, *, seq_len: int | None) -> Any:
+        def floats(model: Any, *, seq_len: int | None, forms: Any) -> Any:
             return tiny_floats(task, seq_len, **config)
 
         model = tiny_albert(task, **config)

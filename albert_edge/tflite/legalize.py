@@ -50,8 +50,9 @@ def legalize(model: Any, runtime: Runtime) -> Any:
         ConversionError: The model needs operators that `runtime` lacks.
     """
     model = copy_model(model)
+    added: dict[bytes, int] = {}  # a constant that several graphs read is one buffer
     for graph in model.subgraphs:
-        _to_per_tensor(model, graph)
+        _to_per_tensor(model, graph, added)
         _compute_in_float(model, graph, runtime=runtime)
     _renumber(model)
     if lacking := sorted({*_newer(model, runtime), *_unsupported(model, runtime)}):
@@ -136,10 +137,10 @@ def _is_per_channel(tensor: Any) -> bool:
     return tensor.quantization is not None and np.size(tensor.quantization.scale) > 1
 
 
-def _to_per_tensor(model: Any, graph: Any) -> None:
+def _to_per_tensor(model: Any, graph: Any, added: dict[bytes, int]) -> None:
     """Requantize every weight that is multiplied with float values to a single scale."""
     ratios = {
-        index: _requantize_per_tensor(model, graph, index)
+        index: _requantize_per_tensor(model, graph, index, added)
         for index in _per_channel_weights(model, graph)
     }
     operators = []
@@ -179,20 +180,22 @@ def _is_mixed_matmul(model: Any, graph: Any, operator: Any, position: int) -> bo
     return is_product and values.type == _Type.FLOAT32
 
 
-def _requantize_per_tensor(model: Any, graph: Any, index: int) -> int:
+def _requantize_per_tensor(model: Any, graph: Any, index: int, added: dict[bytes, int]) -> int:
     """Set a weight's scale to its largest; add each row's scale over it as a constant [C]."""
     tensor = graph.tensors[index]
     scales = np.asarray(tensor.quantization.scale, np.float32)
     largest = scales.max() or np.float32(1)
     tensor.quantization = schema.QuantizationParametersT(scale=[largest], zeroPoint=[0])
     ratios = scales / largest
-    model.buffers.append(schema.BufferT(data=ratios.tobytes()))
+    if (data := ratios.tobytes()) not in added:
+        added[data] = len(model.buffers)
+        model.buffers.append(schema.BufferT(data=data))
     graph.tensors.append(
         schema.TensorT(
             name=tensor.name + b"/ratios",
             type=_Type.FLOAT32,
             shape=[len(ratios)],
-            buffer=len(model.buffers) - 1,
+            buffer=added[data],
             hasRank=True,
         )
     )

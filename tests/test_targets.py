@@ -1,0 +1,77 @@
+"""Every target converts; what is chosen instead is kept, or refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from albert_edge.bundle.bundle import read
+from albert_edge.config import LAYOUTS
+from albert_edge.conversion import convert
+from albert_edge.errors import ConversionError
+from albert_edge.inspection import inspect
+from albert_edge.quantization.recipes import RECIPES
+from albert_edge.targets import TARGETS, get_target, target_figures
+from albert_edge.tflite.legacy_runtimes import RUNTIMES
+
+
+def test_targets_choose_what_there_is() -> None:
+    for name, target in TARGETS.items():
+        assert target.name == name
+        assert set(target.layouts) <= set(LAYOUTS)
+        assert set(target.recipes) <= set(RECIPES)
+        assert target.compat in (None, *RUNTIMES)
+        assert {"layout", "seq-len", "quantize"} <= set(target.reasons)
+
+
+def test_every_target_has_figures() -> None:
+    figures = {name: target_figures(name) for name in TARGETS}
+    assert all(one["size_bytes"] > 0 and one["cpu_latency_ms"] > 0 for one in figures.values())
+    assert figures["gpu"]["accelerated_nodes"] <= figures["gpu"]["nodes"]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_chooses_and_the_file_says_so(tiny_albert: Any, name: str) -> None:
+    target = TARGETS[name]
+    made = convert(tiny_albert("question-answering"), target=name)
+    bundle = read(made.blob)
+    assert bundle.target == made.report["target"] == name
+    assert (bundle.layout, bundle.quantize) == (target.layouts[0], target.recipes[0])
+    longest = 40  # of the tiny model
+    expected = () if target.seq_len is None else (longest,)
+    assert bundle.seq_lens == tuple(made.report["seq_lens"]) == expected
+    assert bundle.provenance.get("compat") == target.compat
+    described = inspect(made.blob)["bundle"]
+    assert (described["target"], described["seq_lens"]) == (name, list(expected))
+
+
+def test_an_explicit_option_is_kept(tiny_albert: Any) -> None:
+    made = convert(tiny_albert(), target="gpu", quantize="float32", seq_len=[24, 8, 16, 8])
+    bundle = read(made.blob)
+    assert (bundle.quantize, bundle.seq_len, bundle.seq_lens) == ("float32", 24, (8, 16, 24))
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "message"),
+    [
+        ("gpu", {"layout": "loop"}, "--layout loop contradicts --target gpu.*--layout unrolled"),
+        ("gpu", {"seq_len": 0}, "--seq-len any contradicts --target gpu"),
+        ("gpu", {"quantize": "int8-full"}, "--quantize int8-full contradicts --target gpu.*float"),
+        ("android", {"quantize": "int4"}, "--quantize int4 contradicts --target android"),
+        ("cpu", {"seq_len": [8, 16]}, "--seq-len 8,16 contradicts --layout loop"),
+        ("cpu", {"seq_len": 41}, r"in \[1, 40\] for this model, not 41"),
+        ("cpu", {"seq_len": []}, "seq_len must be in"),
+        ("tpu", {}, "unknown target 'tpu'; choose from cpu, gpu, android"),
+    ],
+)
+def test_a_contradiction_names_both(
+    tiny_albert: Any, target: str, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConversionError, match=message):
+        convert(tiny_albert(), target=target, **given)
+
+
+def test_another_older_runtime_contradicts_a_target() -> None:
+    with pytest.raises(ConversionError, match="--compat other contradicts --target android"):
+        get_target("android").check(layout="loop", quantize="int8", fixed=False, compat="other")
