@@ -15,6 +15,7 @@ __all__ = [
     "count_operators",
     "locate",
     "model_bytes",
+    "output_shapes",
     "read",
     "read_checked",
 ]
@@ -22,7 +23,7 @@ __all__ = [
 if TYPE_CHECKING:
     from albert_edge.bundle.archive import OpenFile, locate
     from albert_edge.bundle.bundle import Bundle, model_bytes, read, read_checked
-    from albert_edge.bundle.graph_check import check_flatbuffer, count_operators
+    from albert_edge.bundle.graph_check import check_flatbuffer, count_operators, output_shapes
 
 _HOMES = {
     "OpenFile": "albert_edge.bundle.archive",
@@ -33,6 +34,7 @@ _HOMES = {
     "read_checked": "albert_edge.bundle.bundle",
     "check_flatbuffer": "albert_edge.bundle.graph_check",
     "count_operators": "albert_edge.bundle.graph_check",
+    "output_shapes": "albert_edge.bundle.graph_check",
 }
 
 
