@@ -4,8 +4,10 @@
    are three elements of an array, and its numbers for sysconf are its own. Loaded as `libc.so`. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,6 +57,23 @@ long sysconf(int name) {
       errno = EINVAL;
       return -1;
   }
+}
+
+/* XNNPACK's kernels for AVX-512, which no phone has, read their parameters as if malloc aligned them. */
+#define ALIGNMENT 64
+void *malloc(size_t size) { return memalign(ALIGNMENT, size); }
+void *calloc(size_t count, size_t size) {
+  size_t whole;
+  void *made = __builtin_mul_overflow(count, size, &whole) ? NULL : malloc(whole);
+  return made ? memset(made, 0, whole) : NULL;
+}
+void *realloc(void *old, size_t size) {
+  void *made = malloc(size);
+  if (!made || !old) return made;
+  size_t before = malloc_usable_size(old);
+  memcpy(made, old, before < size ? before : size);
+  free(old);
+  return made;
 }
 
 int *__errno(void) { return __errno_location(); }

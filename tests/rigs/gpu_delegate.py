@@ -41,7 +41,7 @@ def _build_android(folder: Path) -> None:
         (path,) = maven(folder, f"org.tensorflow:{name}:{VERSION}:aar", library)
         path.write_bytes(without_versions(path.read_bytes()))
     # Its functions call each other, and not the C library's of the same name.
-    compile_c("android.c", folder / "libc.so", "-Wl,-Bsymbolic")
+    compile_c("android.c", folder / "libc.so", "-fno-builtin", "-Wl,-Bsymbolic")
     for stub in _STUBS:
         compile_c("/dev/null", folder / stub, "-x", "c", "-Wl,--no-as-needed", "-lm")
     _build_graphics(folder)
@@ -90,7 +90,7 @@ ANDROID = Rig(
     name="android",
     what=f"Android's TensorFlow Lite {VERSION}",
     build=_build_android,
-    version=2,
+    version=3,
     sources=("android.c",),
 )
 OPENCL = Rig(name="opencl", what="OpenCL on the CPU", build=_build_opencl, sources=("opencl.c",))

@@ -134,13 +134,27 @@ class PlanReader:
     """
 
     def __init__(self) -> None:
-        self.left: list[int] = []  # builtin codes
-        self.taken: list[list[int]] = []  # nodes of each delegate's node
+        # By subgraph: delegates are applied anew after an input was resized.
+        self._left: dict[int, list[int]] = {}
+        self._taken: dict[int, list[list[int]]] = {}
         self.delegate = _Delegate(Prepare=_PREPARE(self._read), flags=_DYNAMIC_TENSORS)
+
+    @property
+    def left(self) -> list[int]:
+        """The builtin codes of the operators that no delegate took."""
+        return [code for codes in self._left.values() for code in codes]
+
+    @property
+    def taken(self) -> list[list[int]]:
+        """The operators that each delegate's node took."""
+        return [nodes for parts in self._taken.values() for nodes in parts]
 
     def _read(self, context: Any, _: int) -> int:
         plan = c.POINTER(_IntArray)()
         context.contents.GetExecutionPlan(context, c.byref(plan))
+        subgraph = c.addressof(context.contents)
+        left = self._left[subgraph] = []
+        taken = self._taken[subgraph] = []
         for index in plan.contents.list():
             node, registration = c.POINTER(_Node)(), c.POINTER(_Registration)()
             context.contents.GetNodeAndRegistration(
@@ -148,9 +162,9 @@ class PlanReader:
             )
             if node.contents.delegate:
                 params = _DelegateParams.from_address(node.contents.builtin_data)
-                self.taken.append(params.nodes_to_replace.contents.list())
+                taken.append(params.nodes_to_replace.contents.list())
             else:
-                self.left.append(registration.contents.builtin_code)
+                left.append(registration.contents.builtin_code)
         return 0
 
 
