@@ -10,6 +10,7 @@ from typing import Any
 from albert_edge.bundle import Bundle, check_flatbuffer, locate, model_bytes, read
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import BundleError
+from albert_edge.tflite.gpu_rules import check_gpu, describe_findings
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name
 from albert_edge.tflite.link import (
     measure_weights,
@@ -23,11 +24,12 @@ __all__ = ["inspect"]
 _FLOATS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
 
 
-def inspect(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
+def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu") -> dict[str, Any]:
     """Report what is in a `.tflite` file, written by this project or any other.
 
     Args:
         source: A path, or a file's content.
+        accelerator: `cpu`, or one of `config.ACCELERATORS` whose runtimes the graph is checked for.
 
     Returns:
         Figures ready for JSON:
@@ -37,7 +39,9 @@ def inspect(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
         one entry `model` for a file that was not linked here;
         `weights`: see `link.measure_weights`;
         `bundle`: task, layout, recipe, tokenizer, provenance and verification, or None for a file
-        without them.
+        without them;
+        `gpu`: with such an accelerator only: `kinds`, see `gpu_rules.describe_findings`, and
+        `findings`, one for each operator and rule.
 
     Raises:
         BundleError: The file is missing, damaged, or not a TFLite model.
@@ -55,6 +59,7 @@ def inspect(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
             "pieces": _stages(model, config),
             "weights": measure_weights(model, config),
             "bundle": None if bundle is None else _describe(bundle),
+            **({"gpu": _check_gpu(model)} if accelerator != "cpu" else {}),
         }
     except (IndexError, KeyError, TypeError, ValueError) as error:
         # The flatbuffer can be read, but an index or a name in it points nowhere.
@@ -101,6 +106,14 @@ def _stages(model: Any, config: AlbertConfig | None) -> dict[str, Any]:
             "passes": passes_of_stage(stage, config),
         }
         for stage, counts in operators.items()
+    }
+
+
+def _check_gpu(model: Any) -> dict[str, Any]:
+    findings = check_gpu(model)
+    return {
+        "kinds": describe_findings(findings),
+        "findings": [finding.to_dict() for finding in findings],
     }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import albert_edge
 from albert_edge.errors import AlbertEdgeError, BundleError
 from albert_edge.inspection import inspect
 from albert_edge.tflite.graph import pack
@@ -78,3 +80,34 @@ def test_integer_files_have_floats_only_in_their_outputs(tiny_tflite):
     assert {name: kinds for name, kinds in floats.items() if kinds} == {"head": {"DEQUANTIZE": 1}}
     pieces = inspect(tiny_tflite(quantize="int8"))["pieces"]
     assert all(piece["float_operators"] for piece in pieces.values() if piece["passes"] > 1)
+
+
+# What `convert tests/data/parity/base_classification --layout unrolled --seq-len 16 --quantize
+# float32` wrote on 2026-11-26: a graph for CPUs, with GELU in its tanh form.
+UNROLLED = Path(__file__).parent / "data" / "unrolled_for_cpus.tflite"
+
+
+def test_a_graph_for_cpus_is_wrong_on_gpus():
+    kinds = inspect(UNROLLED, accelerator="gpu")["gpu"]["kinds"]
+    found = {(kind["name"], kind["rule"]): kind["count"] for kind in kinds}
+    assert found == {
+        ("ADD", "rows-of-constant"): 1,
+        ("BATCH_MATMUL", "transposed-product"): 6,
+        ("BATCH_MATMUL", "heads-as-batch"): 12,
+        ("ADD", "mask-on-product"): 6,
+        ("MEAN", "unscaled-squares"): 12,
+        ("GELU", "tanh-gelu"): 6,
+        ("GATHER", "lookup-by-list"): 2,
+        ("RESHAPE", "arithmetic-on-ids"): 2,
+        ("SLICE", "slice-of-low-rank"): 1,
+        ("GATHER", "lookup"): 1,
+    }
+    assert "gpu" not in inspect(UNROLLED)
+
+
+@pytest.mark.parametrize("quantize", ["float32", "float16", "int8"])
+def test_nothing_is_wrong_in_a_graph_for_gpus(tiny_albert, quantize):
+    model = albert_edge.convert(tiny_albert(), target="gpu", quantize=quantize, seq_len=16)
+    found = inspect(model.blob, accelerator="gpu")["gpu"]["findings"]
+    assert {finding["effect"] for finding in found} == {"left to the CPU"}
+    assert {finding["name"] for finding in found} <= {"GATHER", "DEQUANTIZE"}

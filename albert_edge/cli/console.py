@@ -233,6 +233,30 @@ def render_inspection(path: str, figures: Mapping[str, Any]) -> Iterator[Rendera
         f"{weights['duplication']:.2f} times; without sharing they would take "
         f"{_megabytes(weights['logical_bytes'])}, {weights['sharing']:.1f} times as much"
     )
+    if "gpu" in figures:
+        yield from _render_gpu(figures["gpu"]["kinds"])
+
+
+def _render_gpu(kinds: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    if not kinds:
+        yield Text.assemble("  on a GPU: ", ("nothing found", "green"))
+        return
+    table = Table("operator", title="on a GPU")
+    table.add_column("count", justify="right")
+    for column in ("first", "what is found", "effect", "runtimes", "what to do"):
+        table.add_column(column)
+    for kind in kinds:
+        first = kind["first"]
+        shapes = ", ".join("×".join(map(str, shape)) or "scalar" for shape in first["inputs"])
+        table.add_row(
+            *(
+                kind["name"],
+                str(kind["count"]),
+                f"{first['operator']} {first['tensor']} of {shapes}",
+            ),
+            *(kind["what"], kind["effect"], ", ".join(kind["runtimes"]), kind["remedy"]),
+        )
+    yield table
 
 
 def _render_signatures(signatures: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -95,9 +95,9 @@ def _first_token(hidden: Any) -> Any:
 
 
 def _prepare(weights: Weights, config: AlbertConfig) -> Weights:
-    """Return the `input_scale` of every normalization."""
+    """Return the `input_scale` of every normalization, at most 1/2, so that `gpu_rules` sees it."""
     return {
-        f"{path}/input_scale": np.float32(2.0 ** min(0, math.floor(math.log2(_MAX_NORM / limit))))
+        f"{path}/input_scale": np.float32(2.0 ** min(-1, math.floor(math.log2(_MAX_NORM / limit))))
         for path, limit in max_norms(weights, config).items()
     }
 

@@ -62,6 +62,19 @@ def test_people_get_tables(tmp_path, tiny):
     assert "stored 1.0" in shown
 
 
+def test_inspect_exits_with_1_if_a_gpu_would_be_wrong():
+    file = PARITY.parent / "unrolled_for_cpus.tflite"
+    done = albert_edge("inspect", file, "--accelerator", "gpu")
+    assert done.exit_code == 1
+    assert "does not belong on a GPU: ADD computed wrong: rows of a constant" in done.stderr
+    for part in ("GELU", "what to do", "make it of MUL, ADD and TANH", "left to the CPU"):
+        assert part in done.stdout
+    done = albert_edge("inspect", file, "--accelerator", "gpu", "--json")
+    assert done.exit_code == 1
+    assert len(json.loads(done.stdout)["gpu"]["findings"]) == 49
+    assert albert_edge("inspect", file).exit_code == 0
+
+
 def test_an_existing_file_is_kept_without_force(tmp_path, tiny):
     before = tiny.read_bytes()
     done = albert_edge("convert", PARITY / "base_classification", "-o", tiny)

@@ -1,0 +1,1066 @@
+"""Find in a TFLite graph what GPU runtimes compute wrong, refuse, or leave to the CPU.
+
+There are two: the classic delegate (`GpuDelegate`, in most Android apps) and CompiledModel.  Both
+accept graphs that they compute wrong, without an error.  `RULES` lists what is known: each rule has
+a predicate over an operator and its neighbours, the runtimes, the effect, the reason, what to do,
+and what it rests on: our own measurement, public reports, or the runtime's source code.  The
+absence of findings is no proof; `--bisect` compares values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from albert_edge.errors import UnsupportedOpError
+from albert_edge.tflite.graph import (
+    OPERATOR_NAMES,
+    builtin_code,
+    tensor_bytes,
+    type_name,
+)
+
+__all__ = ["check_gpu", "describe_findings", "require_gpu"]
+
+_DELEGATE, _COMPILED = "GpuDelegate", "CompiledModel"
+_BOTH = (_DELEGATE, _COMPILED)
+_MEASURED = {
+    _DELEGATE: "GpuDelegate 2.16.1 on software OpenCL",
+    _COMPILED: "CompiledModel 2.3.0 on SwiftShader",
+}
+WRONG = "computed wrong"
+REFUSED = "refused: the GPU runtime does not start"
+SPLIT = "left to the CPU in the middle of the graph"
+CPU = "left to the CPU"  # as intended
+_EFFECTS = (WRONG, REFUSED, SPLIT, CPU)
+_LISTED = 3  # kinds of findings in an error
+_STEPS = {"int4": 8, "int8": 128}  # the largest code of a symmetric type
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """A tensor of a subgraph: what computes it, and what reads it."""
+
+    graph: _Graph = field(repr=False)
+    index: int
+
+    @property
+    def tensor(self) -> Any:
+        return self.graph.subgraph.tensors[self.index]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The stored shape; a dimension of any length is 1."""
+        return () if self.tensor.shape is None else tuple(map(int, self.tensor.shape))
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def kind(self) -> str:
+        """The type, such as `float32`."""
+        return type_name(self.tensor)
+
+    @property
+    def name(self) -> str:
+        return (self.tensor.name or b"").decode(errors="replace")
+
+    @property
+    def constant(self) -> bool:
+        data = self.graph.model.buffers[self.tensor.buffer].data
+        return data is not None and len(data) > 0
+
+    @property
+    def any_length(self) -> bool:
+        signature = self.tensor.shapeSignature
+        return signature is not None and any(int(size) < 0 for size in signature)
+
+    @property
+    def source(self) -> Operator | None:
+        """The operator that computes it."""
+        return self.graph.sources.get(self.index)
+
+    def largest(self) -> float:
+        """Return a constant's largest absolute value; infinity if that is not known."""
+        numbers = self.numbers()
+        if numbers is not None:
+            return float(np.abs(numbers.astype(np.float64)).max(initial=0.0))
+        quantization = self.tensor.quantization
+        if quantization is None or quantization.scale is None or self.kind not in _STEPS:
+            return math.inf
+        return _STEPS[self.kind] * float(np.max(quantization.scale, initial=0.0))
+
+    @property
+    def readers(self) -> list[Operator]:
+        return self.graph.readers[self.index]
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a constant, or one that an operator unpacks: a float16 weight."""
+        source = self.source
+        unpacked = source is not None and source.name in ("DEQUANTIZE", "DENSIFY")
+        return self.constant or (unpacked and source is not None and source.inputs[0].constant)
+
+    def comes_from(self, *names: str) -> bool:
+        """Return whether an operator of one of these names computes it."""
+        return self.source is not None and self.source.name in names
+
+    def numbers(self) -> np.ndarray | None:
+        """Return a constant's float32, float16 or int32 values, flat; None for other tensors."""
+        if not self.constant or self.kind not in ("float32", "float16", "int32"):
+            return None
+        data = tensor_bytes(self.graph.model, self.tensor)
+        width = np.dtype(self.kind).itemsize
+        return np.frombuffer(data[: len(data) // width * width], self.kind)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operator:
+    """An operator of a subgraph."""
+
+    graph: _Graph = field(repr=False)
+    index: int
+    name: str
+    version: int
+    options: Any
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def computed(self) -> tuple[Value, ...]:
+        """The inputs that are not constants."""
+        return tuple(value for value in self.inputs if not value.constant)
+
+    def option(self, name: str) -> Any:
+        """Return an option; None where the operator has none of that name."""
+        return getattr(self.options, name, None)
+
+
+class _Graph:
+    """A subgraph whose tensors know their operators."""
+
+    def __init__(self, model: Any, index: int) -> None:
+        self.model, self.index, self.subgraph = model, index, model.subgraphs[index]
+        self.sources: dict[int, Operator] = {}
+        self.readers: dict[int, list[Operator]] = defaultdict(list)
+        self.inputs = set(_indices(self.subgraph.inputs))
+        self.outputs = set(_indices(self.subgraph.outputs))
+        self.operators = [
+            self._operator(number, stored)
+            for number, stored in enumerate(self.subgraph.operators or ())
+        ]
+
+    def _operator(self, number: int, stored: Any) -> Operator:
+        code = self.model.operatorCodes[stored.opcodeIndex]
+        custom = (code.customCode or b"").decode(errors="replace")
+        one = Operator(
+            self,
+            number,
+            custom or OPERATOR_NAMES.get(builtin_code(self.model, stored), "unnamed operator"),
+            int(code.version or 1),
+            stored.builtinOptions,
+            tuple(Value(self, index) for index in _indices(stored.inputs)),
+            tuple(Value(self, index) for index in _indices(stored.outputs)),
+        )
+        for value in one.outputs:
+            self.sources[value.index] = one
+        for value in one.inputs:
+            self.readers[value.index].append(one)
+        return one
+
+
+def _indices(stored: Any) -> tuple[int, ...]:
+    """Return tensor indices without those of optional inputs that are left out."""
+    return () if stored is None else tuple(int(index) for index in stored if index >= 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Something in a graph that a GPU runtime does not do as the CPU does.
+
+    Attributes:
+        name: A short name for reports.
+        what: What is found, in a few words.
+        finds: Whether an operator is such a case.
+        runtimes: Where it matters: `GpuDelegate`, `CompiledModel`.
+        effect: One of `WRONG`, `REFUSED`, `SPLIT`, `CPU`.
+        reason: Why, in one sentence.
+        remedy: What to do instead.
+        measured: The runtimes in which a small graph of this kind showed the effect here.
+        reports: Public reports, such as `google-ai-edge/LiteRT#8913`.
+        source: The file in google-ai-edge/LiteRT that does or says it; empty if none was read.
+    """
+
+    name: str
+    what: str
+    finds: Callable[[Operator], bool]
+    runtimes: tuple[str, ...]
+    effect: str
+    reason: str
+    remedy: str
+    measured: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def evidence(self) -> str:
+        """What the rule rests on, in one line."""
+        read = f"read in source ({self.source})" if self.source else ""
+        places = ", ".join(_MEASURED[name] for name in self.measured)
+        measured = f"measured here ({places})" if places else ""
+        reports = f"public report ({', '.join(self.reports)})" if self.reports else ""
+        return "; ".join(filter(None, (measured, reports, read)))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that an operator meets."""
+
+    rule: Rule
+    operator: Operator
+
+    @property
+    def harmless(self) -> bool:
+        """Whether it is as intended: a table that stays on the CPU."""
+        return self.rule.effect == CPU
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        one = self.operator
+        return {
+            "rule": self.rule.name,
+            "effect": self.rule.effect,
+            "subgraph": one.graph.index,
+            "operator": one.index,
+            "name": one.name,
+            "tensor": one.outputs[0].name if one.outputs else "",
+            "inputs": [list(value.shape) for value in one.inputs],
+            "outputs": [list(value.shape) for value in one.outputs],
+        }
+
+
+def check_gpu(model: Any) -> list[Finding]:
+    """Find what a GPU runtime would compute wrong, refuse, or leave to the CPU.
+
+    Args:
+        model: A parsed `schema.ModelT`, of this project or any other.
+
+    Returns:
+        One finding for each operator and rule, in the order of the operators; those that are not
+        `harmless` keep the file off the GPU.  An empty list proves nothing: compare values.
+    """
+    graphs = [_Graph(model, index) for index in range(len(model.subgraphs))]
+    return [
+        Finding(rule, operator)
+        for graph in graphs
+        for operator in graph.operators
+        for rule in RULES
+        if rule.finds(operator)
+    ]
+
+
+def require_gpu(kinds: Sequence[Mapping[str, Any]], *, where: str) -> None:
+    """Raise if a file does not belong on a GPU.
+
+    Args:
+        kinds: The findings, as `describe_findings` returns them.
+        where: What to call the file in the message.
+
+    Raises:
+        UnsupportedOpError: Some are not harmless; the message names the first kinds.
+    """
+    serious = [kind for kind in kinds if kind["effect"] != CPU]
+    if not serious:
+        return
+    listed = "; ".join(
+        f"{kind['name']} {kind['effect']}: {kind['what']} ({kind['count']} times, first operator "
+        f"{kind['first']['operator']}, {kind['first']['tensor']})"
+        for kind in serious[:_LISTED]
+    )
+    more = f"; and {len(serious) - _LISTED} more" if len(serious) > _LISTED else ""
+    raise UnsupportedOpError(
+        f"{where} does not belong on a GPU: {listed}{more}. Convert its checkpoint with --target "
+        "gpu, which avoids all of these."
+    )
+
+
+def describe_findings(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Summarize findings, one entry for each rule and operator name, the worst effects first.
+
+    Returns:
+        Entries ready for JSON: the rule's `rule`, `what`, `effect`, `runtimes`, `reason`, `remedy`
+        and `evidence`, the operator's `name`, their `count`, and the `first` finding.
+    """
+    kinds: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for one in findings:
+        kinds[one.rule.name, one.operator.name].append(one)
+    entries = [
+        {
+            "rule": found[0].rule.name,
+            "name": name,
+            "count": len(found),
+            "what": found[0].rule.what,
+            "effect": found[0].rule.effect,
+            "runtimes": list(found[0].rule.runtimes),
+            "reason": found[0].rule.reason,
+            "remedy": found[0].rule.remedy,
+            "evidence": found[0].rule.evidence,
+            "first": found[0].to_dict(),
+        }
+        for (_, name), found in kinds.items()
+    ]
+    return sorted(entries, key=lambda entry: _EFFECTS.index(str(entry["effect"])))
+
+
+# Operators.
+
+_ELEMENTWISE = frozenset(
+    {"ADD", "ATAN2", "DIV", "FLOOR_DIV", "FLOOR_MOD", "MAXIMUM", "MINIMUM", "MUL", "POW", "SUB"}
+    | {"SQUARED_DIFFERENCE"}
+)
+_CONTROL_FLOW = ("CALL", "CALL_ONCE", "IF", "STABLEHLO_CASE", "STABLEHLO_WHILE", "WHILE")
+_LOOKUPS = ("EMBEDDING_LOOKUP", "GATHER")
+# The inputs that hold a shape, a place or an axis, and must be constants.
+_SHAPE_INPUTS = {
+    **dict.fromkeys(("RESHAPE", "TRANSPOSE", "PAD", "PADV2", "MIRROR_PAD", "TILE"), (1,)),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "CUMSUM"), (1,)),
+    **dict.fromkeys(("SLICE", "STRIDED_SLICE"), (1, 2, 3)),
+    "SPLIT": (0,),
+    "SPLIT_V": (1, 2),
+    "BROADCAST_TO": (1,),
+    "FILL": (0,),
+    "RANGE": (0, 1, 2),
+}
+# Newest version → operators, of tflite/delegates/gpu/common/model_builder.cc; 99 for any.
+_DELEGATE_OPERATORS = {
+    99: "ADD_N BATCH_MATMUL CAST DEPTH_TO_SPACE GELU HARD_SWISH MEAN PACK REDUCE_MAX REDUCE_MIN "
+    "REDUCE_PROD RELU_0_TO_1 SPLIT SPLIT_V SUM TILE UNPACK MaxPoolingWithArgmax2D MaxUnpooling2D "
+    "Convolution2DTransposeBias Resampler",
+    9: "FULLY_CONNECTED",
+    6: "CONV_2D DEPTHWISE_CONV_2D",
+    4: "LSTM STRIDED_SLICE TRANSPOSE",
+    3: "DEQUANTIZE MUL RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR TRANSPOSE_CONV",
+    2: "ABS ADD AVERAGE_POOL_2D CONCATENATION COS DIV ELU EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD "
+    "GREATER GREATER_EQUAL LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC MAXIMUM "
+    "MAX_POOL_2D MINIMUM MIRROR_PAD NEG NOT_EQUAL PAD PADV2 POW QUANTIZE RELU RELU6 RELU_N1_TO_1 "
+    "RSQRT SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SQRT SQUARE SQUARED_DIFFERENCE SUB TANH",
+    1: "CUMSUM DENSIFY GATHER ONE_HOT PRELU RESHAPE SELECT SELECT_V2",
+}
+# The same of ml_drift_delegate/tflite/support/support.cc.
+_COMPILED_OPERATORS = {
+    99: "ARG_MAX AVERAGE_POOL_2D BATCH_MATMUL BITCAST CONV_2D CUMSUM DEPTHWISE_CONV_2D "
+    "DEPTH_TO_SPACE DYNAMIC_UPDATE_SLICE GATHER MAX_POOL_2D MEAN MIRROR_PAD ONE_HOT PACK PAD PADV2 "
+    "REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD REVERSE_V2 SPACE_TO_DEPTH SPLIT "
+    "SPLIT_V STABLEHLO_BROADCAST_IN_DIM STABLEHLO_CLAMP STABLEHLO_COMPOSITE SUM TILE TOPK_V2 "
+    "UNPACK Convolution2DTransposeBias MaxPoolingWithArgmax2D Resampler "
+    "custom_call.absolute_positional_embedding custom_call.pixel_shuffle "
+    "custom_call.rotary_positional_embedding custom_call.MaxUnpooling2D",
+    14: "FULLY_CONNECTED",
+    9: "TRANSPOSE",
+    8: "MUL SLICE",
+    7: "CAST",
+    6: "ADD CONCATENATION",
+    5: "ABS EMBEDDING_LOOKUP",
+    4: "MAXIMUM MINIMUM SOFTMAX",
+    3: "DEQUANTIZE FLOOR_DIV GELU RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SUB TRANSPOSE_CONV",
+    2: "ATAN2 BITWISE_XOR CEIL COS DIV ELU EQUAL EXP FLOOR FLOOR_MOD GREATER GREATER_EQUAL "
+    "LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC NEG NOT_EQUAL POW "
+    "QUANTIZE RELU RELU6 RELU_N1_TO_1 ROUND RSQRT SIGN SIN SQRT SQUARE SQUARED_DIFFERENCE "
+    "STRIDED_SLICE TANH",
+    1: "HARD_SWISH PRELU RESHAPE RIGHT_SHIFT SELECT SELECT_V2 STABLEHLO_CBRT STABLEHLO_REMAINDER "
+    "STABLEHLO_SHIFT_LEFT",
+}
+
+
+def _newest(grouped: Mapping[int, str]) -> Mapping[str, int]:
+    return MappingProxyType(
+        {name: version for version, names in grouped.items() for name in names.split()}
+    )
+
+
+_NEWEST = {_DELEGATE: _newest(_DELEGATE_OPERATORS), _COMPILED: _newest(_COMPILED_OPERATORS)}
+
+
+# Predicates.
+
+
+_FLOATS = ("float16", "float32", "int4", "int8")  # of values, the last two quantized
+_MOST_FLOAT16 = 65504.0
+# Operators whose results are bounded by their inputs.
+_BOUNDED = (
+    *(*_LOOKUPS, "ADD", "CAST", "DEQUANTIZE", "MEAN", "MUL", "RELU", "RESHAPE", "SLICE"),
+    *("SQUARE", "SQUARED_DIFFERENCE", "SUB", "TRANSPOSE"),
+)
+
+
+def _has_transposed_side(one: Operator) -> bool:
+    return one.name == "BATCH_MATMUL" and bool(one.option("adjX") or one.option("adjY"))
+
+
+def _multiplies_two_matrices(one: Operator) -> bool:
+    both = one.name == "BATCH_MATMUL" and not any(value.stored for value in one.inputs)
+    return both and all(value.rank == 2 for value in one.inputs)
+
+
+def _multiplies_constant(one: Operator) -> bool:
+    if one.name != "BATCH_MATMUL" or not any(value.constant for value in one.inputs):
+        return False
+    return one.inputs[0].constant or one.inputs[1].rank != 2
+
+
+# GPU tensors have batch, height, width and channels.  A computed tensor of lower rank has these:
+_PLACES = {0: (), 1: (0,), 2: (0, 3), 3: (0, 2, 3), 4: (0, 1, 2, 3)}
+
+
+def _places(value: Value) -> tuple[int, ...]:
+    """Return which of the four dimensions a tensor's own are: a constant has the last ones."""
+    constant = (3,) if value.size == value.shape[-1] else tuple(range(4 - value.rank, 4))
+    return constant if value.constant else _PLACES[value.rank]
+
+
+def _is_misplaced(value: Value, result: Value) -> bool:
+    """Return whether a dimension of an input is another one than that of the result it meets."""
+    if not 0 < value.rank <= result.rank <= 4:
+        return False
+    sizes = value.shape[-len(_places(value)) :]
+    meets = _PLACES[result.rank][-len(sizes) :]
+    return any(
+        size > 1 and place != met
+        for size, place, met in zip(sizes, _places(value), meets, strict=True)
+    )
+
+
+def _reads_rows_of_constant(one: Operator) -> bool:
+    if one.name not in _ELEMENTWISE or len(one.computed) != 1:
+        return False
+    return any(value.constant and _is_misplaced(value, one.outputs[0]) for value in one.inputs)
+
+
+def _has_batches_of_constant(one: Operator) -> bool:
+    constants = [value for value in one.inputs if value.constant and value.rank == 4]
+    return one.name in _ELEMENTWISE and any(value.shape[0] > 1 for value in constants)
+
+
+def _mixes_ranks(one: Operator) -> bool:
+    if one.name not in _ELEMENTWISE or len(one.computed) != 2:
+        return False
+    return any(_is_misplaced(value, one.outputs[0]) for value in one.computed)
+
+
+def _is_outer(one: Operator) -> bool:
+    if one.name != "MUL" or len({value.rank for value in one.computed}) != 1:
+        return False
+    shapes = [value.shape for value in one.computed]
+    pairs = list(zip(*shapes, strict=True)) if len(shapes) == 2 else []
+    return any(a < b for a, b in pairs) and any(a > b for a, b in pairs)
+
+
+def _adds_mask_to_product(one: Operator) -> bool:
+    if one.name not in ("ADD", "SUB") or len(one.inputs) != 2:
+        return False
+    sides = one.inputs, one.inputs[::-1]
+    return any(
+        product.comes_from("BATCH_MATMUL") and mask.size > 1 and mask.shape != one.outputs[0].shape
+        for product, mask in sides
+    )
+
+
+def _has_heads_as_batch(one: Operator) -> bool:
+    if one.name != "BATCH_MATMUL" or any(value.stored for value in one.inputs):
+        return False
+    return all(value.rank == 3 and value.shape[0] > 1 for value in one.inputs)
+
+
+def _reads_one_tensor_twice(one: Operator) -> bool:
+    products = ("BATCH_MATMUL", "FULLY_CONNECTED")
+    if one.name not in products and one.name not in _ELEMENTWISE - {"ADD", "MUL"}:
+        return False
+    indices = [value.index for value in one.computed]
+    return len(indices) != len(set(indices))
+
+
+def _is_output_and_read(one: Operator) -> bool:
+    if one.name != "ADD" or len(one.computed) != 2:
+        return False
+    result = one.outputs[0]
+    return result.index in one.graph.outputs and bool(result.readers)
+
+
+def _sums_unscaled_squares(one: Operator) -> bool:
+    if one.name not in ("MEAN", "SUM"):
+        return False
+    squares = one.inputs[0].source
+    while squares is not None and squares.name == "RESHAPE":
+        squares = squares.inputs[0].source
+    if squares is None or not _is_square(squares) or _is_scaled(squares.inputs[0]):
+        return False
+    summed = one.inputs[0].size // max(one.outputs[0].size, 1)
+    return summed * _largest(one.inputs[0]) > _MOST_FLOAT16
+
+
+def _largest(value: Value, *, depth: int = 12) -> float:
+    """Bound the absolute values of a tensor by those of the tables and constants it is made of."""
+    if value.constant:
+        return value.largest()
+    one = value.source
+    if one is None or not depth:
+        return math.inf
+    if one.name in ("LOGISTIC", "SOFTMAX", "TANH"):
+        return 1.0
+    if one.name not in _BOUNDED:
+        return math.inf
+    if one.name in _LOOKUPS:
+        return _largest(one.inputs[_table(one)], depth=depth - 1)
+    sides = [_largest(side, depth=depth - 1) for side in one.inputs if side.kind in _FLOATS]
+    if not sides:
+        return math.inf
+    first, last = sides[0], sides[-1]
+    return {
+        "ADD": first + last,
+        "SUB": first + last,
+        "MUL": first * last,
+        "SQUARE": first * first,
+        "SQUARED_DIFFERENCE": (first + last) ** 2,
+    }.get(one.name, first)
+
+
+def _is_square(one: Operator) -> bool:
+    if one.name in ("SQUARE", "SQUARED_DIFFERENCE"):
+        return True
+    if one.name == "POW":
+        power = one.inputs[1].numbers()
+        return power is not None and power.size == 1 and float(power[0]) == 2
+    return one.name == "MUL" and len({value.index for value in one.inputs}) == 1
+
+
+def _is_scaled(value: Value, *, depth: int = 6) -> bool:
+    """Return whether a constant below 1 multiplies a value, before or after a mean is taken off."""
+    source = value.source
+    if source is None or not depth:
+        return False
+    if source.name in ("MUL", "DIV"):
+        factors = [numbers for side in source.inputs if (numbers := side.numbers()) is not None]
+        if factors and factors[0].size:
+            least, most = (float(edge(np.abs(factors[0]))) for edge in (np.min, np.max))
+            if most < 1 if source.name == "MUL" else least > 1:
+                return True
+    passed = source.name in ("ADD", "MEAN", "MUL", "RESHAPE", "SUB", "TRANSPOSE")
+    return passed and all(_is_scaled(side, depth=depth - 1) for side in source.computed)
+
+
+def _is_tanh_gelu(one: Operator) -> bool:
+    return one.name == "GELU" and bool(one.option("approximate"))
+
+
+def _reorders_parts(one: Operator) -> bool:
+    splits = {value.source for value in one.inputs if value.comes_from("SPLIT", "SPLIT_V")}
+    if one.name != "CONCATENATION" or len(splits) != 1:
+        return False
+    (split,) = splits
+    parts = [part.index for part in split.outputs] if split is not None else []
+    joined = [value.index for value in one.inputs]
+    only_read_here = all(len(value.readers) == 1 for value in one.inputs)
+    return set(joined) <= set(parts) and only_read_here and joined != parts
+
+
+def _pads_rank_3(one: Operator) -> bool:
+    if one.name not in ("PAD", "PADV2") or one.inputs[0].rank != 3:
+        return False
+    amounts = one.inputs[1].numbers()
+    return one.inputs[0].shape[0] > 1 or (amounts is not None and bool(np.any(amounts[:2])))
+
+
+def _slices_low_rank(one: Operator) -> bool:
+    slices = one.name in ("SLICE", "STRIDED_SLICE", "PAD", "PADV2", "MIRROR_PAD")
+    return slices and bool(one.inputs) and one.inputs[0].rank < 3
+
+
+def _masks_slice(one: Operator) -> bool:
+    masks = ("ellipsisMask", "newAxisMask", "shrinkAxisMask")
+    return one.name == "STRIDED_SLICE" and any(one.option(mask) for mask in masks)
+
+
+def _table(one: Operator) -> int:
+    return 1 if one.name == "EMBEDDING_LOOKUP" else 0
+
+
+def _looks_up(one: Operator) -> bool:
+    return one.name in _LOOKUPS and len(one.inputs) > 1 and one.inputs[_table(one)].stored
+
+
+def _looks_up_list(one: Operator) -> bool:
+    return _looks_up(one) and one.name == "GATHER" and one.inputs[1].rank < 2
+
+
+def _looks_up_float16(one: Operator) -> bool:
+    return _looks_up(one) and one.inputs[_table(one)].kind == "float16"
+
+
+def _stays_on_cpu(one: Operator) -> bool:
+    if one.name in ("CAST", "DEQUANTIZE") and one.inputs[0].kind == "float16":
+        return one.inputs[0].comes_from(*_LOOKUPS)
+    return _looks_up(one) and not _looks_up_list(one)
+
+
+def _unpacks_table(one: Operator) -> bool:
+    readers = one.outputs[0].readers if one.name == "DEQUANTIZE" else []
+    return any(reader.name in _LOOKUPS for reader in readers) and one.inputs[0].constant
+
+
+def _gathers_high_rank(one: Operator) -> bool:
+    gathers = one.name == "GATHER" and len(one.inputs) > 1 and not _looks_up(one)
+    return gathers and one.inputs[1].rank != 1
+
+
+def _unpacks_int8_weight(one: Operator) -> bool:
+    if one.name != "FULLY_CONNECTED" or len(one.inputs) < 2:
+        return False
+    source = one.inputs[1].source
+    unpacked = source is not None and source.name == "DEQUANTIZE"
+    return unpacked and source is not None and source.inputs[0].kind == "int8"
+
+
+def _adds_to_int8_product(one: Operator) -> bool:
+    if one.name != "FULLY_CONNECTED" or len(one.inputs) < 2 or one.outputs[0].rank != 3:
+        return False
+    dynamic = one.inputs[1].kind == "int8" and one.inputs[0].kind == "float32"
+    return dynamic and any(reader.name == "ADD" for reader in one.outputs[0].readers)
+
+
+def _computes_shape(one: Operator) -> bool:
+    if one.name in ("SHAPE", "RANK"):
+        return True
+    places = _SHAPE_INPUTS.get(one.name, ())
+    shapes = [one.inputs[place] for place in places if place < len(one.inputs)]
+    return any(value.source is not None for value in shapes)
+
+
+def _takes_any_length(one: Operator) -> bool:
+    return any(value.any_length and value.index in one.graph.inputs for value in one.inputs)
+
+
+def _computes_in_integers(one: Operator) -> bool:
+    if _looks_up(one) or one.name in _CONTROL_FLOW:
+        return False
+    if one.name == "DEQUANTIZE" and one.inputs[0].comes_from(*_LOOKUPS):
+        return False
+    return _has_kind(one, "int16", "int4", "int8", "uint8")
+
+
+def _computes_on_ids(one: Operator) -> bool:
+    if one.name in _CONTROL_FLOW or one.name in (*_LOOKUPS, "CAST", "SHAPE", "RANK"):
+        return False
+    return _has_kind(one, "int32", "int64")
+
+
+def _has_kind(one: Operator, *kinds: str) -> bool:
+    return any(value.kind in kinds for value in (*one.computed, *one.outputs))
+
+
+def _has_high_rank(one: Operator) -> bool:
+    return any(value.rank > 4 for value in (*one.inputs, *one.outputs))
+
+
+def _casts_other_types(one: Operator) -> bool:
+    if one.name != "CAST" or _stays_on_cpu(one):
+        return False
+    pair = {one.inputs[0].kind, one.outputs[0].kind}
+    numbers = pair <= {"float32", "int32"}
+    return not numbers and pair not in ({"bool", "float32"}, {"bool", "float16"})
+
+
+def _scales_softmax(one: Operator) -> bool:
+    return one.name == "SOFTMAX" and one.option("beta") not in (None, 1.0)
+
+
+def _is_unknown_to(runtime: str) -> Callable[[Operator], bool]:
+    def finds(one: Operator) -> bool:
+        if one.name in _CONTROL_FLOW or _looks_up(one) or _stays_on_cpu(one):
+            return False
+        return one.version > _NEWEST[runtime].get(one.name, 0)
+
+    return finds
+
+
+_BUILDER = "tflite/delegates/gpu/common/model_builder.cc"
+_COMPATIBILITY = "tflite/tools/versioning/gpu_compatibility.cc"
+_SUPPORT = "ml_drift_delegate/tflite/support/support.cc"
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        name="transposed-product",
+        what="adj_x or adj_y is set",
+        finds=_has_transposed_side,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="Both sides are read as they lie; the option is ignored.",
+        remedy="transpose the tensor with TRANSPOSE, in an order that the converter does not fold",
+        measured=(_DELEGATE,),
+        reports=("google-ai-edge/LiteRT#8913",),
+        source=_BUILDER,
+    ),
+    Rule(
+        name="product-of-matrices",
+        what="both sides are computed and of rank 2",
+        finds=_multiplies_two_matrices,
+        runtimes=(_DELEGATE,),
+        effect=WRONG,
+        reason="Rows are taken for the batch, so other numbers are multiplied.",
+        remedy="reshape both to rank 4",
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="product-of-constant",
+        what="the first side is a constant, or the second is one that is not of rank 2",
+        finds=_multiplies_constant,
+        runtimes=(_DELEGATE,),
+        effect=REFUSED,
+        reason="The operator is accepted, and fails when the graph is built.",
+        remedy="use FULLY_CONNECTED, with the constant as its weight",
+        reports=("tensorflow/tensorflow#66727",),
+        source=_BUILDER,
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="rows-of-constant",
+        what="rows of a constant, in rank below 4",
+        finds=_reads_rows_of_constant,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="Rows of a constant are its height, rows of a tensor its batch: row 0 serves all.",
+        remedy="reshape the tensor to [1, T, 1, E], and use a constant of that shape",
+        measured=_BOTH,
+        source="ml_drift_delegate/tflite/convert/convert_elementwise.cc",
+    ),
+    Rule(
+        name="batches-of-constant",
+        what="a constant of rank 4 has more than one batch",
+        finds=_has_batches_of_constant,
+        runtimes=(_DELEGATE,),
+        effect=REFUSED,
+        reason="The operator is accepted, and fails when the graph is built.",
+        remedy="use a constant whose first dimension is 1",
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="mixed-ranks",
+        what="two computed tensors whose ranks place their rows apart",
+        finds=_mixes_ranks,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="Each is given four dimensions on its own, so their axes do not meet.",
+        remedy="reshape both to rank 4 first",
+        reports=("google-ai-edge/LiteRT#8980", "tensorflow/tensorflow#61594"),
+        source=_COMPATIBILITY,
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="outer-product",
+        what="neither tensor is the larger in every dimension",
+        finds=_is_outer,
+        runtimes=(_DELEGATE,),
+        effect=SPLIT,
+        reason="Only one side of MUL may be broadcast.",
+        remedy="use BATCH_MATMUL",
+        source=_COMPATIBILITY,
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="mask-on-product",
+        what="a smaller tensor is added to the result of BATCH_MATMUL",
+        finds=_adds_mask_to_product,
+        runtimes=(_COMPILED,),
+        effect=WRONG,
+        reason="LiteRT 2.1.3 and 2.1.5 fuse the two, and broadcast the mask wrong.",
+        remedy="append the mask to the key as a channel, and 1 to the query",
+        reports=("google-ai-edge/LiteRT#8593",),
+    ),
+    Rule(
+        name="heads-as-batch",
+        what="both sides are of rank 3, with several heads as the batch",
+        finds=_has_heads_as_batch,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="Wrong on phones with Mali and Adreno GPUs, while rank 4 is right.",
+        remedy="use rank 4: [1, N, T, D]",
+        reports=("google-ai-edge/LiteRT#8619",),
+    ),
+    Rule(
+        name="same-tensor-twice",
+        what="one tensor is both inputs",
+        finds=_reads_one_tensor_twice,
+        runtimes=_BOTH,
+        effect=REFUSED,
+        reason="A node can read a tensor only once; ADD and MUL are rewritten, others are not.",
+        remedy="use SQUARE or another operator of one input",
+        measured=_BOTH,
+        reports=("tensorflow/tensorflow#66597",),
+        source=_BUILDER,
+    ),
+    Rule(
+        name="output-also-read",
+        what="a sum is an output of the graph and read by another operator",
+        finds=_is_output_and_read,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="The output holds one of the two terms.",
+        remedy="give the output an operator of its own, such as MUL by 1",
+        reports=("google-ai-edge/LiteRT#8599",),
+    ),
+    Rule(
+        name="unscaled-squares",
+        what="squares are averaged or summed at full scale",
+        finds=_sums_unscaled_squares,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="Sums are kept in fp16, the default arithmetic of phones, and end at 65504.",
+        remedy="multiply by a constant below 1 before the square, and undo it after",
+        reports=("google-ai-edge/LiteRT#9249",),
+    ),
+    Rule(
+        name="tanh-gelu",
+        what="GELU is the tanh approximation",
+        finds=_is_tanh_gelu,
+        runtimes=(_DELEGATE,),
+        effect=WRONG,
+        reason="The erf form is computed instead, which differs by up to 4.7e-4.",
+        remedy="make it of MUL, ADD and TANH",
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="reordered-parts",
+        what="parts of one SPLIT are joined in another order, or not all",
+        finds=_reorders_parts,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="The two operators are merged, and the order is lost.",
+        remedy="reorder the weight that computes them instead",
+        measured=_BOTH,
+    ),
+    Rule(
+        name="pad-of-rank-3",
+        what="a tensor of rank 3 with more than one batch is padded",
+        finds=_pads_rank_3,
+        runtimes=_BOTH,
+        effect=WRONG,
+        reason="The rows are shifted.",
+        remedy="pad in rank 4",
+        reports=("google-ai-edge/LiteRT#9272",),
+        measured=_BOTH,
+    ),
+    Rule(
+        name="lookup-by-list",
+        what="a constant table is read with a list of ids",
+        finds=_looks_up_list,
+        runtimes=(_DELEGATE,),
+        effect=REFUSED,
+        reason="The lookup is accepted, and fails when the graph is built.",
+        remedy="give the ids two dimensions, [1, T], so that the CPU reads the table",
+        measured=(_DELEGATE,),
+        source=_BUILDER,
+    ),
+    Rule(
+        name="float16-lookup",
+        what="a float16 table is read as it is stored",
+        finds=_looks_up_float16,
+        runtimes=(_DELEGATE,),
+        effect=REFUSED,
+        reason="TensorFlow Lite 2.16.1 has no such kernel, on the CPU either.",
+        remedy="DEQUANTIZE the table before the lookup",
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="unpacked-int8-weight",
+        what="an int8 weight is dequantized by an operator",
+        finds=_unpacks_int8_weight,
+        runtimes=_BOTH,
+        effect=REFUSED,
+        reason="The unpacked weight is given another shape than FULLY_CONNECTED expects.",
+        remedy="let FULLY_CONNECTED read the int8 weight",
+        reports=("google-ai-edge/LiteRT#9523",),
+        measured=_BOTH,
+    ),
+    Rule(
+        name="sum-of-int8-product",
+        what="a product by an int8 weight is of rank 3, and ADD reads it",
+        finds=_adds_to_int8_product,
+        runtimes=(_COMPILED,),
+        effect=REFUSED,
+        reason="The fused kernel does not compile on Mali GPUs.",
+        remedy="compute the product in rank 2",
+        reports=("google-ai-edge/LiteRT#9277",),
+    ),
+    Rule(
+        name="control-flow",
+        what="another subgraph is called",
+        finds=lambda one: one.name in _CONTROL_FLOW,
+        runtimes=_BOTH,
+        effect=SPLIT,
+        reason="GPU runtimes have no loops, branches or calls.",
+        remedy="use layout unrolled",
+        measured=_BOTH,
+        source=_SUPPORT,
+    ),
+    Rule(
+        name="computed-shape",
+        what="a shape, a place or an axis is computed",
+        finds=_computes_shape,
+        runtimes=_BOTH,
+        effect=SPLIT,
+        reason="GPU programs are made for fixed shapes.",
+        remedy="use fixed lengths",
+        measured=_BOTH,
+        source=_COMPATIBILITY,
+    ),
+    Rule(
+        name="any-length",
+        what="an input may have any length",
+        finds=_takes_any_length,
+        runtimes=_BOTH,
+        effect=REFUSED,
+        reason="Every length is compiled anew; the delegate of Android is made for the stored one.",
+        remedy="use fixed lengths",
+        source=_SUPPORT,
+    ),
+    Rule(
+        name="integer-arithmetic",
+        what="values are integers",
+        finds=_computes_in_integers,
+        runtimes=_BOTH,
+        effect=SPLIT,
+        reason="int16 tensors are refused, and int8 ones computed as rounded floats.",
+        remedy="quantize the weights only: float16 or int8",
+        measured=_BOTH,
+    ),
+    Rule(
+        name="arithmetic-on-ids",
+        what="int32 or int64 tensors are computed",
+        finds=_computes_on_ids,
+        runtimes=(_DELEGATE,),
+        effect=SPLIT,
+        reason="Only float tensors are computed.",
+        remedy="shape the ids as the lookup reads them",
+        source=_BUILDER,
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="rank-above-4",
+        what="a tensor has more than four dimensions",
+        finds=_has_high_rank,
+        runtimes=(_DELEGATE,),
+        effect=SPLIT,
+        reason="Tensors have batch, height, width and channels.",
+        remedy="merge dimensions",
+        source=_BUILDER,
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="slice-of-low-rank",
+        what="a tensor of rank 1 or 2 is cut or padded",
+        finds=_slices_low_rank,
+        runtimes=(_DELEGATE,),
+        effect=SPLIT,
+        reason="Only ranks 3 and 4 are supported.",
+        remedy="reshape to rank 3 or 4 first",
+        measured=(_DELEGATE,),
+        source=_COMPATIBILITY,
+    ),
+    Rule(
+        name="masked-slice",
+        what="ellipsis, new axis or shrunk axis",
+        finds=_masks_slice,
+        runtimes=_BOTH,
+        effect=SPLIT,
+        reason="STRIDED_SLICE is supported without these masks.",
+        remedy="slice, then reshape",
+        source=_COMPATIBILITY,
+        measured=_BOTH,
+    ),
+    Rule(
+        name="gather-of-rank-2",
+        what="a computed tensor is read with ids that are not a list",
+        finds=_gathers_high_rank,
+        runtimes=_BOTH,
+        effect=SPLIT,
+        reason="Only lists of ids are supported.",
+        remedy="flatten the ids first",
+        source=_COMPATIBILITY,
+        measured=_BOTH,
+    ),
+    Rule(
+        name="cast",
+        what="other types than float32, int32 and bool",
+        finds=_casts_other_types,
+        runtimes=(_DELEGATE,),
+        effect=SPLIT,
+        reason="There is no such conversion.",
+        remedy="store the tensor in the type that is computed",
+        source=_COMPATIBILITY,
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="softmax-beta",
+        what="beta is not 1",
+        finds=_scales_softmax,
+        runtimes=_BOTH,
+        effect=SPLIT,
+        reason="SOFTMAX is supported with beta 1 only.",
+        remedy="multiply before it",
+        source=_COMPATIBILITY,
+        measured=_BOTH,
+    ),
+    Rule(
+        name="unknown-to-delegate",
+        what="the operator, or this version of it, is not supported",
+        finds=_is_unknown_to(_DELEGATE),
+        runtimes=(_DELEGATE,),
+        effect=SPLIT,
+        reason="It is not in the delegate's list, or newer than the version there.",
+        remedy="use --compat tflite-runtime-2.14 for lower versions, or other operators",
+        source=_BUILDER,
+        measured=(_DELEGATE,),
+    ),
+    Rule(
+        name="unknown-to-compiled-model",
+        what="the operator, or this version of it, is not supported",
+        finds=_is_unknown_to(_COMPILED),
+        runtimes=(_COMPILED,),
+        effect=SPLIT,
+        reason="It is not in the runtime's list, or newer than the version there.",
+        remedy="use other operators",
+        source=_SUPPORT,
+        measured=(_COMPILED,),
+    ),
+    Rule(
+        name="unpacked-table",
+        what="a table is dequantized before it is read",
+        finds=_unpacks_table,
+        runtimes=_BOTH,
+        effect=CPU,
+        reason="It stays with the lookup, and so does every other DEQUANTIZE of the file.",
+        remedy="nothing",
+        measured=_BOTH,
+    ),
+    Rule(
+        name="lookup",
+        what="a table is read",
+        finds=_stays_on_cpu,
+        runtimes=_BOTH,
+        effect=CPU,
+        reason="Tables need not be on the GPU: few of their rows are read.",
+        remedy="nothing",
+        measured=_BOTH,
+        source=_COMPATIBILITY,
+    ),
+)
