@@ -165,7 +165,9 @@ def _train(
         )
 
 
-def _summary(report: dict[str, Any]) -> Iterator[str]:
+def _summary(report: dict[str, Any]) -> Iterator[Any]:
+    from albert_edge.cli.console import render_warnings
+
     recipe = report["quantize"]
     old, new = report[recipe]["before"], report[recipe]["after"]
     trained = f"trained for albert-edge convert --quantize {recipe}"
@@ -181,6 +183,7 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
             f"{old['source_difference']:.4f} before, {new['source_difference']:.4f} after"
         )
     yield text
+    yield from render_warnings(report["warnings"])
 
 
 def _savings(report: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> str:

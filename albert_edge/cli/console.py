@@ -111,6 +111,12 @@ def _list_rows(table: Table) -> Iterator[Text]:
             yield Text(start, overflow="fold") + cell
 
 
+def render_warnings(warnings: Iterable[str]) -> Iterator[RenderableType]:
+    """Render what a training warns of."""
+    for warning in warnings:
+        yield Text.assemble(("warning: ", "red"), warning)
+
+
 def render_conversion(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Render the report of a conversion."""
     yield Text.assemble(

@@ -119,7 +119,9 @@ def command(
     print_report(report, as_json=as_json, render=_summary)
 
 
-def _summary(report: dict[str, Any]) -> Iterator[str]:
+def _summary(report: dict[str, Any]) -> Iterator[Any]:
+    from albert_edge.cli.console import render_warnings
+
     kept = next(one for one in report["epochs"] if one["epoch"] == report["kept_epoch"])
     text = (
         f"{report['output']}: {report['parameters']:,} parameters, {report['train_examples']:,} "
@@ -140,3 +142,4 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     if report["truncated"]:
         text += f"; {report['truncated']:,} examples were truncated"
     yield text
+    yield from render_warnings(report["warnings"])

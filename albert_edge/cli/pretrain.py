@@ -94,7 +94,9 @@ def command(
     print_report(report, as_json=as_json, render=_summary)
 
 
-def _summary(report: dict[str, Any]) -> Iterator[str]:
+def _summary(report: dict[str, Any]) -> Iterator[Any]:
+    from albert_edge.cli.console import render_warnings
+
     last = report["curve"][-1]
     text = (
         f"{report['output']}: {report['parameters']:,} parameters, {report['steps']:,} steps over "
@@ -107,3 +109,4 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
                 f"sentence order {found['sop_accuracy']:.1%}"
             )
     yield text
+    yield from render_warnings(report["warnings"])

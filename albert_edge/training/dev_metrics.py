@@ -105,6 +105,7 @@ class DevEvaluator:
 
     Attributes:
         examples: The examples that are evaluated.
+        predictions: Their predictions with the weights of the last evaluation.
     """
 
     def __init__(self, start: Checkpoint, examples: Examples) -> None:
@@ -114,7 +115,7 @@ class DevEvaluator:
         self._per_token = TASKS[start.task].per_token
         ((_, self._sample),) = self._model([[0]])
         self._pipe = _pipeline(start, self._forward)
-        self._predict()
+        self.predictions = self._predict()
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -125,7 +126,8 @@ class DevEvaluator:
         sequences = list(self._outputs)
         for row, outputs in self._model([ids for ids, _ in sequences], [t for _, t in sequences]):
             self._outputs[sequences[row]] = outputs
-        return compute_metrics(self.examples, self._predict(), EvaluateOptions())
+        self.predictions = self._predict()
+        return compute_metrics(self.examples, self.predictions, EvaluateOptions())
 
     def _forward(self, inputs: _Outputs, _: EarlyExit | None) -> _Outputs:
         """Return the outputs of a sequence; zeros the first time, when it is recorded."""

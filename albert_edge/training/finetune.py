@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from albert_edge.training.batching import BUCKETS, Batch, make_batches, pad_rows
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.state import StateWriter, TrainingState
 
-__all__ = ["EpochResult", "StepCallback", "check_objective", "finetune"]
+__all__ = ["EpochResult", "StepCallback", "check_objective", "find_warnings", "finetune"]
 
 with requires_extra("train"):
     import tf_keras
@@ -36,6 +37,10 @@ _FIGURES = {"epoch", "truncated", "dev", "dev_accuracy", "dev_interval", "dev_sc
 # and accuracy.
 StepCallback = Callable[[float, float, float], None]
 _WARM_UP = 0.1  # the share of the training in which the learning rate rises
+# The loss has risen if it is so many times that of guessing, or of an earlier epoch.
+_ABOVE_GUESSING, _ABOVE_EARLIER = 1.1, 1.5
+_BELOW_GUESSING = 0.95  # and has fallen if it is less than this share of the loss of guessing
+_SAMPLE = 64  # training examples that are predicted where there is no dev set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +55,7 @@ class EpochResult:
         metrics: The metrics of the averaged weights on the dev set, the official one first; none
             without a dev set.
         dev: Their values by name, NaN where undefined.
+        predictions: The predictions of the dev examples, in the form of their targets.
         truncated: The number of training examples that were cut, for being too long.
         duration_s: The duration, evaluation included.
     """
@@ -60,6 +66,7 @@ class EpochResult:
     accuracy: float
     metrics: Sequence[Metric]
     dev: Mapping[str, float]
+    predictions: Sequence[Any]
     truncated: int
     duration_s: float
 
@@ -151,9 +158,80 @@ def finetune(
             accuracy=accuracy,
             metrics=metrics,
             dev={one.name: one.statistic(np.ones(len(evaluator or ()))) for one in metrics},
+            predictions=evaluator.predictions if evaluator else [],
             truncated=truncated,
             duration_s=time.monotonic() - began,
         )
+
+
+def find_warnings(
+    epochs: Sequence[Mapping[str, Any]],
+    kept: EpochResult | None,
+    *,
+    data: Examples,
+    dev: Examples | None,
+    options: FinetuneOptions,
+) -> list[str]:
+    """Return what is wrong with a training: its loss rose, or its model predicts one thing for all.
+
+    Args:
+        epochs: The figures of all epochs.
+        kept: The epoch whose model is kept; None if it was before the training was resumed.
+        data: The training examples.  A few are predicted where the loss did not fall and there is
+            no dev set.
+        dev: The dev examples.
+        options: The options of the training.
+
+    Returns:
+        Statements, the last of which says what to do; none if nothing is wrong.
+    """
+    guessing, losses = _guessing_loss(data, options), [epoch["loss"] for epoch in epochs]
+    rose = [one for one in losses if losses[-1] > _ABOVE_EARLIER * one]
+    tested, predictions = dev, kept.predictions if kept else ()
+    if kept and dev is None and losses[-1] > _BELOW_GUESSING * guessing:
+        order = np.random.default_rng(options.seed).permutation(len(data))
+        tested = data.take(order[:_SAMPLE].tolist())
+        evaluator = DevEvaluator(kept.checkpoint, tested)
+        evaluator.metrics(kept.checkpoint.tensors)
+        predictions = evaluator.predictions
+    found = []
+    if losses[-1] > _ABOVE_GUESSING * guessing:
+        found.append(
+            f"the training diverged: its loss is {losses[-1]:.3g} at the end; that of guessing is "
+            f"{guessing:.3g}."
+        )
+    elif rose:
+        found.append(f"the training diverged: its loss rose from {min(rose)} to {losses[-1]}.")
+    if tested and _differ(tested.kind, tested.targets) and not _differ(tested.kind, predictions):
+        found.append(
+            f"nothing was learned: the model predicts the same for all of {len(predictions)} "
+            f"{'training' if dev is None else 'dev'} examples."
+        )
+    if found:
+        how = "a lower learning rate" if "diverged" in found[0] else "another learning rate"
+        found.append(f"train again with {how}; it was {options.learning_rate:g}.")
+    return found
+
+
+def _guessing_loss(data: Examples, options: FinetuneOptions) -> float:
+    """Return the loss of a model that considers all answers equal, or predicts the mean number.
+
+    With random weights, a model starts there.
+    """
+    if data.kind == "regression":
+        return float(np.var(np.array(data.targets, np.float64), axis=0).mean())
+    if data.kind == "question-answering":
+        return math.log(options.window)  # of a position; fewer tokens than this are in a window
+    single = data.kind in ("classification", "token-classification")
+    return math.log(len(data.labels)) if single else math.log(2)
+
+
+def _differ(kind: str, values: Sequence[Any]) -> bool:
+    """Return whether targets or predictions are not all the same; true of texts and of none."""
+    if kind in ("question-answering", "summarization") or not values:
+        return True
+    each = chain.from_iterable(values) if kind == "token-classification" else values
+    return len(set(map(str, each))) > 1
 
 
 def check_objective(

@@ -38,7 +38,7 @@ __all__ = ["finetune_files"]
 
 with requires_extra("train"):
     from albert_edge.training.dev_metrics import DevEvaluator
-    from albert_edge.training.finetune import finetune
+    from albert_edge.training.finetune import EpochResult, find_warnings, finetune
     from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
     from albert_edge.training.objective import TaskObjective
     from albert_edge.training.progress import epoch_progress
@@ -103,7 +103,8 @@ def finetune_files(
         that were left out, where `data_options` allow it), `dev_examples`, `metric` (the
         official one, by which the best epoch is chosen), `kept_epoch`, its `dev_accuracy` with the
         95% interval `dev_interval` (None where it is not a share of the examples) and all its
-        `dev_metrics`, `epochs`, `options`, `selection`, `early_exit` (of the model), `resumed`,
+        `dev_metrics`, `epochs`, `options`, `selection`, `early_exit` (of the model), `warnings`
+        (that the training diverged, or nothing was learned, and what to do), `resumed`,
         `duration_s`.
 
     Raises:
@@ -137,6 +138,7 @@ def finetune_files(
     )
     saved = open_state(state, owner=setup.fingerprint, resume=resume)
     epochs = [dict(entry) for entry in saved.history] if saved else []
+    best: EpochResult | None = None  # None where it was before the training was interrupted
     writer = StateWriter(state, setup.fingerprint, every_s=save_every_s, history=epochs)
     with epoch_progress(console, epochs, options.epochs) as progress:
         for result in finetune(
@@ -151,6 +153,7 @@ def finetune_files(
             epochs.append(result.to_dict())
             kept = _best_epoch(epochs) if selection.keep == "best" else len(epochs) - 1
             if kept == len(epochs) - 1:
+                best = result
                 write_checkpoint(output, result.checkpoint, force=force or resume or kept > 0)
             if _should_stop(epochs, selection):
                 break
@@ -161,6 +164,9 @@ def finetune_files(
         "options": dataclasses.asdict(options),
         "selection": dataclasses.asdict(selection),
         "early_exit": setup.start.config.early_exit,
+        "warnings": find_warnings(
+            epochs, best, data=setup.objective.examples, dev=setup.dev, options=options
+        ),
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }

@@ -49,6 +49,7 @@ def test_says_what_came_of_it() -> None:
         "int8": {"before": file, "after": {**file, "zip_bytes": 1_000_000, "accuracy": 0.745}},
         "zip_share": 0.5,
         "zip_share_of_zip": 0.6667,
+        "warnings": [],
         "change": {"value": -0.005, "interval": [-0.01, 0.0021]},
         "tensors": {
             "a": {"numbers": 300, "sparsity": 0.5, "int8_codes": 9},
@@ -68,6 +69,8 @@ def test_says_what_came_of_it() -> None:
     assert len("\n".join(_summary({**report, "change": None})).splitlines()) == 2
     trained = {**report, "method": "qat", "change": None}
     assert list(_summary(trained)) == ["new: trained for albert-edge convert --quantize int8"]
+    *_, warning = _summary({**trained, "warnings": ["the training diverged."]})
+    assert str(warning) == "warning: the training diverged."
 
 
 def test_a_bad_number_is_one_line_and_exit_code_1(tmp_path: Path) -> None:

@@ -88,3 +88,15 @@ def test_a_checkpoint_brings_its_own_shape() -> None:
     result = CliRunner().invoke(command, ["d.tsv", "-o", "m", "--from", "x", "--config", "c.json"])
     assert result.exit_code == 2
     assert "--from sets the model's configuration; leave out --config" in result.output
+
+
+def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
+    (tmp_path / "data.tsv").write_text(ROWS)
+    (tmp_path / "shape.json").write_text(json.dumps(SHAPE))
+    fit = ("finetune", "data.tsv", "-o", "model", "--config", "shape.json", "--max-length", "16")
+    done = _albert_edge(*fit, "--learning-rate", "20", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary, diverged, *_, advice = done.stdout.splitlines()
+    assert summary.startswith("model: ")
+    assert diverged.startswith("warning: the training diverged: its loss is ")
+    assert advice == "warning: train again with a lower learning rate; it was 20."

@@ -72,20 +72,16 @@ def run_case(area: Any, number: int, seeds: Any) -> tuple[str, str, str]:
     """Run one case in this process: the kind, the outcome, and the message of an exception."""
     from albert_edge.errors import AlbertEdgeError
 
-    kind, case = make_case(area, number, seeds)
+    kind = area.KINDS[number % len(area.KINDS)]
+    where = "the mutator: "
     try:
+        case, where = area.mutate(kind, random.Random(number), seeds), ""
         return kind, "same" if area.run(case, seeds) else "different", ""
     except AlbertEdgeError as error:
         return kind, "refused", f"{type(error).__name__}: {error}"
     except Exception as error:  # the outcome that is counted
-        where = "".join(traceback.format_tb(error.__traceback__)[-2:]).strip()
-        return kind, "foreign", f"{type(error).__name__}: {error}\n{where}"
-
-
-def make_case(area: Any, number: int, seeds: Any) -> tuple[str, Any]:
-    rng = random.Random(number)
-    kind = area.KINDS[number % len(area.KINDS)]
-    return kind, area.mutate(kind, rng, seeds)
+        lines = "".join(traceback.format_tb(error.__traceback__)[-2:]).strip()
+        return kind, "foreign", f"{where}{type(error).__name__}: {error}\n{lines}"
 
 
 def fuzz(

@@ -155,6 +155,8 @@ def _cut(content: bytes, rng: random.Random) -> bytes:
 
 def _swap(content: bytes, rng: random.Random) -> bytes:
     length = rng.choice((4, 16, 256))
+    if len(content) < 2 * length:
+        return _bits(content, rng)
     first, second = sorted(rng.sample(range(len(content) - length), 2))
     if second < first + length:
         return _bits(content, rng)

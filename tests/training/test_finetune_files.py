@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,62 @@ def test_what_cannot_be_used_is_skipped_on_request(tmp_path: Path, toy_shape: Pa
     assert (report["train_examples"], report["skipped"]) == (9, 3)
     assert (report["dev_examples"], report["dev_skipped"]) == (10, 2)
     assert report["truncated"] == 1
+
+
+@pytest.mark.parametrize(("task", "rows"), [("classification", "ab"), ("regression", "12")])
+@pytest.mark.parametrize("with_dev", [True, False])
+def test_a_training_that_diverges_says_so(
+    task: str, rows: str, with_dev: bool, toy_shape: Path, tmp_path: Path
+) -> None:
+    lines = [f"the {word} film\t{row}" for word in ("good", "bad", "old", "new") for row in rows]
+    table = write(tmp_path, "\n".join(["text\tlabel", *lines]) + "\n")
+    options = FinetuneOptions(
+        epochs=3, batch_tokens=32, max_length=16, learning_rate=20.0, averaging=0.0
+    )
+    report = finetune_files(
+        table,
+        tmp_path / "new",
+        config=toy_shape,
+        task=task,
+        dev=table if with_dev else None,
+        options=options,
+    )
+    diverged, *same, advice = report["warnings"]
+    loss = report["epochs"][-1]["loss"]
+    guessing = np.log(2) if task == "classification" else 0.25  # the variance of 1 and 2
+    assert loss > 1.1 * guessing
+    assert diverged == (
+        f"the training diverged: its loss is {loss:.3g} at the end; that of guessing is "
+        f"{guessing:.3g}."
+    )
+    what = "dev" if with_dev else "training"
+    assert same in (
+        [],
+        [f"nothing was learned: the model predicts the same for all of 8 {what} examples."],
+    )
+    assert advice == "train again with a lower learning rate; it was 20."
+
+
+@pytest.mark.parametrize("with_dev", [True, False])
+def test_a_training_without_a_step_of_any_size_learned_nothing(
+    with_dev: bool, toy_table: Path, toy_shape: Path, tmp_path: Path
+) -> None:
+    options = dataclasses.replace(BRIEF, learning_rate=1e-12)
+    dev = toy_table if with_dev else None
+    report = finetune_files(toy_table, tmp_path / "new", config=toy_shape, dev=dev, options=options)
+    what = "120 dev" if with_dev else "64 training"  # a sample
+    assert report["warnings"] == [
+        f"nothing was learned: the model predicts the same for all of {what} examples.",
+        "train again with another learning rate; it was 1e-12.",
+    ]
+
+
+def test_a_training_that_learns_warns_of_nothing(
+    toy_table: Path, toy_shape: Path, tmp_path: Path
+) -> None:
+    options = dataclasses.replace(BRIEF, epochs=12, learning_rate=0.01, averaging=0.5)
+    for dev in (toy_table, None):
+        report = finetune_files(
+            toy_table, tmp_path / "new", config=toy_shape, dev=dev, options=options, force=True
+        )
+        assert report["warnings"] == []

@@ -38,7 +38,13 @@ with requires_extra("train"):
     from albert_edge.training.compression.prune import Pruned
     from albert_edge.training.compression.qat import Quantized, calibrate
     from albert_edge.training.distill import distill, predict_proba
-    from albert_edge.training.finetune import EpochResult, StepCallback, check_objective, finetune
+    from albert_edge.training.finetune import (
+        EpochResult,
+        StepCallback,
+        check_objective,
+        find_warnings,
+        finetune,
+    )
     from albert_edge.training.init import with_new_head
     from albert_edge.training.options import FinetuneOptions
     from albert_edge.training.progress import epoch_progress
@@ -176,8 +182,8 @@ def compress_files(
         both files are measured on the same texts; likewise `source_difference_change`;
         `agreement`, the share of texts with the same label from both files; `zip_share`, the zip
         after over the file before; `zip_share_of_zip`, over the zip before; `tensors`, of every
-        compressed matrix its zeros and int8 codes; `epochs`, `options`.  Accuracies and figures
-        that depend on them are None without `dev`.
+        compressed matrix its zeros and int8 codes; `epochs`, `warnings` as of `finetune_files`,
+        `options`.  Accuracies and figures that depend on them are None without `dev`.
 
     Raises:
         InputError: A table cannot be read or does not fit.
@@ -227,6 +233,7 @@ def compress_files(
             calibration=_sample_texts(train),
         ),
         "epochs": epochs,
+        "warnings": find_warnings(epochs, result, data=train, dev=held_out, options=options),
         "options": dataclasses.asdict(options),
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -70,8 +71,8 @@ def pretrain_files(
     Returns:
         A report ready for JSON: `output`, `parameters`, `drawn` (the tensors of the head that
         `source` lacks, which were initialized randomly), `documents`, `tokens`, `steps`, `epochs`
-        (about how many), `curve` (the metrics of every evaluation), `options`, `workers`,
-        `resumed`, `duration_s` (of this run).
+        (about how many), `curve` (the metrics of every evaluation), `warnings` (that the training
+        diverged, and what to do), `options`, `workers`, `resumed`, `duration_s` (of this run).
 
     Raises:
         TrainingError: A text or an option is invalid, or the training cannot be resumed.
@@ -129,11 +130,29 @@ def pretrain_files(
         "steps": options.steps,
         "epochs": round(options.steps * options.batch_size * options.max_length / tokens, 2),
         "curve": log.points,
+        "warnings": _warnings(log.points[-1]["train"]["loss"], start.config.vocab_size, options),
         "options": dataclasses.asdict(options),
         "workers": workers.count,
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
     }
+
+
+def _warnings(loss: float, vocab_size: int, options: PretrainOptions) -> list[str]:
+    """Say so if the loss is above that of a model that considers all words and both orders equal.
+
+    A model of random weights starts there.
+    """
+    guessing = math.log(vocab_size) + math.log(2)
+    if loss <= 1.1 * guessing:  # random weights do not guess exactly so
+        return []
+    return [
+        (
+            f"the training diverged: its loss is {loss:.3g} at the end; that of guessing is "
+            f"{guessing:.3g}."
+        ),
+        f"train again with a lower learning rate; it was {options.learning_rate:g}.",
+    ]
 
 
 def _start(

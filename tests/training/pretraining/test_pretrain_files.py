@@ -36,9 +36,25 @@ def test_the_report(project: Project, whole: tuple[Path, dict[str, Any]]) -> Non
         "options": dataclasses.asdict(OPTIONS),
         "workers": 1,
         "resumed": False,
+        "warnings": [],
     }
     assert {name: report[name] for name in expected} == expected
     assert report.keys() == expected.keys() | {"curve", "duration_s"}
+
+
+def test_a_training_that_diverges_says_so(project: Project, tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, steps=10, learning_rate=2.0, warm_up=0.1)
+    report = project.train(tmp_path / "new", options=options)
+    loss = report["curve"][-1]["train"]["loss"]
+    guessing = np.log(words().vocab_size) + np.log(2)
+    assert loss > 1.1 * guessing
+    assert report["warnings"] == [
+        (
+            f"the training diverged: its loss is {loss:.3g} at the end; that of guessing is "
+            f"{guessing:.3g}."
+        ),
+        "train again with a lower learning rate; it was 2.",
+    ]
 
 
 def test_what_is_written_is_what_was_examined(whole: tuple[Path, dict[str, Any]]) -> None:
