@@ -73,8 +73,9 @@ class Bundle:
     seq_lens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.seq_lens and self.seq_len is not None:
-            object.__setattr__(self, "seq_lens", (self.seq_len,))
+        if len(self.seq_lens) < 2:
+            only = () if self.seq_len is None else (self.seq_len,)
+            object.__setattr__(self, "seq_lens", only)
         if self.task not in tuple(TASKS):  # it may be of any type, from a manifest
             raise BundleError(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}.")
         if self.layout not in tuple(LAYOUTS):

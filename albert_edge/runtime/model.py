@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
@@ -30,6 +32,8 @@ Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer[Any]]
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 # The model's inputs by name, int32 [1, T], and the rule of an early exit, to its outputs by name.
 Forward: TypeAlias = Callable[[Arrays, EarlyExit | None], Arrays]
+# Some ten wake-ups; a longer inference is followed by its own thread's result.
+_COMBINED_S = 0.002
 
 
 def open_model(
@@ -102,10 +106,10 @@ def one_accelerator(name: str) -> str:
 
 @final
 class Model:
-    """An open model.  Many threads may call it: a lock lets one at a time into the runtime.
+    """An open model.  Many threads may call it: one at a time is in the runtime.
 
-    The weights are in memory once, and one inference can use several cores (`threads`), so waiting
-    costs no throughput.
+    The weights are in memory once, and one inference can use several cores (`threads`).  Meanwhile
+    the other threads tokenize and interpret; see `Combiner`.
 
     Attributes:
         bundle: Everything in the file but the weights.
@@ -131,7 +135,7 @@ class Model:
         self._unreleased = file.path if file is not None else None
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
         self._forward = forward
-        self._lock = Lock()  # an interpreter holds one input and one output at a time
+        self._one_at_a_time = Combiner()  # an interpreter holds one input and one output
 
     def run(
         self,
@@ -183,8 +187,8 @@ class Model:
         if lengths := self.bundle.seq_lens:
             length = next(length for length in lengths if length >= count)
             inputs = _padded(inputs, length, config.pad_token_id)
-        with self._lock:
-            outputs = self._infer(inputs, early_exit or self.bundle.early_exit)
+        infer = partial(self._infer, inputs, early_exit or self.bundle.early_exit)
+        outputs: Arrays = self._one_at_a_time(infer)
         _check_finite(outputs)
         if lengths:
             for name in TASKS[self.bundle.task].per_token:
@@ -226,6 +230,98 @@ class Model:
                 "this file does not support early exit: it always runs all layers. Convert a "
                 "checkpoint that was trained with early_exit, in layout loop or split."
             )
+
+
+class _Call:
+    """A call that waits; then its result, or the right to make calls."""
+
+    __slots__ = ("combines", "error", "function", "result", "woken")
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.combines = False
+        self.woken = Lock()
+
+
+class Combiner:
+    """Makes the calls of many threads, one at a time.
+
+    To wake a thread takes as long as a short inference.  So a thread whose turn it is also makes
+    the calls of those that wait, which prepare their next one meanwhile: flat combining (Hendler et
+    al. 2010, doi:10.1145/1810479.1810540).  Ours differs in that it lasts only while a wake-up
+    matters: then the first thread that waits is woken to go on.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = Lock()  # of the two fields below
+        self._waiting: deque[_Call] = deque()
+        self._is_busy = False
+
+    def __call__(self, function: Callable[[], Any]) -> Any:
+        """Call `function` when no other call is being made; return or raise what it does."""
+        call = _Call(function)
+        with self._mutex:
+            call.combines, self._is_busy = not self._is_busy, True
+            if not call.combines:
+                call.woken.acquire()
+                self._waiting.append(call)
+        if not call.combines:
+            self._wait(call)
+        if call.combines:
+            self._combine(call)
+        if call.error is not None:
+            raise call.error
+        return call.result
+
+    def _wait(self, call: _Call) -> None:
+        try:
+            call.woken.acquire()
+        except BaseException:  # an interrupt: nobody may wait for this thread
+            with self._mutex:
+                if call in self._waiting:
+                    self._waiting.remove(call)
+            if call.combines:
+                self._pass_on()
+            raise
+
+    def _combine(self, own: _Call) -> None:
+        until = monotonic() + _COMBINED_S
+        try:
+            self._make(own)
+            while self._waiting and monotonic() < until:
+                self._make_first()
+        finally:
+            self._pass_on()
+
+    def _make(self, call: _Call) -> None:
+        try:
+            call.result = call.function()
+        except Exception as error:  # whatever it is, it is raised in the thread that called
+            call.error = error
+
+    def _make_first(self) -> None:
+        """Make the first call that waits, which stays in the queue until it is made."""
+        try:
+            call = self._waiting[0]
+        except IndexError:  # its thread was interrupted
+            return
+        self._make(call)
+        with self._mutex:
+            if call in self._waiting:
+                self._waiting.remove(call)
+        call.woken.release()
+
+    def _pass_on(self) -> None:
+        """Wake the first thread that waits, to make its own call and others."""
+        with self._mutex:
+            if self._waiting:
+                call = self._waiting.popleft()
+                call.combines = True
+                call.woken.release()
+            else:
+                self._is_busy = False
 
 
 def _checked(name: str, values: Ids, *, below: int) -> npt.NDArray[np.int32]:
