@@ -51,8 +51,8 @@ LAYOUTS: dict[str, str] = {
     "unrolled": "A copy of the operators per pass, over the same weights; for GPUs and NPUs.",
     "split": "Signatures embed, layer and head; the host runs the passes; for Edge TPU.",
 }
-# What runs a file: the CPU; or a GPU, in float32 arithmetic (also `gpu`) or in the precision that
-# its driver prefers, float16 where it has it.
+# What runs a file: the CPU; or a GPU, in float32 arithmetic or in the precision that its driver
+# prefers, float16 where it has it.  `gpu` is the former; in a benchmark, both.
 ACCELERATORS = ("cpu", "gpu", "gpu:float32", "gpu:default")
 
 

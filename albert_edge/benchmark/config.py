@@ -18,11 +18,11 @@ from typing import Any, cast
 
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
 from albert_edge.bundle import Bundle, locate, read
+from albert_edge.config import ACCELERATORS
 from albert_edge.errors import AlbertEdgeError, BundleError, ConfigError
 
 __all__ = ["BenchmarkConfig"]
 
-ACCELERATORS = ("cpu",)
 _DEFAULT_SEQ_LEN = 128  # for a file that takes any length
 
 
@@ -31,9 +31,10 @@ class BenchmarkConfig:
     """Settings of a benchmark.
 
     Attributes:
-        accelerators: What runs the model: cpu.  One or more of `ACCELERATORS`.
+        accelerators: What runs the model: cpu, or gpu, which is both gpu:float32 (float32
+            arithmetic) and gpu:default (the precision that its driver prefers).
         threads: Numbers of CPU threads.
-        seq_lens: Sequence lengths in tokens.  None for the file's own fixed length, or else 128.
+        seq_lens: Sequence lengths in tokens.  None for the file's own fixed ones, or else 128.
         rounds: Rounds, each of which measures every configuration once.
         runs: Least number of warm inferences per round.
         warmup: Inferences between the first one and the timed ones.
@@ -59,6 +60,9 @@ class BenchmarkConfig:
             raise ConfigError(
                 f"unknown accelerator {unknown[0]!r}; choose from {', '.join(ACCELERATORS)}."
             )
+        both = {"gpu": ("gpu:float32", "gpu:default")}
+        single = tuple(one for name in self.accelerators for one in both.get(name, (name,)))
+        object.__setattr__(self, "accelerators", single)
         for name in ("accelerators", "threads", "seq_lens"):
             values = getattr(self, name)
             if values is not None and (not values or len(set(values)) != len(values)):
@@ -179,7 +183,7 @@ def configurations(
     return tuple(
         Configuration(file=file, accelerator=accelerator, threads=threads, seq_len=seq_len)
         for file in files
-        for seq_len in settings.seq_lens or (_default_length(file),)
+        for seq_len in settings.seq_lens or _default_lengths(file)
         for accelerator, threads in itertools.product(settings.accelerators, settings.threads)
     )
 
@@ -203,8 +207,8 @@ def interleaved_schedule(
     return schedule
 
 
-def _default_length(file: ModelFile) -> int:
+def _default_lengths(file: ModelFile) -> tuple[int, ...]:
     if file.bundle is None:
-        return _DEFAULT_SEQ_LEN
+        return (_DEFAULT_SEQ_LEN,)
     longest = file.bundle.config.max_position_embeddings
-    return file.bundle.seq_len or min(_DEFAULT_SEQ_LEN, longest)
+    return file.bundle.seq_lens or (min(_DEFAULT_SEQ_LEN, longest),)

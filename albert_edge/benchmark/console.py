@@ -15,12 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from albert_edge.benchmark.format import (
+    format_acceleration,
     format_cores,
     format_count,
     format_megabytes,
     format_metric,
     format_percent,
+    format_precision,
     format_ratio,
+    format_setting,
 )
 from albert_edge.benchmark.report_file import Row
 from albert_edge.benchmark.statistics import WARNING_CODES
@@ -100,6 +103,8 @@ def _name_and_warnings(row: Mapping[str, Any]) -> Text:
     if row["status"] != "ok":
         label = "WRONG" if row["status"] == "wrong" else row["status"]
         name = Text(f"{label} ", style="bold red") + name
+    if row["accelerator"] != "cpu":
+        name += Text(f"\n{row['accelerator']}", style="dim")
     codes = ", ".join(warning["code"] for warning in row["warnings"])
     return name + Text(f"\n{codes}", style="yellow") if codes else name
 
@@ -122,6 +127,10 @@ def _report_notes(report: Mapping[str, Any]) -> Iterator[str]:
         f"with those of {', '.join(references) or 'no file'}, computed by the runtime's own "
         "kernels on the CPU."
     )
+    shares = {row["name"]: row["acceleration"] for row in rows if "acceleration" in row}
+    yield from (f"{name}: {format_acceleration(share)}." for name, share in shares.items())
+    accelerators = {row["accelerator"] for row in rows} - {"cpu"}
+    yield from (f"{name}: {format_precision(name)}." for name in sorted(accelerators))
     codes = {warning["code"] for row in rows for warning in row["warnings"]}
     yield from (f"{code}: {meaning}" for code, meaning in WARNING_CODES.items() if code in codes)
 
@@ -146,6 +155,8 @@ def render_comparison(comparison: Mapping[str, Any]) -> Group:
 def _add_comparison_row(table: Table, row: Mapping[str, Any]) -> None:
     changed = row["verdict"] != "same"
     name = Text(row["name"], style="cyan")
+    if row["accelerator"] != "cpu":
+        name.append(f"\n{row['accelerator']}", style="dim")
     if row["doubts"] and changed:
         name.append(f"\n{', '.join(row['doubts'])}", style="yellow")
     identity = name, Text(str(row["threads"])), Text(str(row["seq_len"]))
@@ -211,8 +222,7 @@ def _comparison_notes(comparison: Mapping[str, Any]) -> Iterator[Text]:
     for report in ("old", "new"):
         if missing := comparison[f"only_{report}"]:
             names = "; ".join(
-                f"{row['name']}, {format_count(row['threads'], 'thread')}, T={row['seq_len']}"
-                for row in missing
+                f"{row['name']}, {format_setting(row)}, T={row['seq_len']}" for row in missing
             )
             yield Text(f"Only in the {report} report: {names}.")
         if not comparison[report]["complete"]:

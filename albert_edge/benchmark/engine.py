@@ -35,6 +35,22 @@ def open_reference(path: str, *, threads: int = 1) -> Model:
     return Model(bundle, interpreter_forward(bundle, interpreter), runtime_name(), file=file)
 
 
+def open_float_reference(path: str, *, threads: int = 1) -> Model:
+    """Open a file as `open_reference` does, with the weights of its products as floats.
+
+    That is what a GPU computes with int8 weights.
+
+    Raises:
+        BundleError: The file is missing, damaged, not one of ours, or newer than this version.
+    """
+    from albert_edge.runtime.compiled_model import reference_forward
+
+    file = OpenFile(path)
+    bundle = read_checked(file)
+    forward = reference_forward(file, bundle, threads=threads)
+    return Model(bundle, forward, runtime_name(), file=file)
+
+
 def describe_delegate(path: str, *, threads: int) -> dict[str, Any]:
     """Report which delegate runs operators of a file on the CPU, and how many.
 

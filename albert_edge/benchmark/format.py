@@ -13,7 +13,9 @@ __all__ = [
     "format_megabytes",
     "format_metric",
     "format_percent",
+    "format_precision",
     "format_ratio",
+    "format_setting",
     "format_tick",
 ]
 
@@ -64,16 +66,30 @@ def format_acceleration(acceleration: Mapping[str, Any]) -> str:
 
     Example:
         >>> format_acceleration({"device": "Mali-G78", "is_software": False, "operators": 182,
-        ...     "accelerator": "gpu:default", "operators_accelerated": 178, "on_cpu": ["GATHER"]})
-        'Mali-G78, default precision: 178 of 182 operators; on the CPU: GATHER'
+        ...     "operators_accelerated": 178, "on_cpu": ["GATHER"]})
+        '178 of 182 operators on Mali-G78; on the CPU: GATHER'
     """
-    arithmetic = {"gpu:float32": "float32 arithmetic", "gpu:default": "default precision"}
     return (
-        f"{acceleration['device']}{' (software)' * acceleration['is_software']}, "
-        f"{arithmetic[acceleration['accelerator']]}: {acceleration['operators_accelerated']} of "
-        f"{acceleration['operators']} operators"
+        f"{acceleration['operators_accelerated']} of {acceleration['operators']} operators on "
+        f"{acceleration['device']}{' (software)' * acceleration['is_software']}"
         + (f"; on the CPU: {', '.join(acceleration['on_cpu'])}" if acceleration["on_cpu"] else "")
     )
+
+
+def format_precision(accelerator: str) -> str:
+    """Say how a GPU computes.
+
+    Example:
+        >>> format_precision("gpu:float32"), format_precision("gpu:default")
+        ('float32 arithmetic', 'default precision')
+    """
+    return "float32 arithmetic" if accelerator == "gpu:float32" else "default precision"
+
+
+def format_setting(row: Mapping[str, Any]) -> str:
+    """Format the accelerator and threads of a row, such as `2 threads`."""
+    threads = format_count(row["threads"], "thread")
+    return threads if row["accelerator"] == "cpu" else f"{row['accelerator']}, {threads}"
 
 
 def format_megabytes(size_bytes: int | None) -> str:

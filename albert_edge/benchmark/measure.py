@@ -23,6 +23,11 @@ from albert_edge.errors import ConfigError, DeviceError
 __all__ = ["interleave", "measure"]
 
 ENGINE = "albert_edge.benchmark.engine:open_model"
+ENGINES = {
+    "cpu": ENGINE,
+    "gpu:float32": "albert_edge.benchmark.gpu_engine:open_float32",
+    "gpu:default": "albert_edge.benchmark.gpu_engine:open_default",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,6 +77,8 @@ class Measurement:
             run; see `encode_outputs` for large ones.
         outputs_sha256: The SHA-256 of every whole output on `input_ids`, as timed.
         layers_used: Number of passes that an early-exit file made; None for other files.
+        acceleration: What a GPU ran of the file, `runtime.compiled_model.Acceleration` ready for
+            JSON; None on the CPU.
     """
 
     path: str
@@ -102,11 +109,13 @@ class Measurement:
     outputs: tuple[Mapping[str, npt.NDArray[Any]], ...]
     outputs_sha256: Mapping[str, str]
     layers_used: int | None = None
+    acceleration: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field that is known by its name, ready for JSON, without the outputs."""
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        unknown = {"outputs", *(["layers_used"] if self.layers_used is None else [])}
+        optional = ("layers_used", "acceleration")
+        unknown = {"outputs", *(name for name in optional if fields[name] is None)}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in fields.items()

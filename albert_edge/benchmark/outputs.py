@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import struct
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ from albert_edge.benchmark.config import ModelFile
 from albert_edge.benchmark.devices.device import Local
 from albert_edge.benchmark.inputs import Inputs
 from albert_edge.quantization.recipes import get_recipe
+from albert_edge.runtime.compiled_model import largest_difference
 
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 # A larger output is subsampled: those of masked language models have millions of values.
@@ -33,7 +35,8 @@ _DAMAGE_ERRORS = (
     *(EOFError, LookupError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError),
     *(TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error),
 )
-_ENGINE = "albert_edge.benchmark.engine:open_reference"
+ENGINE = "albert_edge.benchmark.engine:open_reference"
+FLOAT_ENGINE = "albert_edge.benchmark.engine:open_float_reference"
 _KERNELS = "the CPU of the host, 1 thread, the runtime's own kernels, no delegate"
 
 
@@ -106,13 +109,16 @@ def compare_outputs(
 
 
 def worst(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return the worse of two results of `compare_outputs`."""
-    return max(first, second, key=_max_error)
+    """Return the worse of two results of `Reference.compare`."""
+    return max(first, second, key=_max_excess)
 
 
-def _max_error(comparison: dict[str, Any]) -> float:
-    errors = [output["error"] for output in comparison["outputs"].values()]
-    return max(float("inf") if error is None else error for error in errors)
+def _max_excess(comparison: dict[str, Any]) -> float:
+    """Return the largest ratio of an error to its limit."""
+    limited = [(output["error"], comparison["limit"]) for output in comparison["outputs"].values()]
+    if "cpu" in comparison:
+        limited.append((comparison["cpu"]["difference"], comparison["cpu"]["limit"]))
+    return max(float("inf") if error is None else error / limit for error, limit in limited)
 
 
 def _subsample(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -192,6 +198,31 @@ class Reference:
         }
 
 
+def compare_with_cpu(
+    outputs: Sequence[Outputs], reference: Reference, *, limit: float
+) -> dict[str, Any]:
+    """Compare a GPU's outputs with those of the same file on the CPU.
+
+    Args:
+        outputs: The GPU's outputs on each input.
+        reference: The result of `run_reference` with `FLOAT_ENGINE`.
+        limit: The largest `difference` that passes.
+
+    Returns:
+        The entry `cpu` of a row's `fidelity`: `engine`; `difference`, the largest one over the
+        largest value of the same output, None for outputs that are not finite or of another shape;
+        `limit`; `passed`.
+    """
+    pairs = zip(outputs, reference.outputs, strict=True)
+    difference = max(largest_difference(*pair) for pair in pairs)
+    return {
+        "engine": f"{_KERNELS}, int8 weights as floats",
+        "difference": difference if math.isfinite(difference) else None,
+        "limit": limit,
+        "passed": difference <= limit,
+    }
+
+
 def choose_reference(file: ModelFile, files: Sequence[ModelFile], seq_len: int) -> ModelFile:
     """Choose the file whose outputs are the reference of `file`.
 
@@ -205,8 +236,16 @@ def choose_reference(file: ModelFile, files: Sequence[ModelFile], seq_len: int) 
     return file
 
 
-def run_reference(file: ModelFile, inputs: Inputs, *, timeout_s: float) -> Reference:
+def run_reference(
+    file: ModelFile, inputs: Inputs, *, timeout_s: float, engine: str = ENGINE
+) -> Reference:
     """Run a file on all inputs, in a fresh process on this machine's CPU.
+
+    Args:
+        file: The file.
+        inputs: The inputs.
+        timeout_s: When to stop the process.
+        engine: `ENGINE`, or `FLOAT_ENGINE`, which multiplies int8 weights as floats.
 
     Raises:
         AlbertEdgeError: The worker's own error.
@@ -216,7 +255,7 @@ def run_reference(file: ModelFile, inputs: Inputs, *, timeout_s: float) -> Refer
     job = {
         "do": "predict",
         "path": str(file.path),
-        "engine": _ENGINE,
+        "engine": engine,
         "threads": 1,
         "inputs": [list(ids) for ids in inputs.ids],
         "sha256": file.sha256,

@@ -23,8 +23,16 @@ from albert_edge.benchmark.config import (
 )
 from albert_edge.benchmark.devices.device import Device, open_device
 from albert_edge.benchmark.inputs import Inputs, make_inputs
-from albert_edge.benchmark.measure import Measurement, measure
-from albert_edge.benchmark.outputs import Reference, choose_reference, run_reference, worst
+from albert_edge.benchmark.measure import ENGINES, Measurement, measure
+from albert_edge.benchmark.outputs import (
+    ENGINE,
+    FLOAT_ENGINE,
+    Reference,
+    choose_reference,
+    compare_with_cpu,
+    run_reference,
+    worst,
+)
 from albert_edge.benchmark.report_file import (
     check_same_run,
     find_fault,
@@ -42,6 +50,7 @@ from albert_edge.benchmark.statistics import (
     summarize_rounds,
 )
 from albert_edge.errors import AlbertEdgeError, DeviceError, ReportError
+from albert_edge.runtime.compiled_model import check_gpu_file, difference_limit
 
 __all__ = ["benchmark"]
 
@@ -131,6 +140,8 @@ class _Run:
         self._files, self._settings = files, settings
         self._device, self._progress = device, progress
         self._references: dict[Any, Reference] = {}
+        self._gpu_error: AlbertEdgeError | None = None
+        self._gpu_tried = False
         self._planned = configurations(files, settings)
         self.results = {one.key: Result(configuration=one) for one in self._planned}
 
@@ -161,7 +172,7 @@ class _Run:
                 on_done()
             self._progress.advance(task)
 
-    def _prepare(self) -> dict[Any, tuple[Inputs, Reference]]:
+    def _prepare(self) -> dict[Any, tuple[Inputs, Reference, Reference | None]]:
         # Before the first measurement, so that neither a reference nor the copying of a file warms
         # the machine between two measurements.
         prepared = {}
@@ -175,43 +186,82 @@ class _Run:
                 assert file.bundle is not None  # noqa: S101 (it has no error)
                 inputs = make_inputs(file.bundle, configuration.seq_len)
                 result.text_tokens = inputs.text_tokens
+                if configuration.accelerator != "cpu":
+                    check_gpu_file(file.bundle, where=str(file.path))
+                    self._check_gpu()
                 if len(result.rounds) < self._settings.rounds:
                     self._device.send(file.path)
-                    prepared[configuration.key] = inputs, self._reference(configuration, inputs)
+                    prepared[configuration.key] = (
+                        inputs,
+                        *self._references_of(configuration, inputs),
+                    )
             except AlbertEdgeError as error:
                 result.fail(error)
             self._progress.advance(task)
         return prepared
 
-    def _reference(self, configuration: Configuration, inputs: Inputs) -> Reference:
+    def _check_gpu(self) -> None:
+        """Try the GPU of the device, once.
+
+        Raises:
+            DeviceError: There is none.
+        """
+        if not self._gpu_tried:
+            self._gpu_tried = True
+            try:
+                self._device.run({"do": "check_gpu"}, timeout_s=self._settings.timeout_s)
+            except AlbertEdgeError as error:
+                self._gpu_error = error
+        if self._gpu_error is not None:
+            raise self._gpu_error
+
+    def _references_of(
+        self, configuration: Configuration, inputs: Inputs
+    ) -> tuple[Reference, Reference | None]:
+        """Return the reference of a configuration, and the CPU's of one on a GPU."""
         file = choose_reference(configuration.file, self._files, configuration.seq_len)
-        key = file.name, inputs.ids
+        reference = self._reference(file, inputs, ENGINE)
+        if configuration.accelerator == "cpu":
+            return reference, None
+        return reference, self._reference(configuration.file, inputs, FLOAT_ENGINE)
+
+    def _reference(self, file: ModelFile, inputs: Inputs, engine: str) -> Reference:
+        key = file.name, inputs.ids, engine
         if key not in self._references:
             timeout_s = self._settings.timeout_s
-            self._references[key] = run_reference(file, inputs, timeout_s=timeout_s)
+            made = run_reference(file, inputs, timeout_s=timeout_s, engine=engine)
+            self._references[key] = made
         return self._references[key]
 
-    def _measure_once(self, result: Result, inputs: Inputs, reference: Reference) -> None:
-        settings = self._settings
+    def _measure_once(
+        self, result: Result, inputs: Inputs, reference: Reference, on_cpu: Reference | None
+    ) -> None:
+        settings, configuration = self._settings, result.configuration
         measurement = measure(
-            result.configuration.file.path,
+            configuration.file.path,
+            engine=ENGINES[configuration.accelerator],
             device=self._device,
-            threads=result.configuration.threads,
+            threads=configuration.threads,
             input_ids=inputs.ids[0],
             probes=inputs.ids[1:],
             text=inputs.text,
-            sha256=result.configuration.file.sha256,
+            sha256=configuration.file.sha256,
             runs=settings.runs,
             warmup=settings.warmup,
             min_time_s=settings.min_time_s,
             timeout_s=settings.timeout_s,
         )
-        quantize = result.configuration.file.to_dict()["quantize"]
+        bundle = configuration.file.bundle
+        assert bundle is not None  # noqa: S101 (it has been prepared)
         try:
-            fidelity = reference.compare(measurement.outputs, quantize=quantize)
+            fidelity = reference.compare(measurement.outputs, quantize=bundle.quantize)
+            if on_cpu is not None:
+                limit = difference_limit(bundle, configuration.accelerator)
+                fidelity["cpu"] = compare_with_cpu(measurement.outputs, on_cpu, limit=limit)
+                fidelity["passed"] = fidelity["passed"] and fidelity["cpu"]["passed"]
             fault = find_fault(measurement.to_dict(), "measurement")
             if fault is None:
-                alone = Result(configuration=result.configuration)
+                alone = Result(configuration=configuration)
                 alone.add(measurement, fidelity)
                 fault = find_fault(alone.to_row(), "row")
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -38,6 +38,7 @@ WARNING_CODES = {
     "busy": "Other processes, or other guests of the same host, were using the processor.",
     "noisy": "The medians of the rounds are more than 5% apart: another run may well differ.",
     "unrepeated": "Measured in one round only, so the variation between runs is unknown.",
+    "software-gpu": "The GPU is a program on the CPU: its times are not those of a GPU.",
 }
 _MAX_SPREAD = 0.05
 # Cores, on average.  An idle desktop uses 0.02 to 0.1, and the kernel's count is off by 0.04 over
@@ -55,6 +56,7 @@ def summarize_rounds(rounds: Sequence[Measurement]) -> dict[str, Any]:
         "seq_len": len(total.input_ids),
         "input_ids": list(total.input_ids),
         **({"layers_used": total.layers_used} if total.layers_used else {}),
+        **({"acceleration": total.acceleration} if total.acceleration else {}),
         **latency_stats(total.samples_ns),
         "cpu_ms": total.cpu_ms,
         "inferences_per_s": len(total.samples_ns) / seconds,
@@ -107,6 +109,7 @@ def restore_rounds(row: Mapping[str, Any]) -> list[Measurement]:
                 **{name: row[name] for name in _CONSTANT_FIELDS},
                 **{name: metrics[name] for name in _ROUND_METRICS if name != "latency_ms"},
                 layers_used=row.get("layers_used"),
+                acceleration=row.get("acceleration"),
                 input_ids=tuple(row["input_ids"]),
                 samples_ns=tuple(row["samples_ns"][start:end]),
                 cpu_samples_ns=tuple(row["cpu_samples_ns"][start:end]),
@@ -172,6 +175,15 @@ def describe_row(row: Mapping[str, Any]) -> str:
 
 
 def _explain_wrong(fidelity: Mapping[str, Any]) -> str:
+    on_cpu = fidelity.get("cpu")
+    if on_cpu is not None and not on_cpu["passed"]:
+        if on_cpu["difference"] is None:
+            return "an output is not finite, or its shape is not the CPU's."
+        return (
+            f"an output differs from the CPU's by {on_cpu['difference']:.2g} of its largest value; "
+            f"at most {on_cpu['limit']:g} is allowed. Convert the checkpoint again with --target "
+            "gpu."
+        )
     errors = {name: one["error"] for name, one in fidelity["outputs"].items()}
     invalid = [name for name, error in errors.items() if error is None]
     if invalid:
@@ -193,6 +205,10 @@ def find_warnings(rounds: Sequence[Measurement]) -> list[dict[str, str]]:
     if len(rounds) == 1:
         message = "one round only; more rounds would show the variation between runs"
         warnings.append({"code": "unrepeated", "message": message})
+    share = rounds[0].acceleration if rounds else None
+    if share is not None and share["is_software"]:
+        message = f"{share['device']} is a program on the CPU"
+        warnings.append({"code": "software-gpu", "message": message})
     return warnings
 
 

@@ -2,7 +2,7 @@
 
 It reads one JSON job from standard input and writes one JSON result to standard output, so that
 the same worker also runs on another machine; a `Device` of `albert_edge.benchmark.devices.device`
-starts it.  A job's `do` is `measure`, `predict` or `describe`.
+starts it.  A job's `do` is `measure`, `predict`, `describe` or `check_gpu`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """
     if job["do"] == "describe":
         return describe_machine()
+    if job["do"] == "check_gpu":
+        from albert_edge.runtime.compiled_model import check_gpu
+
+        return check_gpu()
     path, before = Path(job["path"]), file_state(job["path"])
     result = {"measure": _measure, "predict": _predict}[job["do"]](job)
     # The engine opens the file by its path, and may open it again later.
@@ -163,18 +167,29 @@ def _after_timing(job: dict[str, Any], model: Any, input_ids: Any, outputs: Any)
     from albert_edge.benchmark.outputs import digest, encode_outputs
 
     bundle = getattr(model, "bundle", None)  # models of other engines have none
-    engine = sys.modules[job["engine"].partition(":")[0]]
-    describe = getattr(engine, "describe_delegate", None)  # optional in other engines
     return {
         "outputs": [encode_outputs(one) for one in _run_all(model, [input_ids, *job["probes"]])],
         "outputs_sha256": digest(outputs),
         "layers_used": int(outputs["layers_used"][0]) if "layers_used" in outputs else None,
         "runtime": getattr(model, "runtime", None),
         **{name: getattr(bundle, name, None) for name in ("task", "quantize", "layout")},
-        **({} if describe is None else describe(job["path"], threads=job["threads"])),
+        **_describe_delegate(job, model),
         "energy": measure_energy(lambda: model.run(input_ids), min_time_s=job["min_time_s"]),
         "text_samples_ns": _time_from_text(job, model),
     }
+
+
+def _describe_delegate(job: dict[str, Any], model: Any) -> dict[str, Any]:
+    if (share := getattr(model, "acceleration", None)) is not None:
+        return {
+            "delegate": f"GPU ({share.device})",
+            "operators": share.operators,
+            "operators_delegated": share.operators_accelerated,
+            "acceleration": share.to_dict(),
+        }
+    engine = sys.modules[job["engine"].partition(":")[0]]
+    describe = getattr(engine, "describe_delegate", None)  # optional in other engines
+    return {} if describe is None else dict(describe(job["path"], threads=job["threads"]))
 
 
 def _run_all(model: Any, inputs: list[Any]) -> list[Any]:

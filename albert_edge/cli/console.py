@@ -20,7 +20,7 @@ from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
-from albert_edge.benchmark.format import format_acceleration
+from albert_edge.benchmark.format import format_acceleration, format_precision
 from albert_edge.errors import AlbertEdgeError, printable
 from albert_edge.files import dump_json
 
@@ -223,7 +223,13 @@ def render_verification(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     if figures["agreement"] is not None:
         yield f"  same prediction on {figures['agreement']:.0%} of the inputs"
     if "acceleration" in figures:
-        yield f"  {printable(format_acceleration(figures['acceleration']))}"
+        yield f"  {describe_acceleration(figures['acceleration'])}"
+
+
+def describe_acceleration(acceleration: Mapping[str, Any]) -> str:
+    """Return a line about what a GPU runs of a file, and how."""
+    how = format_precision(acceleration["accelerator"])
+    return printable(f"{how}, {format_acceleration(acceleration)}")
 
 
 def render_inspection(path: str, figures: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 
-from albert_edge.benchmark.format import format_acceleration
 from albert_edge.cli.options import force_option, json_option, options_from, take_fields
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import printable
 
 
 @click.command()
@@ -124,6 +122,8 @@ def _number(value: float | None, digits: str) -> str:
 
 
 def _notes(model: Mapping[str, Any], count: int) -> Iterator[str]:
+    from albert_edge.cli.console import describe_acceleration
+
     if model["duration_s"] is None:
         yield f"{model['model']}, saved predictions"
     else:
@@ -133,7 +133,7 @@ def _notes(model: Mapping[str, Any], count: int) -> Iterator[str]:
             f"{rate:.1f} examples/s"
         )
     if "acceleration" in model:
-        yield printable(format_acceleration(model["acceleration"]))
+        yield describe_acceleration(model["acceleration"])
     if "layers_used" in model:
         yield f"{model['layers_used']:.2f} layers per text on average"
     if model["truncated"]:

@@ -106,9 +106,8 @@ def command(
     albert-edge run shape.tflite --ids "2 48 25 21 1289 3"
     albert-edge run foreign.tflite --isolated --ids "2 48 25 21 1289 3"
     """
-    from albert_edge.benchmark.format import format_acceleration
     from albert_edge.bundle.bundle import has_bundle
-    from albert_edge.cli.console import quiet
+    from albert_edge.cli.console import describe_acceleration, quiet
     from albert_edge.pipelines import load
     from albert_edge.runtime.isolated import run_foreign
 
@@ -128,8 +127,7 @@ def command(
             _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
             random = _warn_of_random(pipe.model.bundle.provenance, model, terminal)
             if (acceleration := pipe.model.acceleration) is not None:
-                shown = format_acceleration(acceleration.to_dict())
-                terminal.print(printable(shown), soft_wrap=True)
+                terminal.print(describe_acceleration(acceleration.to_dict()), soft_wrap=True)
         skipped = []
         for where, line in _given(text, whole=use is not None):
             try:

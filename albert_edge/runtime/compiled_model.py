@@ -173,22 +173,13 @@ def _buffers(model: Any, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _compile(place: Any, *, threads: int, accelerator: str, where: str) -> tuple[Any, str]:
     """Return the CompiledModel of a path or of a file's content, and what the runtime logged."""
-    try:
-        from ai_edge_litert import compiled_model as litert
-
-        kinds = litert.HardwareAccelerator
-        options = litert.Options(
-            hardware_accelerators=kinds.GPU | kinds.CPU,
-            cpu_options=litert.CpuOptions(num_threads=threads),
-            gpu_options=litert.GpuOptions(enforce_f32=accelerator == "gpu:float32"),
-        )
-    except LOAD_ERRORS as error:
-        raise DeviceError(
-            "running on a GPU needs the CompiledModel of ai-edge-litert 2.1 or newer; of "
-            f"{runtime_name()} it does not load ({type(error).__name__}: {error}). Install it "
-            "with: pip install --upgrade ai-edge-litert."
-        ) from error
-    opened = litert.CompiledModel
+    litert = import_litert()
+    opened, kinds = litert.CompiledModel, litert.HardwareAccelerator
+    options = litert.Options(
+        hardware_accelerators=kinds.GPU | kinds.CPU,
+        cpu_options=litert.CpuOptions(num_threads=threads),
+        gpu_options=litert.GpuOptions(enforce_f32=accelerator == "gpu:float32"),
+    )
     with _StandardError() as log:
         try:
             if isinstance(place, bytes):
@@ -205,6 +196,25 @@ def _compile(place: Any, *, threads: int, accelerator: str, where: str) -> tuple
                 "--target gpu, or use --accelerator cpu."
             ) from error
         return model, log.read()
+
+
+def import_litert() -> Any:
+    """Return the module `ai_edge_litert.compiled_model`.
+
+    Raises:
+        DeviceError: It is not installed, too old, or does not load.
+    """
+    try:
+        from ai_edge_litert import compiled_model as litert
+
+        _ = litert.Options, litert.GpuOptions  # new in version 2
+    except LOAD_ERRORS as error:
+        raise DeviceError(
+            "running on a GPU needs the CompiledModel of ai-edge-litert 2.1 or newer; that of "
+            f"{runtime_name()} does not load ({type(error).__name__}: {error}). Install it with: "
+            "pip install --upgrade ai-edge-litert."
+        ) from error
+    return litert
 
 
 class _StandardError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
-from albert_edge.benchmark.format import format_count, format_tick
+from albert_edge.benchmark.format import format_tick
 
 __all__ = ["Element"]
 
@@ -110,12 +110,6 @@ def group_by_length(rows: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]
 def round_medians(row: Mapping[str, Any]) -> list[float]:
     """Return the median of each round in ms; empty for a report without rounds."""
     return [one["latency_ms"] for one in row.get("rounds", [])]
-
-
-def format_setting(row: Mapping[str, Any]) -> str:
-    """Format the accelerator and threads of a row, such as `2 threads`."""
-    threads = format_count(row["threads"], "thread")
-    return threads if row["accelerator"] == "cpu" else f"{row['accelerator']}, {threads}"
 
 
 def _sort_key(row: Mapping[str, Any]) -> tuple[Any, ...]:

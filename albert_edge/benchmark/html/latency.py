@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from albert_edge.benchmark.format import format_count, format_metric, format_tick
+from albert_edge.benchmark.format import format_count, format_metric, format_setting, format_tick
 from albert_edge.benchmark.html.elements import (
     Axis,
     Element,
     bdi,
     chart,
     element,
-    format_setting,
     group_by_length,
     legend_key,
     marker,

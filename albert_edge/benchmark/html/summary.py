@@ -10,12 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from albert_edge.benchmark.compare import ratio_of_rounds
-from albert_edge.benchmark.format import format_count, format_metric, format_percent, format_ratio
+from albert_edge.benchmark.format import (
+    format_count,
+    format_metric,
+    format_percent,
+    format_ratio,
+    format_setting,
+)
 from albert_edge.benchmark.html.elements import (
     Element,
     bdi,
     element,
-    format_setting,
     group_by_length,
     round_medians,
 )

@@ -9,17 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from albert_edge.benchmark.format import (
+    format_acceleration,
     format_cores,
     format_count,
     format_megabytes,
     format_metric,
     format_percent,
+    format_setting,
 )
 from albert_edge.benchmark.html.elements import (
     Element,
     bdi,
     element,
-    format_setting,
     group_by_length,
     scrollable,
 )
@@ -92,9 +93,16 @@ def _name(row: Mapping[str, Any]) -> Element:
         element("span", bdi(row["label"]), class_="label"),
         " ",
         element("span", format_setting(row), class_="note"),
+        *_acceleration(row),
         *_badges(row["warnings"]),
         scope="row",
     )
+
+
+def _acceleration(row: Mapping[str, Any]) -> Iterator[Element | str]:
+    if "acceleration" in row:
+        yield " "
+        yield element("span", f"({format_acceleration(row['acceleration'])})", class_="note")
 
 
 def _badges(warnings: Sequence[Mapping[str, str]]) -> Iterator[Element | str]:

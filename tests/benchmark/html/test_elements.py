@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from albert_edge.benchmark.format import format_setting
 from albert_edge.benchmark.html.elements import (
     Axis,
     element,
-    format_setting,
     group_by_length,
     legend_key,
     marker,
