@@ -8,8 +8,8 @@ import os
 import pickle
 import random
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,52 @@ def tiny_tflite(
         return pack(link(stages, shape, layout=layout).model, bundle)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_gpu(tiny_albert: Callable[..., Any]) -> Callable[..., bytes]:
+    """A function that makes the file of `tiny_albert(task)` for GPUs, without a tokenizer."""
+
+    @cache
+    def make(
+        task: str = "classification", *, quantize: str = "float32", seq_len: Any = 12
+    ) -> bytes:
+        from albert_edge.conversion import convert
+
+        lengths = list(seq_len) if isinstance(seq_len, tuple) else seq_len
+        options: dict[str, Any] = {"quantize": quantize, "seq_len": lengths}
+        return convert(tiny_albert(task), target="gpu", **options).blob
+
+    return make
+
+
+@pytest.fixture
+def software_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A GPU for child processes: SwiftShader, or a skip."""
+    from rigs.swiftshader import RIG, environment
+
+    RIG.require()
+    with _gpu_of(monkeypatch, **environment()):
+        yield
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No GPU for child processes: the loader of Vulkan is told of a driver that is not there."""
+    missing = "/nonexistent.json"
+    with _gpu_of(monkeypatch, VK_ICD_FILENAMES=missing, VK_DRIVER_FILES=missing):
+        yield
+
+
+@contextmanager
+def _gpu_of(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[None]:
+    from albert_edge.runtime import compiled_model
+
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    compiled_model._probe.cache_clear()
+    yield
+    compiled_model._probe.cache_clear()
 
 
 @pytest.fixture(scope="session")

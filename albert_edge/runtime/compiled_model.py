@@ -34,6 +34,7 @@ _ADAPTER = re.compile(r"Selected adapter: (.+?)(?:, arch=.*)?, adapterType=(.+)"
 _SHARE = re.compile(
     r"(\d+|No) operations will run on the GPU, and (?:the remaining|all) (\d+) operations"
 )
+_PLACE = re.compile(r"ERROR: \[[^]]*\]|└")  # in LiteRT's source
 _REFUSED = re.compile(r"^([A-Z][A-Z0-9_]+): ?(.*)$", re.MULTILINE)
 _NO_GPU = re.compile(r"Couldn't load Vulkan: (.+)|vkCreateInstance: (.+)|(No adapters found)")
 _PROBE_S = 60.0
@@ -190,7 +191,7 @@ def _compile(place: Any, *, threads: int, accelerator: str, where: str) -> tuple
             text = log.read()
             if (device := _ADAPTER.search(text)) is None:
                 raise _no_gpu(text) from error
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = " ".join(_PLACE.sub(" ", str(error)).split()).rstrip(".")
             raise DeviceError(
                 f"{device[1]} cannot run {where}: {reason}. Convert the checkpoint again with "
                 "--target gpu, or use --accelerator cpu."
@@ -387,11 +388,14 @@ def _probe() -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
+        ending = describe_exit(done.returncode)
+        if done.returncode >= 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+            return {"message": f"trying the GPU failed ({ending}); it last printed: {said[-1]}"}
         return {
-            "message": f"trying the GPU ended the process ({describe_exit(done.returncode)}). Its "
-            "driver is faulty, or this processor lacks an instruction that LiteRT's library for "
-            "GPUs needs (on arm64, those of ARMv8.1: a Raspberry Pi 5 has them, a 4 has not). Use "
-            "--accelerator cpu."
+            "message": f"trying the GPU ended the process ({ending}). Its driver is faulty, or "
+            "this processor lacks an instruction that LiteRT's library for GPUs needs (on arm64, "
+            "those of ARMv8.1: a Raspberry Pi 5 has them, a 4 does not). Use --accelerator cpu."
         }
     return found
 
@@ -410,6 +414,7 @@ def main() -> None:
 
 
 def _run_one_operator() -> dict[str, Any]:
+    import_litert()  # first: it is what may be missing
     place = _double_model()
     model, log = _compile(place, threads=1, accelerator="gpu:float32", where="a test")
     device = _ADAPTER.search(log)

@@ -23,6 +23,7 @@ from albert_edge.errors import OutputError
 def row(name: str, **fields: Any) -> dict[str, Any]:
     return {
         "name": name,
+        "accelerator": "cpu",
         "threads": 1,
         "seq_len": 128,
         "status": "ok",
