@@ -24,7 +24,7 @@ from albert_edge.benchmark.config import ModelFile
 from albert_edge.benchmark.devices.device import Local
 from albert_edge.benchmark.inputs import Inputs
 from albert_edge.quantization.recipes import get_recipe
-from albert_edge.runtime.compiled_model import largest_difference
+from albert_edge.runtime.compiled_model import difference_limit, largest_difference
 
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 # A larger output is subsampled: those of masked language models have millions of values.
@@ -199,20 +199,22 @@ class Reference:
 
 
 def compare_with_cpu(
-    outputs: Sequence[Outputs], reference: Reference, *, limit: float
+    outputs: Sequence[Outputs], reference: Reference, quantize: str, accelerator: str
 ) -> dict[str, Any]:
     """Compare a GPU's outputs with those of the same file on the CPU.
 
     Args:
         outputs: The GPU's outputs on each input.
         reference: The result of `run_reference` with `FLOAT_ENGINE`.
-        limit: The largest `difference` that passes.
+        quantize: The file's recipe.
+        accelerator: `gpu:float32` or `gpu:default`.
 
     Returns:
         The entry `cpu` of a row's `fidelity`: `engine`; `difference`, the largest one over the
         largest value of the same output, None for outputs that are not finite or of another shape;
         `limit`; `passed`.
     """
+    limit = difference_limit(quantize, accelerator)
     pairs = zip(outputs, reference.outputs, strict=True)
     difference = max(largest_difference(*pair) for pair in pairs)
     return {

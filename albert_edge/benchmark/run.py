@@ -50,7 +50,6 @@ from albert_edge.benchmark.statistics import (
     summarize_rounds,
 )
 from albert_edge.errors import AlbertEdgeError, DeviceError, ReportError
-from albert_edge.runtime.compiled_model import check_gpu_file, difference_limit
 
 __all__ = ["benchmark"]
 
@@ -187,7 +186,6 @@ class _Run:
                 inputs = make_inputs(file.bundle, configuration.seq_len)
                 result.text_tokens = inputs.text_tokens
                 if configuration.accelerator != "cpu":
-                    check_gpu_file(file.bundle, where=str(file.path))
                     self._check_gpu()
                 if len(result.rounds) < self._settings.rounds:
                     self._device.send(file.path)
@@ -256,8 +254,9 @@ class _Run:
         try:
             fidelity = reference.compare(measurement.outputs, quantize=bundle.quantize)
             if on_cpu is not None:
-                limit = difference_limit(bundle, configuration.accelerator)
-                fidelity["cpu"] = compare_with_cpu(measurement.outputs, on_cpu, limit=limit)
+                fidelity["cpu"] = compare_with_cpu(
+                    measurement.outputs, on_cpu, bundle.quantize, configuration.accelerator
+                )
                 fidelity["passed"] = fidelity["passed"] and fidelity["cpu"]["passed"]
             fault = find_fault(measurement.to_dict(), "measurement")
             if fault is None:

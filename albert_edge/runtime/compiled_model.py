@@ -93,11 +93,11 @@ def check_gpu_file(bundle: Bundle, *, where: str) -> None:
         )
 
 
-def difference_limit(bundle: Bundle, accelerator: str) -> float:
-    """Return how far outputs may be from float arithmetic on the CPU, over the largest output."""
+def difference_limit(quantize: str, accelerator: str) -> float:
+    """Return how far a recipe's outputs may be from the CPU's, over the largest output."""
     if accelerator == "gpu:default":
         return _DEFAULT_LIMIT
-    return _LIMITS.get(bundle.quantize, _INT_LIMIT)
+    return _LIMITS.get(quantize, _INT_LIMIT)
 
 
 def largest_difference(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> float:
@@ -276,7 +276,7 @@ def _read_log(
         operators=operators,
         operators_accelerated=operators - left,
         on_cpu=tuple(sorted(refused)),
-        limit=difference_limit(bundle, accelerator),
+        limit=difference_limit(bundle.quantize, accelerator),
     )
 
 
