@@ -24,6 +24,7 @@ from albert_edge.quantization.calibration import MOST_TEXTS, describe_texts
 from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
 from albert_edge.targets import Target, get_target
+from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
@@ -117,6 +118,9 @@ def convert(
     runtime = None if compat is None else get_runtime(compat)
     one = stages if len(stages) > 1 else next(iter(stages.values()))
     linked = link(one, model.config, layout=layout, runtime=runtime)
+    if place.gpu:
+        found = describe_findings(check_gpu(linked.model))
+        require_gpu(found, where=f"the {quantize} file of this checkpoint")
     bundle = Bundle(
         task=model.task,
         layout=layout,
