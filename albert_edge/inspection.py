@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from albert_edge.benchmark.inputs import make_inputs
 from albert_edge.bundle import Bundle, check_flatbuffer, locate, model_bytes, read
 from albert_edge.config import AlbertConfig
-from albert_edge.errors import BundleError
-from albert_edge.tflite.gpu_rules import check_gpu, describe_findings
+from albert_edge.errors import BundleError, FidelityError
+from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name
 from albert_edge.tflite.link import (
     measure_weights,
@@ -19,8 +23,10 @@ from albert_edge.tflite.link import (
     weights_of_stages,
 )
 
-__all__ = ["inspect"]
+__all__ = ["bisect", "inspect", "require_right"]
 
+# The number of tokens of a file that takes any.
+_TOKENS = 32
 _FLOATS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
 
 
@@ -46,13 +52,8 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
     Raises:
         BundleError: The file is missing, damaged, or not a TFLite model.
     """
-    located = locate(source)
-    front = model_bytes(located)
-    size = len(located) if isinstance(located, bytes) else located.stat().st_size
-    bundle = read(located) if size > len(front) else None
-    config = None if bundle is None else bundle.config
-    check_flatbuffer(front, where="the model" if isinstance(located, bytes) else str(located))
-    model = parse(front)
+    front, bundle = _read(source)
+    config, model = None if bundle is None else bundle.config, parse(front)
     try:
         return {
             "signatures": _signatures(model),
@@ -66,6 +67,118 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
         raise BundleError(
             f"the TFLite model is damaged: an index or a name in it points nowhere ({error})."
         ) from error
+
+
+def bisect(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    accelerator: str = "gpu",
+    on_cut: Callable[[int, int], None] = lambda done, expected: None,
+) -> dict[str, Any]:
+    """Find the first operator of a file whose result on a GPU differs from the CPU's.
+
+    A file of this project is run on a text that fills half of its length; of another, on small
+    random ids, masks of which half is 1, and random floats.
+
+    Args:
+        source: A path, or a file's content.
+        accelerator: `gpu` or `gpu:float32`, or `gpu:default` for the driver's precision.
+        on_cut: Called with the number of graphs that were run, and about how many there will be.
+
+    Returns:
+        Figures ready for JSON: the `accelerator`; the `device`, its name; `inputs`, what it was run
+        on; and `divergence`, see `runtime.bisect.Divergence`, or None if nothing differs.
+
+    Raises:
+        BundleError: The file is missing, damaged, or not a TFLite model, or the CPU cannot run it.
+        DeviceError: There is no GPU.
+        InputError: The model has no signature.
+    """
+    from albert_edge.runtime.bisect import find_divergence, gpu_engine
+
+    front, bundle = _read(source)
+    inputs, described = _bisect_inputs(parse(front), bundle)
+    engine, limit, device = gpu_engine(accelerator)
+    found = find_divergence(bytes(front), inputs, engine, limit=limit, on_cut=on_cut)
+    return {
+        "accelerator": accelerator,
+        "device": device,
+        "inputs": described,
+        "divergence": None if found is None else found.to_dict(),
+    }
+
+
+def require_right(figures: dict[str, Any], *, where: str) -> None:
+    """Raise if what `inspect` and `bisect` found keeps a file off the GPU.
+
+    Args:
+        figures: What `inspect` returned as `gpu`, with what `bisect` returned as `bisect`, if any.
+        where: What to call the file in the message.
+
+    Raises:
+        FidelityError: An operator's result on the GPU is not the CPU's.
+        UnsupportedOpError: A GPU runtime would compute an operator wrong, or refuse it.
+    """
+    if found := figures.get("bisect", {}).get("divergence"):
+        raise FidelityError(
+            f"{where}: on {figures['bisect']['device']}, {found['name']} is {found['effect']} "
+            f"(operator {found['operator']}, {found['tensor']}). Convert its checkpoint with "
+            "--target gpu."
+        )
+    require_gpu(figures["kinds"], where=where)
+
+
+def _read(source: str | os.PathLike[str] | bytes) -> tuple[Any, Bundle | None]:
+    """Return a file's flatbuffer, checked, and what is behind it."""
+    located = locate(source)
+    front = model_bytes(located)
+    size = len(located) if isinstance(located, bytes) else located.stat().st_size
+    bundle = read(located) if size > len(front) else None
+    check_flatbuffer(front, where="the model" if isinstance(located, bytes) else str(located))
+    return front, bundle
+
+
+def _bisect_inputs(model: Any, bundle: Bundle | None) -> tuple[dict[str, Any], str]:
+    """Return the inputs of a model's first signature by name, and what they are."""
+    if not model.signatureDefs:
+        return {}, "nothing"
+    definition = model.signatureDefs[0]
+    graph = model.subgraphs[definition.subgraphIndex]
+    given, described = _half_padded(bundle) if bundle else ({}, "random ids")
+    random = np.random.default_rng(0)
+    values = {
+        _text(entry.name): _foreign_values(
+            graph.tensors[entry.tensorIndex], _text(entry.name), random
+        )
+        for entry in definition.inputs
+    }
+    return {name: given.get(name, value) for name, value in values.items()}, described
+
+
+def _half_padded(bundle: Bundle) -> tuple[dict[str, Any], str]:
+    """Return a text of half the length, padded where the length is fixed."""
+    length = bundle.seq_lens[0] if bundle.seq_lens else _TOKENS
+    ids = make_inputs(bundle, min(length, bundle.config.max_position_embeddings)).ids[-1]
+    rows = np.zeros((3, 1, length if bundle.seq_lens else len(ids)), np.int32)
+    rows[0] = bundle.config.pad_token_id
+    rows[0, 0, : len(ids)], rows[2, 0, : len(ids)] = ids, 1
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    given: dict[str, Any] = dict(zip(names, rows, strict=True))
+    if bundle.early_exit:
+        given |= bundle.early_exit.arrays()
+    kind = "a text" if bundle.tokenizer_files else "random ids"
+    return given, f"{kind} of {len(ids)} tokens, padded to {rows.shape[-1]}"
+
+
+def _foreign_values(tensor: Any, name: str, random: np.random.Generator) -> Any:
+    stored = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+    shape = [_TOKENS if size < 0 else int(size) for size in stored]
+    dtype = type_name(tensor)
+    if dtype.startswith(("float", "bfloat")):
+        return random.normal(size=shape).astype("float32" if dtype == "bfloat16" else dtype)
+    if "mask" in name.lower():
+        return np.broadcast_to(np.arange(shape[-1]) < shape[-1] / 2, shape).astype(dtype)
+    return random.integers(0, 2 if "type" in name.lower() else 5, shape).astype(dtype)
 
 
 def _signatures(model: Any) -> dict[str, Any]:

@@ -34,10 +34,8 @@ class Sketch:
         self._random = np.random.default_rng(seed)
         self._count = 0
 
-    def input(self, *shape: int, kind: str = "float32", free: bool = False) -> int:
-        like = _like(shape, kind)
-        if free:
-            like.shapeSignature = [-1 if size == T else size for size in shape]
+    def input(self, *shape: int, kind: str = "float32", lengths: Sequence[int] = ()) -> int:
+        like = _like(shape, kind, lengths=lengths)
         return self.graph.input(f"x{len(self.graph.inputs)}", like)
 
     def constant(self, values: Any, kind: str = "") -> int:
@@ -64,8 +62,10 @@ class Sketch:
         *,
         kind: str = "float32",
         version: int = 1,
+        lengths: Sequence[int] = (),
     ) -> int:
-        (result,) = self.ops(name, inputs, [shape], options, kind=kind, version=version)
+        how = {"kind": kind, "version": version, "lengths": lengths}
+        (result,) = self.ops(name, inputs, [shape], options, **how)
         return result
 
     def ops(
@@ -77,11 +77,12 @@ class Sketch:
         *,
         kind: str = "float32",
         version: int = 1,
+        lengths: Sequence[int] = (),
     ) -> list[int]:
         results = []
         for shape in shapes:
             self._count += 1
-            like = _like(shape, kind, scale=_SCALES.get(kind))
+            like = _like(shape, kind, scale=_SCALES.get(kind), lengths=lengths)
             results.append(self.graph.tensor(like, f"{name.lower()}{self._count}"))
         builtin = getattr(_Op, name)
         self.graph.operator(builtin, inputs, results, options, version=version)
@@ -122,8 +123,11 @@ class Sketch:
         return self.op("GATHER", [table, ids], shape, schema.GatherOptionsT(), kind=kind)
 
 
-def _like(shape: Sequence[int], kind: str, *, scale: float | None = None) -> Any:
+def _like(
+    shape: Sequence[int], kind: str, *, scale: float | None = None, lengths: Sequence[int] = ()
+) -> Any:
     tensor = schema.TensorT(shape=list(shape), type=_KINDS[kind], hasRank=True)
+    tensor.shapeSignature = list(lengths) or None
     if scale is not None:
         tensor.quantization = schema.QuantizationParametersT(scale=[scale], zeroPoint=[0])
     return tensor
@@ -136,10 +140,11 @@ def make_inputs(model: Any, *, seed: int = 0) -> dict[str, np.ndarray]:
     for index in graph.inputs:
         tensor = graph.tensors[index]
         kind = next(name for name, number in _KINDS.items() if number == tensor.type)
+        shape = [T if size < 0 else size for size in tensor.shapeSignature or tensor.shape]
         if kind == "float32":
-            values = random.normal(size=tensor.shape).astype(np.float32)
+            values = random.normal(size=shape).astype(np.float32)
         else:
-            values = random.integers(0, T, tensor.shape).astype(kind)
+            values = random.integers(0, T, shape).astype(kind)
         found[tensor.name.decode()] = values
     return found
 
@@ -315,9 +320,17 @@ def _computed_shape() -> Any:
 
 
 def _any_length() -> Any:
+    # The first T of E + T rows of a table, as the position embeddings of T tokens.
     s = Sketch()
-    value = s.op("TANH", [s.input(T, E, free=True)], [T, E])
-    return s.model(s.dense(value, T, E))
+    options = schema.StridedSliceOptionsT()
+    ids = s.input(1, 1, kind="int32", lengths=(1, -1))
+    shape = s.op("SHAPE", [ids], [2], schema.ShapeOptionsT(outType=_Type.INT32), kind="int32")
+    ends = [s.ints(1), s.ints(2), s.ints(1)]
+    length = s.op("STRIDED_SLICE", [shape, *ends], [1], options, kind="int32")
+    ends = [s.ints(0), length, s.ints(1)]
+    places = s.ints(*range(E + T))
+    rows = s.op("STRIDED_SLICE", [places, *ends], [1], options, kind="int32", lengths=[-1])
+    return s.model(s.op("GATHER", [s.weights(E + T, E), rows], [1, E], lengths=[-1, E]))
 
 
 def _integer_arithmetic() -> Any:

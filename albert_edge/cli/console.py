@@ -24,6 +24,7 @@ from albert_edge.benchmark.format import format_acceleration, format_precision
 from albert_edge.errors import AlbertEdgeError, printable
 from albert_edge.files import dump_json
 
+_SIDES = ("inputs", "outputs")
 _UNLIMITED = 10_000  # columns of a terminal, more than any table needs
 _FOLDED = 12  # columns: text may be folded to this width
 _RANDOM = {"all": "random weights: the whole model is", "head": "the head is"}
@@ -247,6 +248,8 @@ def render_inspection(path: str, figures: Mapping[str, Any]) -> Iterator[Rendera
     )
     if "gpu" in figures:
         yield from _render_gpu(figures["gpu"]["kinds"])
+        if "bisect" in figures["gpu"]:
+            yield from _render_bisection(figures["gpu"]["bisect"])
 
 
 def _render_gpu(kinds: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -255,7 +258,7 @@ def _render_gpu(kinds: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
         return
     table = Table("operator", title="on a GPU")
     table.add_column("count", justify="right")
-    for column in ("first", "what is found", "effect", "runtimes", "what to do"):
+    for column in ("first", "what is found", "effect", "in", "what to do"):
         table.add_column(column)
     for kind in kinds:
         first = kind["first"]
@@ -266,9 +269,26 @@ def _render_gpu(kinds: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
                 str(kind["count"]),
                 f"{first['operator']} {first['tensor']} of {shapes}",
             ),
-            *(kind["what"], kind["effect"], ", ".join(kind["runtimes"]), kind["remedy"]),
+            *(kind["what"], kind["effect"], "\n".join(kind["runtimes"]), kind["remedy"]),
         )
     yield table
+
+
+def _render_bisection(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield f"  compared with the CPU: {figures['device']}, on {figures['inputs']}"
+    if (found := figures["divergence"]) is None:
+        yield Text.assemble("  ", ("every output is the CPU's", "green"))
+        return
+    shapes = [", ".join("×".join(map(str, one)) for one in found[side]) for side in _SIDES]
+    error = "" if found["error"] is None else f", {found['error']:.2g} of the largest value off"
+    yield Text.assemble(
+        "  first operator that differs: ",
+        (f"{found['name']} {found['effect']}", "red"),
+        f"{error}\n    operator {found['operator']}, {found['tensor']}: {shapes[0]} → {shapes[1]}\n"
+        f"    found in {found['cuts']} parts of the graph",
+    )
+    if found["message"]:
+        yield f"    {found['message']}"
 
 
 def _render_signatures(signatures: Mapping[str, Any]) -> Iterator[RenderableType]:

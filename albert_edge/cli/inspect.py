@@ -3,40 +3,56 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import click
 
-from albert_edge.cli.options import json_option
-from albert_edge.config import ACCELERATORS
+from albert_edge.cli.options import accelerator_option, json_option
 
 
 @click.command()
 @click.argument("model")
+@accelerator_option
 @click.option(
-    "--accelerator",
-    type=click.Choice(ACCELERATORS),
-    default="cpu",
-    show_default=True,
-    help="Also list what this accelerator would compute wrong, refuse, or leave to the CPU.",
+    "--bisect",
+    is_flag=True,
+    help="Run parts of the graph on the GPU, and find the first operator whose result differs from "
+    "the CPU's.",
 )
 @json_option
-def command(model: str, accelerator: str, as_json: bool) -> None:
+def command(model: str, accelerator: str, bisect: bool, as_json: bool) -> None:
     """Show the signatures, operators, weights and metadata of MODEL, stage by stage.
 
-    With --accelerator gpu, exits with 1 if a GPU runtime would compute an operator wrong or refuse
-    it. Tables that stay on the CPU are no error.
+    With --accelerator gpu also what GPU runtimes would compute wrong, refuse, or leave to the CPU.
+    Then exits with 1, unless only tables stay on the CPU.
 
     \b
     albert-edge inspect my.tflite
     albert-edge inspect any-other.tflite --json
     albert-edge inspect any-other.tflite --accelerator gpu
+    albert-edge inspect any-other.tflite --accelerator gpu --bisect
     """
     from albert_edge.cli.console import print_report, render_inspection
-    from albert_edge.inspection import inspect
+    from albert_edge.inspection import inspect, require_right
 
+    if bisect and accelerator == "cpu":
+        raise click.UsageError("--bisect compares an accelerator with the CPU: add --accelerator.")
     figures = inspect(model, accelerator=accelerator)
+    if bisect:
+        figures["gpu"]["bisect"] = _bisect(model, accelerator)
     print_report(figures, as_json=as_json, render=partial(render_inspection, model))
     if accelerator != "cpu":
-        from albert_edge.tflite.gpu_rules import require_gpu
+        require_right(figures["gpu"], where=model)
 
-        require_gpu(figures["gpu"]["kinds"], where=model)
+
+def _bisect(model: str, accelerator: str) -> dict[str, Any]:
+    from albert_edge.cli.console import bars
+    from albert_edge.inspection import bisect
+
+    with bars() as shown:
+        bar = shown.add_task("Bisecting")
+
+        def show(done: int, expected: int) -> None:
+            shown.update(bar, completed=done, total=expected)
+
+        return bisect(model, accelerator=accelerator, on_cut=show)

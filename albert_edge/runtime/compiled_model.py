@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import re
 import subprocess
@@ -164,6 +165,38 @@ def compiled_forward(
     return forward, acceleration
 
 
+def run_graph(content: bytes, inputs: Arrays, *, accelerator: str) -> Arrays:
+    """Run a model of any origin on the GPU, in this process.
+
+    Args:
+        content: The model; its first signature is run.
+        inputs: By the signature's names; those of any length are resized.
+        accelerator: `gpu:float32` or `gpu:default`.
+
+    Returns:
+        The outputs by name.
+
+    Raises:
+        DeviceError: There is no GPU, LiteRT is too old, or the GPU refuses the model.
+    """
+    model, _ = _compile(content, threads=1, accelerator=accelerator, where="the graph")
+    key = next(iter(model.get_signature_list()))
+    for name, detail in model.get_input_tensor_details(key).items():
+        if tuple(detail["shape"]) != inputs[name].shape:
+            model.resize_input_tensor_by_name(key, name, inputs[name].shape)
+    given, made = _buffers(model, key)
+    for name, buffer in given.items():
+        buffer.write(np.ascontiguousarray(inputs[name]))
+    model.run_by_name(key, given, made)
+    details = model.get_output_tensor_details(key)
+    return {name: _read_buffer(buffer, details[name]) for name, buffer in made.items()}
+
+
+def _read_buffer(buffer: Any, detail: Mapping[str, Any]) -> Any:
+    shape = tuple(detail["shape"])
+    return np.asarray(buffer.read(math.prod(shape), np.dtype(detail["dtype"]).type)).reshape(shape)
+
+
 def _buffers(model: Any, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     names = model.get_signature_list()[key]
     return (
@@ -291,12 +324,12 @@ def reference_forward(file: OpenFile, bundle: Bundle, *, threads: int) -> Forwar
     """
     place = file.place()
     if bundle.quantize not in _LIMITS:
-        place = _with_float_weights(bytes(file.view()))
+        place = with_float_weights(bytes(file.view()))
     interpreter = open_interpreter(place, threads=threads, delegated=False, where=file.where)
     return interpreter_forward(bundle, interpreter)
 
 
-def _with_float_weights(content: bytes) -> bytes:
+def with_float_weights(content: bytes) -> bytes:
     """Return a model whose products multiply by float32 weights instead of int8 ones."""
     from albert_edge.tflite.graph import builtin_code, pack, parse, schema, tensor_bytes
 

@@ -111,6 +111,23 @@ def open_on_gpu(
     return lambda inputs, rule: child.call({"rule": None}, inputs), acceleration
 
 
+def run_graph_on_gpu(content: bytes, inputs: Arrays, *, accelerator: str) -> Arrays:
+    """Run a model of any origin on the GPU once, in a child process.
+
+    Args:
+        content: The model; its first signature is run.
+        inputs: By the signature's names.
+        accelerator: `gpu:float32` or `gpu:default`.
+
+    Raises:
+        DeviceError: The GPU refuses the model, or the child died or took too long.
+    """
+    job = {"do": "open_graph_on_gpu", "accelerator": accelerator}
+    file = OpenFile(content, has_archive=False)
+    child = _Child(file, threads=1, time_limit_s=_GPU_CALL_S, job=job, error=DeviceError)
+    return child.call({}, inputs)
+
+
 def run_foreign(
     source: str | os.PathLike[str] | bytes,
     input_ids: list[int],
@@ -314,7 +331,7 @@ def main() -> None:
     frames: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
     header, _, content = _parse(frames.get())
-    _limit_resources(memory=header["do"] != "open_gpu")  # a driver maps the memory of the GPU
+    _limit_resources(memory=not header["do"].endswith("gpu"))  # a driver maps the memory of the GPU
 
     def reply(header: dict[str, Any], arrays: Arrays) -> None:
         replies.write(_frame(header, arrays))
@@ -388,6 +405,14 @@ def _open_gpu(source: Path | bytes, header: dict[str, Any]) -> _Opened:
     return opened, lambda _, arrays: forward(arrays, None)
 
 
+def _open_graph_on_gpu(source: Path | bytes, header: dict[str, Any]) -> _Opened:
+    from albert_edge.runtime.compiled_model import run_graph
+
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    accelerator = header["accelerator"]
+    return {}, lambda _, arrays: run_graph(content, arrays, accelerator=accelerator)
+
+
 def _open_foreign(source: Path | bytes, header: dict[str, Any]) -> _Opened:
     from albert_edge.runtime.interpreter import open_interpreter
 
@@ -426,7 +451,12 @@ def _foreign_input(one: dict[str, Any], arrays: Arrays) -> npt.NDArray[Any]:
     return padded
 
 
-_OPENERS = {"open": _open, "open_foreign": _open_foreign, "open_gpu": _open_gpu}
+_OPENERS = {
+    "open": _open,
+    "open_foreign": _open_foreign,
+    "open_gpu": _open_gpu,
+    "open_graph_on_gpu": _open_graph_on_gpu,
+}
 
 
 if __name__ == "__main__":

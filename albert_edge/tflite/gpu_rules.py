@@ -26,13 +26,21 @@ from albert_edge.tflite.graph import (
     type_name,
 )
 
-__all__ = ["check_gpu", "describe_findings", "require_gpu"]
+__all__ = [
+    "GraphView",
+    "Operator",
+    "Value",
+    "check_gpu",
+    "describe_findings",
+    "require_gpu",
+    "stays_on_cpu",
+]
 
 _DELEGATE, _COMPILED = "GpuDelegate", "CompiledModel"
 _BOTH = (_DELEGATE, _COMPILED)
 _MEASURED = {
-    _DELEGATE: "GpuDelegate 2.16.1 on software OpenCL",
-    _COMPILED: "CompiledModel 2.3.0 on SwiftShader",
+    _DELEGATE: "GpuDelegate 2.16.1",  # on OpenCL by the CPU
+    _COMPILED: "CompiledModel 2.3.0",  # on Vulkan by the CPU
 }
 WRONG = "computed wrong"
 REFUSED = "refused: the GPU runtime does not start"
@@ -47,7 +55,7 @@ _STEPS = {"int4": 8, "int8": 128}  # the largest code of a symmetric type
 class Value:
     """A tensor of a subgraph: what computes it, and what reads it."""
 
-    graph: _Graph = field(repr=False)
+    graph: GraphView = field(repr=False)
     index: int
 
     @property
@@ -129,7 +137,7 @@ class Value:
 class Operator:
     """An operator of a subgraph."""
 
-    graph: _Graph = field(repr=False)
+    graph: GraphView = field(repr=False)
     index: int
     name: str
     version: int
@@ -147,7 +155,7 @@ class Operator:
         return getattr(self.options, name, None)
 
 
-class _Graph:
+class GraphView:
     """A subgraph whose tensors know their operators."""
 
     def __init__(self, model: Any, index: int) -> None:
@@ -216,11 +224,10 @@ class Rule:
     @property
     def evidence(self) -> str:
         """What the rule rests on, in one line."""
-        read = f"read in source ({self.source})" if self.source else ""
-        places = ", ".join(_MEASURED[name] for name in self.measured)
-        measured = f"measured here ({places})" if places else ""
-        reports = f"public report ({', '.join(self.reports)})" if self.reports else ""
-        return "; ".join(filter(None, (measured, reports, read)))
+        measured = ", ".join(_MEASURED[name] for name in self.measured)
+        parts = {"measured in": measured, "reported in": ", ".join(self.reports)}
+        parts["read in"] = self.source
+        return "; ".join(f"{how} {where}" for how, where in parts.items() if where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +267,7 @@ def check_gpu(model: Any) -> list[Finding]:
         One finding for each operator and rule, in the order of the operators; those that are not
         `harmless` keep the file off the GPU.  An empty list proves nothing: compare values.
     """
-    graphs = [_Graph(model, index) for index in range(len(model.subgraphs))]
+    graphs = [GraphView(model, index) for index in range(len(model.subgraphs))]
     return [
         Finding(rule, operator)
         for graph in graphs
@@ -607,7 +614,8 @@ def _looks_up_float16(one: Operator) -> bool:
     return _looks_up(one) and one.inputs[_table(one)].kind == "float16"
 
 
-def _stays_on_cpu(one: Operator) -> bool:
+def stays_on_cpu(one: Operator) -> bool:
+    """Return whether an operator reads a table, or unpacks what was read from it."""
     if one.name in ("CAST", "DEQUANTIZE") and one.inputs[0].kind == "float16":
         return one.inputs[0].comes_from(*_LOOKUPS)
     return _looks_up(one) and not _looks_up_list(one)
@@ -673,7 +681,7 @@ def _has_high_rank(one: Operator) -> bool:
 
 
 def _casts_other_types(one: Operator) -> bool:
-    if one.name != "CAST" or _stays_on_cpu(one):
+    if one.name != "CAST" or stays_on_cpu(one):
         return False
     pair = {one.inputs[0].kind, one.outputs[0].kind}
     numbers = pair <= {"float32", "int32"}
@@ -686,7 +694,7 @@ def _scales_softmax(one: Operator) -> bool:
 
 def _is_unknown_to(runtime: str) -> Callable[[Operator], bool]:
     def finds(one: Operator) -> bool:
-        if one.name in _CONTROL_FLOW or _looks_up(one) or _stays_on_cpu(one):
+        if one.name in _CONTROL_FLOW or _looks_up(one) or stays_on_cpu(one):
             return False
         return one.version > _NEWEST[runtime].get(one.name, 0)
 
@@ -704,7 +712,7 @@ RULES: tuple[Rule, ...] = (
         finds=_has_transposed_side,
         runtimes=_BOTH,
         effect=WRONG,
-        reason="Both sides are read as they lie; the option is ignored.",
+        reason="Both sides are read as they lie (CompiledModel 2.3 on a desktop heeds the option).",
         remedy="transpose the tensor with TRANSPOSE, in an order that the converter does not fold",
         measured=(_DELEGATE,),
         reports=("google-ai-edge/LiteRT#8913",),
@@ -759,7 +767,7 @@ RULES: tuple[Rule, ...] = (
         finds=_mixes_ranks,
         runtimes=_BOTH,
         effect=WRONG,
-        reason="Each is given four dimensions on its own, so their axes do not meet.",
+        reason="Each is given four dimensions on its own (not in CompiledModel 2.3 on a desktop).",
         remedy="reshape both to rank 4 first",
         reports=("google-ai-edge/LiteRT#8980", "tensorflow/tensorflow#61594"),
         source=_COMPATIBILITY,
@@ -928,10 +936,10 @@ RULES: tuple[Rule, ...] = (
         what="an input may have any length",
         finds=_takes_any_length,
         runtimes=_BOTH,
-        effect=REFUSED,
-        reason="Every length is compiled anew; the delegate of Android is made for the stored one.",
+        effect=WRONG,
+        reason="Tensors whose length is computed keep the length that is stored, which is 1.",
         remedy="use fixed lengths",
-        source=_SUPPORT,
+        measured=(_COMPILED,),
     ),
     Rule(
         name="integer-arithmetic",
@@ -1049,17 +1057,17 @@ RULES: tuple[Rule, ...] = (
         runtimes=_BOTH,
         effect=CPU,
         reason="It stays with the lookup, and so does every other DEQUANTIZE of the file.",
-        remedy="nothing",
+        remedy="nothing: it is as intended",
         measured=_BOTH,
     ),
     Rule(
         name="lookup",
         what="a table is read",
-        finds=_stays_on_cpu,
+        finds=stays_on_cpu,
         runtimes=_BOTH,
         effect=CPU,
         reason="Tables need not be on the GPU: few of their rows are read.",
-        remedy="nothing",
+        remedy="nothing: it is as intended",
         measured=_BOTH,
         source=_COMPATIBILITY,
     ),

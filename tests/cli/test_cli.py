@@ -11,7 +11,10 @@ import pytest
 from albert_edge import cli
 from albert_edge.bundle import bundle
 from albert_edge.errors import EXTRAS, MissingExtraError
+from albert_edge.tflite.graph import pack
 from cli.commands import PARITY, albert_edge
+from gpu_graphs import GRAPHS, RIGHT
+from rigs import swiftshader
 
 
 def test_help_names_every_verb_and_each_has_examples():
@@ -73,6 +76,30 @@ def test_inspect_exits_with_1_if_a_gpu_would_be_wrong():
     assert done.exit_code == 1
     assert len(json.loads(done.stdout)["gpu"]["findings"]) == 49
     assert albert_edge("inspect", file).exit_code == 0
+
+
+def test_inspect_bisects_on_the_gpu(tmp_path, monkeypatch):
+    swiftshader.RIG.require()
+    for name, value in swiftshader.environment().items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "rows.tflite"
+    file.write_bytes(pack(GRAPHS["rows-of-constant"]()))
+    done = albert_edge("inspect", file, "--accelerator", "gpu", "--bisect")
+    assert done.exit_code == 1
+    assert "ADD is computed wrong (operator 1, add5)" in done.stderr
+    assert "compared with the CPU: SwiftShader" in done.stdout
+    assert "first operator that differs: ADD computed wrong, 0.23 of the largest" in done.stdout
+    assert "operator 1, add5: 8×16, 8×16 → 8×16" in done.stdout
+    file.write_bytes(pack(RIGHT()))
+    done = albert_edge("inspect", file, "--accelerator", "gpu", "--bisect", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["gpu"]["bisect"]["divergence"] is None
+
+
+def test_bisecting_needs_an_accelerator(tiny):
+    done = albert_edge("inspect", tiny, "--bisect")
+    assert done.exit_code == 2
+    assert "add --accelerator" in done.stderr
 
 
 def test_an_existing_file_is_kept_without_force(tmp_path, tiny):

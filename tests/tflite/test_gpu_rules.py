@@ -113,6 +113,25 @@ def test_rows_of_a_constant_meet_rows_in_some_ranks(
     assert found(model) == ["rows-of-constant"] * wrong
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "gpu_checks.md"
+
+
+def rows() -> list[str]:
+    """Return the table of the rules as the documentation shows it."""
+    lines = ["| rule | what is found | effect | in | why, and what to do | evidence |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    return lines + [
+        f"| `{rule.name}` | {rule.what} | {rule.effect} | {', '.join(rule.runtimes)} | "
+        f"{rule.reason} What to do: {rule.remedy}. | {rule.evidence} |"
+        for rule in RULES
+    ]
+
+
+def test_the_documentation_lists_the_rules() -> None:
+    shown = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    assert shown == rows()
+
+
 # On the runtimes themselves.
 
 
