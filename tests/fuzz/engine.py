@@ -91,6 +91,7 @@ def fuzz(
     seconds: float,
     first: int = 0,
     workers: int = 1,
+    least: int = 0,
     most: int = 10**9,
     kinds: str = "",
 ) -> Table:
@@ -102,6 +103,7 @@ def fuzz(
         seconds: When to stop; a case that runs then is waited for.
         first: The number of the first case.
         workers: How many processes run cases.
+        least: How many cases to run, however long they take.
         most: How many cases to run.
         kinds: What the names of the kinds to run begin with.
     """
@@ -114,15 +116,16 @@ def fuzz(
     try:
         for worker in pool:
             worker.wait_until_ready()
-        deadline = time.monotonic() + seconds
-        for worker in pool:
-            worker.give(next(numbers, None))
-        while busy := [worker for worker in pool if worker.number is not None]:
+        deadline, given = time.monotonic() + seconds, 0
+        while True:
+            for worker in pool:
+                if worker.number is None and (given < least or time.monotonic() < deadline):
+                    worker.give(next(numbers, None))
+                    given += 1
+            if not (busy := [worker for worker in pool if worker.number is not None]):
+                break
             for number, kind, outcome, message in _results(busy):
                 table.add(number, kind, outcome, message)
-            for worker in pool:
-                if worker.number is None and time.monotonic() < deadline:
-                    worker.give(next(numbers, None))
     finally:
         for worker in pool:
             worker.close()
