@@ -110,3 +110,24 @@ def _code(name: str) -> Any:
 
 def _names(tensors: Mapping[str, int]) -> list[Any]:
     return [schema.TensorMapT(name=name, tensorIndex=index) for name, index in tensors.items()]
+
+
+def with_float_weights(content: bytes) -> bytes:
+    """Make floats of int8 weights: the CPU would quantize what they are multiplied with."""
+    model = schema.ModelT.InitFromPackedBuf(content)
+    (graph,) = model.subgraphs
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    for operator in graph.operators:
+        if codes[operator.opcodeIndex] != schema.BuiltinOperator.FULLY_CONNECTED:
+            continue
+        weight = graph.tensors[operator.inputs[1]]
+        if weight.type == schema.TensorType.INT8:
+            stored = np.asarray(model.buffers[weight.buffer].data, np.uint8).view(np.int8)
+            scale = np.asarray(weight.quantization.scale, np.float32)[:, None]
+            floats = (stored.reshape(weight.shape) * scale).astype(np.float32)
+            weight.buffer, weight.quantization = len(model.buffers), None
+            weight.type = schema.TensorType.FLOAT32
+            model.buffers.append(schema.BufferT(data=np.frombuffer(floats.tobytes(), np.uint8)))
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

@@ -1,0 +1,185 @@
+"""Run files for GPUs on software GPUs in both runtimes: right or wrong, and what the GPU runs.
+
+\b
+python -m tests.rigs install                 once
+python -m benchmarks.gpu                     every task and recipe; writes reference/gpu-*.json
+python -m benchmarks.gpu --task classification --recipe int8 --maker mali -o /tmp
+python -m benchmarks.gpu --source albert-base-v2 --recipe float16 -o /tmp
+python -m benchmarks.gpu --targets           the figures of `albert-edge targets`
+
+The encoder is the embedded one; heads that it lacks are random.  The GPUs are programs on the CPU,
+so nothing is timed: `albert-edge benchmark FILE --accelerator cpu,gpu` measures a real one.
+Errors are the largest difference from the CPU in float arithmetic on the same weights, over the
+largest output, of a full input, a half padded one and one of two segments.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from albert_edge.benchmark.measure import measure
+from albert_edge.benchmark.report_file import report_header, save_dated_report
+from albert_edge.benchmark.system import describe_machine
+from albert_edge.checkpoints import read_checkpoint
+from albert_edge.conversion import convert
+from albert_edge.modeling import from_checkpoint
+from albert_edge.runtime import interpreter_forward, open_interpreter, open_model
+from albert_edge.targets import TARGETS
+from albert_edge.tasks import TASKS
+from benchmarks.markdown_table import MarkdownTable
+from tests.rigs import gpu_delegate, swiftshader
+from tests.rigs.graphs import with_float_weights
+
+REFERENCE = Path(__file__).parent / "reference"
+RECIPES = TARGETS["gpu"].recipes
+FIGURES = Path(__file__).parents[1] / "albert_edge" / "targets.json"
+# Rounding, of the weights as they are stored: the tests derive them.
+LIMITS = {"float32": 1e-5, "float16": 1e-5, "int8": 0.02}
+Arrays = dict[str, np.ndarray]
+
+
+def make_inputs(length: int, vocab_size: int) -> list[Arrays]:
+    """Draw a full input, a half padded one, and one of two segments."""
+    drawn, at = np.random.default_rng(length), np.arange(length)[None]
+    return [
+        {
+            "input_ids": drawn.integers(5, vocab_size, (1, length), np.int32),
+            "attention_mask": (at < real).astype(np.int32),
+            "token_type_ids": (at >= second).astype(np.int32),
+        }
+        for real, second in ((length, length), (length // 2, length), (length, length // 2))
+    ]
+
+
+def measure_file(path: Path, makers: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each runtime and maker."""
+    model = open_model(path)
+    inputs = make_inputs(model.bundle.seq_len or 0, model.bundle.config.vocab_size)
+    interpreter = open_interpreter(with_float_weights(path.read_bytes()), threads=2)
+    forward = interpreter_forward(model.bundle, interpreter)
+    expected = [dict(forward(one, None)) for one in inputs]
+    compiled = swiftshader.run_compiled(path, inputs, "gpu|cpu")
+    yield {
+        "runtime": "CompiledModel",
+        "device": "SwiftShader",
+        "operators": compiled.on_gpu + compiled.on_cpu,
+        "operators_accelerated": compiled.on_gpu,
+        **_compare(compiled.outputs, expected, compiled.error, model.bundle.quantize),
+    }
+    for maker in makers:
+        result = gpu_delegate.run(path, inputs, maker=maker)
+        yield {
+            "runtime": "GpuDelegate",
+            "device": maker,
+            "operators": result.nodes,
+            "operators_accelerated": result.delegated,
+            "on_cpu": sorted(set(result.left)),
+            **_compare(result.outputs, expected, result.error, model.bundle.quantize),
+        }
+
+
+def _compare(
+    outputs: list[Arrays], expected: list[Arrays], error: str, quantize: str
+) -> dict[str, Any]:
+    if error:
+        return {"status": "refused", "difference": None, "message": error}
+    found = max(
+        float(np.abs(one[name] - values).max() / np.abs(values).max())
+        for one, right in zip(outputs, expected, strict=True)
+        for name, values in right.items()
+    )
+    status = "right" if found <= LIMITS[quantize] else "WRONG"  # NaN is wrong
+    return {"status": status, "difference": found, "limit": LIMITS[quantize]}
+
+
+def make_table(report: Mapping[str, Any]) -> MarkdownTable:
+    """Make the table of tasks and recipes, with the worst of all makers for the delegate."""
+    files: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in report["rows"]:
+        files.setdefault((row["source"], row["task"], row["quantize"]), []).append(row)
+    lines = []
+    for (source, task, quantize), rows in files.items():
+        compiled = [row for row in rows if row["runtime"] == "CompiledModel"]
+        delegate = [row for row in rows if row["runtime"] == "GpuDelegate"]
+        name = f"{task}, `{quantize}`" + ("" if source == "default" else f", {source}")
+        first = rows[0]
+        size = (str(first["seq_len"]), f"{first['size_bytes'] / 1e6:.1f}")
+        lines.append((name, *size, _describe(compiled), _describe(delegate)))
+    headings = ("tokens", "file MB", "CompiledModel", "GpuDelegate")
+    return MarkdownTable("task, recipe", headings, tuple(lines))
+
+
+def _describe(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "not run"
+    worst = max(rows, key=lambda row: (row["status"] != "right", row["difference"] or 0.0))
+    share = f"{worst['operators_accelerated']} of {worst['operators']}"
+    if worst["status"] != "right":
+        return f"{worst['status']} on {worst['device']}"
+    return f"{worst['difference']:.0e}, {share}"
+
+
+def measure_targets(folder: Path) -> dict[str, dict[str, Any]]:
+    """Measure the embedded model's file of every target, at 128 tokens."""
+    model, figures = from_checkpoint(read_checkpoint("default")), {}
+    for name, target in TARGETS.items():
+        path = folder / f"{name}.tflite"
+        made = convert(model, target=name)
+        made.save(path)
+        taken = measure(path, seq_len=128)
+        row = next(measure_file(path, ())) if target.gpu else {}
+        figures[name] = {
+            "size_bytes": made.report["size_bytes"],
+            "cpu_latency_ms": round(taken.latency_ms, 2),
+            "error": round(made.report["verification"]["outputs"]["logits"]["error"], 5),
+            "nodes": row.get("operators"),
+            "accelerated_nodes": row.get("operators_accelerated"),
+        }
+    return figures
+
+
+@click.command(help=__doc__)
+@click.option("--source", "sources", multiple=True, default=["default"], help="Checkpoint.")
+@click.option("--task", "tasks", multiple=True, default=list(TASKS), help="Task; repeatable.")
+@click.option("--recipe", "recipes", multiple=True, default=list(RECIPES), help="Recipe.")
+@click.option("--maker", "makers", multiple=True, default=list(gpu_delegate.MAKERS), help="GPU.")
+@click.option("--targets", is_flag=True, help="Measure the figures of albert-edge targets instead.")
+@click.option("-o", "--output", type=Path, default=REFERENCE, help="Folder of the report.")
+def main(
+    sources: tuple[str, ...],
+    tasks: tuple[str, ...],
+    recipes: tuple[str, ...],
+    makers: tuple[str, ...],
+    targets: bool,
+    output: Path,
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if targets:
+            FIGURES.write_text(json.dumps(measure_targets(folder), indent=2) + "\n")
+            return
+        rows = []
+        for source, task, recipe in product(sources, tasks, recipes):
+            checkpoint = read_checkpoint(source, task=task, init_head=True)
+            made = convert(from_checkpoint(checkpoint), target="gpu", quantize=recipe)
+            path = made.save(folder / "file.tflite", force=True)
+            keys = ("task", "quantize", "seq_len", "size_bytes", "model_bytes", "conversion_s")
+            file = {"source": source, **{key: made.report[key] for key in keys}}
+            for row in measure_file(path, makers):
+                rows.append({**file, **row})
+                click.echo(json.dumps(rows[-1]))
+    report = {**report_header("gpu", describe_machine()), "complete": True, "rows": rows}
+    click.echo(make_table(report).markdown())
+    click.echo(save_dated_report(report, output))
+
+
+if __name__ == "__main__":
+    main()
