@@ -128,10 +128,8 @@ def _notes(model: Mapping[str, Any], count: int) -> Iterator[str]:
         yield f"{model['model']}, saved predictions"
     else:
         rate = count / max(model["duration_s"], 1e-3)
-        yield (
-            f"{model['model']}, {model['duration_s']:.1f} s on {model['workers']} cores, "
-            f"{rate:.1f} examples/s"
-        )
+        cores = f"{model['workers']} core{'s' * (model['workers'] != 1)}"
+        yield (f"{model['model']}, {model['duration_s']:.1f} s on {cores}, {rate:.1f} examples/s")
     if "acceleration" in model:
         yield describe_acceleration(model["acceleration"])
     if "layers_used" in model:

@@ -241,10 +241,10 @@ def import_litert() -> Any:
     try:
         from ai_edge_litert import compiled_model as litert
 
-        _ = litert.Options, litert.GpuOptions  # new in version 2
+        _ = litert.Options, litert.GpuOptions  # new in 2.1.6
     except LOAD_ERRORS as error:
         raise DeviceError(
-            "running on a GPU needs the CompiledModel of ai-edge-litert 2.1 or newer; that of "
+            "running on a GPU needs the CompiledModel of ai-edge-litert 2.1.6 or newer; that of "
             f"{runtime_name()} does not load ({type(error).__name__}: {error}). Install it with: "
             "pip install --upgrade ai-edge-litert."
         ) from error

@@ -276,8 +276,9 @@ def _start_process(descriptor: int | None) -> subprocess.Popen[bytes]:
 
 def child_environment() -> dict[str, str]:
     """Return the environment of a child that imports this package, be it in a zip file."""
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109
-    return {**os.environ, "PYTHONPATH": path}
+    own = str(Path(errors.__file__).parent.parent)  # may be none of `sys.path`
+    path = [own, *(entry or os.getcwd() for entry in sys.path)]  # noqa: PTH109
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _end(process: subprocess.Popen[bytes], *, wait_s: float = 0) -> None:

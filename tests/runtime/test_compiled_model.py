@@ -216,7 +216,7 @@ def test_a_runtime_without_compiled_model(
     (package / "interpreter.py").write_text("class Interpreter: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     _probe.cache_clear()
-    with pytest.raises(DeviceError, match=r"CompiledModel of ai-edge-litert 2\.1 or newer"):
+    with pytest.raises(DeviceError, match=r"CompiledModel of ai-edge-litert 2\.1\.6 or newer"):
         open_model(tiny_gpu(), accelerator="gpu")
     _probe.cache_clear()
 

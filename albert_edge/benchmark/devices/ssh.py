@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-# The worker, and the engine that it imports by name.
-_WORKER_MODULES = ("albert_edge.benchmark.worker", "albert_edge.benchmark.engine")
+# The worker, and the engines that it imports by name.
+_WORKER_MODULES = (
+    "albert_edge.benchmark.worker",
+    "albert_edge.benchmark.engine",
+    "albert_edge.benchmark.gpu_engine",
+)
 _NAME_CHARACTERS = 100
 _UNSAFE = re.compile(r"[^\w.-]", re.ASCII)  # characters that not every file system accepts
 _GRACE_S = 30  # for the reply about a worker that the agent had to kill

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from benchmark.devices.samples import (
 )
 from benchmark.devices.servers import HOST, Server
 from benchmark.samples import BRIEF
+from rigs.swiftshader import RIG, environment
 
 
 @EITHER_SERVER
@@ -50,6 +53,32 @@ def test_models_are_measured_there_by_the_package_that_runs_here(
     assert report["device"] == make_address()
     assert report["machine"]["versions"]["albert_edge"] == albert_edge.__version__
     assert not list(folder_there.iterdir())
+
+
+def test_the_gpu_is_that_of_the_device(
+    friends: Server,
+    make_address: Addresses,
+    tiny_gpu: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    RIG.require()
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tiny_gpu())
+    variables = environment()
+    there = "".join(f"export {name}={shlex.quote(one)}\n" for name, one in variables.items())
+    missing = "export VK_ICD_FILENAMES=/nonexistent.json VK_DRIVER_FILES=/nonexistent.json\n"
+    with_gpu, without = (
+        run.benchmark(
+            [path],
+            settings=BenchmarkConfig(rounds=1, accelerators=("gpu",), **BRIEF),
+            device=make_address(f'{variables}exec "$PYTHON" "$@"'),
+            progress=Progress(disable=True),
+        )["rows"]
+        for variables in (there, missing)
+    )
+    assert [row["error"] for row in with_gpu] == [None, None]
+    assert all("SwiftShader" in row["acceleration"]["device"] for row in with_gpu)
+    assert all("LiteRT finds no GPU" in row["error"]["message"] for row in without)
 
 
 def test_only_the_modules_of_the_worker_are_copied_and_they_time_a_whole_pipeline(
