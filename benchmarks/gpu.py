@@ -100,6 +100,12 @@ def _compare(
     return {"status": status, "difference": found, "limit": LIMITS[quantize]}
 
 
+def make_markdown(report: Mapping[str, Any]) -> str:
+    """Return the table, and how to reproduce it."""
+    where = f"{report['date']}. Reproduce with `python -m benchmarks.gpu`."
+    return f"{make_table(report).markdown()}\n{where}\n"
+
+
 def make_table(report: Mapping[str, Any]) -> MarkdownTable:
     """Make the table of tasks and recipes, with the worst of all makers for the delegate."""
     files: dict[tuple[str, str, str], list[dict[str, Any]]] = {}

@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from albert_edge.quantization.recipes import RECIPES
-from benchmarks import bert, lengths, scaling
+from benchmarks import bert, gpu, lengths, scaling
 
 ROOT = Path(__file__).parents[1]
 README, GUIDE, DOCS = ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs"
@@ -179,6 +179,32 @@ def make_exits() -> str:
     return "\n".join([*lines, "", where, ""])
 
 
+def make_devices() -> str:
+    """Make the table of a real GPU."""
+    report = newest("gpu_device")
+    rows = {(row["name"], row["accelerator"]): row for row in report["rows"]}
+    lines = [
+        "| file | tokens | CPU ms | GPU ms, float32 | error | GPU ms, default | error |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name in dict.fromkeys(row["name"] for row in report["rows"]):
+        cpu = rows[name, "cpu"]
+        cells = [f"`{name}`", str(cpu["seq_len"]), f"{cpu['latency_ms']:.1f}"]
+        for accelerator in ("gpu:float32", "gpu:default"):
+            row = rows[name, accelerator]
+            worst = max(one["error"] for one in row["fidelity"]["outputs"].values())
+            cells += [f"{row['latency_ms']:.1f}", f"{worst:.0e}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    device = next(row["acceleration"]["device"] for row in report["rows"] if "acceleration" in row)
+    where = (
+        f"{device} in CompiledModel, {report['date']}; the CPU is one thread of "
+        f"{report['machine']['model']}. The error is the root mean square of the outputs' "
+        "difference from the CPU's own kernels on the same file, over that of the latter; for "
+        "`int8` those quantize the activations. `base` has random weights, the others are trained."
+    )
+    return "\n".join([*lines, "", where, ""])
+
+
 def make_summaries() -> str:
     """Make the table of one-sentence summaries, the best first."""
     report = newest("summarize")
@@ -229,6 +255,7 @@ BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"measured": make_table},
     DOCS / "quantization.md": {"recipes": make_recipes},
     DOCS / "evaluation.md": {"summaries": make_summaries},
+    DOCS / "gpu.md": {"gpu": lambda: gpu.make_markdown(newest("gpu")), "gpu_device": make_devices},
     DOCS / "benchmarking.md": {"peers": make_peers, "exits": make_exits},
     GUIDE: {
         "scaling": lambda: scaling.make_markdown(newest("scaling")),
