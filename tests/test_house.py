@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,22 @@ TESTED_ELSEWHERE = {
     "cli/demo": "test_demo.py",
     "cli/inspect": "cli/test_cli.py",
     "training/compression/tfmot": "training/compression/test_cluster.py",
+}
+
+# The functions that catch every exception, how often, and why they may.
+BROAD = {
+    "evaluation/predict.py:_run_parallel": (1, "cancels the work that waits, and raises it again"),
+    "benchmark/devices/ssh.py:connect": (1, "closes the connection, and raises it again"),
+    "benchmark/devices/ssh_connection.py:__init__": (1, "ends the thread, and raises it again"),
+    "benchmark/devices/ssh_connection.py:close": (1, "a connection may be lost in any way"),
+    "benchmark/devices/ssh_connection.py:_wait_for": (
+        1,
+        "cancels the request, and raises it again",
+    ),
+    "runtime/model.py:_wait": (1, "gives up its place in the queue, and raises it again"),
+    "runtime/model.py:_make": (1, "is raised again in the thread that called"),
+    "cli/console.py:quiet": (1, "shows what libraries printed, and raises it again"),
+    "tflite/export.py:_convert": (1, "the converter's own types are private; raised as its cause"),
 }
 
 # Print every module of the package that has a function which `convert default` calls.  Calls from
@@ -137,6 +154,30 @@ def test_every_module_has_its_tests() -> None:
     assert len(TESTED_ELSEWHERE) <= 10
     for test in TESTED_ELSEWHERE.values():
         assert (ROOT / "tests" / test).exists(), test
+
+
+def broad_clauses() -> Iterator[str]:
+    """Yield the place of every clause of the package that catches all exceptions."""
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ExceptHandler):
+                caught = [node.type] if node.type else [ast.Name("BaseException")]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+                caught = node.args
+            else:
+                continue
+            names = {
+                name.id for one in caught for name in ast.walk(one) if isinstance(name, ast.Name)
+            }
+            if names & {"Exception", "BaseException"}:
+                inner = [one for one in functions if node in ast.walk(one)][-1]
+                yield f"{path.relative_to(PACKAGE)}:{inner.name}"
+
+
+def test_every_clause_that_catches_all_has_a_reason() -> None:
+    assert Counter(broad_clauses()) == {place: count for place, (count, _) in BROAD.items()}
 
 
 @pytest.mark.parametrize(
