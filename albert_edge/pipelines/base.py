@@ -27,6 +27,13 @@ class Pipeline(ABC):
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run the task on one text; return a plain dict, ready for JSON but for feature arrays."""
 
+    @property
+    @final
+    def max_tokens(self) -> int:
+        """The number of tokens to which a text is truncated, special ones included."""
+        limit = self.tokenizer.model_max_length if self.tokenizer else None
+        return min(self.model.max_tokens, limit or self.model.max_tokens)
+
     @final
     def text_tokenizer(self) -> Tokenizer:
         """Return the tokenizer.
@@ -76,7 +83,7 @@ class Pipeline(ABC):
             return Encoding(ids, types, [None] * len(ids)), False
         if input_ids is not None:
             raise InputError("give a text or input_ids, not both.")
-        tokenizer, most = self.text_tokenizer(), self.model.max_tokens
+        tokenizer, most = self.text_tokenizer(), self.max_tokens
         longer = tokenizer.encode(text, pair, max_length=most + 1, allow_special=allow_special)
         check_not_empty(longer, paired=pair is not None)
         if len(longer.input_ids) <= most:

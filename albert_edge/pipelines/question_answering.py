@@ -108,7 +108,7 @@ class QuestionAnswering(Pipeline):
             self.text_tokenizer(),
             question,
             context,
-            max_length=self.model.bundle.seq_len or min(_WINDOW, self.model.max_tokens),
+            max_length=min(self.model.bundle.seq_len or _WINDOW, self.max_tokens),
             max_answer_length=max_answer_length,
             stride=stride,
         )

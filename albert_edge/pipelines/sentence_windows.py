@@ -45,11 +45,13 @@ class SentenceTokens(NamedTuple):
     Attributes:
         ids: Its token ids, at least one, without special ones.
         start, end: Its place, in code points of the article.
+        truncated: Whether it has more tokens than these.
     """
 
     ids: list[int]
     start: int
     end: int
+    truncated: bool
 
 
 class JoinedSentences(NamedTuple):
@@ -140,30 +142,37 @@ def tokenize_sentences(
         text: The article.
         spans: The places of its sentences.
         tokenizer: The model's tokenizer.
-        most: The number of tokens of a sentence that the model takes; of a longer one, some more
-            are returned, not all.
+        most: The number of tokens of a sentence that the model takes.  A longer one is truncated,
+            at the tokenizer's `truncation_side`.
 
     Raises:
         InputError: The text cannot be encoded.
     """
-    sentences = [
-        SentenceTokens(tokenizer.tokenize_part(text[start:end], most).ids[: most + 1], start, end)
-        for start, end in spans
-    ]
+    sentences = []
+    for start, end in spans:
+        tokens = tokenizer.tokenize_part(text[start:end], most)
+        kept = tokenizer.truncate(tokens, most).ids
+        sentences.append(SentenceTokens(kept, start, end, truncated=len(tokens.ids) > most))
     return [sentence for sentence in sentences if sentence.ids]
 
 
-def split_ids(ids: Sequence[int], cls_id: int, sep_id: int) -> list[SentenceTokens]:
+def split_ids(ids: Sequence[int], cls_id: int, sep_id: int, *, most: int) -> list[SentenceTokens]:
     """Split token ids into sentences at every `[SEP]`; `start` and `end` are positions in `ids`.
 
+    Args:
+        ids: T token ids.
+        cls_id, sep_id: The ids of `[CLS]` and `[SEP]`.
+        most: The number of tokens after which a sentence is cut.
+
     Example:
-        >>> split_ids([2, 7, 8, 3, 9, 3], 2, 3)
-        [SentenceTokens(ids=[7, 8], start=1, end=3), SentenceTokens(ids=[9], start=4, end=5)]
+        >>> [sentence.ids for sentence in split_ids([2, 7, 8, 3, 9, 3], 2, 3, most=8)]
+        [[7, 8], [9]]
     """
     start = int(len(ids) > 0 and ids[0] == cls_id)
     sentences = []
     for end in [*(at for at, token in enumerate(ids) if token == sep_id), len(ids)]:
-        sentences.append(SentenceTokens(list(ids[start:end]), start, end))
+        kept = list(ids[start:end])
+        sentences.append(SentenceTokens(kept[:most], start, end, truncated=len(kept) > most))
         start = end + 1
     return [sentence for sentence in sentences if sentence.ids]
 

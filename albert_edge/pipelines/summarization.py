@@ -78,7 +78,7 @@ class Summarization(Pipeline):
             others, in [0, 1]: of a head, how good a summary the sentence is (for heads trained
             here, the predicted ROUGE); otherwise its centrality, from the least (0) to the most (1)
             central sentence.  `sentences`, the number of sentences of the article; and `truncated`,
-            whether one was cut at its end because the model takes no sentence that long.  For
+            whether one was cut because the model takes no sentence that long.  For
             `input_ids`, `text` is the list `input_ids[start:end]`.
 
         Raises:
@@ -89,8 +89,7 @@ class Summarization(Pipeline):
         source, sentences = self._tokenize(text, input_ids)
         if not sentences:
             raise InputError("the text is empty: it contains no sentences.")
-        room = self._window - 2
-        ids = [sentence.ids[:room] for sentence in sentences]
+        ids = [sentence.ids for sentence in sentences]
         similarity: Callable[[int], _Floats]
         if self.model.bundle.task == "summarization":
             scores, similarity = sigmoid(self._sentence_logits(ids)), partial(bigram_overlap, ids)
@@ -102,24 +101,25 @@ class Summarization(Pipeline):
         return {
             "bullets": [_bullet(source, sentences[i], float(scores[i])) for i in selected],
             "sentences": len(sentences),
-            "truncated": any(len(sentence.ids) > room for sentence in sentences),
+            "truncated": any(sentence.truncated for sentence in sentences),
         }
 
     def _tokenize(
         self, text: str | Sequence[str] | None, input_ids: Sequence[int] | None
     ) -> tuple[str | list[int], list[SentenceTokens]]:
         # The article, and its sentences with their places in it.
+        most = self._window - 2
         if text is not None and input_ids is None:
             article, spans = sentence_spans(text)
             tokenizer = self.text_tokenizer()
-            return article, tokenize_sentences(article, spans, tokenizer, most=self._window - 2)
+            return article, tokenize_sentences(article, spans, tokenizer, most=most)
         if text is None and input_ids is not None:
-            return list(input_ids), split_ids(input_ids, *self._special_ids)
+            return list(input_ids), split_ids(input_ids, *self._special_ids, most=most)
         raise InputError("give a text or input_ids.")
 
     @property
     def _window(self) -> int:
-        return min(self.model.max_tokens, _WINDOW)
+        return min(self.max_tokens, _WINDOW)
 
     @property
     def _special_ids(self) -> tuple[int, int]:

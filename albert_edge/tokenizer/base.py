@@ -68,6 +68,8 @@ class Tokenizer(ABC):
         cls_id, sep_id, pad_id, unk_id, mask_id: The ids of the special tokens.
         do_lower_case: Whether text is converted to lower case.
         truncation_side: The end at which a text that is too long is cut, "left" or "right".
+        model_max_length: The number of tokens, special ones included, to which pipelines truncate
+            a text; None for as many as the model has positions.
         added: The tokens beside the pieces of the vocabulary, by id.
         matched: Those of them that are found in every text: not the five special tokens, nor those
             that mark a beginning and an end.
@@ -82,6 +84,7 @@ class Tokenizer(ABC):
     mask_id: int
     do_lower_case: bool
     truncation_side: str
+    model_max_length: int | None
     added: Mapping[int, AddedToken]
     matched: Mapping[int, AddedToken]
 
@@ -212,7 +215,7 @@ class Tokenizer(ABC):
             elif second is None:
                 raise InputError("truncate='only_second' needs a second text.")
             elif len(first.ids) + len(second.ids) + 3 > max_length:
-                second = self._cut(second, _max_second_tokens(first, max_length))
+                second = self.truncate(second, _max_second_tokens(first, max_length))
         return self._build_encoding(first, second)
 
     @final
@@ -268,14 +271,15 @@ class Tokenizer(ABC):
             context: The second text.
             max_length: The maximum number of tokens of a window, special ones included.
             stride: The number of tokens of the context that neighbouring windows share.
-            max_question: The number of tokens after which the question is cut; None for no limit.
+            max_question: The number of tokens to which the question is truncated; None for all.
 
         Raises:
             InputError: A text cannot be encoded, the question leaves no room for context, or the
                 stride is not less than that room.
         """
         first, second = self.tokenize(question), self.tokenize(context)
-        first = first.slice(0, len(first.ids) if max_question is None else max_question)
+        if max_question is not None:
+            first = self.truncate(first, max_question)
         room = _max_second_tokens(first, max_length)
         if not 0 <= stride < room:
             raise InputError(
@@ -344,14 +348,16 @@ class Tokenizer(ABC):
             raise InputError(f"max_length must be at least {special}, not {max_length}.")
         budget = max_length - special
         if second is None:
-            return self._cut(first, budget), None
+            return self.truncate(first, budget), None
         if len(first.ids) + len(second.ids) <= budget:
             return first, second
         # Both texts get half (an odd token goes to the first), unless one of them needs less.
         keep = min(len(first.ids), max(budget - len(second.ids), (budget + 1) // 2))
-        return self._cut(first, keep), self._cut(second, budget - keep)
+        return self.truncate(first, keep), self.truncate(second, budget - keep)
 
-    def _cut(self, tokens: Tokens, count: int) -> Tokens:
+    @final
+    def truncate(self, tokens: Tokens, count: int) -> Tokens:
+        """Return the first tokens, or with `truncation_side` "left" the last, at most `count`."""
         start = len(tokens.ids) - count if self.truncation_side == "left" else 0
         return tokens.slice(max(start, 0), max(start, 0) + count)
 

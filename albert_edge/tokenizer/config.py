@@ -38,9 +38,14 @@ _ALBERT = ("AlbertTokenizer", "AlbertTokenizerFast", "PreTrainedTokenizerFast")
 _BERT = ("BertTokenizer", "BertTokenizerFast", *_ALBERT)
 # Keys that change the ids in transformers, and the values with which they do not.
 _FIXED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
-    {"split_special_tokens": (None, False), "truncation_side": (None, "right", "left")}
+    {
+        "split_special_tokens": (None, False),
+        "truncation_side": (None, "right", "left"),
+        "padding_side": (None, "right"),  # otherwise padding moves the positions of the tokens
+    }
 )
 _EXTRA = "additional_special_tokens"
+_LEAST_LENGTH = 5  # of two texts, with three special tokens
 _MAX_ADDED_ID = 2**31 - 1  # ids are int32 in a model
 
 
@@ -92,6 +97,8 @@ class SentencePieceConfig:
         cls_token, sep_token, pad_token, mask_token: The names of the special tokens.
         bos_token, eos_token: The names of two more, which no input of the model contains.
         truncation_side: The end at which a text that is too long is cut, "left" or "right".
+        model_max_length: The number of tokens to which a text is truncated, special ones included;
+            None for as many as the model has positions.
         added_tokens: The tokens that are found in text.
     """
 
@@ -105,6 +112,7 @@ class SentencePieceConfig:
     bos_token: str = "[CLS]"  # noqa: S105
     eos_token: str = "[SEP]"  # noqa: S105
     truncation_side: str = "right"
+    model_max_length: int | None = None
     added_tokens: tuple[AddedToken, ...] = ()
 
     @property
@@ -141,8 +149,8 @@ class WordPieceConfig:
         tokenize_chinese_chars: Whether to treat every Chinese character as a word.
         strip_accents: Whether to remove combining marks; None for the value of `do_lower_case`.
         cls_token, sep_token, pad_token, mask_token, unk_token: The names of the special tokens.
-        bos_token, eos_token, truncation_side, added_tokens: As in `SentencePieceConfig`; BERT has
-            neither of the first two.
+        bos_token, eos_token, truncation_side, model_max_length, added_tokens: As in
+            `SentencePieceConfig`; BERT has neither of the first two.
     """
 
     do_lower_case: bool = True
@@ -156,6 +164,7 @@ class WordPieceConfig:
     bos_token: str | None = None
     eos_token: str | None = None
     truncation_side: str = "right"
+    model_max_length: int | None = None
     added_tokens: tuple[AddedToken, ...] = ()
 
     @property
@@ -213,7 +222,9 @@ def _update(
         _merge_special_tokens(stated, _read(files, _SPECIAL_FILE, where))
     extra = _additional_tokens(stated, place)
     changes: dict[str, Any] = {}
-    for key in known.keys() - {"added_tokens"}:
+    if (length := stated.get("model_max_length", stated.get("max_len"))) is not None:
+        changes["model_max_length"] = _max_length(length, place)
+    for key in known.keys() - {"added_tokens", "model_max_length"}:
         if (value := _token_name(stated.get(key))) is not None:
             changes[key] = _checked(key, value, str if _is_text(key, known[key]) else bool, place)
     if decoder is None:
@@ -243,6 +254,16 @@ def _checked(key: str, value: Any, kind: type, where: str) -> Any:
     if not isinstance(value, kind):
         raise TokenizerError(f"{where}: {key} must be a {kind.__name__}: {value!r}.")
     return value
+
+
+def _max_length(value: Any, where: str) -> int | None:
+    """Return a `model_max_length`; None for one without a limit, 1e30 in transformers."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= _LEAST_LENGTH:
+        raise TokenizerError(
+            f"{where}: model_max_length must be a number of at least {_LEAST_LENGTH}, the special "
+            f"tokens included: {value!r}."
+        )
+    return int(value) if value < _MAX_ADDED_ID else None
 
 
 def _merge_special_tokens(stated: dict[str, Any], special: Mapping[str, Any]) -> None:
@@ -327,7 +348,8 @@ def _added(value: Any, token_id: int | None, where: str, *, special: bool = Fals
 
 def _to_json(config: SentencePieceConfig | WordPieceConfig, kind: str) -> bytes:
     values = {"tokenizer_class": kind, **dataclasses.asdict(config)}
-    for key in ("bos_token", "eos_token", "truncation_side"):  # older files do not have these
+    # Older files do not have these.
+    for key in ("bos_token", "eos_token", "truncation_side", "model_max_length"):
         if values[key] == getattr(type(config)(), key):
             del values[key]
     del values["added_tokens"]

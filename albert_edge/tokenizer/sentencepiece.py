@@ -58,6 +58,7 @@ class SentencePieceTokenizer(Tokenizer):
         self._where = where
         self.do_lower_case = config.do_lower_case
         self.truncation_side = config.truncation_side
+        self.model_max_length = config.model_max_length
         self._processor = _load(model, where=where)
         self.unk_id = self._processor.unk_id()
         self.piece_count: int = self._processor.get_piece_size()

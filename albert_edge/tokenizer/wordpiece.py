@@ -72,6 +72,7 @@ class WordPieceTokenizer(Tokenizer):
         self._lines = _read_lines(vocab, where=where)
         self.do_lower_case = config.do_lower_case
         self.truncation_side = config.truncation_side
+        self.model_max_length = config.model_max_length
         # The last of equal lines counts, as in the original; an empty line is not a piece.
         ids = {piece: index for index, piece in enumerate(self._lines) if piece}
         ends = (config.bos_token, config.eos_token)

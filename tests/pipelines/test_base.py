@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from albert_edge.errors import InputError
 from albert_edge.pipelines import Pipeline, load
 from albert_edge.pipelines.base import check_not_empty
 from albert_edge.pipelines.classification import Classification
-from albert_edge.tokenizer import Encoding
+from albert_edge.tokenizer import Encoding, tokenizer_from_files
 from pipelines.samples import TEXT
 
 
@@ -22,6 +23,23 @@ def test_a_long_text_is_truncated(pipe: Callable[..., Pipeline], seq_len: int | 
     assert (long["tokens"], long["truncated"]) == (seq_len or 40, True)
     ids = classify.text_tokenizer().encode("the river " * 10_000, max_length=seq_len or 40)
     assert classify(input_ids=ids.input_ids)["scores"] == long["scores"]
+
+
+def test_a_text_is_truncated_as_its_tokenizer_says(pipe: Callable[..., Pipeline]) -> None:
+    classify = pipe("classification")
+    whole, text = classify.text_tokenizer(), "the mill by the river fell in a storm " * 9
+    for limit, side in ((None, "right"), (12, "right"), (12, "left"), (10**6, "right")):
+        stated = json.loads(whole.files()["tokenizer_config.json"])
+        stated |= {"model_max_length": limit, "truncation_side": side}
+        files = {**whole.files(), "tokenizer_config.json": json.dumps(stated).encode()}
+        tokenizer = tokenizer_from_files(tokenizer_from_files(files).files())
+        found = Classification(classify.model, tokenizer)(text)
+        ids = whole.tokenize(text).ids
+        count = min(limit or 40, 40)
+        kept = ids[-(count - 2) :] if side == "left" else ids[: count - 2]
+        want = classify(input_ids=[whole.cls_id, *kept, whole.sep_id])
+        assert (found["tokens"], found["truncated"]) == (count, True)
+        assert found["scores"] == want["scores"]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "\u200b"])

@@ -17,6 +17,7 @@ from albert_edge.pipelines import Pipeline, load, sentence_windows, summarizatio
 from albert_edge.pipelines.classification import sigmoid
 from albert_edge.pipelines.sentence_windows import join_sentences, split_into_windows
 from albert_edge.pipelines.summarization import Summarization, centrality, min_max_scale, mmr_select
+from albert_edge.tokenizer import tokenizer_from_files
 
 ARTICLE = (
     "The mill by the river was built by a widow.  A storm took the roof!\n\n"
@@ -245,3 +246,20 @@ def test_scores_are_probabilities_of_logits(summarize: Pipeline) -> None:
 def test_invalid_inputs(summarize: Pipeline, inputs: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         summarize(**inputs)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_sentence_that_is_too_long_is_truncated_at_its_side(
+    side: str, pipe: Callable[..., Pipeline]
+) -> None:
+    summarize = pipe("summarization")
+    tokenizer = tokenizer_from_files(summarize.text_tokenizer().files())
+    tokenizer.truncation_side = side
+    text = "the mill by the river fell in a storm " * 500
+    found = Summarization(summarize.model, tokenizer)(text)
+    ids = tokenizer.tokenize(text).ids
+    most = summarize.model.max_tokens - 2
+    kept = ids[-most:] if side == "left" else ids[:most]
+    want = summarize(input_ids=[tokenizer.cls_id, *kept, tokenizer.sep_id])
+    assert (found["truncated"], want["truncated"]) == (True, False)
+    assert found["bullets"][0]["score"] == want["bullets"][0]["score"]

@@ -147,6 +147,10 @@ def test_a_text_without_them_is_tokenized_as_before(
             "split_special_tokens True is not",
         ),
         ("tokenizer_config.json", {"truncation_side": "top"}, "truncation_side 'top' is not supp"),
+        ("tokenizer_config.json", {"padding_side": "left"}, "padding_side 'left' is not supported"),
+        ("tokenizer_config.json", {"model_max_length": 4}, "model_max_length must be a number of"),
+        ("tokenizer_config.json", {"max_len": "128"}, "model_max_length must be a number of"),
+        ("tokenizer_config.json", {"model_max_length": float("nan")}, "model_max_length must be a"),
         ("tokenizer_config.json", {"model_input_names": ["input_ids"]}, "without token_type_ids"),
         (
             "tokenizer_config.json",

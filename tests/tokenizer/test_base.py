@@ -182,3 +182,14 @@ def test_a_part_of_a_long_text_is_tokenized_as_the_whole(side: str, space: str) 
     assert part.ids[kept] == whole.ids[kept]
     assert part.offsets[kept] == whole.offsets[kept]
     assert tokenizer.tokenize_part("mill river", 1) == tokenizer.tokenize("mill river")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_question_is_truncated_at_its_side_and_a_context_read_whole(side: str) -> None:
+    files = {"vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\nd\ne"}
+    tokenizer = tokenizer_from_files(files)
+    tokenizer.truncation_side = side
+    windows = tokenizer.windows("a b c", "d e d e d", max_length=8, stride=1, max_question=2)
+    first, second = (6, 7) if side == "left" else (5, 6)
+    assert [window.input_ids[:4] for window in windows] == [[2, first, second, 3]] * 2
+    assert [window.input_ids[4:] for window in windows] == [[8, 9, 8, 3], [8, 9, 8, 3]]

@@ -87,3 +87,25 @@ def test_a_wordpiece_config_as_hugging_face_writes_it(vocab: bytes, kind: str | 
     tokenizer = tokenizer_from_files(files)
     for case in BERT_GOLDEN["texts"]:
         assert tokenizer.tokenize(case["text"]).ids == case["cased"], case["text"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "length"),
+    [
+        ({}, None),
+        ({"model_max_length": None}, None),
+        ({"model_max_length": 10**30}, None),  # of transformers, for no limit
+        ({"model_max_length": 1e30}, None),
+        ({"model_max_length": 128}, 128),
+        ({"model_max_length": 128.0}, 128),
+        ({"max_len": 64}, 64),  # of transformers 2
+        ({"model_max_length": 32, "max_len": 64, "padding_side": "right"}, 32),
+    ],
+)
+def test_the_longest_text(stated: dict[str, object], length: int | None, model: bytes) -> None:
+    files = {"spiece.model": model, "tokenizer_config.json": json.dumps(stated).encode()}
+    tokenizer = tokenizer_from_files(files)
+    assert tokenizer.model_max_length == length
+    assert tokenizer_from_files(tokenizer.files()).model_max_length == length
+    written = json.loads(tokenizer.files()["tokenizer_config.json"])
+    assert ("model_max_length" in written) == (length is not None)

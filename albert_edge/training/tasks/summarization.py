@@ -75,8 +75,8 @@ class SummarizationObjective(TaskObjective):
             sentences = tokenize_sentences(text, list(scores), tokenizer, most=most)
             if not sentences:
                 raise TrainingError(f"{place}: the text is empty: it contains no sentences.")
-            read = [sentence.ids[:most] for sentence in sentences]
-            truncated += any(len(sentence.ids) > most for sentence in sentences)
+            read = [sentence.ids for sentence in sentences]
+            truncated += any(sentence.truncated for sentence in sentences)
             for window in split_into_windows(read, options.window):
                 part = slice(window.start, window.stop)
                 ids, kinds, starts = join_sentences(read[part], tokenizer.cls_id, tokenizer.sep_id)
