@@ -13,7 +13,7 @@ import numpy as np
 from albert_edge.benchmark.inputs import make_inputs
 from albert_edge.bundle import Bundle, check_flatbuffer, locate, model_bytes, read
 from albert_edge.config import AlbertConfig
-from albert_edge.errors import BundleError, FidelityError
+from albert_edge.errors import BundleError, FidelityError, InputError
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name
 from albert_edge.tflite.link import (
@@ -95,10 +95,13 @@ def bisect(
         InputError: The model has no signature.
     """
     from albert_edge.runtime.bisect import find_divergence, gpu_engine
+    from albert_edge.runtime.isolated import run_graph
 
     front, bundle = _read(source)
     inputs, described = _bisect_inputs(parse(front), bundle)
     engine, limit, device = gpu_engine(accelerator)
+    if bundle is None:  # its graph may end a process; this one runs it later
+        run_graph(bytes(front), inputs, accelerator="cpu")
     found = find_divergence(bytes(front), inputs, engine, limit=limit, on_cut=on_cut)
     return {
         "accelerator": accelerator,
@@ -141,23 +144,20 @@ def _read(source: str | os.PathLike[str] | bytes) -> tuple[Any, Bundle | None]:
 def _bisect_inputs(model: Any, bundle: Bundle | None) -> tuple[dict[str, Any], str]:
     """Return the inputs of a model's first signature by name, and what they are."""
     if not model.signatureDefs:
-        return {}, "nothing"
+        raise InputError("the model has no signature, so its inputs have no names.")
     definition = model.signatureDefs[0]
-    graph = model.subgraphs[definition.subgraphIndex]
-    given, described = _half_padded(bundle) if bundle else ({}, "random ids")
+    tensors = model.subgraphs[definition.subgraphIndex].tensors
+    inputs = {_text(entry.name): tensors[entry.tensorIndex] for entry in definition.inputs}
     random = np.random.default_rng(0)
-    values = {
-        _text(entry.name): _foreign_values(
-            graph.tensors[entry.tensorIndex], _text(entry.name), random
-        )
-        for entry in definition.inputs
-    }
+    values = {name: _foreign_values(tensor, name, random) for name, tensor in inputs.items()}
+    if bundle is None or "input_ids" not in values:
+        return values, "random ids"
+    given, described = _half_padded(bundle, values["input_ids"].shape[1])
     return {name: given.get(name, value) for name, value in values.items()}, described
 
 
-def _half_padded(bundle: Bundle) -> tuple[dict[str, Any], str]:
+def _half_padded(bundle: Bundle, length: int) -> tuple[dict[str, Any], str]:
     """Return a text of half the length, padded where the length is fixed."""
-    length = bundle.seq_lens[0] if bundle.seq_lens else _TOKENS
     ids = make_inputs(bundle, min(length, bundle.config.max_position_embeddings)).ids[-1]
     rows = np.zeros((3, 1, length if bundle.seq_lens else len(ids)), np.int32)
     rows[0] = bundle.config.pad_token_id
@@ -167,7 +167,8 @@ def _half_padded(bundle: Bundle) -> tuple[dict[str, Any], str]:
     if bundle.early_exit:
         given |= bundle.early_exit.arrays()
     kind = "a text" if bundle.tokenizer_files else "random ids"
-    return given, f"{kind} of {len(ids)} tokens, padded to {rows.shape[-1]}"
+    padded = f", padded to {length}" if bundle.seq_lens else ""
+    return given, f"{kind} of {len(ids)} tokens{padded}"
 
 
 def _foreign_values(tensor: Any, name: str, random: np.random.Generator) -> Any:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import albert_edge
-from albert_edge.errors import AlbertEdgeError, BundleError
-from albert_edge.inspection import inspect
+from albert_edge.errors import AlbertEdgeError, BundleError, FidelityError
+from albert_edge.inspection import bisect, inspect, require_right
 from albert_edge.tflite.graph import pack
 from albert_edge.tflite.link import link
+from gpu_graphs import E, Sketch, T
+from rigs import swiftshader
 
 
 def test_weights_add_up(tiny_tflite):
@@ -71,7 +73,7 @@ def test_damage_gives_one_clear_error(tiny_tflite, data):
         if blob:
             blob[position] = data.draw(st.integers(0, 255))
     with suppress(AlbertEdgeError):
-        inspect(bytes(blob))
+        inspect(bytes(blob), accelerator="gpu")
 
 
 def test_integer_files_have_floats_only_in_their_outputs(tiny_tflite):
@@ -111,3 +113,37 @@ def test_nothing_is_wrong_in_a_graph_for_gpus(tiny_albert, quantize):
     found = inspect(model.blob, accelerator="gpu")["gpu"]["findings"]
     assert {finding["effect"] for finding in found} == {"left to the CPU"}
     assert {finding["name"] for finding in found} <= {"GATHER", "DEQUANTIZE"}
+
+
+@pytest.fixture
+def software_gpu(monkeypatch):
+    """A GPU that is a program."""
+    swiftshader.RIG.require()
+    for name, value in swiftshader.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_file_is_bisected_on_half_its_length(software_gpu):
+    seen = []
+    found = bisect(UNROLLED, on_cut=lambda *numbers: seen.append(numbers))
+    assert found["inputs"] == "random ids of 8 tokens, padded to 16"
+    assert found["divergence"]["tensor"] == "embed/14"  # position rows, broadcast from the first
+    assert seen[-1][0] == found["divergence"]["cuts"] <= 12
+    with pytest.raises(FidelityError, match="ADD is computed wrong"):
+        require_right({"kinds": [], "bisect": found}, where="m.tflite")
+
+
+def test_a_file_of_any_length_is_refused_or_wrong(software_gpu, tiny_tflite):
+    found = bisect(tiny_tflite(num_hidden_layers=1))  # a loop
+    assert found["inputs"] == "random ids of 16 tokens"
+    assert found["divergence"] is not None
+
+
+def test_a_foreign_file_that_cannot_run_is_one_error(software_gpu):
+    s = Sketch()
+    table, ids = (
+        s.weights(T, E),
+        s.op("MUL", [s.input(1, T, kind="int32"), s.ints(1000)], [1, T], kind="int32"),
+    )
+    with pytest.raises(AlbertEdgeError, match="gather index out of bounds"):
+        bisect(pack(s.model(s.gather(table, ids, [1, T, E]))))

@@ -11,16 +11,17 @@ process ends, counts as wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.errors import DeviceError, InputError
+from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime.compiled_model import check_gpu, with_float_weights
 from albert_edge.runtime.interpreter import open_interpreter
-from albert_edge.runtime.isolated import run_graph_on_gpu
+from albert_edge.runtime.isolated import run_graph
 from albert_edge.tflite.gpu_rules import GraphView, Operator, Value, stays_on_cpu
 from albert_edge.tflite.graph import copy_model, pack, parse, schema, signature
 
@@ -53,7 +54,7 @@ def gpu_engine(accelerator: str) -> tuple[Engine, float, str]:
     limit = _DEFAULT_LIMIT if accelerator == "gpu:default" else _LIMIT
 
     def engine(content: bytes, inputs: Arrays) -> Arrays:
-        return run_graph_on_gpu(content, inputs, accelerator=name)
+        return run_graph(content, inputs, accelerator=name)
 
     return engine, limit, check_gpu()["device"]
 
@@ -215,10 +216,13 @@ class _Search:
         """Return whether an operator computes floats of an input, and belongs on the GPU."""
         one = self._graph.operators[index]
         return (
-            any(value.kind == "float32" for value in one.outputs)
+            any(self._is_compared(value) for value in one.outputs)
             and self._used_inputs(self._before[index]) != []
             and not stays_on_cpu(one)
         )
+
+    def _is_compared(self, value: Value) -> bool:
+        return value.kind == "float32" and value.index in self._values
 
     def _used_inputs(self, operators: set[int]) -> list[int]:
         read = {value.index for index in operators for value in self._graph.operators[index].inputs}
@@ -228,7 +232,7 @@ class _Search:
         if index not in self._faults:
             one = self._graph.operators[index]
             kept = [self._graph.operators[before] for before in sorted(self._before[index])]
-            results = [value for value in one.outputs if value.kind == "float32"]
+            results = [value for value in one.outputs if self._is_compared(value)]
             self._faults[index] = self._run(kept, results, within=[*one.inputs, *results])
         return self._faults[index]
 
@@ -310,15 +314,23 @@ def _run_on_cpu(model: Any, names: Mapping[int, str], inputs: Arrays) -> dict[in
     interpreter = open_interpreter(content, threads=1, preserve_all_tensors=True)
     if missing := sorted(set(names.values()) - set(inputs)):
         raise InputError(f"the inputs {', '.join(missing)} are missing.")
-    for index, name in names.items():
-        interpreter.resize_tensor_input(index, inputs[name].shape)
-    interpreter.allocate_tensors()
-    for index, name in names.items():
-        interpreter.set_tensor(index, inputs[name])
-    interpreter.invoke()
-    graph = model.subgraphs[0]
-    computed = {int(index) for one in graph.operators for index in one.outputs} | set(names)
-    return {index: interpreter.get_tensor(index) for index in computed}
+    try:
+        for index, name in names.items():
+            interpreter.resize_tensor_input(index, inputs[name].shape)
+        interpreter.allocate_tensors()
+        for index, name in names.items():
+            interpreter.set_tensor(index, inputs[name])
+        interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"the CPU cannot run the model: {error}.") from error
+    values: dict[int, Any] = {}
+    for index in {
+        *names,
+        *(int(out) for one in model.subgraphs[0].operators for out in one.outputs),
+    }:
+        with suppress(ValueError):  # a loop's result that nothing reads has no value
+            values[index] = interpreter.get_tensor(index)
+    return values
 
 
 def _ancestors(graph: GraphView) -> dict[int, set[int]]:

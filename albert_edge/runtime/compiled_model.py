@@ -165,7 +165,7 @@ def compiled_forward(
     return forward, acceleration
 
 
-def run_graph(content: bytes, inputs: Arrays, *, accelerator: str) -> Arrays:
+def run_on_gpu(content: bytes, inputs: Arrays, *, accelerator: str) -> Arrays:
     """Run a model of any origin on the GPU, in this process.
 
     Args:

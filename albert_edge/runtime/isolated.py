@@ -39,7 +39,7 @@ from albert_edge.errors import (
 if TYPE_CHECKING:
     from albert_edge.runtime.compiled_model import Acceleration
 
-__all__ = ["run_foreign"]
+__all__ = ["run_foreign", "run_graph"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 # What the child says of a file that it opened, and what runs it.
@@ -111,20 +111,22 @@ def open_on_gpu(
     return lambda inputs, rule: child.call({"rule": None}, inputs), acceleration
 
 
-def run_graph_on_gpu(content: bytes, inputs: Arrays, *, accelerator: str) -> Arrays:
-    """Run a model of any origin on the GPU once, in a child process.
+def run_graph(content: bytes, inputs: Arrays, *, accelerator: str) -> Arrays:
+    """Run a model of any origin once, in a child process.
 
     Args:
         content: The model; its first signature is run.
         inputs: By the signature's names.
-        accelerator: `gpu:float32` or `gpu:default`.
+        accelerator: `cpu`, `gpu:float32` or `gpu:default`.
 
     Raises:
+        BundleError: The CPU cannot run the model, or ended the child.
         DeviceError: The GPU refuses the model, or the child died or took too long.
     """
-    job = {"do": "open_graph_on_gpu", "accelerator": accelerator}
+    job = {"do": "open_graph", "accelerator": accelerator}
+    error = BundleError if accelerator == "cpu" else DeviceError
     file = OpenFile(content, has_archive=False)
-    child = _Child(file, threads=1, time_limit_s=_GPU_CALL_S, job=job, error=DeviceError)
+    child = _Child(file, threads=1, time_limit_s=_GPU_CALL_S, job=job, error=error)
     return child.call({}, inputs)
 
 
@@ -332,7 +334,8 @@ def main() -> None:
     frames: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
     header, _, content = _parse(frames.get())
-    _limit_resources(memory=not header["do"].endswith("gpu"))  # a driver maps the memory of the GPU
+    on_gpu = header.get("accelerator", "cpu") != "cpu"
+    _limit_resources(memory=not on_gpu)  # a driver maps the memory of the GPU
 
     def reply(header: dict[str, Any], arrays: Arrays) -> None:
         replies.write(_frame(header, arrays))
@@ -406,12 +409,18 @@ def _open_gpu(source: Path | bytes, header: dict[str, Any]) -> _Opened:
     return opened, lambda _, arrays: forward(arrays, None)
 
 
-def _open_graph_on_gpu(source: Path | bytes, header: dict[str, Any]) -> _Opened:
-    from albert_edge.runtime.compiled_model import run_graph
+def _open_graph(source: Path | bytes, header: dict[str, Any]) -> _Opened:
+    from albert_edge.runtime.compiled_model import run_on_gpu
+    from albert_edge.runtime.interpreter import open_interpreter
 
     content = source if isinstance(source, bytes) else source.read_bytes()
     accelerator = header["accelerator"]
-    return {}, lambda _, arrays: run_graph(content, arrays, accelerator=accelerator)
+    if accelerator != "cpu":
+        return {}, lambda _, arrays: run_on_gpu(content, arrays, accelerator=accelerator)
+    interpreter = open_interpreter(content, threads=1, delegated=False, where="the model")
+    key = next(iter(interpreter.get_signature_list()))
+    run = interpreter.get_signature_runner(key)
+    return {}, lambda _, arrays: dict(run(**arrays))
 
 
 def _open_foreign(source: Path | bytes, header: dict[str, Any]) -> _Opened:
@@ -456,7 +465,7 @@ _OPENERS = {
     "open": _open,
     "open_foreign": _open_foreign,
     "open_gpu": _open_gpu,
-    "open_graph_on_gpu": _open_graph_on_gpu,
+    "open_graph": _open_graph,
 }
 
 
