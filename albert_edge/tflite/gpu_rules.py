@@ -1,19 +1,22 @@
 """Find in a TFLite graph what GPU runtimes compute wrong, refuse, or leave to the CPU.
 
 There are two: the classic delegate (`GpuDelegate`, in most Android apps) and CompiledModel.  Both
-accept graphs that they compute wrong, without an error.  `RULES` lists what is known: each rule has
-a predicate over an operator and its neighbours, the runtimes, the effect, the reason, what to do,
-and what it rests on: our own measurement, public reports, or the runtime's source code.  The
-absence of findings is no proof; `--bisect` compares values.
+accept graphs that they compute wrong, without an error.  `gpu_rules.json` lists what is known, as
+rules: the runtimes, the effect, the reason, what to do, and what the rule rests on: our own
+measurement, public reports, or the runtime's source code; and the operators that each runtime
+supports, by the newest version.  A function here finds the operators that a rule is about.  The
+absence of findings is no proof; `runtime.bisect` compares values.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -36,17 +39,16 @@ __all__ = [
     "stays_on_cpu",
 ]
 
-_DELEGATE, _COMPILED = "GpuDelegate", "CompiledModel"
-_BOTH = (_DELEGATE, _COMPILED)
-_MEASURED = {
-    _DELEGATE: "GpuDelegate 2.16.1",  # on OpenCL by the CPU
-    _COMPILED: "CompiledModel 2.3.0",  # on Vulkan by the CPU
-}
-WRONG = "computed wrong"
-REFUSED = "refused: the GPU runtime does not start"
-SPLIT = "left to the CPU in the middle of the graph"
+# How the runtimes were run here: the first on OpenCL, the second on Vulkan, both by the CPU.
+_MEASURED = {"GpuDelegate": "GpuDelegate 2.16.1", "CompiledModel": "CompiledModel 2.3.0"}
 CPU = "left to the CPU"  # as intended
-_EFFECTS = (WRONG, REFUSED, SPLIT, CPU)
+# What a rule says will happen, the worst first.
+_EFFECTS = {
+    "wrong": "computed wrong",
+    "refused": "refused: the GPU runtime does not start",
+    "split": "left to the CPU in the middle of the graph",
+    "cpu": CPU,
+}
 _LISTED = 3  # kinds of findings in an error
 _STEPS = {"int4": 8, "int8": 128}  # the largest code of a symmetric type
 
@@ -202,7 +204,7 @@ class Rule:
         what: What is found, in a few words.
         finds: Whether an operator is such a case.
         runtimes: Where it matters: `GpuDelegate`, `CompiledModel`.
-        effect: One of `WRONG`, `REFUSED`, `SPLIT`, `CPU`.
+        effect: One of `_EFFECTS`.
         reason: Why, in one sentence.
         remedy: What to do instead.
         measured: The runtimes in which a small graph of this kind showed the effect here.
@@ -272,7 +274,7 @@ def check_gpu(model: Any) -> list[Finding]:
         Finding(rule, operator)
         for graph in graphs
         for operator in graph.operators
-        for rule in RULES
+        for rule in rules()
         if rule.finds(operator)
     ]
 
@@ -327,7 +329,8 @@ def describe_findings(findings: list[Finding]) -> list[dict[str, Any]]:
         }
         for (_, name), found in kinds.items()
     ]
-    return sorted(entries, key=lambda entry: _EFFECTS.index(str(entry["effect"])))
+    effects = [*_EFFECTS.values()]
+    return sorted(entries, key=lambda entry: effects.index(entry["effect"]))
 
 
 # Operators.
@@ -349,57 +352,20 @@ _SHAPE_INPUTS = {
     "FILL": (0,),
     "RANGE": (0, 1, 2),
 }
-# Newest version → operators, of tflite/delegates/gpu/common/model_builder.cc; 99 for any.
-_DELEGATE_OPERATORS = {
-    99: "ADD_N BATCH_MATMUL CAST DEPTH_TO_SPACE GELU HARD_SWISH MEAN PACK REDUCE_MAX REDUCE_MIN "
-    "REDUCE_PROD RELU_0_TO_1 SPLIT SPLIT_V SUM TILE UNPACK MaxPoolingWithArgmax2D MaxUnpooling2D "
-    "Convolution2DTransposeBias Resampler",
-    9: "FULLY_CONNECTED",
-    6: "CONV_2D DEPTHWISE_CONV_2D",
-    4: "LSTM STRIDED_SLICE TRANSPOSE",
-    3: "DEQUANTIZE MUL RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR TRANSPOSE_CONV",
-    2: "ABS ADD AVERAGE_POOL_2D CONCATENATION COS DIV ELU EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD "
-    "GREATER GREATER_EQUAL LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC MAXIMUM "
-    "MAX_POOL_2D MINIMUM MIRROR_PAD NEG NOT_EQUAL PAD PADV2 POW QUANTIZE RELU RELU6 RELU_N1_TO_1 "
-    "RSQRT SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SQRT SQUARE SQUARED_DIFFERENCE SUB TANH",
-    1: "CUMSUM DENSIFY GATHER ONE_HOT PRELU RESHAPE SELECT SELECT_V2",
-}
-# The same of ml_drift_delegate/tflite/support/support.cc.
-_COMPILED_OPERATORS = {
-    99: "ARG_MAX AVERAGE_POOL_2D BATCH_MATMUL BITCAST CONV_2D CUMSUM DEPTHWISE_CONV_2D "
-    "DEPTH_TO_SPACE DYNAMIC_UPDATE_SLICE GATHER MAX_POOL_2D MEAN MIRROR_PAD ONE_HOT PACK PAD PADV2 "
-    "REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD REVERSE_V2 SPACE_TO_DEPTH SPLIT "
-    "SPLIT_V STABLEHLO_BROADCAST_IN_DIM STABLEHLO_CLAMP STABLEHLO_COMPOSITE SUM TILE TOPK_V2 "
-    "UNPACK Convolution2DTransposeBias MaxPoolingWithArgmax2D Resampler "
-    "custom_call.absolute_positional_embedding custom_call.pixel_shuffle "
-    "custom_call.rotary_positional_embedding custom_call.MaxUnpooling2D",
-    14: "FULLY_CONNECTED",
-    9: "TRANSPOSE",
-    8: "MUL SLICE",
-    7: "CAST",
-    6: "ADD CONCATENATION",
-    5: "ABS EMBEDDING_LOOKUP",
-    4: "MAXIMUM MINIMUM SOFTMAX",
-    3: "DEQUANTIZE FLOOR_DIV GELU RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SUB TRANSPOSE_CONV",
-    2: "ATAN2 BITWISE_XOR CEIL COS DIV ELU EQUAL EXP FLOOR FLOOR_MOD GREATER GREATER_EQUAL "
-    "LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC NEG NOT_EQUAL POW "
-    "QUANTIZE RELU RELU6 RELU_N1_TO_1 ROUND RSQRT SIGN SIN SQRT SQUARE SQUARED_DIFFERENCE "
-    "STRIDED_SLICE TANH",
-    1: "HARD_SWISH PRELU RESHAPE RIGHT_SHIFT SELECT SELECT_V2 STABLEHLO_CBRT STABLEHLO_REMAINDER "
-    "STABLEHLO_SHIFT_LEFT",
-}
+
+# What each rule finds.
+
+_FINDS: dict[str, Callable[[Operator], bool]] = {}
 
 
-def _newest(grouped: Mapping[int, str]) -> Mapping[str, int]:
-    return MappingProxyType(
-        {name: version for version, names in grouped.items() for name in names.split()}
-    )
+def _finds(name: str) -> Callable[[Callable[[Operator], bool]], Callable[[Operator], bool]]:
+    """Make a function what the rule of that name finds."""
 
+    def decorate(finds: Callable[[Operator], bool]) -> Callable[[Operator], bool]:
+        _FINDS[name] = finds
+        return finds
 
-_NEWEST = {_DELEGATE: _newest(_DELEGATE_OPERATORS), _COMPILED: _newest(_COMPILED_OPERATORS)}
-
-
-# Predicates.
+    return decorate
 
 
 _FLOATS = ("float16", "float32", "int4", "int8")  # of values, the last two quantized
@@ -411,15 +377,18 @@ _BOUNDED = (
 )
 
 
+@_finds("transposed-product")
 def _has_transposed_side(one: Operator) -> bool:
     return one.name == "BATCH_MATMUL" and bool(one.option("adjX") or one.option("adjY"))
 
 
+@_finds("product-of-matrices")
 def _multiplies_two_matrices(one: Operator) -> bool:
     both = one.name == "BATCH_MATMUL" and not any(value.stored for value in one.inputs)
     return both and all(value.rank == 2 for value in one.inputs)
 
 
+@_finds("product-of-constant")
 def _multiplies_constant(one: Operator) -> bool:
     if one.name != "BATCH_MATMUL" or not any(value.constant for value in one.inputs):
         return False
@@ -448,23 +417,27 @@ def _is_misplaced(value: Value, result: Value) -> bool:
     )
 
 
+@_finds("rows-of-constant")
 def _reads_rows_of_constant(one: Operator) -> bool:
     if one.name not in _ELEMENTWISE or len(one.computed) != 1:
         return False
     return any(value.constant and _is_misplaced(value, one.outputs[0]) for value in one.inputs)
 
 
+@_finds("batches-of-constant")
 def _has_batches_of_constant(one: Operator) -> bool:
     constants = [value for value in one.inputs if value.constant and value.rank == 4]
     return one.name in _ELEMENTWISE and any(value.shape[0] > 1 for value in constants)
 
 
+@_finds("mixed-ranks")
 def _mixes_ranks(one: Operator) -> bool:
     if one.name not in _ELEMENTWISE or len(one.computed) != 2:
         return False
     return any(_is_misplaced(value, one.outputs[0]) for value in one.computed)
 
 
+@_finds("outer-product")
 def _is_outer(one: Operator) -> bool:
     if one.name != "MUL" or len({value.rank for value in one.computed}) != 1:
         return False
@@ -473,6 +446,7 @@ def _is_outer(one: Operator) -> bool:
     return any(a < b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
+@_finds("mask-on-product")
 def _adds_mask_to_product(one: Operator) -> bool:
     if one.name not in ("ADD", "SUB") or len(one.inputs) != 2:
         return False
@@ -483,12 +457,14 @@ def _adds_mask_to_product(one: Operator) -> bool:
     )
 
 
+@_finds("heads-as-batch")
 def _has_heads_as_batch(one: Operator) -> bool:
     if one.name != "BATCH_MATMUL" or any(value.stored for value in one.inputs):
         return False
     return all(value.rank == 3 and value.shape[0] > 1 for value in one.inputs)
 
 
+@_finds("same-tensor-twice")
 def _reads_one_tensor_twice(one: Operator) -> bool:
     products = ("BATCH_MATMUL", "FULLY_CONNECTED")
     if one.name not in products and one.name not in _ELEMENTWISE - {"ADD", "MUL"}:
@@ -497,6 +473,7 @@ def _reads_one_tensor_twice(one: Operator) -> bool:
     return len(indices) != len(set(indices))
 
 
+@_finds("output-also-read")
 def _is_output_and_read(one: Operator) -> bool:
     if one.name != "ADD" or len(one.computed) != 2:
         return False
@@ -504,6 +481,7 @@ def _is_output_and_read(one: Operator) -> bool:
     return result.index in one.graph.outputs and bool(result.readers)
 
 
+@_finds("unscaled-squares")
 def _sums_unscaled_squares(one: Operator) -> bool:
     if one.name not in ("MEAN", "SUM"):
         return False
@@ -557,19 +535,19 @@ def _is_scaled(value: Value, *, depth: int = 6) -> bool:
     if source is None or not depth:
         return False
     if source.name in ("MUL", "DIV"):
-        factors = [numbers for side in source.inputs if (numbers := side.numbers()) is not None]
-        if factors and factors[0].size:
-            least, most = (float(edge(np.abs(factors[0]))) for edge in (np.min, np.max))
-            if most < 1 if source.name == "MUL" else least > 1:
-                return True
+        factors = [side.largest() for side in source.inputs if side.constant and side.size == 1]
+        if factors and (factors[0] < 1 if source.name == "MUL" else factors[0] > 1):
+            return True
     passed = source.name in ("ADD", "MEAN", "MUL", "RESHAPE", "SUB", "TRANSPOSE")
     return passed and all(_is_scaled(side, depth=depth - 1) for side in source.computed)
 
 
+@_finds("tanh-gelu")
 def _is_tanh_gelu(one: Operator) -> bool:
     return one.name == "GELU" and bool(one.option("approximate"))
 
 
+@_finds("reordered-parts")
 def _reorders_parts(one: Operator) -> bool:
     splits = {value.source for value in one.inputs if value.comes_from("SPLIT", "SPLIT_V")}
     if one.name != "CONCATENATION" or len(splits) != 1:
@@ -581,6 +559,7 @@ def _reorders_parts(one: Operator) -> bool:
     return set(joined) <= set(parts) and only_read_here and joined != parts
 
 
+@_finds("pad-of-rank-3")
 def _pads_rank_3(one: Operator) -> bool:
     if one.name not in ("PAD", "PADV2") or one.inputs[0].rank != 3:
         return False
@@ -588,11 +567,13 @@ def _pads_rank_3(one: Operator) -> bool:
     return one.inputs[0].shape[0] > 1 or (amounts is not None and bool(np.any(amounts[:2])))
 
 
+@_finds("slice-of-low-rank")
 def _slices_low_rank(one: Operator) -> bool:
     slices = one.name in ("SLICE", "STRIDED_SLICE", "PAD", "PADV2", "MIRROR_PAD")
     return slices and bool(one.inputs) and one.inputs[0].rank < 3
 
 
+@_finds("masked-slice")
 def _masks_slice(one: Operator) -> bool:
     masks = ("ellipsisMask", "newAxisMask", "shrinkAxisMask")
     return one.name == "STRIDED_SLICE" and any(one.option(mask) for mask in masks)
@@ -606,14 +587,17 @@ def _looks_up(one: Operator) -> bool:
     return one.name in _LOOKUPS and len(one.inputs) > 1 and one.inputs[_table(one)].stored
 
 
+@_finds("lookup-by-list")
 def _looks_up_list(one: Operator) -> bool:
     return _looks_up(one) and one.name == "GATHER" and one.inputs[1].rank < 2
 
 
+@_finds("float16-lookup")
 def _looks_up_float16(one: Operator) -> bool:
     return _looks_up(one) and one.inputs[_table(one)].kind == "float16"
 
 
+@_finds("lookup")
 def stays_on_cpu(one: Operator) -> bool:
     """Return whether an operator reads a table, or unpacks what was read from it."""
     if one.name in ("CAST", "DEQUANTIZE") and one.inputs[0].kind == "float16":
@@ -621,16 +605,19 @@ def stays_on_cpu(one: Operator) -> bool:
     return _looks_up(one) and not _looks_up_list(one)
 
 
+@_finds("unpacked-table")
 def _unpacks_table(one: Operator) -> bool:
     readers = one.outputs[0].readers if one.name == "DEQUANTIZE" else []
     return any(reader.name in _LOOKUPS for reader in readers) and one.inputs[0].constant
 
 
+@_finds("gather-of-rank-2")
 def _gathers_high_rank(one: Operator) -> bool:
     gathers = one.name == "GATHER" and len(one.inputs) > 1 and not _looks_up(one)
     return gathers and one.inputs[1].rank != 1
 
 
+@_finds("unpacked-int8-weight")
 def _unpacks_int8_weight(one: Operator) -> bool:
     if one.name != "FULLY_CONNECTED" or len(one.inputs) < 2:
         return False
@@ -639,6 +626,7 @@ def _unpacks_int8_weight(one: Operator) -> bool:
     return unpacked and source is not None and source.inputs[0].kind == "int8"
 
 
+@_finds("sum-of-int8-product")
 def _adds_to_int8_product(one: Operator) -> bool:
     if one.name != "FULLY_CONNECTED" or len(one.inputs) < 2 or one.outputs[0].rank != 3:
         return False
@@ -646,6 +634,7 @@ def _adds_to_int8_product(one: Operator) -> bool:
     return dynamic and any(reader.name == "ADD" for reader in one.outputs[0].readers)
 
 
+@_finds("computed-shape")
 def _computes_shape(one: Operator) -> bool:
     if one.name in ("SHAPE", "RANK"):
         return True
@@ -654,10 +643,12 @@ def _computes_shape(one: Operator) -> bool:
     return any(value.source is not None for value in shapes)
 
 
+@_finds("any-length")
 def _takes_any_length(one: Operator) -> bool:
     return any(value.any_length and value.index in one.graph.inputs for value in one.inputs)
 
 
+@_finds("integer-arithmetic")
 def _computes_in_integers(one: Operator) -> bool:
     if _looks_up(one) or one.name in _CONTROL_FLOW:
         return False
@@ -666,6 +657,7 @@ def _computes_in_integers(one: Operator) -> bool:
     return _has_kind(one, "int16", "int4", "int8", "uint8")
 
 
+@_finds("arithmetic-on-ids")
 def _computes_on_ids(one: Operator) -> bool:
     if one.name in _CONTROL_FLOW or one.name in (*_LOOKUPS, "CAST", "SHAPE", "RANK"):
         return False
@@ -676,10 +668,12 @@ def _has_kind(one: Operator, *kinds: str) -> bool:
     return any(value.kind in kinds for value in (*one.computed, *one.outputs))
 
 
+@_finds("rank-above-4")
 def _has_high_rank(one: Operator) -> bool:
     return any(value.rank > 4 for value in (*one.inputs, *one.outputs))
 
 
+@_finds("cast")
 def _casts_other_types(one: Operator) -> bool:
     if one.name != "CAST" or stays_on_cpu(one):
         return False
@@ -688,387 +682,55 @@ def _casts_other_types(one: Operator) -> bool:
     return not numbers and pair not in ({"bool", "float32"}, {"bool", "float16"})
 
 
+@_finds("softmax-beta")
 def _scales_softmax(one: Operator) -> bool:
     return one.name == "SOFTMAX" and one.option("beta") not in (None, 1.0)
 
 
-def _is_unknown_to(runtime: str) -> Callable[[Operator], bool]:
-    def finds(one: Operator) -> bool:
-        if one.name in _CONTROL_FLOW or _looks_up(one) or stays_on_cpu(one):
-            return False
-        return one.version > _NEWEST[runtime].get(one.name, 0)
-
-    return finds
+@_finds("control-flow")
+def _calls_subgraph(one: Operator) -> bool:
+    return one.name in _CONTROL_FLOW
 
 
-_BUILDER = "tflite/delegates/gpu/common/model_builder.cc"
-_COMPATIBILITY = "tflite/tools/versioning/gpu_compatibility.cc"
-_SUPPORT = "ml_drift_delegate/tflite/support/support.cc"
+@_finds("unknown-to-delegate")
+def _is_unknown_to_delegate(one: Operator) -> bool:
+    return _is_newer(one, "GpuDelegate")
 
-RULES: tuple[Rule, ...] = (
-    Rule(
-        name="transposed-product",
-        what="adj_x or adj_y is set",
-        finds=_has_transposed_side,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="Both sides are read as they lie (CompiledModel 2.3 on a desktop heeds the option).",
-        remedy="transpose the tensor with TRANSPOSE, in an order that the converter does not fold",
-        measured=(_DELEGATE,),
-        reports=("google-ai-edge/LiteRT#8913",),
-        source=_BUILDER,
-    ),
-    Rule(
-        name="product-of-matrices",
-        what="both sides are computed and of rank 2",
-        finds=_multiplies_two_matrices,
-        runtimes=(_DELEGATE,),
-        effect=WRONG,
-        reason="Rows are taken for the batch, so other numbers are multiplied.",
-        remedy="reshape both to rank 4",
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="product-of-constant",
-        what="the first side is a constant, or the second is one that is not of rank 2",
-        finds=_multiplies_constant,
-        runtimes=(_DELEGATE,),
-        effect=REFUSED,
-        reason="The operator is accepted, and fails when the graph is built.",
-        remedy="use FULLY_CONNECTED, with the constant as its weight",
-        reports=("tensorflow/tensorflow#66727",),
-        source=_BUILDER,
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="rows-of-constant",
-        what="rows of a constant, in rank below 4",
-        finds=_reads_rows_of_constant,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="Rows of a constant are its height, rows of a tensor its batch: row 0 serves all.",
-        remedy="reshape the tensor to [1, T, 1, E], and use a constant of that shape",
-        measured=_BOTH,
-        source="ml_drift_delegate/tflite/convert/convert_elementwise.cc",
-    ),
-    Rule(
-        name="batches-of-constant",
-        what="a constant of rank 4 has more than one batch",
-        finds=_has_batches_of_constant,
-        runtimes=(_DELEGATE,),
-        effect=REFUSED,
-        reason="The operator is accepted, and fails when the graph is built.",
-        remedy="use a constant whose first dimension is 1",
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="mixed-ranks",
-        what="two computed tensors whose ranks place their rows apart",
-        finds=_mixes_ranks,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="Each is given four dimensions on its own (not in CompiledModel 2.3 on a desktop).",
-        remedy="reshape both to rank 4 first",
-        reports=("google-ai-edge/LiteRT#8980", "tensorflow/tensorflow#61594"),
-        source=_COMPATIBILITY,
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="outer-product",
-        what="neither tensor is the larger in every dimension",
-        finds=_is_outer,
-        runtimes=(_DELEGATE,),
-        effect=SPLIT,
-        reason="Only one side of MUL may be broadcast.",
-        remedy="use BATCH_MATMUL",
-        source=_COMPATIBILITY,
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="mask-on-product",
-        what="a smaller tensor is added to the result of BATCH_MATMUL",
-        finds=_adds_mask_to_product,
-        runtimes=(_COMPILED,),
-        effect=WRONG,
-        reason="LiteRT 2.1.3 and 2.1.5 fuse the two, and broadcast the mask wrong.",
-        remedy="append the mask to the key as a channel, and 1 to the query",
-        reports=("google-ai-edge/LiteRT#8593",),
-    ),
-    Rule(
-        name="heads-as-batch",
-        what="both sides are of rank 3, with several heads as the batch",
-        finds=_has_heads_as_batch,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="Wrong on phones with Mali and Adreno GPUs, while rank 4 is right.",
-        remedy="use rank 4: [1, N, T, D]",
-        reports=("google-ai-edge/LiteRT#8619",),
-    ),
-    Rule(
-        name="same-tensor-twice",
-        what="one tensor is both inputs",
-        finds=_reads_one_tensor_twice,
-        runtimes=_BOTH,
-        effect=REFUSED,
-        reason="A node can read a tensor only once; ADD and MUL are rewritten, others are not.",
-        remedy="use SQUARE or another operator of one input",
-        measured=_BOTH,
-        reports=("tensorflow/tensorflow#66597",),
-        source=_BUILDER,
-    ),
-    Rule(
-        name="output-also-read",
-        what="a sum is an output of the graph and read by another operator",
-        finds=_is_output_and_read,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="The output holds one of the two terms.",
-        remedy="give the output an operator of its own, such as MUL by 1",
-        reports=("google-ai-edge/LiteRT#8599",),
-    ),
-    Rule(
-        name="unscaled-squares",
-        what="squares are averaged or summed at full scale",
-        finds=_sums_unscaled_squares,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="Sums are kept in fp16, the default arithmetic of phones, and end at 65504.",
-        remedy="multiply by a constant below 1 before the square, and undo it after",
-        reports=("google-ai-edge/LiteRT#9249",),
-    ),
-    Rule(
-        name="tanh-gelu",
-        what="GELU is the tanh approximation",
-        finds=_is_tanh_gelu,
-        runtimes=(_DELEGATE,),
-        effect=WRONG,
-        reason="The erf form is computed instead, which differs by up to 4.7e-4.",
-        remedy="make it of MUL, ADD and TANH",
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="reordered-parts",
-        what="parts of one SPLIT are joined in another order, or not all",
-        finds=_reorders_parts,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="The two operators are merged, and the order is lost.",
-        remedy="reorder the weight that computes them instead",
-        measured=_BOTH,
-    ),
-    Rule(
-        name="pad-of-rank-3",
-        what="a tensor of rank 3 with more than one batch is padded",
-        finds=_pads_rank_3,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="The rows are shifted.",
-        remedy="pad in rank 4",
-        reports=("google-ai-edge/LiteRT#9272",),
-        measured=_BOTH,
-    ),
-    Rule(
-        name="lookup-by-list",
-        what="a constant table is read with a list of ids",
-        finds=_looks_up_list,
-        runtimes=(_DELEGATE,),
-        effect=REFUSED,
-        reason="The lookup is accepted, and fails when the graph is built.",
-        remedy="give the ids two dimensions, [1, T], so that the CPU reads the table",
-        measured=(_DELEGATE,),
-        source=_BUILDER,
-    ),
-    Rule(
-        name="float16-lookup",
-        what="a float16 table is read as it is stored",
-        finds=_looks_up_float16,
-        runtimes=(_DELEGATE,),
-        effect=REFUSED,
-        reason="TensorFlow Lite 2.16.1 has no such kernel, on the CPU either.",
-        remedy="DEQUANTIZE the table before the lookup",
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="unpacked-int8-weight",
-        what="an int8 weight is dequantized by an operator",
-        finds=_unpacks_int8_weight,
-        runtimes=_BOTH,
-        effect=REFUSED,
-        reason="The unpacked weight is given another shape than FULLY_CONNECTED expects.",
-        remedy="let FULLY_CONNECTED read the int8 weight",
-        reports=("google-ai-edge/LiteRT#9523",),
-        measured=_BOTH,
-    ),
-    Rule(
-        name="sum-of-int8-product",
-        what="a product by an int8 weight is of rank 3, and ADD reads it",
-        finds=_adds_to_int8_product,
-        runtimes=(_COMPILED,),
-        effect=REFUSED,
-        reason="The fused kernel does not compile on Mali GPUs.",
-        remedy="compute the product in rank 2",
-        reports=("google-ai-edge/LiteRT#9277",),
-    ),
-    Rule(
-        name="control-flow",
-        what="another subgraph is called",
-        finds=lambda one: one.name in _CONTROL_FLOW,
-        runtimes=_BOTH,
-        effect=SPLIT,
-        reason="GPU runtimes have no loops, branches or calls.",
-        remedy="use layout unrolled",
-        measured=_BOTH,
-        source=_SUPPORT,
-    ),
-    Rule(
-        name="computed-shape",
-        what="a shape, a place or an axis is computed",
-        finds=_computes_shape,
-        runtimes=_BOTH,
-        effect=SPLIT,
-        reason="GPU programs are made for fixed shapes.",
-        remedy="use fixed lengths",
-        measured=_BOTH,
-        source=_COMPATIBILITY,
-    ),
-    Rule(
-        name="any-length",
-        what="an input may have any length",
-        finds=_takes_any_length,
-        runtimes=_BOTH,
-        effect=WRONG,
-        reason="Tensors whose length is computed keep the length that is stored, which is 1.",
-        remedy="use fixed lengths",
-        measured=(_COMPILED,),
-    ),
-    Rule(
-        name="integer-arithmetic",
-        what="values are integers",
-        finds=_computes_in_integers,
-        runtimes=_BOTH,
-        effect=SPLIT,
-        reason="int16 tensors are refused, and int8 ones computed as rounded floats.",
-        remedy="quantize the weights only: float16 or int8",
-        measured=_BOTH,
-    ),
-    Rule(
-        name="arithmetic-on-ids",
-        what="int32 or int64 tensors are computed",
-        finds=_computes_on_ids,
-        runtimes=(_DELEGATE,),
-        effect=SPLIT,
-        reason="Only float tensors are computed.",
-        remedy="shape the ids as the lookup reads them",
-        source=_BUILDER,
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="rank-above-4",
-        what="a tensor has more than four dimensions",
-        finds=_has_high_rank,
-        runtimes=(_DELEGATE,),
-        effect=SPLIT,
-        reason="Tensors have batch, height, width and channels.",
-        remedy="merge dimensions",
-        source=_BUILDER,
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="slice-of-low-rank",
-        what="a tensor of rank 1 or 2 is cut or padded",
-        finds=_slices_low_rank,
-        runtimes=(_DELEGATE,),
-        effect=SPLIT,
-        reason="Only ranks 3 and 4 are supported.",
-        remedy="reshape to rank 3 or 4 first",
-        measured=(_DELEGATE,),
-        source=_COMPATIBILITY,
-    ),
-    Rule(
-        name="masked-slice",
-        what="ellipsis, new axis or shrunk axis",
-        finds=_masks_slice,
-        runtimes=_BOTH,
-        effect=SPLIT,
-        reason="STRIDED_SLICE is supported without these masks.",
-        remedy="slice, then reshape",
-        source=_COMPATIBILITY,
-        measured=_BOTH,
-    ),
-    Rule(
-        name="gather-of-rank-2",
-        what="a computed tensor is read with ids that are not a list",
-        finds=_gathers_high_rank,
-        runtimes=_BOTH,
-        effect=SPLIT,
-        reason="Only lists of ids are supported.",
-        remedy="flatten the ids first",
-        source=_COMPATIBILITY,
-        measured=_BOTH,
-    ),
-    Rule(
-        name="cast",
-        what="other types than float32, int32 and bool",
-        finds=_casts_other_types,
-        runtimes=(_DELEGATE,),
-        effect=SPLIT,
-        reason="There is no such conversion.",
-        remedy="store the tensor in the type that is computed",
-        source=_COMPATIBILITY,
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="softmax-beta",
-        what="beta is not 1",
-        finds=_scales_softmax,
-        runtimes=_BOTH,
-        effect=SPLIT,
-        reason="SOFTMAX is supported with beta 1 only.",
-        remedy="multiply before it",
-        source=_COMPATIBILITY,
-        measured=_BOTH,
-    ),
-    Rule(
-        name="unknown-to-delegate",
-        what="the operator, or this version of it, is not supported",
-        finds=_is_unknown_to(_DELEGATE),
-        runtimes=(_DELEGATE,),
-        effect=SPLIT,
-        reason="It is not in the delegate's list, or newer than the version there.",
-        remedy="use --compat tflite-runtime-2.14 for lower versions, or other operators",
-        source=_BUILDER,
-        measured=(_DELEGATE,),
-    ),
-    Rule(
-        name="unknown-to-compiled-model",
-        what="the operator, or this version of it, is not supported",
-        finds=_is_unknown_to(_COMPILED),
-        runtimes=(_COMPILED,),
-        effect=SPLIT,
-        reason="It is not in the runtime's list, or newer than the version there.",
-        remedy="use other operators",
-        source=_SUPPORT,
-        measured=(_COMPILED,),
-    ),
-    Rule(
-        name="unpacked-table",
-        what="a table is dequantized before it is read",
-        finds=_unpacks_table,
-        runtimes=_BOTH,
-        effect=CPU,
-        reason="It stays with the lookup, and so does every other DEQUANTIZE of the file.",
-        remedy="nothing: it is as intended",
-        measured=_BOTH,
-    ),
-    Rule(
-        name="lookup",
-        what="a table is read",
-        finds=stays_on_cpu,
-        runtimes=_BOTH,
-        effect=CPU,
-        reason="Tables need not be on the GPU: few of their rows are read.",
-        remedy="nothing: it is as intended",
-        measured=_BOTH,
-        source=_COMPATIBILITY,
-    ),
-)
+
+@_finds("unknown-to-compiled-model")
+def _is_unknown_to_compiled_model(one: Operator) -> bool:
+    return _is_newer(one, "CompiledModel")
+
+
+def _is_newer(one: Operator, runtime: str) -> bool:
+    if one.name in _CONTROL_FLOW or _looks_up(one) or stays_on_cpu(one):
+        return False
+    return one.version > _newest_versions()[runtime].get(one.name, 0)
+
+
+@cache
+def _data() -> dict[str, Any]:
+    text = resources.files(__package__).joinpath("gpu_rules.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@cache
+def _newest_versions() -> dict[str, dict[str, int]]:
+    """Return the newest version of every operator that each runtime supports, by its name."""
+    return {
+        runtime: {name: int(newest) for newest, names in listed.items() for name in names.split()}
+        for runtime, listed in _data()["operators"].items()
+    }
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Return every rule, the worst effects of products and sums first."""
+    return tuple(
+        Rule(
+            **{**one, "effect": _EFFECTS[one["effect"]], "finds": _FINDS[one["name"]]}
+            | {key: tuple(one.get(key, ())) for key in ("runtimes", "measured", "reports")}
+        )
+        for one in _data()["rules"]
+    )

@@ -123,7 +123,10 @@ def test_an_existing_file_is_kept_without_force(tmp_path, tiny):
         (["verify", "nowhere.tflite", "albert-base-v2"], "cannot read nowhere.tflite"),
         (["presets", "--nonsense"], "No such option"),
         (["convert", "albert-base-v2"], "Missing option '-o'"),
-        (["convert", "x", "-o", "m.tflite", "--seq-len", "many"], "neither 'any' nor whole numbers"),
+        (
+            ["convert", "x", "-o", "m.tflite", "--seq-len", "many"],
+            "neither 'any' nor whole numbers",
+        ),
     ],
 )
 def test_a_mistake_gives_one_clear_error(args, message, tmp_path, monkeypatch):

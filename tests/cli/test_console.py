@@ -36,6 +36,8 @@ CONVERSION: dict[str, Any] = {
     "quantize": "int8",
     "layout": "loop",
     "seq_len": None,
+    "seq_lens": [],
+    "target": "cpu",
     "duplication": 1.0,
     "sharing": 11.96,
     "conversion_s": 2.34,
@@ -76,7 +78,7 @@ def test_what_a_user_has_to_know_of_a_conversion(capsys: pytest.CaptureFixture[s
     provenance["changes"] = {"vocabulary": vocabulary}
     rule = {"patience": 1, "threshold": 0.9, "max_layers": 4}
     report = {**CONVERSION, "provenance": provenance, "early_exit": rule, "tokenizer": False}
-    print_as(render_conversion, {**report, "verification": VERIFICATION, "seq_len": 64})
+    print_as(render_conversion, {**report, "verification": VERIFICATION, "seq_lens": [64]})
     text = shown(capsys)
     for part in (
         "length 64",
