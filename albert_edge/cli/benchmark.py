@@ -80,6 +80,7 @@ def command(
     albert-edge benchmark my.tflite
     albert-edge benchmark int8.tflite float32.tflite --threads 1,2,4 --seq-len 32,128
     albert-edge benchmark *.tflite --json report.json --html report.html --resume
+    albert-edge benchmark gpu.tflite --accelerator cpu,gpu
     albert-edge benchmark my.tflite --device ssh://pi@raspberrypi.local
     albert-edge benchmark my.tflite --device 'ssh://pi@10.0.0.7:2222?python=~/venv/bin/python'
     albert-edge benchmark --from report.json --html report.html
