@@ -41,7 +41,7 @@ _NO_GPU = re.compile(r"Couldn't load Vulkan: (.+)|vkCreateInstance: (.+)|(No ada
 _PROBE_S = 60.0
 # The largest difference from float arithmetic on the same weights, over the largest output.  In
 # float32 arithmetic it is rounding, of sums in another order: 2e-6 in 12 passes of ALBERT-base.
-# Of float16 weights, which GPUs convert in their own ways, 5e-7 was measured; the smallest known
+# With float16 weights, which GPUs convert in their own ways, it is no more; the smallest known
 # fault, another form of GELU, is 5e-5.  With int8 weights, GPUs may round what they multiply.
 _LIMITS = {"float32": 1e-5, "float16": 2e-5}
 _INT_LIMIT = 0.02
