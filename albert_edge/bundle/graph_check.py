@@ -184,13 +184,14 @@ class _Flatbuffer:
 
     def text(self, at: int) -> str:
         start, count = self.vector(at, 1)
-        content = bytes(self.data[start : start + count + 1])
-        if len(content) <= count or content[count]:
+        end = start + count
+        if end == self.size or self.data[end]:
             raise BundleError("a name is not ended by a zero byte.")
+        content = self.data[start:end]
         try:
-            return content[:count].decode()
+            return str(content, "utf-8")
         except UnicodeDecodeError:
-            raise BundleError(f"the name {content[:40]!r} is not UTF-8.") from None
+            raise BundleError(f"the name {bytes(content[:40])!r} is not UTF-8.") from None
 
     def field(self, table: int, layout: _Dims, slot: int, default: int = 0) -> int:
         """Return an int32 field."""
@@ -485,11 +486,18 @@ class _GraphCheck:
     def write(self, index: int, dims: _Dims) -> None:
         """Note the inferred shape of a tensor, and compare it with the stored one."""
         tensor = self.tensors[index]
-        stored = tensor.shape
-        if dims != stored and tuple(1 if one == _FREE else one for one in dims) != stored:
+        stored, check = tensor.shape, self.check
+        known = check.known_dims.get(dims)
+        if known is None:
+            known = check.known_dims[dims] = (
+                tuple(1 if one == _FREE else one for one in dims),
+                math.prod(check.length if one == _FREE else one for one in dims),
+            )
+        if stored not in (dims, known[0]):
             raise BundleError(f"tensor {index} has the shape {list(stored)}, not {_show(dims)}.")
-        if tensor.signature not in (None, stored) and not _is_signature(tensor.signature, stored):
-            raise BundleError(f"tensor {index} has the signature {list(tensor.signature or ())}.")
+        signature = tensor.signature
+        if signature is not None and signature != stored and not check.fits(signature, stored):
+            raise BundleError(f"tensor {index} has the signature {list(signature)}.")
         if tensor.size or tensor.block:
             raise BundleError(f"tensor {index} is a constant, and is computed.")
         if tensor.type in (_INT8, _INT16):
@@ -497,9 +505,8 @@ class _GraphCheck:
                 raise BundleError(f"tensor {index} has {tensor.scales} scales instead of one.")
         elif tensor.type in (_HALF, _INT4, _INT64):
             raise BundleError(f"tensor {index} is of a type that only constants have.")
-        elements = math.prod(self.check.length if one == _FREE else one for one in dims)
-        if elements > self.check.most_elements:
-            raise BundleError(f"tensor {index} would have {elements} elements.")
+        if known[1] > check.most_elements:
+            raise BundleError(f"tensor {index} would have {known[1]} elements.")
         tensor.dims = dims
 
     # What rules ask of a graph.
@@ -552,14 +559,6 @@ class _GraphCheck:
 
 
 _NO_BOUNDS = (-(2**31), 2**31 - 1)
-
-
-def _is_signature(signature: _Dims | None, stored: _Dims) -> bool:
-    return (
-        signature is not None
-        and len(signature) == len(stored)
-        and all(a in (b, -1) for a, b in zip(signature, stored, strict=True))
-    )
 
 
 def _show(dims: Sequence[int]) -> str:
@@ -955,6 +954,9 @@ class _ModelCheck:
         self._tokens = bundle.seq_len or _FREE
         self._left = _passes_of_groups(bundle)  # loops that main has yet to run
         self._used: set[int] = set()
+        # Inferred shapes: as they are stored, and the number of elements at the longest text.
+        self.known_dims: dict[_Dims, tuple[_Dims, int]] = {}
+        self._fitting: set[tuple[_Dims, _Dims]] = set()
         width = max(
             *(3 * config.hidden_size, config.intermediate_size, config.embedding_size),
             *(config.num_attention_heads * self.length, config.num_labels),
@@ -994,6 +996,16 @@ class _ModelCheck:
             raise BundleError("the model makes fewer passes than its configuration says.")
         if len(self._used) != len(model.graphs):
             raise BundleError("the model has graphs that nothing runs.")
+
+    def fits(self, signature: _Dims, stored: _Dims) -> bool:
+        """Return whether a shape with -1 for any length is that of a stored shape."""
+        pair = (signature, stored)
+        if pair not in self._fitting:
+            same = len(signature) == len(stored)
+            if not same or any(a not in (b, -1) for a, b in zip(signature, stored, strict=True)):
+                return False
+            self._fitting.add(pair)
+        return True
 
     def _run_signature(self, name: str, signature: _Signature) -> None:
         graph = self._take(signature.graph)
