@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy.typing as npt
 
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline, check_not_empty
-from albert_edge.pipelines.classification import softmax
 from albert_edge.tokenizer import Encoding, Tokenizer
 
 __all__ = ["plan_windows"]
@@ -175,7 +175,7 @@ def plan_windows(
 
 def score_spans(
     starts: Sequence[_Array], ends: Sequence[_Array], *, step: int, max_length: int
-) -> tuple[_Array, _Array, _Array]:
+) -> Iterator[tuple[_Array, _Array, _Array]]:
     """Score every span of at most `max_length` tokens once, over all windows of a context.
 
     A span that lies in several windows has the score of the one where its shorter side has the most
@@ -190,12 +190,11 @@ def score_spans(
         step: The number of tokens between the starts of neighbouring windows.
         max_length: The most tokens of a span, at least 1.
 
-    Returns:
-        The first and the last tokens of K spans, int64 [K], counted over the whole context, and
-        their scores [K], the sums of a start and an end logit.
+    Yields:
+        For each window the first and the last tokens of its K spans, int64 [K], counted from its
+        beginning, and their scores [K], the sums of a start and an end logit.
     """
     windows = [(k * step, k * step + len(logits)) for k, logits in enumerate(starts)]
-    parts = []
     for k, (begin, end) in enumerate(windows):
         first, last = _all_spans(end - begin, max_length)
         contexts = [
@@ -211,9 +210,7 @@ def score_spans(
         if contexts:
             greatest &= here >= contexts.pop()
         first, last = first[greatest], last[greatest]
-        parts.append((first + begin, last + begin, starts[k][first] + ends[k][last]))
-    firsts, lasts, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return firsts, lasts, scores
+        yield first, last, starts[k][first] + ends[k][last]
 
 
 def _all_spans(count: int, max_length: int) -> tuple[_Array, _Array]:
@@ -231,7 +228,7 @@ def _min_context(first: _Array, last: _Array, window: tuple[int, int]) -> _Array
 
 
 class _Spans(NamedTuple):
-    # K spans of the context, in its own units (code points, or ids), and their logits.
+    # K spans of a window, in units of the context (code points, or ids), and their logits.
     start: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
     logits: npt.NDArray[np.float32]
@@ -244,49 +241,72 @@ def _context_spans(
     *,
     step: int,
     max_length: int,
-) -> _Spans:
-    """Return the spans of the context that can be an answer, from the logits [T] of all windows."""
+) -> Iterator[_Spans]:
+    """Yield the spans of each window that can be an answer, from the logits [T] of all windows."""
     # The context's tokens: all of type 1 but the [SEP] at the end.
     slices = [
         slice(each.token_type_ids.index(1), len(each.offsets) - (each.offsets[-1] is None))
         for each in windows
     ]
-    first, last, logits = score_spans(
+    scored = score_spans(
         [values[part] for values, part in zip(starts, slices, strict=True)],
         [values[part] for values, part in zip(ends, slices, strict=True)],
         step=step,
         max_length=max_length,
     )
-    parts = [window.offsets[part] for window, part in zip(windows, slices, strict=True)]
-    offsets = np.array([span for part in parts[:-1] for span in part[:step]] + parts[-1])  # [n, 2]
-    start, end = offsets[first, 0], offsets[last, 1]
-    # No answer ends in a zero-width token, which marks the beginning of the next word.
-    fits = offsets[last, 0] < end
-    if not fits.any():
-        raise InputError("the context is empty: it contains no words.")
-    return _Spans(start[fits], end[fits], logits[fits])
+    for window, part, (first, last, logits) in zip(windows, slices, scored, strict=True):
+        offsets = np.array(window.offsets[part])  # [n, 2]
+        start, end = offsets[first, 0], offsets[last, 1]
+        # No answer ends in a zero-width token, which marks the beginning of the next word.
+        fits = offsets[last, 0] < end
+        yield _Spans(start[fits], end[fits], logits[fits])
 
 
 def _best_answers(
-    spans: _Spans, top_k: int, null: tuple[float, float] | None
+    windows: Iterable[_Spans], top_k: int, null: tuple[float, float] | None
 ) -> list[tuple[int, int, float]]:
     """Return the start, end and probability of the best answers, the best first.
 
+    Of the spans of a window only the best are kept: a long context has 30 for each of its tokens.
+
     Args:
-        spans: All spans of the context.
+        windows: The spans of each window of the context.
         top_k: The most answers to return.
         null: The score of "no answer" and its threshold; None if every question has an answer.
+
+    Raises:
+        InputError: There is no span.
     """
-    scores = spans.logits if null is None else np.append(spans.logits, null[0])
-    probabilities = softmax(scores)
+    found: dict[tuple[int, int], float] = {}  # the logits of places in the text
+    sums = [] if null is None else [(null[0], 1.0)]  # of each window: a logit, and exp(logits - it)
+    for spans in windows:
+        if len(spans.logits):
+            logits = spans.logits.astype(np.float64)
+            sums.append((float(logits.max()), float(np.exp(logits - logits.max()).sum())))
+            found = _keep_best(found, spans, top_k)
+    if not found:
+        raise InputError("the context is empty: it contains no words.")
+    most = max(logit for logit, _ in sums)
+    total = sum(math.exp(logit - most) * share for logit, share in sums)
+    answers = [(*place, math.exp(logit - most) / total) for place, logit in found.items()]
+    if null is not None and null[0] - max(found.values()) > null[1]:
+        answers = [(0, 0, math.exp(null[0] - most) / total), *answers][:top_k]
+    return answers
+
+
+def _keep_best(
+    found: Mapping[tuple[int, int], float], spans: _Spans, top_k: int
+) -> dict[tuple[int, int], float]:
+    """Return the `top_k` best places among those that are known and those of a window."""
     # Several spans of tokens may be the same text: with and without a zero-width token before them.
-    found: dict[tuple[int, int], float] = {}
+    new: dict[tuple[int, int], float] = {}
     for index in np.argsort(-spans.logits, kind="stable").tolist():
         place = int(spans.start[index]), int(spans.end[index])
-        found.setdefault(place, float(probabilities[index]))
-        if len(found) == top_k:
+        new.setdefault(place, float(spans.logits[index]))
+        if len(new) == top_k:
             break
-    answers = [(*place, probability) for place, probability in found.items()]
-    if null is not None and null[0] - float(spans.logits.max()) > null[1]:
-        answers = [(0, 0, float(probabilities[-1])), *answers][:top_k]
-    return answers
+    every = sorted([*found.items(), *new.items()], key=lambda item: -item[1])
+    best: dict[tuple[int, int], float] = {}
+    for place, logit in every:
+        best.setdefault(place, logit)
+    return dict(list(best.items())[:top_k])

@@ -219,7 +219,10 @@ def test_all_spans_agree_with_plain_loops(data: st.DataObject) -> None:
     windows = windows_of(count, room, shared)
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
     starts, ends = ([random.normal(size=b - a) for a, b in windows] for _ in range(2))
-    first, last, scores = score_spans(starts, ends, step=room - shared, max_length=longest)
+    step = room - shared
+    parts = enumerate(score_spans(starts, ends, step=step, max_length=longest))
+    placed = [(first + k * step, last + k * step, scores) for k, (first, last, scores) in parts]
+    first, last, scores = (np.concatenate(column) for column in zip(*placed, strict=True))
     found = dict(zip(zip(first.tolist(), last.tolist(), strict=True), scores, strict=True))
     assert len(found) == len(first)  # each once
     assert found == by_hand(windows, starts, ends, longest)
@@ -228,7 +231,7 @@ def test_all_spans_agree_with_plain_loops(data: st.DataObject) -> None:
 
 
 def test_a_max_length_beyond_the_context() -> None:
-    first, last, scores = score_spans(
+    ((first, last, scores),) = score_spans(
         [np.array([1.0, 2.0])], [np.array([10.0, 20.0])], step=1, max_length=10**9
     )
     assert list(zip(first, last, scores, strict=True)) == [(0, 0, 11.0), (0, 1, 21.0), (1, 1, 22.0)]
