@@ -19,6 +19,7 @@
 #define CL_DEVICE_VERSION 0x102F
 #define CL_DEVICE_EXTENSIONS 0x1030
 #define CL_MEM_CONTEXT 0x1106
+#define CL_PROGRAM_SOURCE 0x1164
 #define CL_DEVICE_IMAGE_PITCH_ALIGNMENT 0x104A
 
 static void *real(const char *name) {
@@ -90,6 +91,22 @@ void *clCreateProgramWithSource(void *context, uint32_t count, const char **sour
     for (size_t k = 0; k < length; k++) digest = (digest ^ (uint8_t)sources[i][k]) * 1099511628211u;
   }
   return call(context, count, sources, lengths, error);
+}
+
+/* pocl 3.1 optimizes away the return of threads behind the last row, after a barrier: they write over
+   other rows. Without optimization it does not. */
+int clBuildProgram(void *program, uint32_t count, const void *devices, const char *options,
+                   void *notify, void *data) {
+  int (*call)(void *, uint32_t, const void *, const char *, void *, void *) = real("clBuildProgram");
+  int (*about)(void *, uint32_t, size_t, void *, size_t *) = real("clGetProgramInfo");
+  size_t size = 0;
+  about(program, CL_PROGRAM_SOURCE, 0, NULL, &size);
+  char *source = calloc(size + 1, 1), all[1024];
+  about(program, CL_PROGRAM_SOURCE, size, source, NULL);
+  const char *more = strstr(source, "LOCAL_MEM_BARRIER;") ? " -cl-opt-disable" : "";
+  free(source);
+  snprintf(all, sizeof all, "%s%s", options ? options : "", more);
+  return call(program, count, devices, all, notify, data);
 }
 
 unsigned rigs_launched(void) { return launched; }
