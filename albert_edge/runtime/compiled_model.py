@@ -337,13 +337,10 @@ def with_float_weights(content: bytes) -> bytes:
     model = parse(content)
     floats: dict[tuple[int, bytes], int] = {}  # buffer and scales of int8 weights → of floats
     for graph in model.subgraphs:
-        products = [
-            operator
-            for operator in graph.operators
-            if builtin_code(model, operator) == schema.BuiltinOperator.FULLY_CONNECTED
-        ]
-        for index in {int(operator.inputs[1]) for operator in products}:
-            tensor = graph.tensors[index]
+        for operator in graph.operators:
+            if builtin_code(model, operator) != schema.BuiltinOperator.FULLY_CONNECTED:
+                continue
+            tensor = graph.tensors[operator.inputs[1]]
             if tensor.type != schema.TensorType.INT8:
                 continue
             scales = np.asarray(tensor.quantization.scale, np.float32)
@@ -353,8 +350,10 @@ def with_float_weights(content: bytes) -> bytes:
                 weights = stored.reshape(tensor.shape) * scales[:, None]  # [out, in]
                 floats[key] = len(model.buffers)
                 model.buffers.append(schema.BufferT(data=weights.tobytes()))
-            tensor.buffer = floats[key]
-            tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+            # A tensor of its own: a lookup may read the same table.
+            operator.inputs = [operator.inputs[0], len(graph.tensors), *operator.inputs[2:]]
+            made = schema.TensorT(name=tensor.name, shape=tensor.shape, buffer=floats[key])
+            graph.tensors.append(made)
     return pack(model)
 
 

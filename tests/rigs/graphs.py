@@ -125,8 +125,16 @@ def with_float_weights(content: bytes) -> bytes:
             stored = np.asarray(model.buffers[weight.buffer].data, np.uint8).view(np.int8)
             scale = np.asarray(weight.quantization.scale, np.float32)[:, None]
             floats = (stored.reshape(weight.shape) * scale).astype(np.float32)
-            weight.buffer, weight.quantization = len(model.buffers), None
-            weight.type = schema.TensorType.FLOAT32
+            # Another tensor: a lookup may read the same table.
+            operator.inputs = [operator.inputs[0], len(graph.tensors), *operator.inputs[2:]]
+            graph.tensors.append(
+                schema.TensorT(
+                    name=weight.name,
+                    shape=weight.shape,
+                    type=schema.TensorType.FLOAT32,
+                    buffer=len(model.buffers),
+                )
+            )
             model.buffers.append(schema.BufferT(data=np.frombuffer(floats.tobytes(), np.uint8)))
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")

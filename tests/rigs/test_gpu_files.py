@@ -10,16 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from albert_edge import convert, load_keras
 from albert_edge.tasks import TASKS
 from rigs import gpu_delegate
 from rigs.gpu_delegate import MAKERS
+from rigs.graphs import with_float_weights
 from rigs.swiftshader import RIG as SWIFTSHADER
 from rigs.swiftshader import run_compiled
 
@@ -87,35 +86,6 @@ def inputs(path: Path) -> list[Arrays]:
 def on_cpu(content: bytes, every: Iterable[Arrays]) -> list[Arrays]:
     runner = Interpreter(model_content=content).get_signature_runner()
     return [runner(**one) for one in every]
-
-
-def with_float_weights(content: bytes) -> bytes:
-    """Make floats of int8 weights: the CPU would quantize what they are multiplied with."""
-    model = schema.ModelT.InitFromPackedBuf(content)
-    (graph,) = model.subgraphs
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-    for operator in graph.operators:
-        if codes[operator.opcodeIndex] != schema.BuiltinOperator.FULLY_CONNECTED:
-            continue
-        weight = graph.tensors[operator.inputs[1]]
-        if weight.type == schema.TensorType.INT8:
-            stored = np.asarray(model.buffers[weight.buffer].data, np.uint8).view(np.int8)
-            scale = np.asarray(weight.quantization.scale, np.float32)[:, None]
-            floats = (stored.reshape(weight.shape) * scale).astype(np.float32)
-            # Another tensor: a lookup may read the same table.
-            operator.inputs = [operator.inputs[0], len(graph.tensors), *operator.inputs[2:]]
-            graph.tensors.append(
-                schema.TensorT(
-                    name=weight.name,
-                    shape=weight.shape,
-                    type=schema.TensorType.FLOAT32,
-                    buffer=len(model.buffers),
-                )
-            )
-            model.buffers.append(schema.BufferT(data=np.frombuffer(floats.tobytes(), np.uint8)))
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
 
 
 def largest_error(outputs: list[Arrays], expected: list[Arrays]) -> float:
