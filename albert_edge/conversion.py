@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from albert_edge import __version__
 from albert_edge.bundle.bundle import Bundle, add_verification, model_bytes, pack
@@ -25,6 +25,7 @@ from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
 from albert_edge.targets import Target, get_target
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
+from albert_edge.tflite.graph import Stages
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
@@ -65,7 +66,7 @@ def convert(
     target: str = "cpu",
     quantize: str | None = None,
     layout: str | None = None,
-    seq_len: int | Sequence[int] | None = None,
+    seq_len: int | Sequence[int] | Literal["any"] | None = None,
     calibration: Iterable[str] | None = None,
     kept: Sequence[str] = (),
     compat: str | None = None,
@@ -80,7 +81,7 @@ def convert(
         quantize: A recipe of `quantization.recipes.RECIPES`.
         layout: A layout of `config.LAYOUTS`.
         seq_len: Pad every input to this many tokens, or to the least of several numbers that
-            holds it; 0 for any length.
+            holds it; "any" for none.
         calibration: Texts like those that the file will read, for a calibrated recipe; a dozen
             built-in sentences if left out.
         kept: Entries `PART=TYPE` for `override_precision`: parts in another precision.
@@ -115,9 +116,7 @@ def convert(
         length: quantize_stages(model, chosen, seq_len=length or None, **options)
         for length in lengths or (0,)
     }
-    runtime = None if compat is None else get_runtime(compat)
-    one = stages if len(stages) > 1 else next(iter(stages.values()))
-    linked = link(one, model.config, layout=layout, runtime=runtime)
+    linked = _link(stages, model, layout=layout, compat=compat)
     if place.gpu:
         found = describe_findings(check_gpu(linked.model))
         require_gpu(found, where=f"the {quantize} file of this checkpoint")
@@ -144,17 +143,28 @@ def convert(
     return Conversion(blob, _report(blob, linked, bundle, seconds))
 
 
+def _link(
+    stages: Mapping[int, Stages], model: Albert, *, layout: str, compat: str | None
+) -> LinkedModel:
+    only = next(iter(stages.values())) if len(stages) == 1 else stages
+    runtime = None if compat is None else get_runtime(compat)
+    return link(only, model.config, layout=layout, runtime=runtime)
+
+
 def _lengths(
-    seq_len: int | Sequence[int] | None, target: Target, model: Albert, layout: str
+    seq_len: int | Sequence[int] | Literal["any"] | None,
+    target: Target,
+    model: Albert,
+    layout: str,
 ) -> tuple[int, ...]:
     """Return the fixed lengths, ascending; none for any length."""
     most = model.config.max_position_embeddings
     if seq_len is None:
         usual = target.seq_len_of_task.get(model.task, target.seq_len)
         return () if usual is None else (min(usual, most),)
-    lengths = (seq_len,) if isinstance(seq_len, int) else tuple(sorted(set(seq_len)))
-    if lengths == (0,):
+    if seq_len == "any":
         return ()
+    lengths = (seq_len,) if isinstance(seq_len, int) else tuple(sorted(set(seq_len)))
     if not lengths or not all(1 <= length <= most for length in lengths):
         raise ConversionError(
             f"seq_len must be in [1, {most}] for this model, not {list_choices(map(str, lengths))}."

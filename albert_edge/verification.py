@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,11 @@ def verify(
             "verify it against the checkpoint that it was made from."
         )
     inputs = _inputs(bundle, texts)
+    kind = "texts" if bundle.tokenizer_files else "rows of random ids"
+    described = f"{len(inputs)} {kind}"
+    if longer := _inputs_of_lengths(bundle, inputs):
+        inputs += longer
+        described += f", and {len(longer)} rows of random ids for the other lengths"
     try:
         pairs = [(edge.run_all_layers(**row), _reference(model, row)) for row in inputs]
     except BundleError as error:  # outputs that are not finite
@@ -77,7 +83,7 @@ def verify(
         outputs["exit_logits"] = _compare(*_exits(edge, model, inputs))
     return {
         "reference": "Keras, float32",
-        "inputs": f"{len(inputs)} {'texts' if bundle.tokenizer_files else 'rows of random ids'}",
+        "inputs": described,
         "outputs": outputs,
         "agreement": _agreement(bundle, pairs),
         "limit": limit,
@@ -119,6 +125,16 @@ def _inputs(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Any]]:
         encoding = tokenizer.encode(first, second, max_length=longest)
         rows.append({"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids})
     return rows
+
+
+def _inputs_of_lengths(bundle: Bundle, inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for every length of a file of several that no other input is padded to."""
+    counts, random = [len(row["input_ids"]) for row in inputs], np.random.default_rng(1)
+    return [
+        {"input_ids": random.integers(0, bundle.config.vocab_size, shorter + 1)}
+        for shorter, length in pairwise(bundle.seq_lens)
+        if not any(shorter < count <= length for count in counts)
+    ]
 
 
 def _reference(model: Albert, row: Mapping[str, Any]) -> dict[str, np.ndarray]:

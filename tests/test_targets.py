@@ -56,7 +56,7 @@ def test_an_explicit_option_is_kept(tiny_albert: Any) -> None:
     ("target", "given", "message"),
     [
         ("gpu", {"layout": "loop"}, "--layout loop contradicts --target gpu.*--layout unrolled"),
-        ("gpu", {"seq_len": 0}, "--seq-len any contradicts --target gpu"),
+        ("gpu", {"seq_len": "any"}, "--seq-len any contradicts --target gpu"),
         ("gpu", {"quantize": "int8-full"}, "--quantize int8-full contradicts --target gpu.*float"),
         ("android", {"quantize": "int4"}, "--quantize int4 contradicts --target android"),
         ("cpu", {"seq_len": [8, 16]}, "--seq-len 8,16 contradicts --layout loop"),

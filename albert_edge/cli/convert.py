@@ -32,9 +32,9 @@ _TFLITE_ONLY = ("target", "quantize", "keep", "calibration", "layout", "seq_len"
                 "verify", "exit_patience", "exit_threshold")  # fmt: skip
 
 
-def _seq_len(_: click.Context, __: click.Parameter, value: str | None) -> list[int] | None:
+def _seq_len(_: click.Context, __: click.Parameter, value: str | None) -> list[int] | str | None:
     if value in (None, "any"):
-        return None if value is None else [0]
+        return value
     numbers = value.split(",")
     if not all(number.isascii() and number.isdecimal() for number in numbers):
         raise click.BadParameter(f"{value!r} is neither 'any' nor whole numbers, as in 32,128.")

@@ -203,3 +203,11 @@ def test_every_task_has_the_graph(tiny_albert: Any) -> None:
         model = tiny_albert(task)
         blob = convert(model, target="gpu", quantize="float32", seq_len=40).blob
         assert _largest_difference(model, blob, 33) < 1e-5, task
+
+
+def test_every_length_is_verified(tiny_albert: Any) -> None:
+    made = convert(tiny_albert(), target="gpu", quantize="float32", seq_len=[4, 16, 24, 40])
+    # The tiny model has no tokenizer, and is compared on 3, 16 and 40 ids.
+    assert made.report["verification"]["inputs"] == (
+        "3 rows of random ids, and 1 rows of random ids for the other lengths"
+    )
