@@ -110,3 +110,12 @@ def test_the_file_is_made_of_these_weights(model: Any) -> None:
     blob = (FOLDER / "model.safetensors").read_bytes()
     assert inside.provenance["sha256"] == hashlib.sha256(blob).hexdigest()
     assert verify(FOLDER / "model.tflite", model)["passed"]
+
+
+def test_the_file_is_what_convert_writes_of_the_checkpoint(model: Any) -> None:
+    from albert_edge import convert
+    from albert_edge.bundle.bundle import model_bytes, read
+
+    embedded = FOLDER / "model.tflite"
+    made = convert(model, early_exit=read(embedded).early_exit, verified=False)
+    assert model_bytes(made.blob) == model_bytes(embedded)
