@@ -219,6 +219,7 @@ def _compile(place: Any, *, threads: int, accelerator: str, where: str) -> tuple
         try:
             if isinstance(place, bytes):
                 model = opened.from_buffer(place, options=options)
+                model.content = place  # it is read where it is, so it must live as long
             else:
                 model = opened.from_file(str(place), options=options)
         except (ValueError, RuntimeError) as error:
