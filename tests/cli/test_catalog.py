@@ -1,4 +1,4 @@
-"""`albert-edge presets`."""
+"""`albert-edge presets`, `recipes` and `targets`."""
 
 from __future__ import annotations
 
@@ -105,3 +105,13 @@ def test_recipes_tells_all_there_is() -> None:
     found = json.loads(invoke("recipes", "--json").stdout)
     assert [entry["name"] for entry in found["recipes"]] == list(RECIPES)
     assert found["parts"] == list(PARTS)
+
+
+def test_targets_say_what_they_choose_and_why() -> None:
+    done = CliRunner().invoke(cli._group, ["targets", "--json"])
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows["gpu"]["seq_len_of_task"] == {"question-answering": 384}
+    assert rows["android"]["compat"] == "tflite-runtime-2.14"
+    shown = " ".join(CliRunner().invoke(cli._group, ["targets"]).stdout.split())
+    assert "GPUs have no loops." in shown
+    assert "seq-len 128, 384 for question-answering" in shown

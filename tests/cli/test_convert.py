@@ -266,3 +266,29 @@ def test_a_size_alone_is_wrong_usage(tmp_path: Path) -> None:
     done = albert_edge("convert", "default", "-o", tmp_path / "m.tflite", "--vocabulary-size", 8000)
     assert done.exit_code == 2
     assert "--vocabulary-size is for --trim-vocabulary CORPUS" in done.stderr
+
+
+def test_a_target_and_lengths(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.tflite"
+    done = convert(SOURCE, "-o", file, "--target", "gpu", "--seq-len", "8,16", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    chosen = {key: report[key] for key in ("target", "quantize", "layout", "seq_len", "seq_lens")}
+    assert chosen == {
+        "target": "gpu",
+        "quantize": "float16",
+        "layout": "unrolled",
+        "seq_len": 16,
+        "seq_lens": [8, 16],
+    }
+    shown = CliRunner().invoke(cli._group, ["inspect", str(file)])
+    assert "length 8, 16, target gpu" in " ".join(shown.stdout.split())
+
+
+def test_a_target_refuses_what_it_cannot_run(tmp_path: Path) -> None:
+    done = albert_edge(
+        "convert", SOURCE, "-o", tmp_path / "x", "--target", "gpu", "--layout", "loop"
+    )
+    assert done.exit_code == 1
+    assert "--layout loop contradicts --target gpu" in done.stderr
+    assert not list(tmp_path.iterdir())
