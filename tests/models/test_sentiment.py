@@ -13,6 +13,7 @@ from albert_edge.checkpoints import read_checkpoint
 from albert_edge.checkpoints.init import count_parameters
 from albert_edge.datasets.examples import read_examples
 from albert_edge.datasets.options import EvaluateOptions
+from albert_edge.errors import BundleError
 from albert_edge.training.batching import encode_texts, make_batches
 
 FOLDER = Path(__file__).parents[2] / "albert_edge" / "models" / "sentiment"
@@ -119,3 +120,13 @@ def test_the_file_is_what_convert_writes_of_the_checkpoint(model: Any) -> None:
     embedded = FOLDER / "model.tflite"
     made = convert(model, early_exit=read(embedded).early_exit, verified=False)
     assert model_bytes(made.blob) == model_bytes(embedded)
+
+
+def test_a_bit_that_is_off_is_noticed() -> None:
+    import albert_edge
+
+    blob = bytearray((FOLDER / "model.tflite").read_bytes())
+    for at in (4_000, 1_000_000, 2_600_000, len(blob) - 40_000):
+        damaged = bytes(blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :])
+        with pytest.raises(BundleError, match="damaged"):
+            albert_edge.load(damaged)
