@@ -434,7 +434,10 @@ def _texts(
 
 def _check_text(text: Any, what: str, place: str) -> None:
     # White space, zero-width characters and control characters give no tokens.
-    if not isinstance(text, str) or not text.strip():
+    if text is not None and not isinstance(text, str):
+        shown = f"{repr(text)[:40]} of type {type(text).__name__}"
+        raise InputError(f"{place}: the {what} must be text, not {shown}.")
+    if text is None or not text.strip():
         raise InputError(f"{place}: the {what} is blank.")
     if all(unicodedata.category(char) in _INVISIBLE for char in text):
         raise InputError(f"{place}: the {what} is empty: it has no visible characters.")
