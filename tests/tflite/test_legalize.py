@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +27,7 @@ from albert_edge.tflite.graph import builtin_code, pack, parse, schema, tensor_b
 from albert_edge.tflite.legacy_runtimes import RUNTIMES, check_recipe
 from albert_edge.tflite.legalize import legalize, operator_versions
 from albert_edge.tflite.link import link
+from rigs import tflite_runtime_2_14
 
 OLD = RUNTIMES["tflite-runtime-2.14"]
 IDS = np.array([[2, 17, 5, 40, 8, 21, 3]], np.int32)
@@ -278,25 +277,10 @@ np.save(path.with_suffix(".npy"), outputs["hidden_states"])
 
 
 @pytest.fixture(scope="module")
-def old_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def old_python() -> Path:
     """The interpreter of an environment with the real package, as a board would have it."""
-    names = ("python3.11", "python3.10")
-    found = sys.executable if sys.version_info < (3, 12) else None
-    found = found or next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        pytest.skip("tflite-runtime needs Python 3.10 or 3.11")
-    folder = tmp_path_factory.mktemp("old")
-    subprocess.run([found, "-m", "venv", folder], check=True)
-    packages = (
-        "click",
-        "flatbuffers",
-        "rich",
-        "sentencepiece",
-        "numpy<2",
-        "tflite-runtime==2.14.0",
-    )
-    subprocess.run([folder / "bin/pip", "install", "-q", *packages], check=True)
-    return folder / "bin/python"
+    tflite_runtime_2_14.RIG.require()
+    return tflite_runtime_2_14.python()
 
 
 def old_albert_edge(python: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -312,8 +296,6 @@ def old_albert_edge(python: Path, *arguments: object) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.slow
-@pytest.mark.network
 def test_the_table_of_versions_is_what_the_real_package_says(old_python, tmp_path):
     scalar = {"type": schema.TensorType.FLOAT32, "shape": [1]}
     for name, newest in OLD.versions.items():
@@ -341,8 +323,6 @@ def test_the_table_of_versions_is_what_the_real_package_says(old_python, tmp_pat
         assert not known[f"{name} {newest + 1}"], f"{name} {newest + 1} is known"
 
 
-@pytest.mark.slow
-@pytest.mark.network
 def test_the_real_package_runs_16_bits(old_python, tmp_path, integers):
     np.save(tmp_path / "in.npy", HIDDEN)
     for name, blob in (("new", integers[1]), ("old", lower(integers[1]))):
@@ -358,7 +338,6 @@ def test_the_real_package_runs_16_bits(old_python, tmp_path, integers):
 
 
 @pytest.mark.slow
-@pytest.mark.network
 def test_the_real_package_runs_every_file(old_python, tmp_path, tiny_albert):
     ids = IDS[0].tolist()
     for options in (
@@ -380,7 +359,6 @@ def test_the_real_package_runs_every_file(old_python, tmp_path, tiny_albert):
 
 
 @pytest.mark.slow
-@pytest.mark.network
 def test_the_old_environment_says_what_it_cannot_do(old_python, tmp_path, tiny_albert):
     path = convert(tiny_albert(), verified=False).save(tmp_path / "new.tflite")
     done = old_albert_edge(old_python, "run", path, "2 17 3", "--ids")
