@@ -206,7 +206,10 @@ def _update(
         )
     for key, values in {**{k: (None, v) for k, v in fixed.items()}, **_FIXED}.items():
         if stated.get(key) not in values:
-            raise TokenizerError(f"{place}: {key} {stated[key]!r} is not supported.")
+            known_values = " or ".join(repr(value) for value in values if value is not None)
+            raise TokenizerError(
+                f"{place}: {key} {stated[key]!r} is not supported, only {known_values}."
+            )
     inputs = stated.get("model_input_names")
     if isinstance(inputs, list) and "token_type_ids" not in inputs:
         raise TokenizerError(
