@@ -917,6 +917,7 @@ _FORMS = {
     150: ("GELU", 2, 116, "f>f c>c s>s", _same),
     _LESS: ("LESS", 1, 41, "ff>b ii>b", _broadcast),
     86: ("LOGICAL_AND", 1, 62, "bb>b", _broadcast),
+    14: ("LOGISTIC", 1, 0, "f>f", _same),
     40: ("MEAN", 3, 27, "fi>f si>s", _reduce),
     55: ("MAXIMUM", 1, 39, "ff>f", _broadcast),
     57: ("MINIMUM", 1, 39, "ff>f ii>i", _minimum),

@@ -40,7 +40,7 @@ _Op = schema.BuiltinOperator
 # Padding scores this much less than any token: e^-11 is 1/60000; 8 bits of softmax end at 1/256.
 MASK_MARGIN = 11.0
 # Operators of the GPU graph, which computes in floats.
-_FLOAT_OPS = (_Op.CONCATENATION, _Op.MAXIMUM, _Op.MINIMUM, _Op.SQUARE)
+_FLOAT_OPS = (_Op.CONCATENATION, _Op.LOGISTIC, _Op.MAXIMUM, _Op.MINIMUM, _Op.SQUARE)
 _HEADROOM = 8  # how much larger than in calibration a 32-bit sum may become
 # Fixed by the kernels: operator → type → the quantization of its output.
 _FIXED_QPARAMS = {

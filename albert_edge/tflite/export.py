@@ -43,6 +43,7 @@ class GraphForms:
             `attention_bias`, of the shape `bias_shape`.
         attention: (weights, config, hidden states [T, H], attention bias or None) → [T, H].
         activation: (name, values) → values.
+        tanh: values → values.
         first_token: hidden states [T, H] → [1, H].
         bias_shape: (config, T) → the shape of `attention_bias`.
         prepare: (weights, config) → weights that the blocks need besides the model's.
@@ -54,6 +55,7 @@ class GraphForms:
     activation: Callable[[str, Any], Any]
     first_token: Callable[[Any], Any]
     bias_shape: Callable[[AlbertConfig, int], list[int]]
+    tanh: Callable[[Any], Any] = tf.tanh
     prepare: Callable[[Weights, AlbertConfig], Weights] = lambda weights, config: {}
     position_ids: bool = False
 
@@ -235,7 +237,7 @@ def _exits(weights: Weights, forms: GraphForms, hidden: Any) -> Outputs:
 
 
 def _pool(weights: Weights, forms: GraphForms, hidden: Any) -> Any:
-    return tf.tanh(dense(weights, "pooler", forms.first_token(hidden)))
+    return forms.tanh(dense(weights, "pooler", forms.first_token(hidden)))
 
 
 def _first_token(hidden: Any) -> Any:

@@ -10,6 +10,8 @@ lists that with sources.  In short:
   product, but one more channel: q·k + m = [q, 1]·[k, m].
 - GELU's tanh form is made of simple operators: the runtimes compute the error-function form for
   both.  Its argument is clipped where tanh is 1 in float32, so that no square exceeds float16.
+- Instead of tanh there is the logistic function: tanh x = 2 σ(2x) - 1.  The GPU delegate's kernel
+  for Adreno divides exp(2x) - 1 by exp(2x) + 1, which is no number in float16 where x > 5.5.
 - Before it is normalized, a sum is scaled down by a power of two, such that no sum of its squares
   can exceed float16, whatever the input; the scale follows from the weights.
 """
@@ -85,8 +87,12 @@ def _activation(name: str, values: Any) -> Any:
         return tf.nn.gelu(values)
     root = math.sqrt(2 / math.pi)
     clipped = tf.clip_by_value(values, -_GELU_LIMIT, _GELU_LIMIT)
-    inner = clipped * (root * 0.044715 * tf.square(clipped) + root)
-    return values * (0.5 * tf.tanh(inner) + 0.5)
+    # 0.5 tanh(x) + 0.5 = σ(2x)
+    return values * tf.sigmoid(clipped * (2 * root * 0.044715 * tf.square(clipped) + 2 * root))
+
+
+def _tanh(values: Any) -> Any:
+    return 2.0 * tf.sigmoid(2.0 * values) - 1.0
 
 
 def _first_token(hidden: Any) -> Any:
@@ -168,6 +174,7 @@ GPU = GraphForms(
     embed=_embed,
     attention=_attention,
     activation=_activation,
+    tanh=_tanh,
     first_token=_first_token,
     bias_shape=lambda config, seq_len: [1, seq_len, config.num_attention_heads, 1],
     prepare=_prepare,
