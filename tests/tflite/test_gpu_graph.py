@@ -18,7 +18,7 @@ from albert_edge.quantization.calibration import BUILT_IN
 from albert_edge.runtime import open_interpreter, open_model
 from albert_edge.tasks import TASKS
 from albert_edge.tflite.export import Weights, export_stages
-from albert_edge.tflite.gpu_graph import GPU, max_norms
+from albert_edge.tflite.gpu_graph import GPU, _spectral_norm, max_norms
 from albert_edge.tflite.graph import builtin_code, pack, parse, schema, tensor_bytes
 from albert_edge.tokenizer import tokenizer_from_files
 
@@ -220,3 +220,11 @@ def test_no_tanh_is_computed(tiny_albert):
     codes = {builtin_code(model, one) for one in model.subgraphs[0].operators}
     assert schema.BuiltinOperator.LOGISTIC in codes
     assert schema.BuiltinOperator.TANH not in codes
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (48, 300), (300, 48)])
+def test_spectral_norms(shape: tuple[int, int]) -> None:
+    kernel = np.random.default_rng(5).normal(size=shape).astype(np.float32)
+    exact = np.linalg.norm(kernel, 2)
+    assert 0.95 * exact < _spectral_norm(kernel) < 1.001 * exact
+    assert _spectral_norm(0 * kernel) == 0
