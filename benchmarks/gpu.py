@@ -59,21 +59,24 @@ def make_inputs(length: int, vocab_size: int) -> list[Arrays]:
     ]
 
 
-def measure_file(path: Path, makers: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def measure_file(
+    path: Path, makers: tuple[str, ...], *, compiled: bool = True
+) -> Iterator[dict[str, Any]]:
     """Yield a row for each runtime and maker."""
     model = open_model(path)
     inputs = make_inputs(model.bundle.seq_len or 0, model.bundle.config.vocab_size)
     interpreter = open_interpreter(with_float_weights(path.read_bytes()), threads=2)
     forward = interpreter_forward(model.bundle, interpreter)
     expected = [dict(forward(one, None)) for one in inputs]
-    compiled = swiftshader.run_compiled(path, inputs, "gpu|cpu")
-    yield {
-        "runtime": "CompiledModel",
-        "device": "SwiftShader",
-        "operators": compiled.on_gpu + compiled.on_cpu,
-        "operators_accelerated": compiled.on_gpu,
-        **_compare(compiled.outputs, expected, compiled.error, model.bundle.quantize),
-    }
+    if compiled:
+        found = swiftshader.run_compiled(path, inputs, "gpu|cpu")
+        yield {
+            "runtime": "CompiledModel",
+            "device": "SwiftShader",
+            "operators": (found.on_gpu or 0) + (found.on_cpu or 0),
+            "operators_accelerated": found.on_gpu,
+            **_compare(found.outputs, expected, found.error, model.bundle.quantize),
+        }
     for maker in makers:
         result = gpu_delegate.run(path, inputs, maker=maker)
         yield {
@@ -157,6 +160,7 @@ def measure_targets(folder: Path) -> dict[str, dict[str, Any]]:
 @click.option("--task", "tasks", multiple=True, default=list(TASKS), help="Task; repeatable.")
 @click.option("--recipe", "recipes", multiple=True, default=list(RECIPES), help="Recipe.")
 @click.option("--maker", "makers", multiple=True, default=list(gpu_delegate.MAKERS), help="GPU.")
+@click.option("--compiled/--no-compiled", default=True, help="Whether to run CompiledModel.")
 @click.option("--targets", is_flag=True, help="Measure the figures of albert-edge targets instead.")
 @click.option("-o", "--output", type=Path, default=REFERENCE, help="Folder of the report.")
 def main(
@@ -164,6 +168,7 @@ def main(
     tasks: tuple[str, ...],
     recipes: tuple[str, ...],
     makers: tuple[str, ...],
+    compiled: bool,
     targets: bool,
     output: Path,
 ) -> None:
@@ -179,7 +184,7 @@ def main(
             path = made.save(folder / "file.tflite", force=True)
             keys = ("task", "quantize", "seq_len", "size_bytes", "model_bytes", "conversion_s")
             file = {"source": source, **{key: made.report[key] for key in keys}}
-            for row in measure_file(path, makers):
+            for row in measure_file(path, makers, compiled=compiled):
                 rows.append({**file, **row})
                 click.echo(json.dumps(rows[-1]))
     report = {**report_header("gpu", describe_machine()), "complete": True, "rows": rows}
