@@ -10,21 +10,22 @@ import argparse
 import sys
 import time
 
-from .gpu_delegate import ANDROID, OPENCL
+from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-RIGS = {rig.name: rig for rig in (SWIFTSHADER, OPENCL, ANDROID, TFLITE_RUNTIME)}
+USUAL = (SWIFTSHADER, OPENCL, ANDROID, TFLITE_RUNTIME)
+RIGS = {rig.name: rig for rig in (*USUAL, FLOAT16)}
 
 
 def main() -> None:
     """Install what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.rigs", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    install = commands.add_parser("install", help="install all rigs, or those named")
+    install = commands.add_parser("install", help="install the usual rigs, or those named")
     install.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RIGS))
-    names = parser.parse_args().names or list(RIGS)
+    names = parser.parse_args().names or [rig.name for rig in USUAL]
     unknown = sorted(set(names) - set(RIGS))
     if unknown:
         parser.error(f"no rig is named {', '.join(unknown)}; choose from {', '.join(RIGS)}")

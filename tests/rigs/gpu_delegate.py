@@ -96,6 +96,23 @@ ANDROID = Rig(
 OPENCL = Rig(name="opencl", what="OpenCL on the CPU", build=_build_opencl, sources=("opencl.c",))
 
 
+def _build_float16(folder: Path) -> None:
+    call(sys.executable, "-m", "venv", folder)
+    call(
+        folder / "bin/python", "-m", "pip", "install", "-q", "intel-opencl-rt", "intel-cmplr-lib-rt"
+    )
+    (folder / "vendors").mkdir()
+    (folder / "vendors/intel.icd").write_text(f"{folder}/lib/libintelocl.so\n")
+
+
+# Of 700 MB, and only for processors with AVX512-FP16: installed only if named.
+FLOAT16 = Rig(
+    name="opencl-float16",
+    what="OpenCL with float16 arithmetic on the CPU",
+    build=_build_float16,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What the library answered.
@@ -140,7 +157,8 @@ def run(
         inputs: Arrays by the signature's input names, or several of these; the file is loaded once.
             An input is resized to its array's shape.
         maker: Maker of the GPU, of `MAKERS`; without one the file runs on the CPU.
-        precision_loss: Whether the GPU delegate may compute in float16.
+        precision_loss: Whether the GPU delegate may compute in float16, as by default on phones. It
+            does only with the rig `FLOAT16`, which is used where it is installed.
         xnnpack: Whether to add XNNPACK as a delegate.
         signature: Name of the signature; the first one by default.
         timeout_s: Seconds after which the process is ended.
@@ -158,7 +176,10 @@ def run(
         "xnnpack": xnnpack,
         "signature": signature,
     }
-    python, env = Path(sys.executable), _environment(maker) if maker else {}
+    python, env = (
+        Path(sys.executable),
+        _environment(maker, precision_loss=precision_loss) if maker else {},
+    )
     answer = ask(python, "tflite_c.py", request, inputs, env=env, timeout_s=timeout_s)
     taken = answer.facts["taken"]
     return Result(
@@ -174,14 +195,16 @@ def run(
     )
 
 
-def _environment(maker: str) -> dict[str, str]:
+def _environment(maker: str, *, precision_loss: bool) -> dict[str, str]:
     libraries = OPENCL.path / "usr/lib"
     found = [libraries / "x86_64-linux-gnu", *libraries.glob("llvm-*/lib")]
+    driver = FLOAT16 if precision_loss and FLOAT16.installed else OPENCL
+    found += [FLOAT16.path / "lib"] if driver is FLOAT16 else []
     whole = {"RIGS_OPENCL_WHOLE_BUFFERS": "1"} if maker == "amd" else {}
     return {
         **whole,
         "LD_LIBRARY_PATH": ":".join(map(str, found)),
-        "OCL_ICD_VENDORS": str(OPENCL.path / "vendors"),
+        "OCL_ICD_VENDORS": str(driver.path / "vendors"),
         "RIGS_OPENCL_NAME": MAKERS[maker],
         "POCL_CACHE_DIR": str(OPENCL.path / "compiled"),
     }
