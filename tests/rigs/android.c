@@ -59,8 +59,16 @@ long sysconf(int name) {
   }
 }
 
-/* XNNPACK's kernels for AVX-512, which no phone has, read their parameters as if malloc aligned them. */
+/* XNNPACK's kernels for AVX-512, which no phone has, read their parameters aligned to 64 bytes, out of
+   memory for which the library asks less. */
 #define ALIGNMENT 64
+void *memalign(size_t alignment, size_t size) {
+  return aligned_alloc(alignment > ALIGNMENT ? alignment : ALIGNMENT, size);
+}
+int posix_memalign(void **made, size_t alignment, size_t size) {
+  *made = memalign(alignment, size);
+  return *made ? 0 : ENOMEM;
+}
 void *malloc(size_t size) { return memalign(ALIGNMENT, size); }
 void *calloc(size_t count, size_t size) {
   size_t whole;
