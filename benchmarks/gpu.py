@@ -127,13 +127,13 @@ def make_table(report: Mapping[str, Any]) -> MarkdownTable:
 
 
 def _describe(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "not run"
-    worst = max(rows, key=lambda row: (row["status"] != "right", row["difference"] or 0.0))
-    share = f"{worst['operators_accelerated']} of {worst['operators']}"
-    if worst["status"] != "right":
-        return f"{worst['status']} on {worst['device']}"
-    return f"{worst['difference']:.0e}, {share}"
+    ran = [row for row in rows if row["difference"] is not None]
+    notes = [f"{row['status']} on {row['device']}" for row in rows if row["status"] != "right"]
+    if ran:
+        worst = max(ran, key=lambda row: float(row["difference"]))
+        share = f"{worst['operators_accelerated']} of {worst['operators']}"
+        notes = [f"{worst['difference']:.0e}, {share}", *notes]
+    return "; ".join(notes) or "not run"
 
 
 def measure_targets(folder: Path) -> dict[str, dict[str, Any]]:
