@@ -280,6 +280,9 @@ def make_setup(
     return TrainingSetup(start=start, objective=objective, dev=dev_examples, fingerprint=digest)
 
 
+_LATER_OPTIONS = ("quoting", "skip_bad", "accelerator")
+
+
 class _DataOptions:
     """Options of the data, spelled in a fingerprint as version 0.1 spelled them.
 
@@ -294,7 +297,7 @@ class _DataOptions:
         options = {
             field.name: getattr(self._options, field.name)
             for field in dataclasses.fields(self._options)
-            if field.name not in ("quoting", "skip_bad")
+            if field.name not in _LATER_OPTIONS
             or getattr(self._options, field.name) != field.default
         }
         options["pair_column"] = options["pair_column"] or "text_pair"

@@ -413,6 +413,8 @@ def test_a_name_is_printed_as_it_is_by_every_report(
         "quantize": "int8",
         "layout": "loop",
         "seq_len": None,
+        "seq_lens": [],
+        "target": name,
         "provenance": {"source": name, "compat": name},
         "labels": [name, "other"],
         "tokenizer_files": {name: 5},
