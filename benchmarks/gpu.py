@@ -162,7 +162,13 @@ def measure_targets(folder: Path) -> dict[str, dict[str, Any]]:
 @click.option("--maker", "makers", multiple=True, default=list(gpu_delegate.MAKERS), help="GPU.")
 @click.option("--compiled/--no-compiled", default=True, help="Whether to run CompiledModel.")
 @click.option("--targets", is_flag=True, help="Measure the figures of albert-edge targets instead.")
-@click.option("-o", "--output", type=Path, default=REFERENCE, help="Folder of the report.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=REFERENCE,
+    help="Folder of the report.",
+)
 def main(
     sources: tuple[str, ...],
     tasks: tuple[str, ...],
