@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -25,7 +25,6 @@ from albert_edge.quantization.model import quantize_stages
 from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
 from albert_edge.targets import Target, get_target
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
-from albert_edge.tflite.graph import Stages
 from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
@@ -116,7 +115,8 @@ def convert(
         length: quantize_stages(model, chosen, seq_len=length or None, **options)
         for length in lengths or (0,)
     }
-    linked = _link(stages, model, layout=layout, compat=compat)
+    runtime = None if compat is None else get_runtime(compat)
+    linked = link(stages, model.config, layout=layout, runtime=runtime)
     if place.gpu:
         found = describe_findings(check_gpu(linked.model))
         require_gpu(found, where=f"the {quantize} file of this checkpoint")
@@ -141,14 +141,6 @@ def convert(
         bundle = replace(bundle, verification=figures)
         blob = add_verification(blob, figures)
     return Conversion(blob, _report(blob, linked, bundle, seconds))
-
-
-def _link(
-    stages: Mapping[int, Stages], model: Albert, *, layout: str, compat: str | None
-) -> LinkedModel:
-    only = next(iter(stages.values())) if len(stages) == 1 else stages
-    runtime = None if compat is None else get_runtime(compat)
-    return link(only, model.config, layout=layout, runtime=runtime)
 
 
 def _lengths(

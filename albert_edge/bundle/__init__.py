@@ -5,8 +5,9 @@ Each name is imported when it is used: a file can be found without what checks i
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from albert_edge import import_when_used
 
 __all__ = [
     "Bundle",
@@ -37,8 +38,4 @@ _HOMES = {
     "output_shapes": "albert_edge.bundle.graph_check",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = import_when_used(__name__, _HOMES)

@@ -5,8 +5,9 @@ Each name is imported when it is used: options are read without what reads the d
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from albert_edge import import_when_used
 
 __all__ = [
     "KINDS",
@@ -41,8 +42,4 @@ _HOMES = {
     "read_text": "albert_edge.datasets.tables",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = import_when_used(__name__, _HOMES)

@@ -93,6 +93,8 @@ def link(
     """
     check_layout(layout)
     builder = ModelBuilder()
+    if isinstance(stages, Mapping) and len(stages) == 1:
+        (stages,) = stages.values()
     if isinstance(stages, Stages):
         _LINKERS[layout](builder, config, stages)
     else:

@@ -280,7 +280,10 @@ def make_setup(
     return TrainingSetup(start=start, objective=objective, dev=dev_examples, fingerprint=digest)
 
 
-_LATER_OPTIONS = ("quoting", "skip_bad", "accelerator")
+_FIRST_OPTIONS = (
+    *("task", "bullets", "text_column", "pair_column", "label_column", "limit", "workers"),
+    *("null_threshold", "stem", "patience", "threshold", "max_layers"),
+)
 
 
 class _DataOptions:
@@ -297,8 +300,7 @@ class _DataOptions:
         options = {
             field.name: getattr(self._options, field.name)
             for field in dataclasses.fields(self._options)
-            if field.name not in _LATER_OPTIONS
-            or getattr(self._options, field.name) != field.default
+            if field.name in _FIRST_OPTIONS or getattr(self._options, field.name) != field.default
         }
         options["pair_column"] = options["pair_column"] or "text_pair"
         return f"EvaluateOptions({', '.join(f'{k}={v!r}' for k, v in options.items())})"

@@ -34,13 +34,6 @@ class Seed(NamedTuple):
     parsed: bytes
 
 
-class Case(NamedTuple):
-    """A damaged model."""
-
-    seed: int
-    content: bytes
-
-
 def prepare(folder: Path) -> None:
     """Write the models of the kept files that take no more than token ids."""
     from albert_edge.errors import InputError
@@ -64,13 +57,13 @@ def load(folder: Path) -> list[Seed]:
     return found
 
 
-def mutate(kind: str, rng: random.Random, seeds: list[Seed]) -> Case:
+def mutate(kind: str, rng: random.Random, seeds: list[Seed]) -> tflite.Case:
     index = rng.randrange(len(seeds))
     seed = seeds[index]
-    return Case(index, tflite.change_model(kind, seed.content, seed, rng))
+    return tflite.Case(index, tflite.change_model(kind, seed.content, seed, rng))
 
 
-def run(case: Case, seeds: list[Seed]) -> bool:
+def run(case: tflite.Case, seeds: list[Seed]) -> bool:
     with tempfile.TemporaryDirectory() as at:
         path = Path(at) / "case.tflite"
         path.write_bytes(case.content)

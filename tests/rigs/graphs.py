@@ -110,30 +110,3 @@ def _code(name: str) -> Any:
 
 def _names(tensors: Mapping[str, int]) -> list[Any]:
     return [schema.TensorMapT(name=name, tensorIndex=index) for name, index in tensors.items()]
-
-
-def with_float_weights(content: bytes) -> bytes:
-    """Make floats of int8 weights: the CPU would quantize what they are multiplied with."""
-    model = schema.ModelT.InitFromPackedBuf(content)
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            if codes[operator.opcodeIndex] == schema.BuiltinOperator.FULLY_CONNECTED:
-                _make_weight_float(model, graph, operator)
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
-
-
-def _make_weight_float(model: Any, graph: Any, operator: Any) -> None:
-    weight = graph.tensors[operator.inputs[1]]
-    if weight.type != schema.TensorType.INT8:
-        return
-    stored = np.asarray(model.buffers[weight.buffer].data, np.uint8).view(np.int8)
-    scale = np.asarray(weight.quantization.scale, np.float32)[:, None]
-    floats = (stored.reshape(weight.shape) * scale).astype(np.float32)
-    # Another tensor: a lookup may read the same table.
-    operator.inputs = [operator.inputs[0], len(graph.tensors), *operator.inputs[2:]]
-    made = schema.TensorT(name=weight.name, shape=weight.shape, buffer=len(model.buffers))
-    graph.tensors.append(made)
-    model.buffers.append(schema.BufferT(data=np.frombuffer(floats.tobytes(), np.uint8)))

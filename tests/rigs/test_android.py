@@ -80,15 +80,20 @@ def check(outputs, path: Path, floats: Path, length: int, *, most: float) -> Non
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=most)
 
 
+def check_lengths(outputs, path: Path, floats: Path, *, most: float) -> None:
+    """Compare the outputs of every length, by every rule."""
+    for index, length in enumerate(LENGTHS):
+        of_length = outputs[index * len(RULES) : (index + 1) * len(RULES)]
+        check(of_length, path, floats, length, most=most)
+
+
 @pytest.mark.parametrize("quantize", ["float32", "float16", "int8"])
 def test_the_default_file_in_compiled_model_on_the_cpu(embedded, quantize):
     path, floats = embedded("cpu", quantize), embedded("cpu", "float32")
     every = [text for length in LENGTHS for text in texts(length)]
     result = run_compiled(path, every, "cpu")
     assert not result.error
-    for index, length in enumerate(LENGTHS):
-        outputs = result.outputs[index * len(RULES) : (index + 1) * len(RULES)]
-        check(outputs, path, floats, length, most=SAME_ARITHMETIC)
+    check_lengths(result.outputs, path, floats, most=SAME_ARITHMETIC)
 
 
 @pytest.mark.parametrize("quantize", ["float32", "float16", "int8"])
@@ -98,9 +103,7 @@ def test_an_android_file_in_androids_library(embedded, quantize):
     every = [text for length in LENGTHS for text in texts(length)]
     result = gpu_delegate.run(path, every)
     assert not result.error, result.log
-    for index, length in enumerate(LENGTHS):
-        outputs = result.outputs[index * len(RULES) : (index + 1) * len(RULES)]
-        check(outputs, path, floats, length, most=SAME_WEIGHTS)
+    check_lengths(result.outputs, path, floats, most=SAME_WEIGHTS)
 
 
 @pytest.mark.parametrize("quantize", ["float32", "float16", "int8"])

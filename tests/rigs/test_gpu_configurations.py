@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from albert_edge import convert, load_keras
+from albert_edge.runtime.compiled_model import with_float_weights
 from rigs import gpu_delegate
 from rigs.comparison import (
     PHONES,
@@ -16,7 +17,6 @@ from rigs.comparison import (
     make_inputs,
     run_on_cpu,
 )
-from rigs.graphs import with_float_weights
 from rigs.swiftshader import RIG as SWIFTSHADER
 from rigs.swiftshader import run_compiled
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from albert_edge import convert
+from albert_edge.runtime.compiled_model import with_float_weights
 from albert_edge.tasks import TASKS
 from rigs import gpu_delegate
 from rigs.comparison import (
@@ -22,7 +23,6 @@ from rigs.comparison import (
     run_on_cpu,
 )
 from rigs.gpu_delegate import MAKERS
-from rigs.graphs import with_float_weights
 from rigs.swiftshader import RIG as SWIFTSHADER
 from rigs.swiftshader import run_compiled
 
