@@ -183,6 +183,8 @@ def _explain(rows: Sequence[Row]) -> str:
     agree = "agree bit for bit" if _layouts_agree(rows) else "do NOT agree bit for bit"
     return (
         f"Each row: fresh processes, at least {least} warm runs. RAM: resident memory when warm, "
-        f"minus that of an empty process{over}. Error and same answer: against "
-        f"{compared['reference']}, on {compared['inputs']}. The layouts {agree}."
+        f"minus that of an empty process{over}. Error and same argmax: against "
+        f"{compared['reference']}, on {compared['inputs']}, of the worst output. The layouts "
+        f"{agree}. Unrolled files have no early exits to compare, and those of calibrated recipes "
+        "a range for every pass."
     )
