@@ -239,11 +239,6 @@ class Finding:
     rule: Rule
     operator: Operator
 
-    @property
-    def harmless(self) -> bool:
-        """Whether it is as intended: a table that stays on the CPU."""
-        return self.rule.effect == CPU
-
     def to_dict(self) -> dict[str, Any]:
         """Return it ready for JSON."""
         one = self.operator
@@ -266,8 +261,8 @@ def check_gpu(model: Any) -> list[Finding]:
         model: A parsed `schema.ModelT`, of this project or any other.
 
     Returns:
-        One finding for each operator and rule, in the order of the operators; those that are not
-        `harmless` keep the file off the GPU.  An empty list proves nothing: compare values.
+        One finding for each operator and rule, in the order of the operators; those whose effect
+        is not `CPU` keep the file off the GPU.  An empty list proves nothing: compare values.
     """
     graphs = [GraphView(model, index) for index in range(len(model.subgraphs))]
     return [
@@ -287,7 +282,7 @@ def require_gpu(kinds: Sequence[Mapping[str, Any]], *, where: str) -> None:
         where: What to call the file in the message.
 
     Raises:
-        UnsupportedOpError: Some are not harmless; the message names the first kinds.
+        UnsupportedOpError: Some are more than tables left to the CPU; the message names the first.
     """
     serious = [kind for kind in kinds if kind["effect"] != CPU]
     if not serious:
