@@ -13,7 +13,14 @@ import tf_keras
 from albert_edge.checkpoints import Checkpoint, read_checkpoint
 from albert_edge.config import AlbertConfig
 from albert_edge.modeling.heads import make_head
-from albert_edge.modeling.layers import activation, assign, dense, keras_settings, layer_norm
+from albert_edge.modeling.layers import (
+    activation,
+    assign,
+    check_eager,
+    dense,
+    keras_settings,
+    layer_norm,
+)
 
 # Added to the attention scores of padding.  exp(-10000) is 0 in float32 and the value fits float16.
 MASKED = -10000.0
@@ -40,6 +47,11 @@ class Albert(tf_keras.Model):
         >>> Albert(tiny, task="classification")({"input_ids": [[2, 5, 3]]})["logits"].shape
         TensorShape([1, 2])
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a graph here: tf_keras would make this class, old models too, one of version 1."""
+        check_eager()
+        return super().__new__(cls, *args, **kwargs)
 
     @keras_settings()
     def __init__(

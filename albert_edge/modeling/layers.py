@@ -36,7 +36,7 @@ def keras_settings(policy: str = "") -> Iterator[None]:
     Raises:
         ConfigError: TensorFlow does not execute eagerly, as TensorFlow 1 did not.
     """
-    _check_eager()
+    check_eager()
     keras, precision = tf_keras.backend, tf_keras.mixed_precision
     with _SETTINGS:
         policy = policy or (_chosen[-1] if _chosen else "float32")
@@ -53,7 +53,8 @@ def keras_settings(policy: str = "") -> Iterator[None]:
             precision.set_global_policy(before if is_set else None)
 
 
-def _check_eager() -> None:
+def check_eager() -> None:
+    """Raise a ConfigError where TensorFlow does not execute eagerly, as TensorFlow 1 did not."""
     if not tf.executing_eagerly():
         raise ConfigError(
             "TensorFlow does not execute eagerly here, which albert_edge needs: call it outside of "
@@ -96,7 +97,7 @@ def tensors(model: Any) -> dict[str, np.ndarray]:
     Raises:
         ConfigError: TensorFlow does not execute eagerly.
     """
-    _check_eager()
+    check_eager()
     return {canonical_name(variable): variable.numpy() for variable in model.weights}
 
 

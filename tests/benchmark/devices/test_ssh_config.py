@@ -54,11 +54,11 @@ def agent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
     try:
-        while not socket.exists():
-            assert process.poll() is None
         key = home / ".ssh/id_ed25519"
         key.chmod(0o600)
-        subprocess.run(["ssh-add", "-q", key], check=True)
+        # 2: it does not answer yet, which the socket's existence does not tell
+        while subprocess.run(["ssh-add", "-q", key], capture_output=True).returncode == 2:
+            assert process.poll() is None
         yield socket
     finally:
         process.kill()
