@@ -40,6 +40,15 @@ interface Tokenizer {
     fun tokenize(text: String): Tokens
 
     /**
+     * Tokenizes as much of a text as it takes to truncate it to [most] tokens: all of it, or more than
+     * [most] of its tokens; see `Tokenizer.tokenize_part` in Python.
+     */
+    fun tokenizePart(text: String, most: Int): Tokens
+
+    /** Returns at most [count] tokens: the first, or the last if the tokenizer truncates at the left. */
+    fun truncate(tokens: Tokens, count: Int): Tokens
+
+    /**
      * Encodes one text, or two, truncated to [maxLength] tokens as "longest_first" does in Python.
      *
      * @param allowSpecial whether the name of a special token, as in "Paris is the [MASK] of France.", is that token.
@@ -62,6 +71,12 @@ interface Tokenizer {
 
     /** Returns the piece with an id, in [0, V). */
     fun idToPiece(id: Int): String
+
+    /** Returns whether the token continues the word before it: `##ing`, or a piece without the mark of a space. */
+    fun continuesWord(id: Int): Boolean
+
+    /** Returns the text of one token, without the mark of its word's start or of its continuing a word. */
+    fun surface(id: Int): String
 
     /** Returns the normalized text of ids, without special tokens. */
     fun decode(ids: IntArray): String
