@@ -5,15 +5,17 @@ package org.albertedge
  *
  * @property kind what is at fault.
  */
-class AlbertEdgeException(val kind: Kind, message: String, cause: Throwable? = null) :
+class AlbertEdgeException
+@JvmOverloads
+constructor(val kind: Kind, message: String, cause: Throwable? = null) :
     RuntimeException(message, cause) {
 
     /** What is at fault. */
     enum class Kind {
-        /** The file is missing, damaged, of another program, for another target or task, or newer than this library. */
+        /** The file: missing, damaged, of another program, for another task or target, or newer. */
         FILE,
 
-        /** A text, its ids or an option does not suit the model. */
+        /** A text, its ids or an option does not suit the model, or the model is closed. */
         INPUT,
 
         /** The runtime or the accelerator of this device failed, or there is none. */
