@@ -26,6 +26,8 @@ enum class Precision {
  *   two to four, make it slower.
  * @property accelerator what runs the model.
  * @property precision the arithmetic of a GPU.
+ * @property comparesGpu whether a GPU's outputs are compared with the CPU's when a model is opened. Without it a GPU that
+ *   computes wrong goes unnoticed; whoever measures a GPU compares by itself.
  */
 class BaseOptions
 @JvmOverloads
@@ -33,6 +35,7 @@ constructor(
     val numThreads: Int = 1,
     val accelerator: Accelerator = Accelerator.CPU,
     val precision: Precision = Precision.FLOAT32,
+    val comparesGpu: Boolean = true,
 ) {
     init {
         if (numThreads < 1) {
@@ -48,6 +51,7 @@ constructor(
         private var numThreads = 1
         private var accelerator = Accelerator.CPU
         private var precision = Precision.FLOAT32
+        private var comparesGpu = true
 
         /** Sets how many CPU threads one inference uses. */
         fun setNumThreads(numThreads: Int): Builder = apply { this.numThreads = numThreads }
@@ -60,8 +64,11 @@ constructor(
         /** Sets the arithmetic of a GPU. */
         fun setPrecision(precision: Precision): Builder = apply { this.precision = precision }
 
+        /** Sets whether a GPU's outputs are compared with the CPU's when a model is opened. */
+        fun setComparesGpu(comparesGpu: Boolean): Builder = apply { this.comparesGpu = comparesGpu }
+
         /** Makes the options. */
-        fun build(): BaseOptions = BaseOptions(numThreads, accelerator, precision)
+        fun build(): BaseOptions = BaseOptions(numThreads, accelerator, precision, comparesGpu)
     }
 
     companion object {

@@ -34,7 +34,7 @@ class Outputs internal constructor(val values: Map<String, FloatArray>, val laye
  * @property options how it runs.
  * @property runtime the runtime and its version, such as `TensorFlow Lite 2.16.1`.
  * @property gpuDifference how far the GPU's outputs were from the CPU's when the model was opened, over the largest
- *   output; null on the CPU.
+ *   output; null on the CPU, and if they were not compared.
  */
 class Model
 private constructor(
