@@ -86,9 +86,11 @@ void *realloc(void *old, size_t size) {
 
 int *__errno(void) { return __errno_location(); }
 size_t __strlen_chk(const char *text, size_t size) { return strlen(text); }
+
+/* Java's Interpreter looks for XNNPACK, which it then uses by default, after Android 4.4 only. */
 int __system_property_get(const char *name, char *value) {
-  *value = '\0';
-  return 0;
+  strcpy(value, strcmp(name, "ro.build.version.sdk") ? "" : "35");
+  return strlen(value);
 }
 void android_set_abort_message(const char *message) { fputs(message, stderr); }
 

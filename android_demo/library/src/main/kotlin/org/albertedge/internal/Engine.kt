@@ -115,7 +115,10 @@ internal class InterpreterEngine(
     ): Interpreter {
         val options = Interpreter.Options().setNumThreads(threads)
         if (delegate != null) options.addDelegate(delegate.delegate)
-        if (xnnpack != null) options.setUseXNNPACK(xnnpack)
+        // With XNNPACK, TFLite 2.16.1 refuses a second length of a graph that has a WHILE, and then
+        // gives the outputs of the length before.
+        val isFixed = file.seqLens.isNotEmpty()
+        options.setUseXNNPACK(xnnpack ?: isFixed)
         try {
             return Interpreter(file.model(), options)
         } catch (error: RuntimeException) {
