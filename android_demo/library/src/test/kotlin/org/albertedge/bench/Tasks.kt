@@ -1,0 +1,284 @@
+package org.albertedge.bench
+
+import java.io.File
+import org.albertedge.AlbertEdgeException
+import org.albertedge.Answer
+import org.albertedge.Bullet
+import org.albertedge.Category
+import org.albertedge.LabeledSpan
+import org.albertedge.MaskFiller
+import org.albertedge.MaskFiller.MaskFillerOptions
+import org.albertedge.MaskFillerResult
+import org.albertedge.Model
+import org.albertedge.ModelFile
+import org.albertedge.PretrainingHeads
+import org.albertedge.PretrainingHeads.PretrainingHeadsOptions
+import org.albertedge.QuestionAnswerer
+import org.albertedge.QuestionAnswerer.QuestionAnswererOptions
+import org.albertedge.SentenceOrderClassifier
+import org.albertedge.SentenceOrderClassifier.SentenceOrderClassifierOptions
+import org.albertedge.SentenceOrderResult
+import org.albertedge.TextClassifier
+import org.albertedge.TextClassifier.TextClassifierOptions
+import org.albertedge.TextEmbedder
+import org.albertedge.TextEmbedder.TextEmbedderOptions
+import org.albertedge.TextSummarizer
+import org.albertedge.TextSummarizer.TextSummarizerOptions
+import org.albertedge.TextTask
+import org.albertedge.TokenClassifier
+import org.albertedge.TokenClassifier.TokenClassifierOptions
+import org.json.JSONObject
+
+/** Runs the tasks for `tests/android/test_tasks.py`, with results in the form of Python's. */
+object Tasks {
+    /** Opens the file `path` as its own task with the default options; returns a handle. */
+    fun openDefault(arguments: JSONObject): Any {
+        val file = ModelFile.open(File(arguments.getString("path")))
+        return Bench.keep(TextTask.createFromModel(Model.open(file)))
+    }
+
+    /** Opens the file `path` as the class `type` with `options`; returns a handle. */
+    fun open(arguments: JSONObject): Any {
+        val file = File(arguments.getString("path"))
+        val given = Given(arguments.optJSONObject("options") ?: JSONObject())
+        return Bench.keep(create(arguments.getString("type"), file, given))
+    }
+
+    private fun create(type: String, file: File, given: Given): TextTask =
+        when (type) {
+            "TextClassifier" -> TextClassifier.createFromFile(file, given.ofTextClassifier())
+            "QuestionAnswerer" -> QuestionAnswerer.createFromFile(file, given.ofQuestionAnswerer())
+            "TokenClassifier" -> TokenClassifier.createFromFile(file, given.ofTokenClassifier())
+            "MaskFiller" -> MaskFiller.createFromFile(file, given.ofMaskFiller())
+            "TextEmbedder" -> TextEmbedder.createFromFile(file, given.ofTextEmbedder())
+            "TextSummarizer" -> TextSummarizer.createFromFile(file, given.ofTextSummarizer())
+            "SentenceOrderClassifier" ->
+                SentenceOrderClassifier.createFromFile(file, SentenceOrderClassifierOptions())
+            "PretrainingHeads" -> PretrainingHeads.createFromFile(file, given.ofPretrainingHeads())
+            else -> error("no class $type")
+        }
+
+    /** Runs the task behind `handle` on each of `inputs`; returns results, or messages of errors. */
+    fun run(arguments: JSONObject): Any {
+        val task: TextTask = Bench.kept(arguments, "handle")
+        val inputs = arguments.getJSONArray("inputs")
+        return List(inputs.length()) {
+            try {
+                run(task, inputs.getJSONObject(it))
+            } catch (error: AlbertEdgeException) {
+                mapOf("error" to error.message)
+            }
+        }
+    }
+
+    private fun run(task: TextTask, input: JSONObject): Map<String, Any?> {
+        val text = input.optString("text")
+        val pair = if (input.has("pair")) input.getString("pair") else null
+        return when (task) {
+            is TextClassifier -> classify(task, text, pair)
+            is QuestionAnswerer -> answer(task, input)
+            is TokenClassifier -> label(task, text)
+            is MaskFiller -> filled(if (pair == null) task.fill(text) else task.fill(text, pair))
+            is TextEmbedder -> embed(task, text, pair)
+            is TextSummarizer -> summarize(task, input)
+            is SentenceOrderClassifier -> order(task.classify(text, pair!!))
+            is PretrainingHeads -> predict(task, text, pair)
+            else -> error("no such task")
+        }
+    }
+
+    private fun classify(task: TextClassifier, text: String, pair: String?): Map<String, Any?> {
+        val result = if (pair == null) task.classify(text) else task.classify(text, pair)
+        check(result.label == result.labels.firstOrNull())
+        return mapOf(
+            "labels" to result.labels,
+            "scores" to scores(result.categories),
+            "values" to result.values,
+            "layers_used" to result.layersUsed,
+            "tokens" to result.tokens,
+            "truncated" to result.truncated,
+        )
+    }
+
+    private fun answer(task: QuestionAnswerer, input: JSONObject): Map<String, Any?> {
+        val result = task.answer(input.getString("question"), input.getString("context"))
+        check(result.text == result.answer.text)
+        return mapOf(
+            "answers" to result.answers.map(::of),
+            "null_score" to result.nullScore,
+            "windows" to result.windows,
+            "truncated" to result.truncated,
+        )
+    }
+
+    private fun of(answer: Answer): Any =
+        mapOf(
+            "answer" to answer.text,
+            "start" to answer.start,
+            "end" to answer.end,
+            "score" to answer.score,
+        )
+
+    private fun label(task: TokenClassifier, text: String): Map<String, Any?> {
+        val result = task.classify(text)
+        return mapOf(
+            "words" to result.words.map(::of),
+            "entities" to result.entities.map(::of),
+            "tokens" to result.tokens,
+            "truncated" to result.truncated,
+        )
+    }
+
+    private fun of(span: LabeledSpan): Any =
+        mapOf(
+            "text" to span.text,
+            "start" to span.start,
+            "end" to span.end,
+            "label" to span.label,
+            "score" to span.score,
+        )
+
+    private fun filled(result: MaskFillerResult): Map<String, Any?> =
+        mapOf(
+            "text" to result.text,
+            "pair" to result.pair,
+            "masks" to
+                result.masks.map { mask ->
+                    mapOf(
+                        "start" to mask.start,
+                        "end" to mask.end,
+                        "in_pair" to mask.isInPair,
+                        "candidates" to
+                            mask.candidates.map {
+                                mapOf(
+                                    "token" to it.token,
+                                    "id" to it.id,
+                                    "score" to it.score,
+                                    "text" to it.text,
+                                )
+                            },
+                    )
+                },
+            "tokens" to result.tokens,
+            "truncated" to result.truncated,
+        )
+
+    private fun embed(task: TextEmbedder, text: String, pair: String?): Map<String, Any?> {
+        val result = if (pair == null) task.embed(text) else task.embed(text, pair)
+        return mapOf(
+            "embedding" to result.embedding,
+            "last_hidden_state" to result.lastHiddenState,
+            "mean" to result.mean,
+            "pooler_output" to result.poolerOutput,
+            "tokens" to result.tokens,
+            "truncated" to result.truncated,
+        )
+    }
+
+    private fun summarize(task: TextSummarizer, input: JSONObject): Map<String, Any?> {
+        val sentences = input.optJSONArray("sentences")
+        val result =
+            if (sentences == null) task.summarize(input.getString("text"))
+            else task.summarize(List(sentences.length()) { sentences.getString(it) })
+        return mapOf(
+            "bullets" to result.bullets.map(::of),
+            "sentences" to result.sentences,
+            "truncated" to result.truncated,
+        )
+    }
+
+    private fun of(bullet: Bullet): Any =
+        mapOf(
+            "text" to bullet.text,
+            "start" to bullet.start,
+            "end" to bullet.end,
+            "score" to bullet.score,
+        )
+
+    private fun order(result: SentenceOrderResult): Map<String, Any?> {
+        check(result.isInOrder == (result.label == "in order"))
+        return mapOf(
+            "label" to result.label,
+            "score" to result.score,
+            "scores" to scores(result.categories),
+            "tokens" to result.tokens,
+            "truncated" to result.truncated,
+        )
+    }
+
+    private fun predict(task: PretrainingHeads, text: String, pair: String?): Map<String, Any?> {
+        val result = if (pair == null) task.predict(text) else task.predict(text, pair)
+        return mapOf(
+            "filled" to result.filled?.let(::filled),
+            "order" to result.order?.let(::order),
+            "tokens" to result.tokens,
+            "truncated" to result.truncated,
+        )
+    }
+
+    private fun scores(categories: List<Category>) = categories.associate { it.label to it.score }
+
+    /** The options that a test gives; the others keep their defaults. */
+    private class Given(private val values: JSONObject) {
+        private fun <T> set(name: String, read: (String) -> T, setter: (T) -> Unit) {
+            if (values.has(name)) setter(read(name))
+        }
+
+        private fun float(name: String) = values.getDouble(name).toFloat()
+
+        fun ofTextClassifier(): TextClassifierOptions {
+            val builder = TextClassifierOptions.builder()
+            set("scoreThreshold", ::float) { builder.setScoreThreshold(it) }
+            set("patience", values::getInt) { builder.setPatience(it) }
+            set("exitThreshold", ::float) { builder.setExitThreshold(it) }
+            set("maxLayers", values::getInt) { builder.setMaxLayers(it) }
+            return builder.build()
+        }
+
+        fun ofQuestionAnswerer(): QuestionAnswererOptions {
+            val builder = QuestionAnswererOptions.builder()
+            set("maxResults", values::getInt) { builder.setMaxResults(it) }
+            set("maxAnswerTokens", values::getInt) { builder.setMaxAnswerTokens(it) }
+            set("stride", values::getInt) { builder.setStride(it) }
+            set("allowNoAnswer", values::getBoolean) { builder.setAllowNoAnswer(it) }
+            set("noAnswerThreshold", ::float) { builder.setNoAnswerThreshold(it) }
+            return builder.build()
+        }
+
+        fun ofTokenClassifier(): TokenClassifierOptions {
+            val builder = TokenClassifierOptions.builder()
+            set("aggregation", values::getString) {
+                builder.setAggregation(TokenClassifier.Aggregation.valueOf(it))
+            }
+            return builder.build()
+        }
+
+        fun ofMaskFiller(): MaskFillerOptions {
+            val builder = MaskFillerOptions.builder()
+            set("maxResults", values::getInt) { builder.setMaxResults(it) }
+            return builder.build()
+        }
+
+        fun ofPretrainingHeads(): PretrainingHeadsOptions {
+            val builder = PretrainingHeadsOptions.builder()
+            set("maxResults", values::getInt) { builder.setMaxResults(it) }
+            return builder.build()
+        }
+
+        fun ofTextEmbedder(): TextEmbedderOptions {
+            val builder = TextEmbedderOptions.builder()
+            set("pooling", values::getString) {
+                builder.setPooling(TextEmbedder.Pooling.valueOf(it))
+            }
+            set("normalize", values::getBoolean) { builder.setNormalize(it) }
+            return builder.build()
+        }
+
+        fun ofTextSummarizer(): TextSummarizerOptions {
+            val builder = TextSummarizerOptions.builder()
+            set("maxBullets", values::getInt) { builder.setMaxBullets(it) }
+            set("redundancy", ::float) { builder.setRedundancy(it) }
+            return builder.build()
+        }
+    }
+}
