@@ -10,12 +10,13 @@ import argparse
 import sys
 import time
 
+from .android_arm64 import RIG as ANDROID_ARM64
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-USUAL = (SWIFTSHADER, OPENCL, ANDROID, TFLITE_RUNTIME)
+USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME)
 RIGS = {rig.name: rig for rig in (*USUAL, FLOAT16)}
 
 

@@ -31,7 +31,7 @@ MAKERS = {
     "amd": "Advanced Micro Devices gfx1030",
     "nvidia": "NVIDIA Tegra X1",
 }
-_STUBS = ("libm.so", "libdl.so", "liblog.so")  # what they hold on Android is in the shim, or libc
+STUBS = ("libm.so", "libdl.so", "liblog.so")  # what they hold on Android is in the shim, or libc
 _GRAPHICS = ("libEGL.so", "libGLESv3.so")
 
 
@@ -42,7 +42,7 @@ def _build_android(folder: Path) -> None:
         path.write_bytes(without_versions(path.read_bytes()))
     # Its functions call each other, and not the C library's of the same name.
     compile_c("android.c", folder / "libc.so", "-fno-builtin", "-Wl,-Bsymbolic")
-    for stub in _STUBS:
+    for stub in STUBS:
         compile_c("/dev/null", folder / stub, "-x", "c", "-Wl,--no-as-needed", "-lm")
     _build_graphics(folder)
 
@@ -169,7 +169,7 @@ def run(
     request = {
         "file": str(file),
         "android": str(ANDROID.path),
-        "shims": [str(ANDROID.path / stub) for stub in ("libc.so", *_STUBS, *_GRAPHICS)],
+        "shims": [str(ANDROID.path / stub) for stub in ("libc.so", *STUBS, *_GRAPHICS)],
         "opencl": str(OPENCL.path / "libOpenCL.so"),
         "maker": maker,
         "precision_loss": precision_loss,

@@ -21,12 +21,13 @@ from pathlib import Path
 
 import pytest
 
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
 _COPIER = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
-# Of the machine that the rig runs on: Python has loaded them before it can load a rig's.
-_OF_THE_MACHINE = re.compile(r"lib(c6|gcc|stdc\+\+|32).*")
+# Of the machine that the rig runs on: Python has loaded them before it can load a rig's. Those for
+# another processor are none of these.
+_OF_THE_MACHINE = re.compile(r"lib(c6|gcc|stdc\+\+|32)(?!.*-cross).*")
 
 
 class RigError(Exception):
@@ -56,7 +57,7 @@ class Rig:
         """The folder of this version of the rig."""
         digest = hashlib.sha256(str(self.version).encode())
         for name in self.sources:
-            digest.update((_HERE / name).read_bytes())
+            digest.update((HERE / name).read_bytes())
         return rigs_folder() / f"{self.name}-{digest.hexdigest()[:8]}"
 
     @property
@@ -92,7 +93,7 @@ class Rig:
 
 def rigs_folder() -> Path:
     """Return where rigs are installed."""
-    return Path(os.environ.get("ALBERT_EDGE_RIGS_DIR") or _HERE.parents[1] / ".rigs").resolve()
+    return Path(os.environ.get("ALBERT_EDGE_RIGS_DIR") or HERE.parents[1] / ".rigs").resolve()
 
 
 @contextmanager
@@ -157,7 +158,7 @@ def maven(folder: Path, artifact: str, *members: str) -> list[Path]:
 def compile_c(source: str, library: Path, *options: str | Path) -> None:
     """Compile a C file beside this one into a shared library with its own name as soname."""
     soname = f"-Wl,-soname,{library.name}"
-    call("gcc", "-O1", "-Wall", "-shared", "-fPIC", soname, "-o", library, _HERE / source, *options)
+    call("gcc", "-O1", "-Wall", "-shared", "-fPIC", soname, "-o", library, HERE / source, *options)
 
 
 def virtual_environment(folder: Path, python: Path, *packages: str) -> None:
