@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from albert_edge.benchmark.inputs import make_inputs
-from albert_edge.bundle import Bundle, check_flatbuffer, locate, model_bytes, read
+from albert_edge.bundle import Bundle, check_flatbuffer, has_bundle, locate, model_bytes, read
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import BundleError, FidelityError, InputError
+from albert_edge.tflite.edgetpu_rules import check_edgetpu, require_edgetpu
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name
 from albert_edge.tflite.link import (
@@ -35,7 +36,8 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
 
     Args:
         source: A path, or a file's content.
-        accelerator: `cpu`, or one of `config.ACCELERATORS` whose runtimes the graph is checked for.
+        accelerator: `cpu`, or what the graph is checked for: `edgetpu`, or a GPU of
+            `config.ACCELERATORS`.
 
     Returns:
         Figures ready for JSON:
@@ -47,7 +49,8 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
         `bundle`: task, layout, recipe, tokenizer, provenance and verification, or None for a file
         without them;
         `gpu`: with such an accelerator only: `kinds`, see `gpu_rules.describe_findings`, and
-        `findings`, one for each operator and rule.
+        `findings`, one for each operator and rule;
+        `edgetpu`: with accelerator `edgetpu` only, see `edgetpu_rules.check_edgetpu`.
 
     Raises:
         BundleError: The file is missing, damaged, or not a TFLite model.
@@ -60,7 +63,7 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
             "pieces": _stages(model, config),
             "weights": measure_weights(model, config),
             "bundle": None if bundle is None else _describe(bundle),
-            **({"gpu": _check_gpu(model)} if accelerator != "cpu" else {}),
+            **_check(model, accelerator),
         }
     except (IndexError, KeyError, TypeError, ValueError) as error:
         # The flatbuffer can be read, but an index or a name in it points nowhere.
@@ -112,31 +115,35 @@ def bisect(
 
 
 def require_right(figures: dict[str, Any], *, where: str) -> None:
-    """Raise if what `inspect` and `bisect` found keeps a file off the GPU.
+    """Raise if what `inspect` and `bisect` found keeps a file off an accelerator.
 
     Args:
-        figures: What `inspect` returned as `gpu`, with what `bisect` returned as `bisect`, if any.
+        figures: What `inspect` returned, with what `bisect` returned as `bisect` in `gpu`, if any.
         where: What to call the file in the message.
 
     Raises:
         FidelityError: An operator's result on the GPU is not the CPU's.
-        UnsupportedOpError: A GPU runtime would compute an operator wrong, or refuse it.
+        UnsupportedOpError: A GPU runtime would compute an operator wrong, or refuse it; or an Edge
+            TPU would run none.
     """
-    if found := figures.get("bisect", {}).get("divergence"):
+    if "edgetpu" in figures:
+        require_edgetpu(figures["edgetpu"], where=where)
+    if (figures := figures.get("gpu", {})) and (
+        found := figures.get("bisect", {}).get("divergence")
+    ):
         raise FidelityError(
             f"{where}: on {figures['bisect']['device']}, {found['name']} is {found['effect']} "
             f"(operator {found['operator']}, {found['tensor']}). Convert its checkpoint with "
             "--target gpu."
         )
-    require_gpu(figures["kinds"], where=where)
+    require_gpu(figures.get("kinds", ()), where=where)
 
 
 def _read(source: str | os.PathLike[str] | bytes) -> tuple[Any, Bundle | None]:
     """Return a file's flatbuffer, checked, and what is behind it."""
     located = locate(source)
     front = model_bytes(located)
-    size = len(located) if isinstance(located, bytes) else located.stat().st_size
-    bundle = read(located) if size > len(front) else None
+    bundle = read(located) if has_bundle(located) else None
     check_flatbuffer(front, where="the model" if isinstance(located, bytes) else str(located))
     return front, bundle
 
@@ -223,12 +230,14 @@ def _stages(model: Any, config: AlbertConfig | None) -> dict[str, Any]:
     }
 
 
-def _check_gpu(model: Any) -> dict[str, Any]:
+def _check(model: Any, accelerator: str) -> dict[str, Any]:
+    if accelerator == "cpu":
+        return {}
+    if accelerator == "edgetpu":
+        return {"edgetpu": check_edgetpu(model)}
     findings = check_gpu(model)
-    return {
-        "kinds": describe_findings(findings),
-        "findings": [finding.to_dict() for finding in findings],
-    }
+    listed = [finding.to_dict() for finding in findings]
+    return {"gpu": {"kinds": describe_findings(findings), "findings": listed}}
 
 
 def _text(name: bytes | None) -> str:

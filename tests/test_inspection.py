@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import albert_edge
-from albert_edge.errors import AlbertEdgeError, BundleError, FidelityError
+from albert_edge.bundle.archive import append_archive
+from albert_edge.errors import AlbertEdgeError, BundleError, FidelityError, UnsupportedOpError
 from albert_edge.inspection import bisect, inspect, require_right
-from albert_edge.tflite.graph import pack
+from albert_edge.tflite.graph import pack, schema
 from albert_edge.tflite.link import link
 from gpu_graphs import E, Sketch, T
 from rigs import swiftshader
@@ -74,6 +75,43 @@ def test_damage_gives_one_clear_error(tiny_tflite, data):
             blob[position] = data.draw(st.integers(0, 255))
     with suppress(AlbertEdgeError):
         inspect(bytes(blob), accelerator="gpu")
+    with suppress(AlbertEdgeError):
+        inspect(bytes(blob), accelerator="edgetpu")
+
+
+def test_another_tool_s_file_has_what_ours_has_not():
+    s = Sketch()
+    image, state = s.input(1, 4, 4, 3, kind="int8"), s.input(1, 3)
+    weight = s.weights(1, 3, 3, 3, kind="int8")
+    options = schema.DepthwiseConv2DOptionsT(strideW=1, strideH=1, depthMultiplier=1)
+    shape = [1, 4, 4, 3]
+    # A newer version than any of ours, and a filter with a scale for each channel, the last axis.
+    mapped = s.op("DEPTHWISE_CONV_2D", [image, weight], shape, options, kind="int8", version=7)
+    model = s.model(mapped, s.op("TANH", [state], [1, 3]))
+    graph = model.subgraphs[0]
+    graph.tensors[weight].quantization = schema.QuantizationParametersT(
+        min=[-1.0], max=[1.0], scale=[3e-35, 1e-3, 1e-3], zeroPoint=[0, 1, 0], quantizedDimension=3
+    )
+    graph.tensors[state].isVariable = True
+    graph.inputs = graph.inputs[:1]
+    model.signatureDefs = []
+    blob = pack(model)
+    for file in (blob, append_archive(blob, {"labels.txt": b"cat\ndog\n"})):
+        figures = inspect(file, accelerator="edgetpu")
+        assert figures["bundle"] is None
+        assert figures["pieces"]["model"]["operators"] == {"DEPTHWISE_CONV_2D": 1, "TANH": 1}
+        assert not figures["edgetpu"]["compiles"]
+
+
+def test_files_for_cpus_and_gpus_do_not_belong_on_an_edge_tpu(tiny_tflite):
+    figures = inspect(UNROLLED, accelerator="edgetpu")
+    rules = {one["rule"] for one in figures["edgetpu"]["findings"]}
+    assert rules == {"unknown-to-compiler", "not-int8"}  # GELU; floats
+    with pytest.raises(UnsupportedOpError, match=r"compiler refuses m\.tflite: 6 GELU"):
+        require_right(figures, where="m.tflite")
+    whole = inspect(tiny_tflite(quantize="int8-full"), accelerator="edgetpu")["edgetpu"]
+    assert not whole["compiles"]
+    assert {one["rule"] for one in whole["findings"]} >= {"several-subgraphs", "any-length"}
 
 
 def test_integer_files_have_floats_only_in_their_outputs(tiny_tflite):
@@ -130,7 +168,7 @@ def test_a_file_is_bisected_on_half_its_length(software_gpu):
     assert found["divergence"]["tensor"] == "embed/14"  # position rows, broadcast from the first
     assert seen[-1][0] == found["divergence"]["cuts"] <= 12
     with pytest.raises(FidelityError, match="ADD is computed wrong"):
-        require_right({"kinds": [], "bisect": found}, where="m.tflite")
+        require_right({"gpu": {"kinds": [], "bisect": found}}, where="m.tflite")
 
 
 def test_a_file_of_any_length_is_refused_or_wrong(software_gpu, tiny_tflite):

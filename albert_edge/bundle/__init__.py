@@ -14,6 +14,7 @@ __all__ = [
     "OpenFile",
     "check_flatbuffer",
     "count_operators",
+    "has_bundle",
     "locate",
     "model_bytes",
     "output_shapes",
@@ -23,13 +24,14 @@ __all__ = [
 
 if TYPE_CHECKING:
     from albert_edge.bundle.archive import OpenFile, locate
-    from albert_edge.bundle.bundle import Bundle, model_bytes, read, read_checked
+    from albert_edge.bundle.bundle import Bundle, has_bundle, model_bytes, read, read_checked
     from albert_edge.bundle.graph_check import check_flatbuffer, count_operators, output_shapes
 
 _HOMES = {
     "OpenFile": "albert_edge.bundle.archive",
     "locate": "albert_edge.bundle.archive",
     "Bundle": "albert_edge.bundle.bundle",
+    "has_bundle": "albert_edge.bundle.bundle",
     "model_bytes": "albert_edge.bundle.bundle",
     "read": "albert_edge.bundle.bundle",
     "read_checked": "albert_edge.bundle.bundle",

@@ -237,7 +237,7 @@ def add_verification(file: bytes, verification: Mapping[str, Any]) -> bytes:
 
 
 def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
-    """Return the flatbuffer of a file, without metadata; a file without a bundle as it is.
+    """Return the flatbuffer of a file, without what `pack` adds; of another tool's as it is.
 
     Raises:
         BundleError: The file is missing or damaged.
@@ -250,6 +250,8 @@ def model_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
     if blob[4:8] == b"TFL3" and b"TFLITE_METADATA" not in blob[:MAGIC_BYTES]:
         return blob
     file = OpenFile(blob)
+    if _MANIFEST not in file.members:
+        return blob[: file.front_bytes]
     offset, size = _extent(file.where, read_json(file.where, file.members, _MANIFEST))
     return blob[offset : offset + size]
 

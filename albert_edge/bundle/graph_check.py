@@ -69,11 +69,12 @@ class _Tensor:
         dims: The inferred shape, with `_FREE` for T; None until an operator has written it.
         value: The int32 values, where they are known.
         bounds: The least and the greatest value of an int32 tensor, where they are known.
+        is_variable: Whether it keeps a state between inferences; in no file of ours.
     """
 
     __slots__ = (
         *("block", "bounds", "dims", "scale", "scales", "shape", "signature", "size", "start"),
-        *("type", "value", "zero"),
+        *("is_variable", "type", "value", "zero"),
     )
 
     type: int
@@ -84,6 +85,7 @@ class _Tensor:
     scale: float
     scales: int
     zero: int
+    is_variable: bool
     block: tuple[int, int] | None
     dims: _Dims | None
     value: _Dims | None
@@ -206,12 +208,17 @@ class _Flatbuffer:
 class _Model:
     """The parts of a flatbuffer that a runtime reads, each checked by itself.
 
+    Args:
+        data: The flatbuffer.
+        ours: Whether to refuse too what this project never writes.
+
     Attributes:
         graphs: The subgraphs.
         signatures: Their inputs and outputs by name.
     """
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Any, *, ours: bool = True) -> None:
+        self._ours = ours
         if len(data) < 8 or data[4:8] != b"TFL3":
             raise BundleError("the file identifier TFL3 is missing.")
         self.buffer = buffer = _Flatbuffer(data)
@@ -221,7 +228,7 @@ class _Model:
             raise BundleError("the model keeps parts outside its flatbuffer.")
         self._codes = [self._code(at) for at in self._tables(1)]
         self._buffers = [self._data(at) for at in self._tables(4)]
-        if not self._buffers or self._buffers[0][1]:
+        if not self._buffers or (self._buffers[0][1] and self._ours):
             raise BundleError("the first buffer must be there, and empty.")
         self.graphs = [self._graph(at) for at in self._tables(2)]
         self.metadata = [self._entry(at) for at in self._tables(6)]
@@ -298,7 +305,8 @@ class _Model:
         index = buffer.field(at, layout, 2)
         if not 0 <= index < len(self._buffers):
             raise BundleError(f"a tensor lies in buffer {index}, which does not exist.")
-        if layout[5] and buffer.data[at + layout[5]]:
+        tensor.is_variable = bool(layout[5] and buffer.data[at + layout[5]])
+        if tensor.is_variable and self._ours:
             raise BundleError("a tensor is a variable, which keeps a state.")
         if layout[6] or layout[9] or layout[10]:
             raise BundleError("a tensor is sparse, has variants, or lies outside the file.")
@@ -330,7 +338,7 @@ class _Model:
 
     def _quantize(self, tensor: _Tensor, at: int) -> None:
         buffer, layout = self.buffer, self.buffer.table(at)
-        if layout[0] or layout[1]:
+        if (layout[0] or layout[1]) and self._ours:
             raise BundleError("a tensor has a range, which only converters use.")
         kind = buffer.byte(at, layout, 4)
         if kind == 2 and layout[5]:
@@ -344,8 +352,9 @@ class _Model:
             return
         zeros, zero_count = buffer.vector(at + layout[3], 8) if layout[3] else (0, 0)
         axis = buffer.field(at, layout, 6)
-        rows = tensor.shape[axis] if 0 <= axis < len(tensor.shape) else 1
-        if axis or tensor.block or count not in (1, rows) or zero_count != count:
+        # Other tools give a bias the axis of its filter.
+        rows = tensor.shape[:1] if self._ours else tensor.shape
+        if (axis and self._ours) or tensor.block or count not in (1, *rows) or zero_count != count:
             raise BundleError(
                 f"a tensor of shape {list(tensor.shape)} has {count} scales and {zero_count} zero "
                 f"points on axis {axis}."
@@ -356,10 +365,11 @@ class _Model:
         scales: Any = (tensor.scale,)
         if count > 1:
             scales = np.frombuffer(buffer.data, "<f4", count, start)
-            if np.frombuffer(buffer.data, "<i8", count, zeros).any():
+            if np.frombuffer(buffer.data, "<i8", count, zeros).any() and self._ours:
                 raise BundleError("the zero points of the rows of a tensor are not 0.")
         # A bias has the product of two scales; kernels only compare it with that product.
-        low, high = (0.0, 1e30) if tensor.type in (_INT32, _INT64) else _SCALES
+        compared = tensor.type in (_INT32, _INT64) or not self._ours
+        low, high = (0.0, 1e30) if compared else _SCALES
         least, greatest = (scales[0],) * 2 if count == 1 else (scales.min(), scales.max())
         if not low <= least <= greatest <= high:  # false for NaN
             raise BundleError(f"a tensor has scales from {least} to {greatest}.")
@@ -385,7 +395,7 @@ class _Model:
         inputs = buffer.integers(at + layout[1]) if layout[1] else ()
         outputs = buffer.integers(at + layout[2]) if layout[2] else ()
         code, version = self._codes[index]
-        known = _OPERATORS.get(code)
+        known = _OPERATORS.get(code) if self._ours else None
         if known and not 1 <= version <= known.version:
             raise BundleError(f"operator {known.name} has the version {version}.")
         if known and (layout[5] or layout[7] or layout[8] or any(layout[9:13])):
@@ -402,6 +412,7 @@ class _Model:
         ready = {index for index, tensor in enumerate(graph.tensors) if tensor.size}
         # Left out, or a constant without elements.
         ready |= {-1, *(i for i, tensor in enumerate(graph.tensors) if 0 in tensor.shape)}
+        ready |= {i for i, tensor in enumerate(graph.tensors) if tensor.is_variable}
         if ready.intersection(graph.inputs) or len(set(graph.inputs)) != len(graph.inputs):
             raise BundleError("an input is a constant, left out, or twice an input.")
         ready.update(graph.inputs)
@@ -1237,7 +1248,7 @@ def check_flatbuffer(data: Any, *, where: str) -> None:
     Raises:
         BundleError: The flatbuffer is damaged.
     """
-    _check(where, lambda: _Model(data))
+    _check(where, lambda: _Model(data, ours=False))
 
 
 # What looks up rows, and what may stand between a table and its rows.
@@ -1263,7 +1274,7 @@ def count_operators(data: Any, *, where: str) -> tuple[int, int]:
         BundleError: The flatbuffer is damaged.
     """
     graphs: list[_Graph] = []
-    _check(where, lambda: graphs.extend(_Model(data).graphs))
+    _check(where, lambda: graphs.extend(_Model(data, ours=False).graphs))
     lookups = 0
     for graph in graphs:
         computed: set[int] = set()

@@ -246,6 +246,8 @@ def render_inspection(path: str, figures: Mapping[str, Any]) -> Iterator[Rendera
         f"{weights['duplication']:.2f} times; without sharing they would take "
         f"{_megabytes(weights['logical_bytes'])}, {weights['sharing']:.1f} times as much"
     )
+    if "edgetpu" in figures:
+        yield from _render_edgetpu(figures["edgetpu"])
     if "gpu" in figures:
         yield from _render_gpu(figures["gpu"]["kinds"])
         if "bisect" in figures["gpu"]:
@@ -272,6 +274,34 @@ def _render_gpu(kinds: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
             *(kind["what"], kind["effect"], "\n".join(kind["runtimes"]), kind["remedy"]),
         )
     yield table
+
+
+def _render_edgetpu(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    by_rule: dict[tuple[str, ...], list[str]] = {}
+    for kind in figures["kinds"]:
+        why = (kind["runs_on"], *(kind.get(key, "") for key in ("what", "reason", "remedy")))
+        by_rule.setdefault(why, []).append(f"{kind['count']} {kind['name']}")
+    table = Table("runs on", title="on an Edge TPU, once compiled")
+    for column in ("operators", "what is found", "why", "what to do"):
+        table.add_column(column)
+    for (runs_on, *found), operators in by_rule.items():
+        table.add_row(runs_on, ", ".join(operators), *found)
+    yield table
+    weights, moved = figures["weights"], figures["transfers"]
+    if not figures["compiles"]:
+        yield Text("  the compiler refuses the file", "red")
+    elif not figures["mapped"]:
+        yield Text("  the compiler maps nothing", "red")
+    else:
+        stored = ", each stored for every operator that reads it" if weights["duplicated"] else ""
+        streamed = weights["streamed_bytes"]
+        fits = f"at least {_megabytes(streamed)} do not fit and are sent for every inference"
+        yield (
+            f"  {figures['mapped']} of {figures['operators']} operators on the Edge TPU, with "
+            f"weights of {_megabytes(weights['bytes'])}{stored}, "
+            f"{f'of which {fits}' if streamed else 'which may all stay there'}; "
+            f"{moved['input_bytes']:,} bytes in, {moved['output_bytes']:,} out"
+        )
 
 
 def _render_bisection(figures: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -7,12 +7,19 @@ from typing import Any
 
 import click
 
-from albert_edge.cli.options import accelerator_option, json_option
+from albert_edge.cli.options import json_option
+from albert_edge.config import ACCELERATORS
 
 
 @click.command()
 @click.argument("model")
-@accelerator_option
+@click.option(
+    "--accelerator",
+    type=click.Choice([*ACCELERATORS, "edgetpu"]),
+    default="cpu",
+    show_default=True,
+    help="Also show what this accelerator would not run, and why.",
+)
 @click.option(
     "--bisect",
     is_flag=True,
@@ -24,25 +31,26 @@ def command(model: str, accelerator: str, bisect: bool, as_json: bool) -> None:
     """Show the signatures, operators, weights and metadata of MODEL, stage by stage.
 
     With --accelerator gpu also what GPU runtimes would compute wrong, refuse, or leave to the CPU.
-    Then exits with 1, unless only tables stay on the CPU.
+    Then exits with 1, unless only tables stay on the CPU.  With --accelerator edgetpu what the Edge
+    TPU's compiler would map of the graph, before it is compiled, and why not the rest.
 
     \b
     albert-edge inspect my.tflite
     albert-edge inspect any-other.tflite --json
     albert-edge inspect any-other.tflite --accelerator gpu
     albert-edge inspect any-other.tflite --accelerator gpu --bisect
+    albert-edge inspect any-other.tflite --accelerator edgetpu
     """
     from albert_edge.cli.console import print_report, render_inspection
     from albert_edge.inspection import inspect, require_right
 
-    if bisect and accelerator == "cpu":
-        raise click.UsageError("--bisect compares an accelerator with the CPU: add --accelerator.")
+    if bisect and not accelerator.startswith("gpu"):
+        raise click.UsageError("--bisect compares a GPU with the CPU: add --accelerator gpu.")
     figures = inspect(model, accelerator=accelerator)
     if bisect:
         figures["gpu"]["bisect"] = _bisect(model, accelerator)
     print_report(figures, as_json=as_json, render=partial(render_inspection, model))
-    if accelerator != "cpu":
-        require_right(figures["gpu"], where=model)
+    require_right(figures, where=model)
 
 
 def _bisect(model: str, accelerator: str) -> dict[str, Any]:
