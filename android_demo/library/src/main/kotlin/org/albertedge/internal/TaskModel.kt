@@ -6,6 +6,7 @@ import org.albertedge.Encoding
 import org.albertedge.Model
 import org.albertedge.ModelFile
 import org.albertedge.Tokenizer
+import org.albertedge.tokenizerFromFiles
 
 /** An encoding, and whether text was cut off because it is longer than the model takes. */
 internal class Encoded(val encoding: Encoding, val truncated: Boolean) {
