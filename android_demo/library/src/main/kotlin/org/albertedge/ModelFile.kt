@@ -69,7 +69,9 @@ private constructor(
     /** H, the width of the hidden states. */
     internal val hiddenSize: Int = contents.shape.hiddenSize
     private val lengths = contents.seqLens
-    private val openedBytes = content.limit()
+
+    /** The size of the file. */
+    val sizeBytes: Int = content.limit()
     private val files = archive.members
     private var front: ByteBuffer? = content.part(0, archive.frontBytes)
 
@@ -91,7 +93,7 @@ private constructor(
     /** Checks that the file is as long as when it was opened: what was cut off would end the process when it is read. */
     internal fun checkUnchanged() {
         val size = channel?.size() ?: return
-        if (size < openedBytes) {
+        if (size < sizeBytes) {
             throw fileError(
                 "$name was changed while it was open; load it again. Put a new file in its place by renaming it: " +
                     "who has the old one open keeps it."
