@@ -47,7 +47,7 @@ internal fun fillMasks(
             // A model may have more rows than its tokenizer has pieces.
             best(scores, minOf(size, tokenizer.vocabSize), count).map {
                 val replaced = replace(texts[which], start, end, it, tokenizer)
-                Candidate(tokenizer.surface(it), it, scores[it].toFloat(), replaced)
+                Candidate(surface(it, tokenizer), it, scores[it].toFloat(), replaced)
             }
         filled[which] = replace(filled[which], start, end, candidates[0].id, tokenizer)
         masks.add(FilledMask(start, end, which == 1, candidates))
@@ -73,6 +73,25 @@ private fun best(scores: DoubleArray, size: Int, count: Int): List<Int> {
 
 /** Returns the text with a token in place of `[start, end)`. */
 private fun replace(text: String, start: Int, end: Int, id: Int, tokenizer: Tokenizer): String {
-    val stop = if (tokenizer.continuesWord(id)) trimmedEnd(text, 0, start) else start
-    return text.substring(0, stop) + tokenizer.surface(id) + text.substring(end)
+    val stop = if (continuesWord(id, tokenizer)) trimmedEnd(text, 0, start) else start
+    return text.substring(0, stop) + surface(id, tokenizer) + text.substring(end)
 }
+
+/** Returns the text of a token, without the mark of its word's start or of its continuing one. */
+private fun surface(id: Int, tokenizer: Tokenizer): String {
+    val piece = tokenizer.idToPiece(id)
+    if (tokenizer is WordPieceTokenizer) return piece.removePrefix(INNER)
+    val text = piece.replace(WORD_START, ' ')
+    val start = trimmedStart(text, 0, text.length)
+    return text.substring(start, trimmedEnd(text, start, text.length))
+}
+
+/** Returns whether a token continues the word before it. */
+private fun continuesWord(id: Int, tokenizer: Tokenizer): Boolean {
+    val piece = tokenizer.idToPiece(id)
+    if (tokenizer is WordPieceTokenizer) return piece.startsWith(INNER)
+    return !piece.startsWith(WORD_START)
+}
+
+private const val INNER = "##"
+private const val WORD_START = '\u2581'
