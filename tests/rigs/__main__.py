@@ -13,11 +13,12 @@ import time
 from .android_arm64 import RIG as ANDROID_ARM64
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
+from .kotlin import KOTLIN
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
 USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME)
-RIGS = {rig.name: rig for rig in (*USUAL, FLOAT16)}
+RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, FLOAT16)}
 
 
 def main() -> None:

@@ -178,7 +178,7 @@ def run(
     }
     python, env = (
         Path(sys.executable),
-        _environment(maker, precision_loss=precision_loss) if maker else {},
+        environment(maker, precision_loss=precision_loss) if maker else {},
     )
     answer = ask(python, "tflite_c.py", request, inputs, env=env, timeout_s=timeout_s)
     taken = answer.facts["taken"]
@@ -195,7 +195,8 @@ def run(
     )
 
 
-def _environment(maker: str, *, precision_loss: bool) -> dict[str, str]:
+def environment(maker: str, *, precision_loss: bool) -> dict[str, str]:
+    """Return the environment variables for OpenCL on the CPU as a GPU of `maker`."""
     libraries = OPENCL.path / "usr/lib"
     found = [libraries / "x86_64-linux-gnu", *libraries.glob("llvm-*/lib")]
     driver = FLOAT16 if precision_loss and FLOAT16.installed else OPENCL

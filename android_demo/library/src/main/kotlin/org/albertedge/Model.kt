@@ -2,12 +2,14 @@ package org.albertedge
 
 import android.content.Context
 import java.io.Closeable
+import java.nio.FloatBuffer
 import java.util.concurrent.locks.ReentrantLock
 import kotlin.concurrent.withLock
 import org.albertedge.internal.Engine
 import org.albertedge.internal.TASKS
 import org.albertedge.internal.fileError
 import org.albertedge.internal.inputError
+import org.albertedge.internal.moveTo
 import org.albertedge.internal.openEngine
 import org.albertedge.internal.rowSize
 
@@ -107,7 +109,7 @@ private constructor(
 
     private fun takeRows(
         name: String,
-        values: java.nio.FloatBuffer,
+        values: FloatBuffer,
         rows: Int,
         chosen: IntArray,
     ): FloatArray {
@@ -120,7 +122,7 @@ private constructor(
         }
         val taken = FloatArray(chosen.size * size)
         chosen.forEachIndexed { index, row ->
-            values.position(row * size)
+            values.moveTo(row * size)
             values.get(taken, index * size, size)
         }
         if (taken.any { it.isNaN() || it.isInfinite() }) {

@@ -10,13 +10,13 @@ import java.io.FileInputStream
 import java.io.FileNotFoundException
 import java.io.IOException
 import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import java.nio.channels.FileChannel
 import org.albertedge.internal.Archive
 import org.albertedge.internal.Contents
 import org.albertedge.internal.fileError
 import org.albertedge.internal.inputError
 import org.albertedge.internal.line
+import org.albertedge.internal.part
 import org.albertedge.internal.readArchive
 import org.albertedge.internal.readContents
 import org.json.JSONObject
@@ -229,10 +229,3 @@ private constructor(
 }
 
 private const val THE_MODEL = "the model"
-
-private fun ByteBuffer.part(begin: Int, end: Int): ByteBuffer {
-    val view = duplicate()
-    view.limit(end)
-    view.position(begin)
-    return view.slice().order(ByteOrder.nativeOrder())
-}

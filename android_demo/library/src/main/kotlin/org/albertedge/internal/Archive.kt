@@ -1,5 +1,6 @@
 package org.albertedge.internal
 
+import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.charset.CharacterCodingException
@@ -205,8 +206,19 @@ private fun ByteBuffer.unsigned16(at: Int): Int = getShort(at).toInt() and 0xfff
 private fun ByteBuffer.bytes(at: Int, size: Int): ByteArray {
     if (at < 0 || size < 0 || size > limit() - at) throw IndexOutOfBoundsException()
     val copy = ByteArray(size)
-    val view = duplicate()
-    view.position(at)
-    view.get(copy)
+    part(at, at + size).get(copy)
     return copy
+}
+
+/** Returns the bytes in [begin, end), as a buffer of their own over the same memory, in native order. */
+internal fun ByteBuffer.part(begin: Int, end: Int): ByteBuffer {
+    val view = duplicate()
+    view.moveTo(begin, end)
+    return view.slice().order(ByteOrder.nativeOrder())
+}
+
+/** Sets position and limit by the functions that Android 6 has: a ByteBuffer's own are newer. */
+internal fun Buffer.moveTo(position: Int, limit: Int = limit()) {
+    limit(limit)
+    position(position)
 }

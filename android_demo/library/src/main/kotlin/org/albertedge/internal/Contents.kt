@@ -43,7 +43,7 @@ internal fun readContents(archive: Archive, front: ByteBuffer, where: String): C
     val manifest = parseJson(member(members, MANIFEST, where), "$where is damaged: $MANIFEST")
     checkVersion(manifest, where)
     val (offset, size) = extent(manifest, where)
-    val padded = offset + size + Math.floorMod(-size, ALIGNMENT.toLong())
+    val padded = offset + (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT
     if (archive.frontBytes.toLong() != padded) {
         throw fileError("$where is damaged: its model does not have the size in $MANIFEST.")
     }

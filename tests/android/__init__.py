@@ -1,0 +1,1 @@
+"""The Kotlin library for Android, in a JVM."""
