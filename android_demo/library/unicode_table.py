@@ -1,4 +1,4 @@
-"""Write `unicode.bin`: what the library's tokenizers need of Unicode, as this Python has it.
+"""Write `unicode.bin`: what the library needs of Unicode, as this Python has it.
 
 A phone's own data is as old as its Android, and Java converts to lower case by other rules than
 Python, so the library brings its own table:
@@ -17,6 +17,9 @@ The file contains, in this order (numbers are LEB128, so 1 to 5 bytes; strings a
    points, each as a distance, the length of its decomposition, and as many code units.
 5. Compositions: their number, each with the first code point, as a distance, the second, and both
    together.
+6. Three classes: letters and numbers (`str.isalnum`), these and marks, and lower case
+   (`str.islower`).  Each is the number of its boundaries, as distances: the first code point that
+   is in it, the next that is not, and so on.
 
 Hangul syllables are left out of 4 and 5: arithmetic gives theirs.
 """
@@ -56,6 +59,9 @@ def table() -> bytes:
             _sparse(canonical, lambda n, text: _string(text)),
             _sparse(compatible, lambda n, text: _string(text)),
             _compositions(canonical),
+            _class(str.isalnum),
+            _class(lambda char: unicodedata.category(char)[0] in "LMN"),
+            _class(str.islower),
         )
     )
 
@@ -122,6 +128,15 @@ def _compositions(canonical: Mapping[int, str]) -> bytes:
         parts.append(_number(one - before) + _number(two) + _number(both))
         before = one
     return b"".join(parts)
+
+
+def _class(contains: Callable[[str], bool]) -> bytes:
+    parts, before, inside = [], 0, False
+    for n in range(sys.maxunicode + 1):
+        if contains(chr(n)) != inside:
+            parts.append(_number(n - before))
+            before, inside = n, not inside
+    return b"".join([_number(len(parts)), *parts])
 
 
 def _sparse(values: Mapping[int, str], encode: Callable[[int, str], bytes]) -> bytes:

@@ -1,8 +1,9 @@
 package org.albertedge.internal
 
 /*
- * The properties of characters by which texts are divided, as Python's `str` defines them: those of
- * java.lang.Character and of regular expressions differ from it, and from one Android to another.
+ * The properties of characters by which texts are divided, beside those in [Unicode], as Python's
+ * `str` defines them: those of java.lang.Character and of regular expressions differ from it, and
+ * from one Android to another.
  */
 
 /** Returns whether a code unit is white space: `str.isspace`.  All white space is in the BMP. */
@@ -27,27 +28,9 @@ internal fun trimmedStart(text: CharSequence, start: Int, end: Int): Int {
     return begin
 }
 
-/** Returns whether a code point is a letter or a number: `str.isalnum`. */
-internal fun isAlphanumeric(codePoint: Int): Boolean = isLetter(codePoint) || isNumber(codePoint)
-
-/** Returns whether a code point is a letter, a digit or a mark on one: categories L, N and M. */
-internal fun isLetterNumberOrMark(codePoint: Int): Boolean =
-    isAlphanumeric(codePoint) ||
-        when (Character.getType(codePoint).toByte()) {
-            Character.NON_SPACING_MARK,
-            Character.ENCLOSING_MARK,
-            Character.COMBINING_SPACING_MARK,
-            -> true
-            else -> false
-        }
-
 /** Returns whether a code point is a digit of a decimal system: category Nd. */
 internal fun isDecimal(codePoint: Int): Boolean =
-    Character.getType(codePoint).toByte() == Character.DECIMAL_DIGIT_NUMBER
-
-/** Returns whether a code point is a digit, raised, lowered or in a circle too: `str.isdigit`. */
-internal fun isDigit(codePoint: Int): Boolean =
-    isDecimal(codePoint) || isInRanges(codePoint, OTHER_DIGITS)
+    Unicode.instance.isDigit(codePoint) && !isInRanges(codePoint, OTHER_DIGITS)
 
 /** Returns whether a code point is in one of [ranges]: first, last, first, last, ..., ascending. */
 internal fun isInRanges(codePoint: Int, ranges: IntArray): Boolean {
@@ -59,14 +42,6 @@ internal fun isInRanges(codePoint: Int, ranges: IntArray): Boolean {
     }
     return 2 * low < ranges.size && codePoint >= ranges[2 * low]
 }
-
-private fun isLetter(codePoint: Int): Boolean = Character.isLetter(codePoint)
-
-private fun isNumber(codePoint: Int): Boolean =
-    when (Character.getType(codePoint).toByte()) {
-        Character.DECIMAL_DIGIT_NUMBER, Character.LETTER_NUMBER, Character.OTHER_NUMBER -> true
-        else -> false
-    }
 
 // What has the numeric type Digit, but is not decimal.
 private val OTHER_DIGITS =

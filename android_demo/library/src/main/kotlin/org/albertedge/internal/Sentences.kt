@@ -1,6 +1,5 @@
 package org.albertedge.internal
 
-import java.util.Locale
 import java.util.TreeSet
 import kotlin.math.abs
 import org.albertedge.Tokenizer
@@ -220,7 +219,7 @@ private fun isSentenceEnd(text: String, marks: Marks): Boolean {
     var next = marks.end
     while (next < limit && (text[next] == ' ' || text[next] == '\t')) next++
     // In a text with capitals, sentences begin with one.
-    val isInside = next < limit && Character.isLowerCase(text.codePointAt(next))
+    val isInside = next < limit && Unicode.instance.isLower(text.codePointAt(next))
     return !(isInside && marks.markEnd == marks.end && hasCapitals(text))
 }
 
@@ -247,7 +246,7 @@ private fun isAbbreviation(word: String): Boolean {
     val isOne = lower.isNotEmpty() && lower.codePointCount(0, lower.length) == 1
     if (!isOne || lower == "i") return false
     val initial = lower.codePointAt(0)
-    return isAlphanumeric(initial) && !isDecimal(initial)
+    return Unicode.instance.isAlphanumeric(initial) && !isDecimal(initial)
 }
 
 /** Folds the letters of the abbreviations as Python's regular expressions do. */
@@ -263,10 +262,19 @@ private fun foldCase(char: Char): Char =
 private const val LOOK = 20 // characters around a full stop
 private const val HEAD = 2000 // characters in which to look for a capital
 
+/** Returns whether converting the beginning of a text to lower case would change it. */
 private fun hasCapitals(text: String): Boolean {
-    val head = text.substring(0, moveBy(text, 0, HEAD))
-    return head != head.lowercase(Locale.ROOT)
+    val end = moveBy(text, 0, HEAD)
+    var at = 0
+    while (at < end) {
+        val codePoint = text.codePointAt(at)
+        if (codePoint == DOTTED_I || Unicode.instance.lower(codePoint) != codePoint) return true
+        at += Character.charCount(codePoint)
+    }
+    return false
 }
+
+private const val DOTTED_I = 0x130 // its lower case are two characters
 
 /** Returns the place [count] characters behind [start], or before it, within the text. */
 private fun moveBy(text: String, start: Int, count: Int): Int {
@@ -282,7 +290,7 @@ private fun hasAlphanumeric(text: String, start: Int, end: Int): Boolean {
     var at = start
     while (at < end) {
         val codePoint = text.codePointAt(at)
-        if (isAlphanumeric(codePoint)) return true
+        if (Unicode.instance.isAlphanumeric(codePoint)) return true
         at += Character.charCount(codePoint)
     }
     return false

@@ -3,7 +3,7 @@ package org.albertedge.internal
 import java.util.Arrays
 
 /**
- * What the tokenizers need of Unicode, the same on every phone; see `unicode_table.py`.
+ * What the library needs of Unicode, the same on every phone; see `unicode_table.py`.
  *
  * Code points may be any in [0, 0x10FFFF].
  */
@@ -22,6 +22,9 @@ internal class Unicode(table: ByteArray) {
     private val compatible: Decompositions
     private val pairs: LongArray // the first code point in the upper half, the second in the lower
     private val composed: IntArray
+    private val alphanumeric: IntArray
+    private val wordCharacters: IntArray
+    private val lowerCase: IntArray
 
     init {
         val records = reader.bytes(2 * reader.number())
@@ -48,6 +51,9 @@ internal class Unicode(table: ByteArray) {
             pairs[at] = before.toLong() shl 32 or reader.number().toLong()
             composed[at] = reader.number()
         }
+        alphanumeric = reader.boundaries()
+        wordCharacters = reader.boundaries()
+        lowerCase = reader.boundaries()
     }
 
     private fun record(codePoint: Int): Int {
@@ -72,6 +78,21 @@ internal class Unicode(table: ByteArray) {
 
     /** Whether Python's `str.isdigit` holds. */
     fun isDigit(codePoint: Int): Boolean = has(codePoint, DIGIT)
+
+    /** Whether Python's `str.isalnum` holds: a letter or a number. */
+    fun isAlphanumeric(codePoint: Int): Boolean = isInside(codePoint, alphanumeric)
+
+    /** Whether it is a letter, a number or a mark: the category begins with L, N or M. */
+    fun isWordCharacter(codePoint: Int): Boolean = isInside(codePoint, wordCharacters)
+
+    /** Whether Python's `str.islower` holds of one character. */
+    fun isLower(codePoint: Int): Boolean = isInside(codePoint, lowerCase)
+
+    private fun isInside(codePoint: Int, boundaries: IntArray): Boolean {
+        val at = Arrays.binarySearch(boundaries, codePoint)
+        val before = if (at < 0) -at - 1 else at + 1 // boundaries at the code point or before it
+        return before % 2 == 1
+    }
 
     /** The canonical combining class; 0 for a starter. */
     fun combiningClass(codePoint: Int): Int =
@@ -276,6 +297,14 @@ internal class Unicode(table: ByteArray) {
         fun bytes(size: Int): ByteArray {
             at += size
             return table.copyOfRange(at - size, at)
+        }
+
+        fun boundaries(): IntArray {
+            var before = 0
+            return IntArray(number()) {
+                before += number()
+                before
+            }
         }
 
         fun ascii(): String = String(bytes(number()), Charsets.US_ASCII)

@@ -124,7 +124,12 @@ private fun codePointAt(text: String, at: Int): Int =
 
 /** Returns whether it is a letter, digit or mark of a script with spaces between words. */
 private fun isWordLetter(codePoint: Int): Boolean =
-    codePoint != NONE && !isInRanges(codePoint, SPACELESS) && isLetterNumberOrMark(codePoint)
+    codePoint != NONE &&
+        !isInRanges(codePoint, SPACELESS) &&
+        Unicode.instance.isWordCharacter(codePoint)
+
+private fun isDigit(codePoint: Int): Boolean =
+    codePoint != NONE && Unicode.instance.isDigit(codePoint)
 
 // The scripts that are written without spaces between words: those of line-breaking class SA
 // (Unicode, UAX #14), ideographs, kana and bopomofo with their marks, Yi, and Tibetan.

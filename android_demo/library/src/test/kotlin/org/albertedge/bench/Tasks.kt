@@ -1,6 +1,9 @@
 package org.albertedge.bench
 
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.util.Base64
 import org.albertedge.AlbertEdgeException
 import org.albertedge.Answer
 import org.albertedge.Bullet
@@ -166,13 +169,21 @@ object Tasks {
     private fun embed(task: TextEmbedder, text: String, pair: String?): Map<String, Any?> {
         val result = if (pair == null) task.embed(text) else task.embed(text, pair)
         return mapOf(
-            "embedding" to result.embedding,
-            "last_hidden_state" to result.lastHiddenState,
-            "mean" to result.mean,
-            "pooler_output" to result.poolerOutput,
+            "embedding" to base64(result.embedding),
+            "last_hidden_state" to base64(*result.lastHiddenState),
+            "mean" to base64(result.mean),
+            "pooler_output" to result.poolerOutput?.let { base64(it) },
             "tokens" to result.tokens,
             "truncated" to result.truncated,
         )
+    }
+
+    /** The floats of vectors, which are too many for JSON. */
+    private fun base64(vararg vectors: FloatArray): String {
+        val bytes = ByteBuffer.allocate(4 * vectors.sumOf { it.size })
+        bytes.order(ByteOrder.LITTLE_ENDIAN)
+        for (vector in vectors) for (value in vector) bytes.putFloat(value)
+        return Base64.getEncoder().encodeToString(bytes.array())
     }
 
     private fun summarize(task: TextSummarizer, input: JSONObject): Map<String, Any?> {

@@ -1,0 +1,429 @@
+"""The eight tasks of the Android library beside Python's pipelines, on the same files and texts.
+
+The library is as R8 leaves it, in a JVM: with Android's own TFLite 2.16.1, and with 2.19 of the
+desktop.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from albert_edge import convert, load_keras
+from albert_edge.bundle.bundle import read
+from albert_edge.errors import InputError
+from albert_edge.pipelines import PIPELINES, Pipeline, load
+from albert_edge.runtime import Model, interpreter_forward, open_interpreter
+from albert_edge.tokenizer import tokenizer_from_files
+
+from .drawn_texts import article, drawn, masked, question_and_passage, sentence
+from .jvm import RUNTIMES, Jvm, open_jvm
+
+TEXTS = 200  # of each task
+# Other kernels sum in another order; scores are float32 here and float64 in Python.
+FLOAT = 1e-5
+Input = dict[str, Any]
+Result = dict[str, Any]
+
+
+def offset(text: str, index: int) -> int:
+    """Convert an index of code points to one of UTF-16 code units."""
+    return len(text[:index].encode("utf-16-le")) // 2
+
+
+def place(text: str, found: Result) -> Result:
+    """Convert `start` and `end`."""
+    return found | {side: offset(text, found[side]) for side in ("start", "end")}
+
+
+def of_classification(result: Result, given: Input) -> Result:
+    names = {"value": "value", "values": "values", "labels": "labels", "label": "labels"}
+    values = result.get("values", {})
+    if "value" in result:
+        values = {"score": result["value"]}
+    labels = result.get("labels", [result["label"]] if "label" in result else [])
+    assert names.keys() & result.keys()
+    return {
+        "labels": labels,
+        "scores": result.get("scores", {}),
+        "values": values,
+        "layers_used": result.get("layers_used"),
+        "tokens": result["tokens"],
+        "truncated": result["truncated"],
+    }
+
+
+def of_answers(result: Result, given: Input) -> Result:
+    answers = result.get("answers", [{k: result[k] for k in ("answer", "start", "end", "score")}])
+    return {
+        "answers": [place(given["context"], answer) for answer in answers],
+        **{key: result[key] for key in ("null_score", "windows", "truncated")},
+    }
+
+
+def of_words(result: Result, given: Input) -> Result:
+    parts = {key: [place(given["text"], one) for one in result[key]] for key in ("words", "entities")}
+    return result | parts
+
+
+def of_masks(result: Result, given: Input) -> Result:
+    texts = given["text"], given.get("pair")
+    masks = [
+        place(texts[one.get("in_pair", False)], one) | {"in_pair": one.get("in_pair", False)}
+        for one in result["masks"]
+    ]
+    return {"pair": None, **result, "masks": masks}
+
+
+def of_order(result: Result, given: Input) -> Result:
+    return result
+
+
+def of_pretraining(result: Result, given: Input) -> Result:
+    counts = {key: result[key] for key in ("tokens", "truncated")}
+    kept = {key: result[key] for key in ("text", "pair", "masks") if key in result}
+    return {
+        "filled": of_masks(kept | counts, given) if kept else None,
+        "order": result["order"] | counts if "order" in result else None,
+        **counts,
+    }
+
+
+def of_vectors(result: Result, given: Input) -> Result:
+    return {"pooler_output": None, **result}
+
+
+def of_summary(result: Result, given: Input) -> Result:
+    text = given.get("text") or " ".join(given["sentences"])
+    return result | {"bullets": [place(text, bullet) for bullet in result["bullets"]]}
+
+
+def a_text(source: Random) -> Input:
+    return {"text": sentence(source)}
+
+
+def a_long_text(source: Random) -> Input:
+    # Longer than the tiny models take, now and then.
+    return {"text": article(source, source.choice((1, 1, 2, 12)))}
+
+
+def a_text_or_two(source: Random) -> Input:
+    one = a_long_text(source)
+    return one | ({"pair": sentence(source)} if source.random() < 0.5 else {})
+
+
+def two_texts(source: Random) -> Input:
+    return a_long_text(source) | {"pair": a_long_text(source)["text"]}
+
+
+def a_question(source: Random) -> Input:
+    question, context = question_and_passage(source)
+    return {"question": question, "context": context}
+
+
+def masks(source: Random) -> Input:
+    second = {"pair": masked(source)} if source.random() < 0.4 else {}
+    return {"text": masked(source)} | second
+
+
+def masks_or_two_texts(source: Random) -> Input:
+    return masks(source) if source.random() < 0.7 else two_texts(source)
+
+
+def an_article(source: Random) -> Input:
+    if source.random() < 0.3:
+        return {"sentences": [sentence(source) for _ in range(source.randint(1, 12))]}
+    return {"text": article(source, source.randint(1, 40))}
+
+
+def call(pipe: Pipeline, given: Input, **options: Any) -> Result:
+    given = dict(given)
+    if "sentences" in given:
+        return pipe(given["sentences"], **options)
+    return pipe(**given, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A task, its texts, and pairs of the library's options and Python's for the same."""
+
+    name: str
+    type: str
+    draw: Callable[[Random], Input]
+    expected: Callable[[Result, Input], Result]
+    options: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = field(default=(({}, {}),))
+
+
+EXITS: Any = (
+    ({}, {}),
+    ({"patience": 1}, {"patience": 1}),
+    ({"exitThreshold": 0.9}, {"threshold": 0.9}),
+    ({"exitThreshold": 0.6, "patience": 9}, {"threshold": 0.6, "patience": 9}),
+    ({"maxLayers": 1}, {"max_layers": 1}),
+)
+NO_ANSWER: Any = (
+    {"allowNoAnswer": True, "maxResults": 3, "noAnswerThreshold": -2.0},
+    {"allow_null": True, "top_k": 3, "null_threshold": -2.0},
+)
+ANSWERS: Any = (
+    ({}, {}),
+    ({"maxResults": 5}, {"top_k": 5}),
+    NO_ANSWER,
+    ({"maxAnswerTokens": 3, "stride": 5}, {"max_answer_length": 3, "stride": 5}),
+)
+WORDS: Any = tuple(
+    ({"aggregation": name.upper()}, {"aggregation": name, "entities": True})
+    for name in ("first", "average", "max")
+)
+VECTORS: Any = (
+    ({}, {"pooling": "mean"}),
+    ({"pooling": "CLS", "normalize": True}, {"pooling": "cls", "normalize": True}),
+)
+POOLED: Any = (*VECTORS, ({"pooling": "POOLER"}, {"pooling": "pooler"}))
+SUMMARIES: Any = (
+    ({}, {}),
+    ({"maxBullets": 1}, {"bullets": 1}),
+    ({"maxBullets": 7, "redundancy": 0.75}, {"bullets": 7, "redundancy": 0.75}),
+)
+CANDIDATES: Any = (({}, {}), ({"maxResults": 1}, {"top_k": 1}), ({"maxResults": 99}, {"top_k": 99}))
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(
+            name="classification",
+            type="TextClassifier",
+            draw=a_text,
+            expected=of_classification,
+            options=EXITS,
+        ),
+        Case(name="labels", type="TextClassifier", draw=a_text_or_two, expected=of_classification),
+        Case(
+            name="multi-label",
+            type="TextClassifier",
+            draw=a_text_or_two,
+            expected=of_classification,
+            options=(({}, {}), ({"scoreThreshold": 0.25}, {"threshold": 0.25})),
+        ),
+        Case(name="one-label", type="TextClassifier", draw=a_text, expected=of_classification),
+        Case(name="regression", type="TextClassifier", draw=two_texts, expected=of_classification),
+        Case(
+            name="question-answering",
+            type="QuestionAnswerer",
+            draw=a_question,
+            expected=of_answers,
+            options=ANSWERS,
+        ),
+        Case(
+            name="token-classification",
+            type="TokenClassifier",
+            draw=a_long_text,
+            expected=of_words,
+            options=WORDS,
+        ),
+        Case(
+            name="fill-mask",
+            type="MaskFiller",
+            draw=masks,
+            expected=of_masks,
+            options=CANDIDATES,
+        ),
+        Case(
+            name="feature-extraction",
+            type="TextEmbedder",
+            draw=a_text_or_two,
+            expected=of_vectors,
+            options=VECTORS,
+        ),
+        Case(
+            name="pooler",
+            type="TextEmbedder",
+            draw=a_text_or_two,
+            expected=of_vectors,
+            options=POOLED,
+        ),
+        Case(
+            name="summarization",
+            type="TextSummarizer",
+            draw=an_article,
+            expected=of_summary,
+            options=SUMMARIES,
+        ),
+        Case(
+            name="summarize",
+            type="TextSummarizer",
+            draw=an_article,
+            expected=of_summary,
+            options=SUMMARIES,
+        ),
+        Case(
+            name="sentence-order",
+            type="SentenceOrderClassifier",
+            draw=two_texts,
+            expected=of_order,
+        ),
+        Case(
+            name="pretraining",
+            type="PretrainingHeads",
+            draw=masks_or_two_texts,
+            expected=of_pretraining,
+            options=CANDIDATES,
+        ),
+    )
+}
+# What is not one of the eight tasks, but another kind of its head or its file.
+KINDS = ("labels", "multi-label", "one-label", "regression", "pooler", "summarize")
+TASKS = tuple(name for name in CASES if name not in KINDS)
+assert len(TASKS) == 8
+
+_TAGS = ("O", "B-PER", "I-PER", "B-LOC", "E-LOC", "S-ORG", "MISC")
+_TINY: dict[str, tuple[str, dict[str, Any]]] = {
+    "labels": ("classification", {}),
+    "multi-label": ("classification", {"problem_type": "multi_label_classification"}),
+    "one-label": (
+        "classification",
+        {"labels": ("spam",), "problem_type": "single_label_classification"},
+    ),
+    "regression": ("classification", {"labels": ("score",)}),
+    "token-classification": ("token-classification", {"labels": _TAGS}),
+    "pooler": ("feature-extraction", {}),
+    "summarize": ("feature-extraction", {}),
+}
+_DATA = Path(os.environ.get("ALBERT_EDGE_DATA") or "/nonexistent")
+# Real weights beside the embedded model's.
+_TRAINED = {"question-answering": "qa", "feature-extraction": "encoder_small"}
+
+
+@pytest.fixture(scope="module")
+def file_of(tiny_albert, built_once) -> Callable[..., Path]:
+    """A function that returns a case's file: trained weights where there are any, or random ones."""
+    embedded = read("default").tokenizer_files
+
+    def keras(name: str) -> Any:
+        if name == "classification":
+            return load_keras("default")
+        trained = _DATA / "albert_minilm" / _TRAINED.get(name, "none")
+        if trained.exists():
+            return load_keras(trained, task=name)
+        task, config = _TINY.get(name, (name, {}))
+        model = tiny_albert(task, vocab_size=20000, max_position_embeddings=96, **config)
+        model.tokenizer_files = embedded
+        return model
+
+    @cache
+    def make(name: str, *, target: str = "android", quantize: str = "float32") -> Path:
+        def build(path: Path) -> None:
+            made = convert(keras(name), target=target, quantize=quantize, verified=False)
+            made.save(path)
+
+        return built_once(f"task_{name}_{target}_{quantize}.tflite", build)
+
+    return make
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def jvm(request) -> Iterator[Jvm]:
+    """The library in a JVM, with a runtime."""
+    with open_jvm(request.param) as opened:
+        yield opened
+
+
+def reference(path: Path) -> Pipeline:
+    """Open a file without XNNPACK, as Android's runtime runs those of any length."""
+    bundle = read(path)
+    interpreter = open_interpreter(path, threads=1, delegated=False)
+    model = Model(bundle, interpreter_forward(bundle, interpreter), "LiteRT without XNNPACK")
+    return PIPELINES[bundle.task](model, tokenizer_from_files(bundle.tokenizer_files))
+
+
+def open_in_python(case: Case, path: Path) -> Pipeline:
+    return load(path, task="summarize" if case.name == "summarize" else None)
+
+
+def run_both(
+    jvm: Jvm, case: Case, path: Path, pipe: Pipeline
+) -> Iterator[tuple[Input, Result, Result]]:
+    """Run the library and Python on the case's texts; yield text, result and expected result."""
+    share = TEXTS // len(case.options) + 1
+    for index, (options, named) in enumerate(case.options):
+        source = drawn((case.name, index))
+        inputs = [case.draw(source) for _ in range(share)]
+        handle = jvm.call("Tasks.open", path=str(path), type=case.type, options=options)
+        found = jvm.call("Tasks.run", handle=handle, inputs=inputs)
+        jvm.call("Models.close", handle=handle)
+        jvm.call("Bench.drop", handle=handle)
+        for given, result in zip(inputs, found, strict=True):
+            try:
+                expected = case.expected(call(pipe, given, **named), given)
+            except InputError as error:
+                expected = {"error": str(error)}
+            yield given, decoded(result), expected
+
+
+def decoded(result: Result) -> Result:
+    """Decode the vectors of an embedder, which are float32 in base64."""
+    vectors = result.keys() & {"embedding", "mean", "pooler_output", "last_hidden_state"}
+    for name in vectors:
+        if result[name] is not None:
+            values = np.frombuffer(base64.b64decode(result[name]), np.float32)
+            rows = len(result["tokens"]) if name == "last_hidden_state" else 1
+            result[name] = values.reshape(rows, -1) if rows > 1 else values
+    return result
+
+
+def difference(found: Any, expected: Any, where: str = "") -> float:
+    """Return the largest difference of any number, over 1 or the larger of the two.
+
+    Everything else must be equal.
+    """
+    if isinstance(expected, np.ndarray):
+        assert found.shape == expected.shape, where
+        return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1.0))
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        return max((difference(found[k], expected[k], f"{where}.{k}") for k in expected), default=0)
+    if isinstance(expected, list):
+        assert len(found) == len(expected), (where, found, expected)
+        pairs = zip(found, expected, strict=True)
+        return max((difference(*pair, f"{where}[{i}]") for i, pair in enumerate(pairs)), default=0)
+    if isinstance(expected, float):
+        return abs(found - expected) / max(abs(expected), 1.0)
+    assert found == expected, (where, found, expected)
+    return 0.0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_float32_file_gives_the_results_of_python(jvm, file_of, name):
+    case, path = CASES[name], file_of(name)
+    worst = 0.0
+    for given, found, expected in run_both(jvm, case, path, open_in_python(case, path)):
+        error = difference(found, expected)
+        assert error <= FLOAT, given
+        worst = max(worst, error)
+    print(name, worst)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_int8_file_gives_the_labels_and_spans_of_python(jvm, file_of, name):
+    case, path = CASES[name], file_of(name, quantize="int8")
+    rows = list(run_both(jvm, case, path, open_in_python(case, path)))
+    rows2 = list(run_both(jvm, case, path, reference(path)))
+    for rs in (rows, rows2):
+        bad = 0
+        errs = []
+        for given, found, expected in rs:
+            try:
+                errs.append(difference(found, expected))
+            except AssertionError as e:
+                bad += 1
+                print(str(e)[:300])
+        print(name, bad, len(rs), max(errs, default=None), np.median(errs))
