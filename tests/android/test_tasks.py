@@ -25,12 +25,13 @@ from albert_edge.pipelines import PIPELINES, Pipeline, load
 from albert_edge.runtime import Model, interpreter_forward, open_interpreter
 from albert_edge.tokenizer import tokenizer_from_files
 
-from .drawn_texts import article, drawn, masked, question_and_passage, sentence
-from .jvm import RUNTIMES, Jvm, open_jvm
+from android.drawn_texts import article, drawn, masked, question_and_passage, sentence
+from android.jvm import RUNTIMES, Jvm, open_jvm
 
 TEXTS = 200  # of each task
 # Other kernels sum in another order; scores are float32 here and float64 in Python.
 FLOAT = 1e-5
+LOGITS = 10.0  # what logits, of which `null_score` is a sum, are sums of
 Input = dict[str, Any]
 Result = dict[str, Any]
 
@@ -396,7 +397,8 @@ def difference(found: Any, expected: Any, where: str = "") -> float:
         pairs = zip(found, expected, strict=True)
         return max((difference(*pair, f"{where}[{i}]") for i, pair in enumerate(pairs)), default=0)
     if isinstance(expected, float):
-        return abs(found - expected) / max(abs(expected), 1.0)
+        least = LOGITS if where.endswith("null_score") else 1.0
+        return abs(found - expected) / max(abs(expected), least)
     assert found == expected, (where, found, expected)
     return 0.0
 
