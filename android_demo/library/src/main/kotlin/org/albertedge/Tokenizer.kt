@@ -110,15 +110,6 @@ abstract class Tokenizer internal constructor() {
     /** Returns the text of ids of pieces, without special tokens. */
     internal abstract fun decodePieces(ids: IntArray): String
 
-    /**
-     * Returns whether a token continues the word before it: `##ing`, or a piece without the mark of
-     * a space.
-     */
-    abstract fun continuesWord(id: Int): Boolean
-
-    /** Returns the text of one token, without the mark of its word's start or inside. */
-    abstract fun surface(id: Int): String
-
     private val matchedSplitter by lazy { TokenSplitter(matched, doLowerCase) }
 
     private val specialSplitter by lazy {

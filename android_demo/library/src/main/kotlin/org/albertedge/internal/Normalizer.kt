@@ -99,7 +99,8 @@ internal class Normalizer(
             var isAfterSpace = removesSpaces
             while (at < size) {
                 if (isPlainAt()) {
-                    add(chars[at++])
+                    add(chars[at])
+                    at++
                     isAfterSpace = false
                     continue
                 }

@@ -220,11 +220,6 @@ internal class SentencePieceTokenizer(
 
     override fun piece(id: Int): String = if (id < pieceCount) pieces.text(id) else ""
 
-    override fun continuesWord(id: Int): Boolean = !idToPiece(id).startsWith(SPACE_MARK)
-
-    override fun surface(id: Int): String =
-        idToPiece(id).replace(SPACE_MARK, ' ').trim { unicode.isSpace(it.code) }
-
     override fun decodePieces(ids: IntArray): String =
         pieces.decode(ids.filter { it < pieceCount }.toIntArray())
 

@@ -100,10 +100,6 @@ internal class WordPieceTokenizer(
 
     override fun piece(id: Int): String = if (id < pieceCount) lines[id] else ""
 
-    override fun continuesWord(id: Int): Boolean = idToPiece(id).startsWith(INNER)
-
-    override fun surface(id: Int): String = idToPiece(id).removePrefix(INNER)
-
     override fun decodePieces(ids: IntArray): String {
         val hidden = intArrayOf(clsId, sepId, padId, maskId)
         val text = ids.filter { it !in hidden }.joinToString(" ") { piece(it) }

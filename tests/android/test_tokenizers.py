@@ -1,0 +1,636 @@
+"""The tokenizers of the Kotlin library: the ids of Python's, and its offsets as UTF-16 indices."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import runpy
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from albert_edge.errors import AlbertEdgeError, TokenizerError
+from albert_edge.files import embedded_model
+from albert_edge.tokenizer import Encoding, Span, Tokenizer, tokenizer_from_files
+from albert_edge.tokenizer.protobuf import encode_bytes, encode_varint, parse_fields
+from albert_edge.tokenizer.subset import open_vocab
+from android.jvm import Jvm, KotlinError, open_jvm
+from tokenizer.reference import DATA, NASTY
+from tokenizer.reference import TEXT as ANY_TEXT
+
+Files = Mapping[str, bytes]
+
+LIBRARY = Path(__file__).parents[2] / "android_demo/library"
+TABLE = LIBRARY / "src/main/resources/org/albertedge/unicode.bin"
+
+LANGUAGES = (
+    "The quick brown fox doesn't jump over 13 lazy dogs; it sleeps, at 9, in the ``old'' barn.",
+    "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich, für 1.234,50 €.",
+    "Dès Noël, où un zéphyr haï me vêt de glaçons würmiens, je dîne d'exquis rôtis de bœuf.",
+    "El pingüino Wenceslao hizo kilómetros bajo exhaustiva lluvia y frío; añoraba a su hermano.",
+    "Pijamalı hasta yağız şoföre çabucak güvendi. İstanbul'da IŞIK vardı.",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю в 1998, году. ЁЖИК й.",
+    "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία. ΟΔΥΣΣΕΥΣ, ΣΟΦΟΣ ΛΟΓΟΣ, Σ.",
+    "עטלף אבק נס דרך מזגן שהתפוצץ כי חם. שָׁלוֹם עֲלֵיכֶם",
+    "صِف خَلقَ خَودِ كَمِثلِ الشَمسِ إِذ بَزَغَت — ١٢٣، ٤٥٦",
+    "ऋषियों को सताने वाले दुष्ट राक्षसों के राजा रावण का सर्वनाश। १२३",
+    "เป็นมนุษย์สุดประเสริฐเลิศคุณค่า กว่าบรรดาฝูงสัตว์เดรัจฉาน",
+    "いろはにほへと ちりぬるを。ガギグゲゴ ｶﾞｷﾞ、東京都は１２３番地です。",
+    "키스의 고유조건은 입술끼리 만나야 하고 특별한 기술은 필요치 않다. 각값넋",
+    "我能吞下玻璃而不伤身体。中文，标点！「引号」ABC漢字混ぜ書き㐀𠀀豈",
+    "Tiếng Việt: Do bạch kim rất quý nên sẽ dùng để lắp vô xương.",
+)
+EMOJI = "😀👍🏽👩‍👩‍👧‍👦🏳️‍🌈🇩🇪1️⃣❤️\u200d🔥☎️©️™🫠🧑🏿‍🚀"
+SPECIAL = ("[MASK]", "[CLS]", "[SEP]", "<pad>", "[PAD]", "<unk>", "[UNK]", "<PAD>", "[mask]")
+ADDED = ("<ent>", "</ent>", "New York", "[E1]", "foo", "ß", "ΣΣ", "🦊")
+# Of each plane some characters, and of the first ones all that a rule could be about.
+PLANES = [
+    *(chr(n) for n in range(0x250)),
+    *(chr(n) for n in range(0x300, 0x500)),
+    *(chr(n) for n in range(0x1E00, 0x2200)),
+    *(chr(n) for n in range(0x2460, 0x2500)),
+    *(chr(n) for n in range(0x3040, 0x3400, 3)),
+    *(chr(n) for n in range(0xF900, 0xFB50, 2)),
+    *(chr(n) for n in range(0xFE00, 0x10000)),
+    *(chr(n) for n in range(0x10000, 0x110000, 997)),
+    *(chr(n) for n in range(0x1D400, 0x1D800, 5)),
+]
+COMBINING = [chr(n) for n in range(0x110000) if unicodedata.combining(chr(n))]
+
+
+@cache
+def texts(count: int, *, seed: int) -> list[str]:
+    """Texts of all planes, languages, emoji, marks, control characters and names of tokens."""
+    rng = random.Random(seed)
+    words = [word for line in LANGUAGES for word in line.split()]
+    kinds: list[Callable[[], str]] = [
+        lambda: rng.choice(words) + rng.choice((" ", "  ", " ", "\t", "\n", ",", "")),
+        lambda: rng.choice(words).upper() + " ",
+        lambda: rng.choice(PLANES),
+        lambda: rng.choice(NASTY),
+        lambda: rng.choice(EMOJI),
+        lambda: rng.choice(words) + "".join(rng.choices(COMBINING, k=rng.randint(1, 4))),
+        lambda: chr(rng.choice((*range(32), *range(0x7F, 0xA0), 0x200B, 0xFEFF, 0xFFFD))),
+        lambda: rng.choice((" ", "")) + rng.choice((*SPECIAL, *ADDED)) + rng.choice((" ", "")),
+        lambda: f"{rng.randint(0, 10 ** rng.randint(1, 6)):,}{rng.choice((',', ', ', '.', ' '))}",
+        lambda: unicodedata.normalize(
+            rng.choice(("NFC", "NFD", "NFKC", "NFKD")),  # type: ignore[arg-type]
+            rng.choice(words),
+        ),
+    ]
+    found = [*LANGUAGES, "", " ", "\n", EMOJI, "e", "▁", "▁▁ ▁", "\u0301", "\x00"]
+    while len(found) < count:
+        weights = [rng.random() for _ in kinds]
+        parts = rng.choices(kinds, weights, k=rng.choice((1, 3, 10, 30)))
+        found.append("".join(part() for part in parts))
+    return [text.encode("utf-8", "replace").decode() for text in found]
+
+
+class Kotlin:
+    """A tokenizer of the Kotlin library, called like Python's."""
+
+    def __init__(self, jvm: Jvm, files: Files) -> None:
+        encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+        loaded = jvm.call("Tokenizers.load", files=encoded)
+        self.properties = loaded["properties"]
+        self._jvm, self._handle = jvm, loaded["handle"]
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        return self._jvm.call(f"Tokenizers.{function}", handle=self._handle, **arguments)
+
+
+def utf16_index(text: str) -> Callable[[int], int]:
+    """Return a function from the index of a character to that of its first code unit."""
+    wide = [at for at, char in enumerate(text) if char > "\uffff"]
+    return lambda at: at + bisect_left(wide, at)
+
+
+def tokens_of(tokenizer: Tokenizer, text: str) -> list[list[int]]:
+    ids, offsets = tokenizer.tokenize(text)
+    return [ids, *moved(text, offsets)]
+
+
+def moved(text: str, offsets: Sequence[Span]) -> list[list[int]]:
+    index = utf16_index(text)
+    return [[index(start) for start, _ in offsets], [index(end) for _, end in offsets]]
+
+
+def encoded(encoding: Encoding, text: str, pair: str | None) -> list[list[int]]:
+    starts, ends = [], []
+    indices = (utf16_index(text), utf16_index(pair or ""))
+    for kind, span in zip(encoding.token_type_ids, encoding.offsets, strict=True):
+        starts.append(-1 if span is None else indices[kind](span[0]))
+        ends.append(-1 if span is None else indices[kind](span[1]))
+    return [encoding.input_ids, starts, ends, encoding.token_type_ids]
+
+
+def config(**options: Any) -> dict[str, bytes]:
+    return {"tokenizer_config.json": json.dumps(options).encode()}
+
+
+def token(name: str, **flags: bool) -> dict[str, Any]:
+    return {"content": name, **flags}
+
+
+ADDED_TOKENS = {
+    "40000": token("<ent>", special=True),
+    "40001": token("</ent>", lstrip=True, rstrip=True),
+    "40002": token("New York", normalized=True),
+    "40003": token("[E1]", special=True, rstrip=True),
+    "40004": token("foo", single_word=True),
+    "40005": token("ß", lstrip=True, single_word=True),
+    "40006": token("🦊", normalized=False),
+    "40007": token("ΣΣ"),
+}
+SENTENCE_PIECE_OPTIONS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "keeps accents": {"keep_accents": True},
+    "keeps space": {"remove_space": False},
+    "cased": {"do_lower_case": False},
+    "keeps all": {"do_lower_case": False, "keep_accents": True, "remove_space": False},
+    "added tokens": {"added_tokens_decoder": ADDED_TOKENS, "truncation_side": "left"},
+    "named tokens": {
+        "additional_special_tokens": ["New York", "[E1]"],
+        "mask_token": {"content": "[MASK]", "lstrip": True},
+        "model_max_length": 64,
+    },
+}
+WORD_PIECE_OPTIONS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "cased": {"do_lower_case": False},
+    "keeps accents": {"strip_accents": False},
+    "cased without accents": {"do_lower_case": False, "strip_accents": True},
+    "chinese words": {"tokenize_chinese_chars": False, "truncation_side": "left"},
+    "added tokens": {"added_tokens_decoder": ADDED_TOKENS, "model_max_length": 1e30},
+}
+
+
+def embedded_files() -> dict[str, bytes]:
+    return {"spiece.model": (embedded_model() / "spiece.model").read_bytes()}
+
+
+def chinese_files() -> dict[str, bytes]:
+    return {"vocab.txt": (DATA / "wordpiece_vocab.txt").read_bytes()}
+
+
+def trimmed(files: Files) -> dict[str, bytes]:
+    """The files of the tokenizer with only the pieces that some texts need."""
+    tokenizer = tokenizer_from_files(files)
+    vocab = open_vocab(tokenizer)
+    used = {token_id for text in LANGUAGES for token_id in vocab.used_ids(text)}
+    return vocab.subset(sorted(vocab.required_ids | used)).files()
+
+
+@cache
+def character_files() -> dict[str, bytes]:
+    """A vocabulary of characters, whose ids say what becomes of each character of a text."""
+    chars = sorted(characters())
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    lines = [*special, *chars, *(f"##{char}" for char in chars)]
+    return {"vocab.txt": "".join(f"{line}\n" for line in lines).encode()}
+
+
+@cache
+def unigram_files() -> dict[str, bytes]:
+    """A SentencePiece model of characters, without rules of its own."""
+    names = [("<pad>", 3), ("<unk>", 2), ("[CLS]", 3), ("[SEP]", 3), ("[MASK]", 3), ("▁", 1)]
+    names += [(char, 1) for char in sorted(characters()) if char != "▁"]
+    pieces = (
+        encode_bytes(1, encode_bytes(1, name.encode()) + encode_varint(3, kind))
+        for name, kind in names
+    )
+    settings = encode_varint(3, 1)
+    normalizer = encode_varint(3, 1) + encode_varint(4, 0)
+    proto = b"".join(pieces) + encode_bytes(2, settings) + encode_bytes(3, normalizer)
+    return {"spiece.model": proto}
+
+
+@cache
+def characters() -> frozenset[str]:
+    """All characters that Unicode's rules change, and those that they become."""
+    found = {chr(n) for n in (*range(33, 127), *range(0x1100, 0x1200), *range(0xAC00, 0xD7A4))}
+    for char in filter(str.isprintable, map(chr, range(0x110000))):
+        forms = [char.lower(), char.upper(), unicodedata.normalize("NFKD", char.lower())]
+        forms += [unicodedata.normalize("NFKD", char)] if not char.isascii() else []
+        if any(form != char for form in forms) or unicodedata.combining(char):
+            found.update(char, *forms)
+    return frozenset(char for char in found if char.isprintable() and not char.isspace())
+
+
+@pytest.fixture(scope="module")
+def jvm() -> Iterator[Jvm]:
+    with open_jvm("none") as found:
+        yield found
+
+
+Pair = tuple[Tokenizer, Kotlin]
+
+
+@pytest.fixture(scope="module")
+def pair_of(jvm: Jvm) -> Callable[[Files], Pair]:
+    """Returns the tokenizers of some files in both languages."""
+    made: dict[tuple[bytes, ...], Pair] = {}
+
+    def make(files: Files) -> Pair:
+        key = tuple(files.values())
+        if key not in made:
+            made[key] = tokenizer_from_files(files), Kotlin(jvm, files)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="module", params=["albert", "embedded", "trimmed"])
+def spiece(request: pytest.FixtureRequest) -> dict[str, bytes]:
+    if request.param == "embedded":
+        return embedded_files()
+    folder: Path = request.getfixturevalue("data_folder")
+    files = {"spiece.model": (folder / "albert_spm/30k-clean.model").read_bytes()}
+    return files if request.param == "albert" else trimmed(files)
+
+
+@pytest.fixture(scope="module", params=["minilm", "chinese", "trimmed"])
+def vocab(request: pytest.FixtureRequest) -> dict[str, bytes]:
+    if request.param == "chinese":
+        return chinese_files()
+    folder: Path = request.getfixturevalue("data_folder")
+    files = {"vocab.txt": (folder / "albert_minilm/encoder/vocab.txt").read_bytes()}
+    return files if request.param == "minilm" else trimmed(files)
+
+
+def assert_same_tokens(pair: Pair, all_texts: Sequence[str]) -> None:
+    python, kotlin = pair
+    for text, found in zip(all_texts, kotlin.call("tokenize", texts=all_texts), strict=True):
+        assert found == tokens_of(python, text), ascii(text)
+
+
+@pytest.mark.parametrize("options", SENTENCE_PIECE_OPTIONS)
+def test_two_thousand_texts_in_sentencepiece(
+    pair_of: Callable[[Files], Pair], spiece: dict[str, bytes], options: str
+) -> None:
+    pair = pair_of({**spiece, **config(**SENTENCE_PIECE_OPTIONS[options])})
+    assert_same_tokens(pair, texts(2000, seed=1))
+
+
+@pytest.mark.parametrize("options", WORD_PIECE_OPTIONS)
+def test_two_thousand_texts_in_wordpiece(
+    pair_of: Callable[[Files], Pair], vocab: dict[str, bytes], options: str
+) -> None:
+    pair = pair_of({**vocab, **config(**WORD_PIECE_OPTIONS[options])})
+    assert_same_tokens(pair, texts(2000, seed=2))
+
+
+@pytest.mark.parametrize("files", [embedded_files, chinese_files])
+@pytest.mark.parametrize("options", [{}, {"added_tokens_decoder": ADDED_TOKENS}])
+def test_anything_that_hypothesis_finds(
+    pair_of: Callable[[Files], Pair], files: Callable[[], Files], options: dict[str, Any]
+) -> None:
+    pair = pair_of({**files(), **config(**options)})
+
+    @settings(max_examples=100)
+    @given(st.lists(ANY_TEXT, min_size=1, max_size=10))
+    def holds(examples: list[str]) -> None:
+        assert_same_tokens(pair, examples)
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"strip_accents": False}, {"do_lower_case": False, "strip_accents": False}]
+)
+def test_every_character_and_what_it_composes_to(
+    pair_of: Callable[[Files], Pair], options: dict[str, Any]
+) -> None:
+    pair = pair_of({**character_files(), **config(**options)})
+    if not options:
+        assert_same_tokens(pair, every_character())
+    assert_same_tokens(pair, mixed_characters())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_accents": True}, {"do_lower_case": False}, {"remove_space": False}]
+)
+def test_every_character_through_nfkd_and_lower_case(
+    pair_of: Callable[[Files], Pair], options: dict[str, Any]
+) -> None:
+    pair = pair_of({**unigram_files(), **config(**options)})
+    if not options:
+        assert_same_tokens(pair, every_character())
+    assert_same_tokens(pair, mixed_characters())
+
+
+@cache
+def every_character() -> list[str]:
+    """All characters, but of the planes that have none assigned or only private ones some."""
+    ranges = (range(0xD800), range(0xE000, 0x32000), range(0x32000, 0x110000, 61))
+    every = [chr(n) for part in (*ranges, range(0xE0000, 0xE0200)) for n in part]
+    return [" ".join(every[at : at + 4096]) for at in range(0, len(every), 4096)]
+
+
+@cache
+def mixed_characters() -> list[str]:
+    rng = random.Random(3)
+    pool = [*sorted(characters()), *map(chr, range(0x1100, 0x1200)), *COMBINING, *"ΣσςΑ.' "]
+    sigma = ["Σ", "σ", "Α", "'", ".", "\u0301", "\u00ad", " ", "1", "𝚺", "ʰ"]
+    return [
+        *("".join(rng.choices(pool, k=rng.randint(2, 30))) for _ in range(1000)),
+        *("".join(rng.choices(COMBINING, k=30)) for _ in range(100)),
+        *("".join(rng.choices(sigma, k=8)) for _ in range(1000)),
+    ]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("files", [embedded_files, chinese_files])
+def test_pairs_truncation_and_special_tokens(
+    pair_of: Callable[[Files], Pair], files: Callable[[], Files], side: str
+) -> None:
+    python, kotlin = pair_of({**files(), **config(truncation_side=side)})
+    rng = random.Random(4)
+    some = [*texts(300, seed=4), *(line * 40 for line in LANGUAGES)]
+    calls = [
+        {
+            "text": rng.choice(some),
+            "pair": rng.choice((None, rng.choice(some))),
+            "max_length": rng.choice((None, 1, 2, 3, 5, rng.randint(4, 300))),
+            "allow_special": rng.random() < 0.5,
+            "truncate": rng.choice(("longest_first", "longest_first", "only_second")),
+        }
+        for _ in range(1000)
+    ]
+    for call, found in zip(calls, kotlin.call("encode", calls=calls), strict=True):
+        text, second = call["text"], call["pair"]
+        try:
+            encoding = python.encode(**call)
+        except AlbertEdgeError as error:
+            assert found == {"kind": "INPUT", "message": in_kotlin(str(error))}
+        else:
+            assert found == encoded(encoding, text, second), call
+
+
+def in_kotlin(message: str) -> str:
+    """Return a message with the names that parameters have in Kotlin."""
+    message = message.replace("max_length", "maxLength")
+    return message.replace("truncate='only_second'", "truncate=ONLY_SECOND")
+
+
+@pytest.mark.parametrize("files", [embedded_files, chinese_files])
+def test_windows(pair_of: Callable[[Files], Pair], files: Callable[[], Files]) -> None:
+    python, kotlin = pair_of(files())
+    rng = random.Random(5)
+    some = texts(200, seed=5)
+    calls = [
+        {
+            "question": rng.choice(some),
+            "context": " ".join(rng.choices(some, k=rng.randint(0, 8))),
+            "max_length": rng.randint(5, 100),
+            "stride": rng.randint(0, 40),
+            "max_question": rng.choice((None, 5, 20)),
+        }
+        for _ in range(300)
+    ]
+    for call, found in zip(calls, kotlin.call("windows", calls=calls), strict=True):
+        try:
+            windows = python.windows(**call)
+        except AlbertEdgeError as error:
+            assert found == {"kind": "INPUT", "message": in_kotlin(str(error))}
+        else:
+            pair = call["question"], call["context"]
+            assert found == [encoded(window, *pair) for window in windows], call
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("files", [embedded_files, chinese_files])
+def test_a_hundred_kilobytes_at_once(
+    pair_of: Callable[[Files], Pair], files: Callable[[], Files], side: str
+) -> None:
+    rng = random.Random(6)
+    words = " ".join(LANGUAGES).split()
+    long = " ".join(rng.choices(words, k=15_000))
+    some = [
+        long,
+        "".join(rng.choices(words, k=15_000)),
+        "x" * 100_000,
+        "漢" * 50_000,
+        "😀" * 25_000,
+        "a" + "\u0301\u0323" * 5_000 + " b\u0323\u0301" * 20_000,
+        "[MASK] foo " * 9_000,
+        " " * 100_000 + "end",
+        "9," * 50_000,
+        "Σ'" * 50_000,
+    ]
+    python, kotlin = pair_of({**files(), **config(truncation_side=side)})
+    assert_same_tokens((python, kotlin), some)
+    for most in (1, 30, 510):
+        parts = kotlin.call("tokenizePart", texts=some, most=most)
+        for text, found in zip(some, parts, strict=True):
+            ids, offsets = python.tokenize_part(text, most)
+            assert found == [ids, *moved(text, offsets)]
+
+
+@pytest.mark.parametrize("options", [{}, {"added_tokens_decoder": ADDED_TOKENS}])
+@pytest.mark.parametrize("files", [embedded_files, chinese_files])
+def test_ids_become_pieces_and_text(
+    pair_of: Callable[[Files], Pair], files: Callable[[], Files], options: dict[str, Any]
+) -> None:
+    python, kotlin = pair_of({**files(), **config(**options)})
+    assert kotlin.call("pieces") == [python.id_to_piece(n) for n in range(python.vocab_size)]
+    rng = random.Random(7)
+    lists = [rng.choices(range(python.vocab_size), k=rng.randint(0, 20)) for _ in range(200)]
+    lists += [python.tokenize(text).ids for text in texts(200, seed=7)]
+    lists += [[python.vocab_size - 1, n] for n in range(min(python.vocab_size, 500))]
+    assert kotlin.call("decode", lists=lists) == [python.decode(ids) for ids in lists]
+    for wrong in (-1, python.vocab_size):
+        message = f"token id {wrong} is not in [0, {python.vocab_size})."
+        answers = kotlin.call("decode", lists=[[3, wrong]])
+        assert answers == [{"kind": "INPUT", "message": message}]
+
+
+@pytest.mark.parametrize("files", [embedded_files, chinese_files])
+def test_half_of_a_surrogate_pair(
+    pair_of: Callable[[Files], Pair], files: Callable[[], Files]
+) -> None:
+    _, kotlin = pair_of(files())
+    halves = {"a\ud800": 1, "\udc00": 0, "😀\ud83d b": 2, "\udc00\ud800": 0, "x\ud83d\ud83d": 1}
+    for (text, at), found in zip(
+        halves.items(), kotlin.call("tokenize", texts=list(halves)), strict=True
+    ):
+        assert found["kind"] == "INPUT", ascii(text)
+        assert found["message"].startswith(
+            f"the text is not Unicode: character {at} is half of a surrogate pair. "
+        )
+    for call in ({"text": "a", "pair": "\ud800"}, {"text": "\ud800", "max_length": 3}):
+        assert kotlin.call("encode", calls=[call])[0]["kind"] == "INPUT"
+
+
+def test_properties_are_those_of_python(
+    pair_of: Callable[[Files], Pair], spiece: dict[str, bytes], vocab: dict[str, bytes]
+) -> None:
+    for files, all_options in ((spiece, SENTENCE_PIECE_OPTIONS), (vocab, WORD_PIECE_OPTIONS)):
+        for options in all_options.values():
+            python, kotlin = pair_of({**files, **config(**options)})
+            assert kotlin.properties == {name: getattr(python, name) for name in kotlin.properties}
+
+
+def test_several_threads_at_once(jvm: Jvm) -> None:
+    for files in (embedded_files(), chinese_files()):
+        encoded_files = {n: base64.b64encode(content).decode() for n, content in files.items()}
+        arguments = {"files": encoded_files, "texts": texts(300, seed=8), "threads": 4}
+        assert jvm.call("Tokenizers.tokenizeAtOnce", **arguments) == 0
+
+
+CONFIGS: list[dict[str, Any]] = [
+    {"tokenizer_class": "T5Tokenizer"},
+    {"do_lowercase": True},
+    {"remove_spaces": True},
+    {"padding_side": "left"},
+    {"truncation_side": "middle"},
+    {"split_special_tokens": True},
+    {"model_input_names": ["input_ids"]},
+    {"model_max_length": 4},
+    {"model_max_length": "512"},
+    {"model_max_length": True},
+    {"do_lower_case": "yes"},
+    {"cls_token": 3},
+    {"cls_token": "<no such piece>"},
+    {"additional_special_tokens": "x"},
+    {"additional_special_tokens": [""]},
+    {"added_tokens_decoder": []},
+    {"added_tokens_decoder": {"x": token("y")}},
+    {"added_tokens_decoder": {"-1": token("y")}},
+    {"added_tokens_decoder": {"40000": token("y"), "40001": token("y")}},
+    {"added_tokens_decoder": {"4000": token("")}},
+    {"added_tokens_decoder": {"4000": {"special": True}}},
+]
+
+
+@pytest.mark.parametrize("files", [embedded_files, chinese_files])
+@pytest.mark.parametrize("options", CONFIGS)
+def test_options_that_python_refuses(
+    jvm: Jvm, files: Callable[[], Files], options: dict[str, Any]
+) -> None:
+    whole = {**files(), **config(**options)}
+    try:
+        tokenizer_from_files(whole)
+    except TokenizerError as error:
+        with pytest.raises(KotlinError) as found:
+            Kotlin(jvm, whole)
+        assert found.value.kind == "FILE"
+        # Python's values, and types, have other names in Kotlin.
+        assert str(found.value).lower()[:60] == str(error).lower()[:60]
+    else:
+        Kotlin(jvm, whole)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"added_tokens.json": b'{"<ent>": 40000, "foo": 40001}'},
+        {
+            "added_tokens.json": b'{"<ent>": 40000}',
+            "special_tokens_map.json": b'{"additional_special_tokens": ["<ent>", "New York"]}',
+            **config(additional_special_tokens=["[E1]"]),
+        },
+        {"special_tokens_map.json": b'{"mask_token": {"content": "[CLS]"}}'},
+        config(added_tokens_decoder={"7": token("foo"), "2": token("[CLS]", special=True)}),
+        config(extra_special_tokens={"a": "foo", "b": "▁the"}, bos_token="foo"),
+        config(model_max_length=1000000000000000019884624838656, bos_token=None),
+        config(do_lower_case=None, cls_token={"content": "[CLS]"}, tokenizer_class=None),
+    ],
+)
+def test_files_beside_the_vocabulary(
+    pair_of: Callable[[Files], Pair], files: dict[str, bytes]
+) -> None:
+    for vocabulary in (embedded_files(), chinese_files()):
+        python, kotlin = pair_of({**vocabulary, **files})
+        assert kotlin.properties == {name: getattr(python, name) for name in kotlin.properties}
+        assert_same_tokens((python, kotlin), texts(300, seed=9))
+
+
+def test_unicode_table_is_that_of_its_version() -> None:
+    content = TABLE.read_bytes()
+    version = content[1 : 1 + content[0]].decode()
+    if version != unicodedata.unidata_version:
+        pytest.skip(f"this Python has Unicode {unicodedata.unidata_version}, not {version}")
+    assert content == runpy.run_path(str(LIBRARY / "unicode_table.py"))["table"]()
+
+
+def test_no_vocabulary(jvm: Jvm) -> None:
+    with pytest.raises(KotlinError, match="^no tokenizer in these files: expected one of spiece"):
+        Kotlin(jvm, config())
+
+
+def test_damaged_vocabularies_give_one_error(jvm: Jvm) -> None:
+    rng = random.Random(10)
+    kept = [field.raw for field in parse_fields(embedded_files()["spiece.model"])]
+    small = b"".join(kept[:120] + kept[-2:])
+    for name, content in (("spiece.model", small), ("vocab.txt", chinese_files()["vocab.txt"])):
+        damaged = [{name: damage(rng, content)} for _ in range(300)]
+        found = try_all(jvm, damaged)
+        refused = [one for one in found if isinstance(one, str)]
+        assert len(refused) > 20
+        for files, ids in zip(damaged, found, strict=True):
+            if not isinstance(ids, str):
+                assert_python_gives(files, ids)
+
+
+def assert_python_gives(files: Files, ids: list[int]) -> None:
+    """What Kotlin reads has the same ids in Python, which is stricter here and there."""
+    try:
+        expected = tokenizer_from_files(files).tokenize(LANGUAGES[0]).ids
+    except TokenizerError:
+        return
+    assert ids == expected
+
+
+def damage(rng: random.Random, content: bytes) -> bytes:
+    """Cut a file, or change some of its bytes: in the first part, which has the pieces, or behind."""
+    if rng.random() < 0.2:
+        return content[: rng.randrange(len(content))]
+    changed = bytearray(content)
+    # Half of the changes are in the first pieces, the trie's first units or the settings.
+    ends = (len(changed), 2000, len(changed))
+    for _ in range(rng.choice((1, 3, 30))):
+        at = rng.randrange(min(rng.choice(ends), len(changed)))
+        flipped = changed[at] ^ 1 << rng.randrange(8)
+        changed[at] = rng.choice((0, 255, 127, rng.randrange(256), flipped))
+    return bytes(changed)
+
+
+def try_all(jvm: Jvm, candidates: Sequence[Files]) -> list[Any]:
+    encoded_all = [
+        {name: base64.b64encode(content).decode() for name, content in files.items()}
+        for files in candidates
+    ]
+    found: list[Any] = jvm.call("Tokenizers.tryAll", candidates=encoded_all, text=LANGUAGES[0])
+    return found
+
+
+def test_damaged_options_give_one_error(jvm: Jvm) -> None:
+    rng = random.Random(11)
+    whole = config(do_lower_case=True, added_tokens_decoder=ADDED_TOKENS, cls_token="[CLS]")
+    content = whole["tokenizer_config.json"]
+    candidates = [
+        {**chinese_files(), "tokenizer_config.json": damage(rng, content)} for _ in range(200)
+    ]
+    candidates += [
+        {**chinese_files(), "tokenizer_config.json": text}
+        for text in (
+            b"",
+            b"[]",
+            b"{",
+            b'{"a": 1, "a": 2}',
+            b"[" * 9999,
+            b"{'a': 1}",
+            b'{"a": "\\ud800"}',
+        )
+    ]
+    found = try_all(jvm, candidates)
+    assert all(isinstance(one, str) for one in found[200:])
