@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 TABLE = Path(__file__).parent / "src/main/resources/org/albertedge/unicode.bin"
@@ -42,11 +42,9 @@ _SIGMA, _FINAL_SIGMA = "\u03a3", "\u03c2"
 def table() -> bytes:
     """Return the content of the file, deterministically for a version of Unicode."""
     lower = {n: low for n in _ALL if (low := chr(n).lower()) != chr(n)}
-    # U+0130 alone has a lower case of two characters, of which `Unicode.kt` knows.
-    assert [n for n, low in lower.items() if len(low) > 1] == [0x130]
-    del lower[0x130]
-    # Text keeps its length in UTF-16 when it is converted to lower case.
-    assert all((n > 0xFFFF) == (ord(low) > 0xFFFF) for n, low in lower.items())
+    del lower[0x130]  # the only one of two characters: `Unicode.kt` contains it
+    if any((n > 0xFFFF) != (ord(low) > 0xFFFF) for n, low in lower.items()):
+        raise ValueError("text does not keep its length in UTF-16 in lower case")
     canonical = _decompositions("NFD")
     compatible = {n: t for n, t in _decompositions("NFKD").items() if t != canonical.get(n)}
     changing = {*lower, *canonical, *compatible}

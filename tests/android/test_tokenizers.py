@@ -366,19 +366,26 @@ def test_pairs_truncation_and_special_tokens(
         for _ in range(1000)
     ]
     for call, found in zip(calls, kotlin.call("encode", calls=calls), strict=True):
-        text, second = call["text"], call["pair"]
-        try:
-            encoding = python.encode(**call)
-        except AlbertEdgeError as error:
-            assert found == {"kind": "INPUT", "message": in_kotlin(str(error))}
-        else:
-            assert found == encoded(encoding, text, second), call
+        assert found == answer(encode, python, call), call
 
 
-def in_kotlin(message: str) -> str:
-    """Return a message with the names that parameters have in Kotlin."""
-    message = message.replace("max_length", "maxLength")
-    return message.replace("truncate='only_second'", "truncate=ONLY_SECOND")
+def encode(tokenizer: Tokenizer, call: Mapping[str, Any]) -> list[list[int]]:
+    return encoded(tokenizer.encode(**call), call["text"], call["pair"])
+
+
+def windows(tokenizer: Tokenizer, call: Mapping[str, Any]) -> list[list[list[int]]]:
+    pair = call["question"], call["context"]
+    return [encoded(window, *pair) for window in tokenizer.windows(**call)]
+
+
+def answer(ask: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, or its error with the names of parameters in Kotlin."""
+    try:
+        return ask(*arguments)
+    except AlbertEdgeError as error:
+        message = str(error).replace("max_length", "maxLength")
+        message = message.replace("truncate='only_second'", "truncate=ONLY_SECOND")
+        return {"kind": "INPUT", "message": message}
 
 
 @pytest.mark.parametrize("files", [embedded_files, chinese_files])
@@ -397,13 +404,7 @@ def test_windows(pair_of: Callable[[Files], Pair], files: Callable[[], Files]) -
         for _ in range(300)
     ]
     for call, found in zip(calls, kotlin.call("windows", calls=calls), strict=True):
-        try:
-            windows = python.windows(**call)
-        except AlbertEdgeError as error:
-            assert found == {"kind": "INPUT", "message": in_kotlin(str(error))}
-        else:
-            pair = call["question"], call["context"]
-            assert found == [encoded(window, *pair) for window in windows], call
+        assert found == answer(windows, python, call), call
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -517,16 +518,16 @@ def test_options_that_python_refuses(
     jvm: Jvm, files: Callable[[], Files], options: dict[str, Any]
 ) -> None:
     whole = {**files(), **config(**options)}
-    try:
+    if "remove_spaces" in options and "vocab.txt" in whole:
+        Kotlin(jvm, whole)  # is no misspelling there
+        return
+    with pytest.raises(TokenizerError) as expected:
         tokenizer_from_files(whole)
-    except TokenizerError as error:
-        with pytest.raises(KotlinError) as found:
-            Kotlin(jvm, whole)
-        assert found.value.kind == "FILE"
-        # Python's values, and types, have other names in Kotlin.
-        assert str(found.value).lower()[:60] == str(error).lower()[:60]
-    else:
+    with pytest.raises(KotlinError) as found:
         Kotlin(jvm, whole)
+    assert found.value.kind == "FILE"
+    # Python's values, and types, have other names in Kotlin.
+    assert str(found.value).lower()[:60] == str(expected.value).lower()[:60]
 
 
 @pytest.mark.parametrize(
@@ -540,7 +541,7 @@ def test_options_that_python_refuses(
         },
         {"special_tokens_map.json": b'{"mask_token": {"content": "[CLS]"}}'},
         config(added_tokens_decoder={"7": token("foo"), "2": token("[CLS]", special=True)}),
-        config(extra_special_tokens={"a": "foo", "b": "▁the"}, bos_token="foo"),
+        config(extra_special_tokens={"a": "foo", "b": "▁the"}, bos_token="foo"),  # noqa: S106 - not a password
         config(model_max_length=1000000000000000019884624838656, bos_token=None),
         config(do_lower_case=None, cls_token={"content": "[CLS]"}, tokenizer_class=None),
     ],
@@ -563,7 +564,7 @@ def test_unicode_table_is_that_of_its_version() -> None:
 
 
 def test_no_vocabulary(jvm: Jvm) -> None:
-    with pytest.raises(KotlinError, match="^no tokenizer in these files: expected one of spiece"):
+    with pytest.raises(KotlinError, match=r"^no tokenizer in these files: expected one of spiece"):
         Kotlin(jvm, config())
 
 
@@ -591,12 +592,11 @@ def assert_python_gives(files: Files, ids: list[int]) -> None:
 
 
 def damage(rng: random.Random, content: bytes) -> bytes:
-    """Cut a file, or change some of its bytes: in the first part, which has the pieces, or behind."""
+    """Cut a file, or change some of its bytes, one half of them in its beginning."""
     if rng.random() < 0.2:
         return content[: rng.randrange(len(content))]
     changed = bytearray(content)
-    # Half of the changes are in the first pieces, the trie's first units or the settings.
-    ends = (len(changed), 2000, len(changed))
+    ends = (len(changed), 2000)
     for _ in range(rng.choice((1, 3, 30))):
         at = rng.randrange(min(rng.choice(ends), len(changed)))
         flipped = changed[at] ^ 1 << rng.randrange(8)
@@ -615,7 +615,7 @@ def try_all(jvm: Jvm, candidates: Sequence[Files]) -> list[Any]:
 
 def test_damaged_options_give_one_error(jvm: Jvm) -> None:
     rng = random.Random(11)
-    whole = config(do_lower_case=True, added_tokens_decoder=ADDED_TOKENS, cls_token="[CLS]")
+    whole = config(do_lower_case=True, added_tokens_decoder=ADDED_TOKENS, cls_token="[CLS]")  # noqa: S106
     content = whole["tokenizer_config.json"]
     candidates = [
         {**chinese_files(), "tokenizer_config.json": damage(rng, content)} for _ in range(200)
