@@ -8,17 +8,31 @@ import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # What is put into some texts: letters of two UTF-16 code units, marks, other scripts and spaces.
 _FOREIGN = (
-    *("😀", "👩‍👩‍👧", "𝒜𝓃", "𠮷野家", "é", "e\u0301", "ﬁne", "Ｆｕｌｌ", "東京タワーへ行く。", "Привет,", "مرحبا"),
-    *("สวัสดี", "½", "3.5", "O'Hara", "well-known", "\u200b", "\u00a0", "…", "“so”", "No. 7"),
+    *("😀", "👩‍👩‍👧", "𝒜𝓃", "𠮷野家", "é", "e\u0301", "ﬁne", "Ｆｕｌｌ", "東京タワーへ行く。"),
+    *("Привет,", "مرحبا", "สวัสดี", "½", "3.5", "O'Hara", "well-known", "\u200b", "\u00a0"),
+    *("…", "“so”", "No. 7"),
 )
-_WORDS = (
-    "the a film story of is and was good bad quiet moving dull plot who what river mill built by in "
-    "widow storm took its roof bridge fell why nobody knows Ada Charles met London 1973 oil price "
-    "rose to 12 per barrel first shock science treaty signed king queen of France president elected"
-).split()
+# What ends sentences and words, or nearly.
+_MARKS = (
+    *(".", ".", "!", "?", "…", ". . .", "...", '"', "'", "”", "’", ")", "»", "]", "“", "(", "-"),
+    *(" ", " ", " ", "\n", "\t", "\u00a0", "\u2028", "\x1c", "\x85", "\u3000", "。", "！", "」"),
+    *("a", "A", "i", "I", "ı", "İ", "ſ", "\u212a", "ß", "1", "²", "½", "Ⅷ", "東", "ก", "𝒜", "𐐨"),
+    *("Mr", "dr", "e.g", "U.S", "a.m", "No", "vol", "Mrſ", "eqs", "sept", "é", "e\u0301", "'s"),
+    *(",", "』", "😀", "x"),
+)
+_WORDS = tuple(
+    word
+    for line in (
+        "the a film story of is and was good bad quiet moving dull plot who what river mill built",
+        "by in widow storm took its roof bridge fell why nobody knows Ada Charles met London 1973",
+        "oil price rose to 12 per barrel first shock science treaty signed king queen of France",
+    )
+    for word in line.split()
+)
 
 
 def drawn(seed: object) -> random.Random:
@@ -40,8 +54,17 @@ def article(source: random.Random, sentences: int) -> str:
     parts = []
     for _ in range(sentences):
         text = sentence(source)
-        parts.append(text[:1].upper() + text[1:] + source.choice((".", ".", "!", "?", ' . "', ". .")))
+        parts.append(
+            text[:1].upper() + text[1:] + source.choice((".", ".", "!", "?", ' . "', ". ."))
+        )
     return "".join(part + source.choice((" ", " ", " ", "\n", "\n\n")) for part in parts)
+
+
+def marks(source: random.Random) -> str:
+    """Draw a text of what ends sentences and words; it contains a letter."""
+    parts = [source.choice(_MARKS) for _ in range(source.randint(1, 40))]
+    parts.insert(source.randint(0, len(parts)), "so")
+    return "".join(part + source.choice(("", "", " ")) for part in parts)
 
 
 def question_and_passage(source: random.Random) -> tuple[str, str]:
@@ -62,7 +85,9 @@ def masked(source: random.Random) -> str:
     """Draw a sentence with one to three masks."""
     words = sentence(source).split()
     for _ in range(source.randint(1, 3)):
-        words[source.randrange(len(words))] = source.choice(("[MASK]", "[MASK]", "so[MASK]", "[MASK],"))
+        words[source.randrange(len(words))] = source.choice(
+            ("[MASK]", "[MASK]", "so[MASK]", "[MASK],")
+        )
     return " ".join(words)
 
 
@@ -72,7 +97,9 @@ def _made(source: random.Random) -> list[str]:
 
 @cache
 def _reviews() -> tuple[str, ...]:
-    return _read("sentiment/dev.tsv", lambda text: [row.split("\t")[0] for row in text.splitlines()[1:]])
+    return _read(
+        "sentiment/dev.tsv", lambda text: [row.split("\t")[0] for row in text.splitlines()[1:]]
+    )
 
 
 @cache
@@ -89,6 +116,6 @@ def _squad() -> tuple[tuple[str, str], ...]:
     return _read("squad/dev-v1.1.from-explorer.json", parse)
 
 
-def _read(name: str, parse: Callable[[str], list]) -> tuple:
+def _read(name: str, parse: Callable[[str], list[Any]]) -> tuple[Any, ...]:
     path = Path(os.environ.get("ALBERT_EDGE_DATA") or "/nonexistent") / name
     return tuple(parse(path.read_text())) if path.exists() else ()

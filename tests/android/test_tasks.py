@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import os
+import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cache, partial
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,14 +20,21 @@ import numpy as np
 import pytest
 
 from albert_edge import convert, load_keras
-from albert_edge.bundle.bundle import read
-from albert_edge.errors import InputError
+from albert_edge.bundle.bundle import pack, read
+from albert_edge.errors import BundleError, InputError
 from albert_edge.pipelines import PIPELINES, Pipeline, load
 from albert_edge.runtime import Model, interpreter_forward, open_interpreter
 from albert_edge.tokenizer import tokenizer_from_files
-
-from android.drawn_texts import article, drawn, masked, question_and_passage, sentence
-from android.jvm import RUNTIMES, Jvm, open_jvm
+from android.drawn_texts import (
+    article,
+    drawn,
+    marks,
+    masked,
+    question_and_passage,
+    sentence,
+)
+from android.jvm import RUNTIMES, Jvm, KotlinError, open_jvm
+from rigs.kotlin import KOTLIN, class_path
 
 TEXTS = 200  # of each task
 # Other kernels sum in another order; scores are float32 here and float64 in Python.
@@ -72,7 +80,9 @@ def of_answers(result: Result, given: Input) -> Result:
 
 
 def of_words(result: Result, given: Input) -> Result:
-    parts = {key: [place(given["text"], one) for one in result[key]] for key in ("words", "entities")}
+    parts = {
+        key: [place(given["text"], one) for one in result[key]] for key in ("words", "entities")
+    }
     return result | parts
 
 
@@ -113,6 +123,8 @@ def a_text(source: Random) -> Input:
 
 
 def a_long_text(source: Random) -> Input:
+    if source.random() < 0.3:
+        return {"text": marks(source)}
     # Longer than the tiny models take, now and then.
     return {"text": article(source, source.choice((1, 1, 2, 12)))}
 
@@ -131,18 +143,20 @@ def a_question(source: Random) -> Input:
     return {"question": question, "context": context}
 
 
-def masks(source: Random) -> Input:
+def masked_texts(source: Random) -> Input:
     second = {"pair": masked(source)} if source.random() < 0.4 else {}
     return {"text": masked(source)} | second
 
 
 def masks_or_two_texts(source: Random) -> Input:
-    return masks(source) if source.random() < 0.7 else two_texts(source)
+    return masked_texts(source) if source.random() < 0.7 else two_texts(source)
 
 
 def an_article(source: Random) -> Input:
     if source.random() < 0.3:
         return {"sentences": [sentence(source) for _ in range(source.randint(1, 12))]}
+    if source.random() < 0.4:
+        return {"text": marks(source)}
     return {"text": article(source, source.randint(1, 40))}
 
 
@@ -194,6 +208,7 @@ SUMMARIES: Any = (
     ({}, {}),
     ({"maxBullets": 1}, {"bullets": 1}),
     ({"maxBullets": 7, "redundancy": 0.75}, {"bullets": 7, "redundancy": 0.75}),
+    ({"maxBullets": 999}, {"bullets": 999}),
 )
 CANDIDATES: Any = (({}, {}), ({"maxResults": 1}, {"top_k": 1}), ({"maxResults": 99}, {"top_k": 99}))
 
@@ -234,7 +249,7 @@ CASES = {
         Case(
             name="fill-mask",
             type="MaskFiller",
-            draw=masks,
+            draw=masked_texts,
             expected=of_masks,
             options=CANDIDATES,
         ),
@@ -306,7 +321,7 @@ _TRAINED = {"question-answering": "qa", "feature-extraction": "encoder_small"}
 
 @pytest.fixture(scope="module")
 def file_of(tiny_albert, built_once) -> Callable[..., Path]:
-    """A function that returns a case's file: trained weights where there are any, or random ones."""
+    """A function that returns a case's file, of trained weights where there are any."""
     embedded = read("default").tokenizer_files
 
     def keras(name: str) -> Any:
@@ -429,3 +444,136 @@ def test_an_int8_file_gives_the_labels_and_spans_of_python(jvm, file_of, name):
                 bad += 1
                 print(str(e)[:300])
         print(name, bad, len(rs), max(errs, default=None), np.median(errs))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_suspending_functions_and_threads_give_the_same_results(jvm, file_of, name):
+    case = CASES[name]
+    source = drawn((name, "at once"))
+    inputs = [case.draw(source) for _ in range(12)]
+    handle = jvm.call("Tasks.openDefault", path=str(file_of(name)))
+    alone = jvm.call("Tasks.run", handle=handle, inputs=inputs)
+    assert jvm.call("Tasks.runSuspending", handle=handle, inputs=inputs) == alone
+    assert jvm.call("Tasks.runAtOnce", handle=handle, inputs=inputs) == alone
+    jvm.call("Models.close", handle=handle)
+
+
+def test_what_is_said_of_texts_that_cannot_be_read(jvm, file_of):
+    texts = ("", " \n", "\u200b", "half \ud83d")
+    cases = {
+        "classification": [{"text": text} for text in texts],
+        "regression": [{"text": "one", "pair": text} for text in texts]
+        + [{"text": text, "pair": "two"} for text in texts],
+        "question-answering": [{"question": text, "context": "one"} for text in texts]
+        + [{"question": "who?", "context": text} for text in texts],
+        "fill-mask": [{"text": text} for text in (*texts, "no mask", "[MASK")],
+        "summarization": [{"text": text} for text in texts] + [{"sentences": []}],
+        "pretraining": [{"text": text} for text in (*texts, "no mask")],
+    }
+    for name, inputs in cases.items():
+        pipe = load(file_of(name))
+        handle = jvm.call("Tasks.openDefault", path=str(file_of(name)))
+        for given, found in zip(
+            inputs, jvm.call("Tasks.run", handle=handle, inputs=inputs), strict=True
+        ):
+            with pytest.raises(InputError) as raised:
+                call(pipe, given)
+            expected = str(raised.value).replace(" (--pair)", "")
+            if "surrogate" in expected:
+                expected, found["error"] = expected[:60], found["error"][:60]
+            assert found == {"error": expected}, given
+        jvm.call("Models.close", handle=handle)
+
+
+def test_a_file_for_another_task_is_refused(jvm, file_of):
+    with pytest.raises(KotlinError) as raised:
+        jvm.call("Tasks.open", path=str(file_of("regression")), type="QuestionAnswerer")
+    assert str(raised.value) == (
+        "QuestionAnswerer takes a file for question-answering; this file is for classification."
+    )
+    with pytest.raises(KotlinError, match="takes a file for summarization or feature-extraction;"):
+        jvm.call("Tasks.open", path=str(file_of("regression")), type="TextSummarizer")
+
+
+def test_a_file_without_its_own_tokenizer_is_refused(jvm, file_of, tmp_path):
+    path = file_of("regression")
+    blob, bundle = path.read_bytes(), read(path)
+    without = tmp_path / "without.tflite"
+    without.write_bytes(pack(blob, replace(bundle, tokenizer_files={})))
+    with pytest.raises(KotlinError) as raised:
+        jvm.call("Tasks.openDefault", path=str(without))
+    assert str(raised.value).startswith(
+        "this file carries no tokenizer, so it does not accept text"
+    )
+    words = [
+        *(f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")),
+        *map(str, range(20000)),
+    ]
+    larger = tmp_path / "larger.tflite"
+    files = {"vocab.txt": "\n".join(words).encode()}
+    larger.write_bytes(pack(blob, replace(bundle, tokenizer_files=files)))
+    with pytest.raises(BundleError) as expected:
+        load(larger)
+    with pytest.raises(KotlinError) as raised:
+        jvm.call("Tasks.openDefault", path=str(larger))
+    assert str(raised.value) == str(expected.value)
+    assert raised.value.kind == "FILE"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("regression", {"patience": 2}, "this file does not support early exit"),
+        ("classification", {"patience": 0}, "patience must be a whole number of at least 1, not 0"),
+        ("classification", {"maxLayers": 0}, "max_layers must be a whole number of at least 1"),
+        ("classification", {"exitThreshold": -1}, "threshold must be a probability, or above 1"),
+        ("multi-label", {"scoreThreshold": 1.5}, r"scoreThreshold must be in \[0, 1\], not 1.5"),
+        ("question-answering", {"maxResults": 0}, "maxResults must be at least 1, stride"),
+        ("question-answering", {"stride": -1}, "stride at least 0"),
+        ("fill-mask", {"maxResults": 0}, "maxResults must be at least 1, not 0"),
+        ("fill-mask", {"maxResults": 20001}, r"maxResults must be in \[1, 20000\], not 20001"),
+        ("summarization", {"maxBullets": 0}, "maxBullets must be at least 1, redundancy in"),
+        ("summarization", {"redundancy": 1.1}, "maxBullets must be at least 1, redundancy in"),
+    ],
+)
+def test_options_out_of_range_are_refused(jvm, file_of, name, options, message):
+    path = file_of(name)
+    with pytest.raises(KotlinError, match=message) as raised:
+        jvm.call("Tasks.open", path=str(path), type=CASES[name].type, options=options)
+    assert raised.value.kind == "INPUT"
+
+
+def test_pooling_by_a_pooler_needs_one(jvm, file_of):
+    path = file_of("feature-extraction")
+    if "pooler_output" in load(path)("a text"):
+        pytest.skip("this encoder has a pooler: ALBERT_EDGE_DATA is not set")
+    options = {"pooling": "POOLER"}
+    handle = jvm.call("Tasks.open", path=str(path), type="TextEmbedder", options=options)
+    (found,) = jvm.call("Tasks.run", handle=handle, inputs=[{"text": "a text"}])
+    assert found == {"error": "this model has no pooler; choose the pooling mean or cls."}
+
+
+def test_a_closed_task_says_so(jvm, file_of):
+    handle = jvm.call("Tasks.openDefault", path=str(file_of("regression")))
+    jvm.call("Models.close", handle=handle)
+    (found,) = jvm.call("Tasks.run", handle=handle, inputs=[{"text": "a text"}])
+    assert "is closed; open it again" in found["error"]
+
+
+def test_java_uses_the_library_without_coroutines(file_of, tmp_path):
+    KOTLIN.require()
+    jars = [jar for jar in class_path("desktop").split(":") if "coroutines" not in jar]
+    source = Path(__file__).with_name("UseFromJava.java")
+    options = ("-Xlint:all,-classfile", "-Werror", "-proc:none", "--release", "11")
+    compiler = ["javac", *options, "-cp", ":".join(jars), "-d", str(tmp_path), str(source)]
+    done = subprocess.run(compiler, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stdout + done.stderr
+    path, text = file_of("classification"), "a quiet, moving film"
+    command = ["java", "-cp", ":".join([str(tmp_path), *jars]), "UseFromJava", str(path), text]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = load(path)(text, patience=1, max_layers=3)
+    *scores, label, error = done.stdout.splitlines()
+    found = dict(line.split() for line in scores)
+    assert {k: float(v) for k, v in found.items()} == pytest.approx(expected["scores"], abs=FLOAT)
+    assert label == f"{expected['label']} {expected['layers_used']} layers"
+    assert error == "INPUT: the text is empty: it contains no tokens."

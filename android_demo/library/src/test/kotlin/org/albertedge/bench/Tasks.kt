@@ -4,6 +4,11 @@ import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.Base64
+import java.util.concurrent.Callable
+import java.util.concurrent.Executors
+import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitAll
+import kotlinx.coroutines.runBlocking
 import org.albertedge.AlbertEdgeException
 import org.albertedge.Answer
 import org.albertedge.Bullet
@@ -16,20 +21,33 @@ import org.albertedge.Model
 import org.albertedge.ModelFile
 import org.albertedge.PretrainingHeads
 import org.albertedge.PretrainingHeads.PretrainingHeadsOptions
+import org.albertedge.PretrainingHeadsResult
 import org.albertedge.QuestionAnswerer
 import org.albertedge.QuestionAnswerer.QuestionAnswererOptions
+import org.albertedge.QuestionAnswererResult
 import org.albertedge.SentenceOrderClassifier
 import org.albertedge.SentenceOrderClassifier.SentenceOrderClassifierOptions
 import org.albertedge.SentenceOrderResult
 import org.albertedge.TextClassifier
 import org.albertedge.TextClassifier.TextClassifierOptions
+import org.albertedge.TextClassifierResult
 import org.albertedge.TextEmbedder
 import org.albertedge.TextEmbedder.TextEmbedderOptions
+import org.albertedge.TextEmbedderResult
 import org.albertedge.TextSummarizer
 import org.albertedge.TextSummarizer.TextSummarizerOptions
+import org.albertedge.TextSummarizerResult
 import org.albertedge.TextTask
 import org.albertedge.TokenClassifier
 import org.albertedge.TokenClassifier.TokenClassifierOptions
+import org.albertedge.TokenClassifierResult
+import org.albertedge.answerSuspending
+import org.albertedge.classifySuspending
+import org.albertedge.embedSuspending
+import org.albertedge.fillSuspending
+import org.albertedge.predictSuspending
+import org.albertedge.summarizeSuspending
+import org.json.JSONArray
 import org.json.JSONObject
 
 /** Runs the tasks for `tests/android/test_tasks.py`, with results in the form of Python's. */
@@ -77,21 +95,72 @@ object Tasks {
     private fun run(task: TextTask, input: JSONObject): Map<String, Any?> {
         val text = input.optString("text")
         val pair = if (input.has("pair")) input.getString("pair") else null
+        val sentences = strings(input.optJSONArray("sentences"))
         return when (task) {
-            is TextClassifier -> classify(task, text, pair)
-            is QuestionAnswerer -> answer(task, input)
-            is TokenClassifier -> label(task, text)
-            is MaskFiller -> filled(if (pair == null) task.fill(text) else task.fill(text, pair))
-            is TextEmbedder -> embed(task, text, pair)
-            is TextSummarizer -> summarize(task, input)
-            is SentenceOrderClassifier -> order(task.classify(text, pair!!))
-            is PretrainingHeads -> predict(task, text, pair)
+            is TextClassifier ->
+                of(if (pair == null) task.classify(text) else task.classify(text, pair))
+            is QuestionAnswerer -> of(task.answer(input.getString("question"), context(input)))
+            is TokenClassifier -> of(task.classify(text))
+            is MaskFiller -> of(if (pair == null) task.fill(text) else task.fill(text, pair))
+            is TextEmbedder -> of(if (pair == null) task.embed(text) else task.embed(text, pair))
+            is TextSummarizer ->
+                of(if (sentences == null) task.summarize(text) else task.summarize(sentences))
+            is SentenceOrderClassifier -> of(task.classify(text, pair!!))
+            is PretrainingHeads ->
+                of(if (pair == null) task.predict(text) else task.predict(text, pair))
             else -> error("no such task")
         }
     }
 
-    private fun classify(task: TextClassifier, text: String, pair: String?): Map<String, Any?> {
-        val result = if (pair == null) task.classify(text) else task.classify(text, pair)
+    private fun context(input: JSONObject): String = input.getString("context")
+
+    private fun strings(values: JSONArray?): List<String>? =
+        values?.let { List(it.length()) { index -> it.getString(index) } }
+
+    /** Runs the task behind `handle` on `inputs` by its suspending functions, all at once. */
+    fun runSuspending(arguments: JSONObject): Any {
+        val task: TextTask = Bench.kept(arguments, "handle")
+        val inputs = arguments.getJSONArray("inputs")
+        return runBlocking {
+            List(inputs.length()) { async { suspending(task, inputs.getJSONObject(it)) } }.awaitAll()
+        }
+    }
+
+    private suspend fun suspending(task: TextTask, input: JSONObject): Map<String, Any?> {
+        val text = input.optString("text")
+        val pair = if (input.has("pair")) input.getString("pair") else null
+        val sentences = strings(input.optJSONArray("sentences"))
+        return when (task) {
+            is TextClassifier -> of(task.classifySuspending(text, pair))
+            is QuestionAnswerer ->
+                of(task.answerSuspending(input.getString("question"), context(input)))
+            is TokenClassifier -> of(task.classifySuspending(text))
+            is MaskFiller -> of(task.fillSuspending(text, pair))
+            is TextEmbedder -> of(task.embedSuspending(text, pair))
+            is TextSummarizer ->
+                of(
+                    if (sentences == null) task.summarizeSuspending(text)
+                    else task.summarizeSuspending(sentences)
+                )
+            is SentenceOrderClassifier -> of(task.classifySuspending(text, pair!!))
+            is PretrainingHeads -> of(task.predictSuspending(text, pair))
+            else -> error("no such task")
+        }
+    }
+
+    /** Runs the task behind `handle` on `inputs` in eight threads; returns the results. */
+    fun runAtOnce(arguments: JSONObject): Any {
+        val task: TextTask = Bench.kept(arguments, "handle")
+        val inputs = arguments.getJSONArray("inputs")
+        val pool = Executors.newFixedThreadPool(8)
+        val calls =
+            List(inputs.length()) {
+                pool.submit(Callable { run(task, inputs.getJSONObject(it)) })
+            }
+        return calls.map { it.get() }.also { pool.shutdown() }
+    }
+
+    private fun of(result: TextClassifierResult): Map<String, Any?> {
         check(result.label == result.labels.firstOrNull())
         return mapOf(
             "labels" to result.labels,
@@ -103,11 +172,10 @@ object Tasks {
         )
     }
 
-    private fun answer(task: QuestionAnswerer, input: JSONObject): Map<String, Any?> {
-        val result = task.answer(input.getString("question"), input.getString("context"))
+    private fun of(result: QuestionAnswererResult): Map<String, Any?> {
         check(result.text == result.answer.text)
         return mapOf(
-            "answers" to result.answers.map(::of),
+            "answers" to result.answers.map { of(it) },
             "null_score" to result.nullScore,
             "windows" to result.windows,
             "truncated" to result.truncated,
@@ -122,15 +190,13 @@ object Tasks {
             "score" to answer.score,
         )
 
-    private fun label(task: TokenClassifier, text: String): Map<String, Any?> {
-        val result = task.classify(text)
-        return mapOf(
-            "words" to result.words.map(::of),
-            "entities" to result.entities.map(::of),
+    private fun of(result: TokenClassifierResult): Map<String, Any?> =
+        mapOf(
+            "words" to result.words.map { of(it) },
+            "entities" to result.entities.map { of(it) },
             "tokens" to result.tokens,
             "truncated" to result.truncated,
         )
-    }
 
     private fun of(span: LabeledSpan): Any =
         mapOf(
@@ -141,7 +207,7 @@ object Tasks {
             "score" to span.score,
         )
 
-    private fun filled(result: MaskFillerResult): Map<String, Any?> =
+    private fun of(result: MaskFillerResult): Map<String, Any?> =
         mapOf(
             "text" to result.text,
             "pair" to result.pair,
@@ -166,9 +232,8 @@ object Tasks {
             "truncated" to result.truncated,
         )
 
-    private fun embed(task: TextEmbedder, text: String, pair: String?): Map<String, Any?> {
-        val result = if (pair == null) task.embed(text) else task.embed(text, pair)
-        return mapOf(
+    private fun of(result: TextEmbedderResult): Map<String, Any?> =
+        mapOf(
             "embedding" to base64(result.embedding),
             "last_hidden_state" to base64(*result.lastHiddenState),
             "mean" to base64(result.mean),
@@ -176,7 +241,6 @@ object Tasks {
             "tokens" to result.tokens,
             "truncated" to result.truncated,
         )
-    }
 
     /** The floats of vectors, which are too many for JSON. */
     private fun base64(vararg vectors: FloatArray): String {
@@ -186,17 +250,12 @@ object Tasks {
         return Base64.getEncoder().encodeToString(bytes.array())
     }
 
-    private fun summarize(task: TextSummarizer, input: JSONObject): Map<String, Any?> {
-        val sentences = input.optJSONArray("sentences")
-        val result =
-            if (sentences == null) task.summarize(input.getString("text"))
-            else task.summarize(List(sentences.length()) { sentences.getString(it) })
-        return mapOf(
-            "bullets" to result.bullets.map(::of),
+    private fun of(result: TextSummarizerResult): Map<String, Any?> =
+        mapOf(
+            "bullets" to result.bullets.map { of(it) },
             "sentences" to result.sentences,
             "truncated" to result.truncated,
         )
-    }
 
     private fun of(bullet: Bullet): Any =
         mapOf(
@@ -206,7 +265,7 @@ object Tasks {
             "score" to bullet.score,
         )
 
-    private fun order(result: SentenceOrderResult): Map<String, Any?> {
+    private fun of(result: SentenceOrderResult): Map<String, Any?> {
         check(result.isInOrder == (result.label == "in order"))
         return mapOf(
             "label" to result.label,
@@ -217,15 +276,13 @@ object Tasks {
         )
     }
 
-    private fun predict(task: PretrainingHeads, text: String, pair: String?): Map<String, Any?> {
-        val result = if (pair == null) task.predict(text) else task.predict(text, pair)
-        return mapOf(
-            "filled" to result.filled?.let(::filled),
-            "order" to result.order?.let(::order),
+    private fun of(result: PretrainingHeadsResult): Map<String, Any?> =
+        mapOf(
+            "filled" to result.filled?.let { of(it) },
+            "order" to result.order?.let { of(it) },
             "tokens" to result.tokens,
             "truncated" to result.truncated,
         )
-    }
 
     private fun scores(categories: List<Category>) = categories.associate { it.label to it.score }
 
