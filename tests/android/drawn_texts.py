@@ -72,8 +72,8 @@ def question_and_passage(source: random.Random) -> tuple[str, str]:
     if not _squad():
         return f"who {' '.join(_made(source))}?", article(source, source.randint(1, 12))
     question, passage = source.choice(_squad())
-    if source.random() < 0.1:  # of several windows
-        others = [source.choice(_squad())[1] for _ in range(4)]
+    if source.random() < 0.05:  # of several windows
+        others = [source.choice(_squad())[1] for _ in range(source.choice((4, 9)))]
         passage = "\n".join([*others[:2], passage, *others[2:]])
     if source.random() < 0.3:
         at = source.randint(0, len(passage))
@@ -110,7 +110,7 @@ def _squad() -> tuple[tuple[str, str], ...]:
             for article in json.loads(text)["data"]
             for paragraph in article["paragraphs"]
             for asked in paragraph["qas"]
-            if len(paragraph["context"]) < 900
+            if len(paragraph["context"]) < 400
         ]
 
     return _read("squad/dev-v1.1.from-explorer.json", parse)
