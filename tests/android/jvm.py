@@ -43,15 +43,17 @@ def open_jvm(
 
     Args:
         runtime: One of `RUNTIMES`, or `none`.
-        maker: Maker of the GPU that OpenCL presents, of `rigs.gpu_delegate.MAKERS`.
+        maker: Maker of the GPU that OpenCL presents, of `rigs.gpu_delegate.MAKERS`; `none` for a
+            phone without OpenCL.
         options: Further options of the JVM.
     """
     KOTLIN.require()
     env = dict(os.environ)
     if runtime == "android":
         ANDROID.require()
-        options = [*android_options(gpu=maker is not None), *options]
-    if maker is not None:
+        shown = maker not in (None, "none")
+        options = [*android_options(gpu=maker is not None, opencl=shown), *options]
+    if maker not in (None, "none"):
         OPENCL.require()
         env |= environment(maker, precision_loss=False)
     command = ["java", "-Xmx1g", "-Xshare:auto", *options, "-cp", class_path(runtime)]
@@ -85,7 +87,8 @@ class Jvm:
             KotlinError: It threw an AlbertEdgeException.
             RuntimeError: It threw anything else, or the JVM ended.
         """
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         request = json.dumps({"call": function, "arguments": arguments})
         try:
             self._process.stdin.write(f"{request}\n")
@@ -109,7 +112,8 @@ class Jvm:
 
     def close(self) -> None:
         """End the JVM."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         try:
             self._process.wait(20)

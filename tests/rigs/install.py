@@ -61,6 +61,11 @@ class Rig:
         return rigs_folder() / f"{self.name}-{digest.hexdigest()[:8]}"
 
     @property
+    def lock(self) -> Path:
+        """The file that is locked while it is built."""
+        return rigs_folder() / "lock"
+
+    @property
     def installed(self) -> bool:
         """Whether the folder is whole: the mark is written last."""
         return (self.path / "installed").exists()
@@ -71,7 +76,7 @@ class Rig:
         Raises:
             RigError: if a program is missing or failed.
         """
-        with _only_one_installs():
+        with _only_one_installs(self.lock):
             if self.installed:
                 return
             shutil.rmtree(self.path, ignore_errors=True)  # what an interrupted build left
@@ -97,9 +102,9 @@ def rigs_folder() -> Path:
 
 
 @contextmanager
-def _only_one_installs() -> Iterator[None]:
-    rigs_folder().mkdir(parents=True, exist_ok=True)
-    with (rigs_folder() / "lock").open("w") as lock:
+def _only_one_installs(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

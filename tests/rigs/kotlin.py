@@ -1,4 +1,4 @@
-"""The Kotlin library in a JVM: built by Maven, shrunk by R8, with Android's own runtime or a desktop's.
+"""The Kotlin library in a JVM: built by Maven, shrunk by R8, with a runtime.
 
     python -m tests.rigs install android kotlin
 
@@ -66,6 +66,10 @@ def _version() -> int:
 class _KotlinRig(Rig):
     """A rig that is built anew when a file of the library changes, once it was installed."""
 
+    @property
+    def lock(self) -> Path:  # it is built in the project's own folders
+        return PROJECT / "target/lock"
+
     def require(self) -> Path:
         was = any(rigs_folder().glob(f"{self.name}-*/installed"))
         required = os.environ.get("ALBERT_EDGE_RIGS") == "required"
@@ -91,7 +95,7 @@ KOTLIN = _KotlinRig(
 
 
 def class_path(engine: str) -> str:
-    """Return the class path of the tests with the runtime `android` (2.16.1), `desktop` (2.19) or `none`."""
+    """Return the class path with a runtime: `android` (2.16.1), `desktop` (2.19) or `none`."""
     folder = KOTLIN.path
     engines = {
         "android": [folder / "tflite.jar"],
@@ -102,11 +106,11 @@ def class_path(engine: str) -> str:
     return ":".join(map(str, [folder / "bench", folder / "library.jar", *engines[engine], *others]))
 
 
-def android_options(*, gpu: bool = False) -> list[str]:
-    """Return a JVM's options for Android's own libraries."""
+def android_options(*, gpu: bool = False, opencl: bool = False) -> list[str]:
+    """Return options of a JVM for Android's libraries, its GPU delegate and software OpenCL."""
     shims = ("libc.so", "libm.so", "libdl.so", "liblog.so", "libEGL.so", "libGLESv3.so")
     shared = [ANDROID.path / name for name in shims]
-    own = [OPENCL.path / "libOpenCL.so"] if gpu else []
+    own = [OPENCL.path / "libOpenCL.so"] if opencl else []
     libraries = ["libtensorflowlite_jni.so", *(["libtensorflowlite_gpu_jni.so"] if gpu else [])]
     loaded = [*map(str, shared + own), "", *(str(ANDROID.path / name) for name in libraries)]
     return [

@@ -57,8 +57,7 @@ private fun checkHead(data: ByteBuffer, where: String) {
     val size = data.limit()
     val begins = ByteArray(minOf(8, size)) { data.get(it) }
     if (size < 8 || String(begins, 4, 4, Charsets.ISO_8859_1) != "TFL3") {
-        val shown = begins.joinToString("") { "\\x%02x".format(it.toInt() and 0xff) }
-        throw fileError("$where is not a .tflite file: it begins with '$shown'.")
+        throw fileError("$where is not a .tflite file: it begins with ${shown(begins)}.")
     }
     val zipped = size >= END_BYTES && data.getInt(size - END_BYTES) == END_SIGNATURE
     if (zipped) return

@@ -61,7 +61,7 @@ internal fun readContents(archive: Archive, front: ByteBuffer, where: String): C
     val shape = Shape(config, where)
     val task = requiredText(manifest, "task", where)
     if (task !in TASKS) {
-        throw fileError("$where: unknown task '$task'; choose from ${TASKS.keys.joinToString()}.")
+        throw fileError("$where: unknown task ${shown(task)}; choose from ${TASKS.keys.joinToString()}.")
     }
     val contents =
         Contents(
@@ -92,7 +92,7 @@ private fun checkVersion(manifest: JSONObject, where: String) {
     val version =
         manifest.opt("format_version") as? Int
             ?: throw fileError(
-                "$where is damaged: its format version is ${manifest.opt("format_version")}."
+                "$where is damaged: its format version is ${shown(manifest.opt("format_version"))}."
             )
     if (version > FORMAT_VERSION) {
         val writer = printable(manifest.opt("written_by").toString())
@@ -145,8 +145,9 @@ private fun checkTokenizerName(name: String, where: String) {
 private fun requiredText(manifest: JSONObject, key: String, where: String): String {
     if (!manifest.has(key)) throw fileError("$where is incomplete: $MANIFEST has no '$key'.")
     val value = manifest.get(key)
-    if (value !is String || value.isEmpty() || printable(value) != value) {
-        throw fileError("$where: $key must be a name, not '${printable(value.toString())}'.")
+    val isEmpty = value == "" && key != "target"
+    if (value !is String || isEmpty || printable(value) != value) {
+        throw fileError("$where: $key must be a name, not ${shown(value)}.")
     }
     return value
 }
@@ -157,7 +158,7 @@ private fun seqLens(manifest: JSONObject, most: Int, where: String): IntArray {
     }
     val longest = manifest.get("seq_len")
     if (longest != JSONObject.NULL && (longest !is Int || longest !in 1..most)) {
-        throw fileError("$where: seq_len must be None or in [1, $most], not $longest.")
+        throw fileError("$where: seq_len must be None or in [1, $most], not ${shown(longest)}.")
     }
     val only = if (longest is Int) intArrayOf(longest) else IntArray(0)
     val several = manifest.opt("seq_lens") as? JSONArray ?: return only // not in files of 0.1
@@ -169,7 +170,7 @@ private fun seqLens(manifest: JSONObject, most: Int, where: String): IntArray {
             lengths.first() >= 1 &&
             lengths.last() == longest
     if (!ascends) {
-        throw fileError("$where: seq_lens must ascend to seq_len $longest, not be $several.")
+        throw fileError("$where: seq_lens must ascend to seq_len ${shown(longest)}, not be ${shown(several)}.")
     }
     return lengths.toIntArray()
 }
@@ -182,7 +183,7 @@ private fun earlyExit(manifest: JSONObject, where: String): EarlyExit? {
     val most = (stored as? JSONObject)?.opt("max_layers")
     val noLimit = most == null || most == JSONObject.NULL
     if (patience !is Int || threshold !is Number || !(noLimit || most is Int)) {
-        throw fileError("$where: early_exit cannot be $stored.")
+        throw fileError("$where: early_exit cannot be ${shown(stored)}.")
     }
     try {
         return EarlyExit(patience, threshold.toFloat(), if (noLimit) null else most as Int)
@@ -194,18 +195,18 @@ private fun earlyExit(manifest: JSONObject, where: String): EarlyExit? {
 private fun checkAgreement(contents: Contents, where: String) {
     val layout = contents.layout
     if (layout !in LAYOUTS) {
-        throw fileError("$where: unknown layout '$layout'; choose from ${LAYOUTS.joinToString()}.")
+        throw fileError("$where: unknown layout ${shown(layout)}; choose from ${LAYOUTS.joinToString()}.")
     }
     if (contents.seqLens.size > 1 && layout != "unrolled") {
         throw fileError(
-            "$where: layout $layout has one length, not ${contents.seqLens.toList()}."
+            "$where: layout $layout has one length, not ${shown(contents.seqLens.toList())}."
         )
     }
     val exits = contents.shape.earlyExit
     if ((contents.earlyExit != null) != (exits && layout != "unrolled")) {
         throw fileError(
-            "$where: in layout $layout with early_exit $exits in the configuration, early_exit cannot be " +
-                "${contents.manifest.opt("early_exit")}."
+            "$where: in layout $layout with early_exit ${shown(exits)} in the configuration, early_exit cannot be " +
+                "${shown(contents.manifest.opt("early_exit"))}."
         )
     }
 }
@@ -222,7 +223,7 @@ private fun checkLabels(members: Map<String, ByteArray>, labels: List<String>, w
     if (found != expected && found != labels.joinToString("") { "$it\n" }) {
         val quoted = printable(found.take(MAX_QUOTED))
         throw fileError(
-            "$where contradicts itself: $LABELS says '$quoted', $CONFIG says " +
+            "$where contradicts itself: $LABELS says b'$quoted', $CONFIG says " +
                 "${labels.joinToString(transform = ::printable).take(MAX_QUOTED)}."
         )
     }

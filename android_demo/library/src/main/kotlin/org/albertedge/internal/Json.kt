@@ -23,7 +23,7 @@ internal fun parseJson(content: ByteArray, where: String): JSONObject {
         val text = decodeUtf8(content)
         val reader = JsonReader(StringReader(text))
         if (reader.peek() != JsonToken.BEGIN_OBJECT) {
-            throw fileError("$where: expected a JSON object.")
+            throw fileError("$where: expected a JSON object, got ${pythonType(reader)}.")
         }
         val values = readObject(reader, depth = 0)
         if (reader.peek() != JsonToken.END_DOCUMENT) throw IOException("more follows its end")
@@ -42,6 +42,15 @@ internal fun parseJson(content: ByteArray, where: String): JSONObject {
 /** Decodes UTF-8; throws a [CharacterCodingException] where it is none. */
 internal fun decodeUtf8(content: ByteArray): String =
     Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content)).toString()
+
+private fun pythonType(reader: JsonReader): String =
+    when (reader.peek()) {
+        JsonToken.BEGIN_ARRAY -> "list"
+        JsonToken.BOOLEAN -> "bool"
+        JsonToken.NULL -> "NoneType"
+        JsonToken.NUMBER -> if (readNumber(reader.nextString()) is Double) "float" else "int"
+        else -> "str"
+    }
 
 private fun readObject(reader: JsonReader, depth: Int): JSONObject {
     if (depth > MAX_DEPTH) throw IOException("it nests deeper than $MAX_DEPTH")

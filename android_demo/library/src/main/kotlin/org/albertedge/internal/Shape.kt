@@ -22,12 +22,12 @@ private const val MAX_LABELS = 1_000_000
 internal class Shape(private val config: JSONObject, private val where: String) {
     init {
         val kind = value("model_type")
-        if (kind != null && kind != "albert") fail("model_type is '$kind', expected 'albert'")
+        if (kind != null && kind != "albert") fail("model_type is ${shown(kind)}, expected 'albert'.")
         val positions = value("position_embedding_type")
         if (positions != null && positions != "absolute") {
-            fail("position_embedding_type '$positions' is not supported")
+            fail("position_embedding_type ${shown(positions)} is not supported.")
         }
-        val missing = REQUIRED.filter { value(it) == null }
+        val missing = REQUIRED.filterNot(config::has)
         if (missing.isNotEmpty()) {
             fail("no ${missing.joinToString()}; is it an ALBERT's config.json?")
         }
@@ -43,7 +43,7 @@ internal class Shape(private val config: JSONObject, private val where: String) 
         when (val stored = value("early_exit")) {
             null -> false
             is Boolean -> stored
-            else -> fail("early_exit must be true or false, not $stored")
+            else -> fail("early_exit must be true or false, not ${shown(stored)}.")
         }
     val labels: List<String> = readLabels()
 
@@ -57,13 +57,15 @@ internal class Shape(private val config: JSONObject, private val where: String) 
             }
         if (names.isEmpty()) {
             val count = number("num_labels", 2)
-            if (count > MAX_LABELS) fail("num_labels must be in [1, $MAX_LABELS], not $count")
+            if (count > MAX_LABELS) fail("num_labels must be in [1, $MAX_LABELS], not $count.")
             return List(count) { "LABEL_$it" }
         }
-        if (names.toSet().size < names.size) fail("labels must be distinct and at least one: $names")
+        if (names.toSet().size < names.size) {
+            fail("labels must be distinct and at least one: ${shown(names)}.")
+        }
         for (label in names) {
             if (label.isEmpty() || label.any { it in LINE_ENDS }) {
-                fail("the label '${printable(label)}' must be one line of text")
+                fail("the label ${shown(label)} must be one line of text.")
             }
         }
         return names
@@ -83,14 +85,14 @@ internal class Shape(private val config: JSONObject, private val where: String) 
     private fun number(name: String, default: Int, least: Int = 1): Int {
         val stored = value(name) ?: return default
         if (stored !is Int || stored < least) {
-            fail("$name must be a whole number in [$least, ${Int.MAX_VALUE}], not $stored")
+            fail("$name must be a whole number in [$least, ${Int.MAX_VALUE}], not ${shown(stored)}.")
         }
         return stored
     }
 
     private fun value(name: String): Any? = config.opt(name).takeIf { it != JSONObject.NULL }
 
-    private fun fail(problem: String): Nothing = throw fileError("$where: $problem.")
+    private fun fail(problem: String): Nothing = throw fileError("$where: $problem")
 
     private companion object {
         // At which Python's splitlines splits.

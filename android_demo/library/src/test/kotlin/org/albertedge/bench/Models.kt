@@ -1,9 +1,14 @@
 package org.albertedge.bench
 
+import android.content.res.AssetFileDescriptor
+import android.os.ParcelFileDescriptor
 import java.io.File
+import java.io.FileDescriptor
+import java.io.FileInputStream
 import java.io.RandomAccessFile
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
+import java.security.MessageDigest
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
 import org.albertedge.Accelerator
@@ -15,6 +20,13 @@ import org.albertedge.Outputs
 import org.albertedge.Precision
 import org.json.JSONArray
 import org.json.JSONObject
+import org.tensorflow.lite.support.metadata.MetadataExtractor
+
+/** A descriptor without what only Android's own `java.io` has. */
+private class Descriptor(private val fd: FileDescriptor) :
+    ParcelFileDescriptor(null as ParcelFileDescriptor?) {
+    override fun getFileDescriptor(): FileDescriptor = fd
+}
 
 /** Opens and runs files for `tests/android`. */
 object Models {
@@ -39,6 +51,42 @@ object Models {
             copy.delete()
         }
     }
+
+    /** Opens `path` by an asset's descriptor, whose file has `shift` bytes before and behind it. */
+    fun openDescriptor(arguments: JSONObject): Any {
+        val content = File(arguments.getString("path")).readBytes()
+        val shift = arguments.getInt("shift")
+        val apk = File.createTempFile("shifted", ".apk")
+        try {
+            apk.writeBytes(ByteArray(shift) + content + ByteArray(shift))
+            FileInputStream(apk).use {
+                val length = if (shift == 0) AssetFileDescriptor.UNKNOWN_LENGTH else content.size.toLong()
+                val descriptor = Descriptor(it.fd)
+                if (arguments.optBoolean("isParcel")) return Bench.keep(ModelFile.open(descriptor))
+                return Bench.keep(ModelFile.open(AssetFileDescriptor(descriptor, shift.toLong(), length)))
+            }
+        } finally {
+            apk.delete()
+        }
+    }
+
+    /** The files in `path` as TFLite's own `MetadataExtractor` reads them: name to SHA-256. */
+    fun metadata(arguments: JSONObject): Any {
+        val content = ByteBuffer.wrap(File(arguments.getString("path")).readBytes())
+        val extractor = MetadataExtractor(content)
+        return extractor.associatedFileNames.associateWith {
+            sha256(extractor.getAssociatedFile(it).readBytes())
+        }
+    }
+
+    /** The files in the file behind a handle likewise. */
+    fun members(arguments: JSONObject): Any {
+        val file: ModelFile = Bench.kept(arguments, "file")
+        return file.memberNames.associateWith { sha256(file.member(it)!!) }
+    }
+
+    private fun sha256(content: ByteArray): String =
+        MessageDigest.getInstance("SHA-256").digest(content).joinToString("") { "%02x".format(it) }
 
     /** Tries to open every file of `paths`; returns for each an error or null, and any other exception as it is. */
     fun openErrors(arguments: JSONObject): Any {
@@ -172,7 +220,10 @@ object Models {
             .first { it.name == "direct" }
             .memoryUsed
 
-    /** What a wrong option says. */
-    fun options(arguments: JSONObject): Any = BaseOptions(arguments.getInt("threads")).numThreads
+    /** Makes a rule of early exit. */
+    fun rule(arguments: JSONObject): Any =
+        EarlyExit(arguments.getInt("patience"), arguments.getDouble("threshold").toFloat()).patience
 
+    /** Makes options. */
+    fun options(arguments: JSONObject): Any = BaseOptions(arguments.getInt("threads")).numThreads
 }
