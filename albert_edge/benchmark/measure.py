@@ -15,19 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.benchmark.devices.device import Device, Local
+from albert_edge.benchmark.devices.device import ENGINE, Device, Local
 from albert_edge.benchmark.outputs import decode_outputs
 from albert_edge.benchmark.worker import check_same_file
 from albert_edge.errors import ConfigError, DeviceError
 
 __all__ = ["interleave", "measure"]
-
-ENGINE = "albert_edge.benchmark.engine:open_model"
-ENGINES = {
-    "cpu": ENGINE,
-    "gpu:float32": "albert_edge.benchmark.gpu_engine:open_float32",
-    "gpu:default": "albert_edge.benchmark.gpu_engine:open_default",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

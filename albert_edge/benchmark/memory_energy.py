@@ -29,9 +29,13 @@ def read_memory() -> dict[str, int] | None:
         its processes.
     """
     try:
-        text = (_PROC / "smaps_rollup").read_text()
+        return parse_memory((_PROC / "smaps_rollup").read_text())
     except OSError:
         return None
+
+
+def parse_memory(text: str) -> dict[str, int]:
+    """Return the memory of a process by the text of its `smaps_rollup`; see `read_memory`."""
     rss, anonymous, pss = (_kilobytes(text, name) for name in ("Rss", "Anonymous", "Pss"))
     sizes = {"rss": rss, "anonymous": anonymous, "file": rss - anonymous, "pss": pss}
     return {f"{kind}_bytes": size for kind, size in sizes.items()}
@@ -48,7 +52,12 @@ def reset_peak() -> bool:
 
 def read_peak_bytes() -> int:
     """Read the peak of resident memory since `reset_peak`, which must have returned true."""
-    return _kilobytes((_PROC / "status").read_text(), "VmHWM")
+    return parse_peak_bytes((_PROC / "status").read_text())
+
+
+def parse_peak_bytes(text: str) -> int:
+    """Return the peak of a process's resident memory by the text of its `status`."""
+    return _kilobytes(text, "VmHWM")
 
 
 def _kilobytes(text: str, name: str) -> int:

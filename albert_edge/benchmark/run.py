@@ -23,7 +23,7 @@ from albert_edge.benchmark.config import (
 )
 from albert_edge.benchmark.devices.device import Device, open_device
 from albert_edge.benchmark.inputs import Inputs, make_inputs
-from albert_edge.benchmark.measure import ENGINES, Measurement, measure
+from albert_edge.benchmark.measure import Measurement, measure
 from albert_edge.benchmark.outputs import (
     ENGINE,
     FLOAT_ENGINE,
@@ -59,6 +59,7 @@ def benchmark(
     *,
     settings: BenchmarkConfig | None = None,
     device: str = "local",
+    runtime: Sequence[str | os.PathLike[str]] = (),
     json_path: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
@@ -72,6 +73,7 @@ def benchmark(
         paths: The `.tflite` files; "default" is the embedded one.
         settings: How to measure them.
         device: The address of a device, for `open_device`.
+        runtime: The archives of the TFLite libraries for a phone, for `open_device`.
         json_path: The report's file, rewritten as a whole after every measurement; None for none.
         resume: Whether to continue the report in `json_path`, if it exists.
         force: Whether an existing report may be overwritten.
@@ -91,7 +93,7 @@ def benchmark(
     files = ModelFile.read_all(paths)
     saved = open_report(json_path, [file.path for file in files], resume=resume, force=force)
     opening = progress.add_task("Opening the device", total=None)
-    with closing(open_device(device)) as opened:
+    with closing(open_device(device, runtime=runtime)) as opened:
         machine = opened.run({"do": "describe"}, timeout_s=settings.timeout_s)
         progress.remove_task(opening)
         if (fault := find_fault(machine, "machine")) is not None:
@@ -237,7 +239,7 @@ class _Run:
         settings, configuration = self._settings, result.configuration
         measurement = measure(
             configuration.file.path,
-            engine=ENGINES[configuration.accelerator],
+            engine=self._device.engines[configuration.accelerator],
             device=self._device,
             threads=configuration.threads,
             input_ids=inputs.ids[0],

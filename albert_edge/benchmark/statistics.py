@@ -33,6 +33,7 @@ _CONSTANT_FIELDS = (
 WARNING_CODES = {
     "throttled": "The processor was throttled because of heat or low voltage.",
     "clock-limited": "The CPU frequency is capped below its maximum.",
+    "screen-off": "The phone's screen was off: Android then slows its processor down.",
     "powersave": "A core ran under the powersave governor.",
     "cpu-quota": "The CPU quota of the container limits the process.",
     "busy": "Other processes, or other guests of the same host, were using the processor.",
@@ -217,6 +218,7 @@ def system_warnings(rounds: Sequence[Measurement]) -> list[dict[str, str]]:
     checks = {
         "throttled": _check_throttling,
         "clock-limited": _check_clock_limits,
+        "screen-off": _check_screen,
         "powersave": _check_governors,
         "cpu-quota": _check_cpu_quota,
         "busy": _check_other_processes,
@@ -250,8 +252,16 @@ def _check_throttling(rounds: Sequence[Measurement]) -> Iterator[str]:
         names = [name for bit, name in THROTTLE_BITS.items() if bits >> bit & 1]
         yield f"vcgencmd get_throttled reports {', '.join(names)}"
     events = sum(after - before for before, after in _before_and_after(rounds, "throttle_events"))
+    thermal = max(map(max, _before_and_after(rounds, "thermal_status")), default=0)
+    if thermal:
+        yield f"Android reports the thermal status {thermal} (1 is light, 6 is shutdown)"
     if events:
         yield f"the processor was throttled {format_count(events, 'time')} because of heat"
+
+
+def _check_screen(rounds: Sequence[Measurement]) -> Iterator[str]:
+    if not all(map(all, _before_and_after(rounds, "screen_on"))):
+        yield "the screen was off; keep it on: adb shell svc power stayon usb"
 
 
 def _check_clock_limits(rounds: Sequence[Measurement]) -> Iterator[str]:

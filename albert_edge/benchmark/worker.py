@@ -26,11 +26,11 @@ from albert_edge.benchmark.memory_energy import (
 from albert_edge.benchmark.system import cpu_busy_s, describe_machine, read_conditions
 from albert_edge.errors import AlbertEdgeError, BundleError
 
-__all__ = ["check_same_file", "file_digest", "file_state"]
+__all__ = ["SEED", "check_same_file", "file_digest", "file_state"]
 
 # [PAD], [UNK], [CLS], [SEP] and [MASK] are ids 0 to 4 of every published vocabulary.
 _FIRST_ORDINARY_ID = 5
-_SEED = 20
+SEED = 20
 # The kernel counts CPU time in steps of 10 ms, which are too coarse for a shorter span.
 _MIN_SPAN_S = 0.2
 _PR_SET_PDEATHSIG = 1  # of prctl(2), Linux
@@ -224,7 +224,7 @@ def _input_ids(job: dict[str, Any], model: Any) -> Any:
 
     if job["input_ids"] is not None:
         return np.array([job["input_ids"]], np.int32)  # [1, T]
-    return random_ids(model.bundle.config.vocab_size, job["seq_len"], seed=_SEED)[None]  # [1, T]
+    return random_ids(model.bundle.config.vocab_size, job["seq_len"], seed=SEED)[None]  # [1, T]
 
 
 def main(parent: int) -> None:

@@ -1259,7 +1259,7 @@ _LOOKUPS = frozenset(
 )
 
 
-def count_operators(data: Any, *, where: str) -> tuple[int, int]:
+def count_operators(data: Any, *, where: str) -> tuple[int, tuple[str, ...]]:
     """Count the operators of a TFLite model.
 
     Args:
@@ -1267,23 +1267,23 @@ def count_operators(data: Any, *, where: str) -> tuple[int, int]:
         where: What to call the file in a message.
 
     Returns:
-        The number in all graphs; and of those that look up rows of tables, or convert or reshape
-        only tables, rows that were looked up, and inputs.
+        The number in all graphs; and the types of those that look up rows of tables, or convert or
+        reshape only tables, rows that were looked up, and inputs, one for each.
 
     Raises:
         BundleError: The flatbuffer is damaged.
     """
     graphs: list[_Graph] = []
     _check(where, lambda: graphs.extend(_Model(data, ours=False).graphs))
-    lookups = 0
+    lookups: list[str] = []
     for graph in graphs:
         computed: set[int] = set()
         for operator in graph.operators:
             if operator.code in _LOOKUPS and computed.isdisjoint(operator.inputs):
-                lookups += 1
+                lookups.append(_OPERATORS[operator.code].name)
             else:
                 computed.update(operator.outputs)
-    return sum(len(graph.operators) for graph in graphs), lookups
+    return sum(len(graph.operators) for graph in graphs), tuple(lookups)
 
 
 def _check(where: str, check: Callable[[], object]) -> None:

@@ -23,7 +23,15 @@ from albert_edge.cli.options import (
 @click.option(
     "--device",
     default="local",
-    help="Device to measure on: local, or ssh://[USER@]HOST[:PORT][?python=PATH].",
+    help="Device to measure on: local, ssh://[USER@]HOST[:PORT][?python=PATH], or a phone: "
+    "adb://[SERIAL][?cores=N,...][&adb=PATH].",
+)
+@click.option(
+    "--runtime",
+    multiple=True,
+    metavar="FILE.aar",
+    help="For a phone: the archive of TFLite's library; may be repeated, for the GPU delegate's. "
+    "Without it Maven fetches both.",
 )
 @options_from(
     BenchmarkConfig(),
@@ -83,6 +91,8 @@ def command(
     albert-edge benchmark gpu.tflite --accelerator cpu,gpu
     albert-edge benchmark my.tflite --device ssh://pi@raspberrypi.local
     albert-edge benchmark my.tflite --device 'ssh://pi@10.0.0.7:2222?python=~/venv/bin/python'
+    albert-edge benchmark android.tflite --device adb://
+    albert-edge benchmark gpu.tflite --device 'adb://R58M12ABCDE?cores=4-7' --accelerator cpu,gpu
     albert-edge benchmark --from report.json --html report.html
     albert-edge benchmark --compare before.json after.json
     """
@@ -163,6 +173,7 @@ def _measure(
     html_path: str | None,
     *,
     device: str,
+    runtime: tuple[str, ...],
     resume: bool,
     force: bool,
     **settings: Any,
@@ -183,6 +194,7 @@ def _measure(
             models,
             settings=take_fields(BenchmarkConfig(), settings),
             device=device,
+            runtime=runtime,
             json_path=path,
             resume=resume,
             force=force,

@@ -27,7 +27,14 @@ from albert_edge.errors import AlbertEdgeError, DeviceError, FidelityError, desc
 from albert_edge.runtime.interpreter import LOAD_ERRORS, open_interpreter, runtime_name
 from albert_edge.runtime.model import Arrays, Forward, interpreter_forward, length_signature
 
-__all__ = ["Acceleration", "check_gpu", "check_gpu_file", "difference_limit", "largest_difference"]
+__all__ = [
+    "Acceleration",
+    "check_gpu",
+    "check_gpu_file",
+    "difference_limit",
+    "double_model",
+    "largest_difference",
+]
 
 # The operators that look up the tables' rows, and what may stand between a table and its rows.
 _ON_CPU = frozenset({"GATHER", "EMBEDDING_LOOKUP", "CAST", "DEQUANTIZE", "RESHAPE"})
@@ -288,7 +295,8 @@ def _read_log(
     """Read from the log what the GPU runs, and check that it is all but the lookups."""
     if (device := _ADAPTER.search(log)) is None:
         raise _no_gpu(log)
-    operators, lookups = count_operators(file.view(), where=file.where)
+    operators, types = count_operators(file.view(), where=file.where)
+    lookups = len(types)
     refused = dict(
         line
         for part in log.split("not supported by GPU delegate:\n")[1:]
@@ -450,7 +458,7 @@ def main() -> None:
 
 def _run_one_operator() -> dict[str, Any]:
     import_litert()  # first: it is what may be missing
-    place = _double_model()
+    place = double_model()
     model, log = _compile(place, threads=1, accelerator="gpu:float32", where="a test")
     device = _ADAPTER.search(log)
     if device is None or not model.is_fully_accelerated():
@@ -464,7 +472,7 @@ def _run_one_operator() -> dict[str, Any]:
     return {"device": device[1], "is_software": "software" in device[2].lower()}
 
 
-def _double_model() -> bytes:
+def double_model() -> bytes:
     """Return a model of one operator: y = 2 x, float32 [1, 4]."""
     from albert_edge.tflite.graph import ModelBuilder, pack, schema
 

@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 
+from .adb import ADB
 from .android_arm64 import RIG as ANDROID_ARM64
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
@@ -17,7 +18,7 @@ from .kotlin import KOTLIN
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME)
+USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB)
 RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, FLOAT16)}
 
 

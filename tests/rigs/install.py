@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +76,7 @@ class Rig:
         Raises:
             RigError: if a program is missing or failed.
         """
-        with _only_one_installs(self.lock):
+        with taking_turns(self.lock):
             if self.installed:
                 return
             shutil.rmtree(self.path, ignore_errors=True)  # what an interrupted build left
@@ -102,7 +102,8 @@ def rigs_folder() -> Path:
 
 
 @contextmanager
-def _only_one_installs(path: Path) -> Iterator[None]:
+def taking_turns(path: Path) -> Iterator[None]:
+    """Let one process at a time build what the lock at `path` is for."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -125,20 +126,60 @@ def call(*command: str | Path, folder: Path | None = None) -> str:
     return done.stdout
 
 
-def debian(folder: Path, *names: str, dependencies: bool = False) -> None:
+def debian(folder: Path, *names: str, dependencies: bool = False, suite: str | None = None) -> None:
     """Unpack Debian packages into `folder`, and those of their dependencies that are missing here.
 
     Nothing is installed, so no root is needed: `apt-get download` and `dpkg-deb --extract`.
+
+    Args:
+        folder: Where to.
+        names: The packages.
+        dependencies: Whether to unpack dependencies too.
+        suite: A suite that this machine's apt is not set up for, such as `bookworm-backports`; its
+            lists are fetched into a temporary folder.
     """
+    if suite is not None:
+        with tempfile.TemporaryDirectory() as lists, _suite(Path(lists), suite) as options:
+            _download(folder, names, *options)
+        return
     wanted = set(names)
     if dependencies:
         plan = _apt("install", "--simulate", "--no-install-recommends", *names)
         missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
         wanted |= {name for name in missing if not _OF_THE_MACHINE.fullmatch(name)}
+    _download(folder, sorted(wanted))
+
+
+def _download(folder: Path, names: Iterable[str], *options: str) -> None:
     with tempfile.TemporaryDirectory() as downloads:
-        _apt("download", *sorted(wanted), folder=Path(downloads))
+        _apt(*options, "download", *names, folder=Path(downloads))
         for package in Path(downloads).glob("*.deb"):
             call("dpkg-deb", "--extract", package, folder)
+
+
+@contextmanager
+def _suite(lists: Path, suite: str) -> Iterator[list[str]]:
+    """Fetch the lists of a suite of the mirror that apt has; yield the options that use them."""
+    codename = suite.partition("-")[0]
+    listed = _apt("indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")
+    mirrors = [line.split()[0] for line in listed.splitlines() if line.endswith(f" {codename}")]
+    if not mirrors:
+        raise RigError(f"apt is set up for no mirror of Debian {codename}")
+    for name in ("state/partial", "cache/archives/partial"):
+        (lists / name).mkdir(parents=True)
+    (lists / "sources.list").write_text(
+        f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+        f"{mirrors[0]} {suite} main\n"
+    )
+    values = {
+        "Dir::Etc::sourcelist": lists / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": lists / "state",
+        "Dir::Cache": lists / "cache",
+    }
+    options = [word for name, value in values.items() for word in ("-o", f"{name}={value}")]
+    _apt(*options, "update")
+    yield options
 
 
 def _apt(*arguments: str, folder: Path | None = None) -> str:
@@ -151,13 +192,20 @@ def _apt(*arguments: str, folder: Path | None = None) -> str:
 
 def maven(folder: Path, artifact: str, *members: str) -> list[Path]:
     """Unpack members of an artifact, such as `org.tensorflow:tensorflow-lite:2.16.1:aar`."""
-    with tempfile.TemporaryDirectory() as downloads:
-        call("mvn", "-q", "-B", _COPIER, f"-Dartifact={artifact}", f"-DoutputDirectory={downloads}")
-        (archive,) = Path(downloads).iterdir()
-        with zipfile.ZipFile(archive) as opened:
-            for member in members:
-                (folder / Path(member).name).write_bytes(opened.read(member))
+    with (
+        tempfile.TemporaryDirectory() as downloads,
+        zipfile.ZipFile(maven_archive(Path(downloads), artifact)) as opened,
+    ):
+        for member in members:
+            (folder / Path(member).name).write_bytes(opened.read(member))
     return [folder / Path(member).name for member in members]
+
+
+def maven_archive(folder: Path, artifact: str) -> Path:
+    """Fetch an artifact into an empty folder."""
+    call("mvn", "-q", "-B", _COPIER, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
+    (archive,) = folder.iterdir()
+    return archive
 
 
 def compile_c(source: str, library: Path, *options: str | Path) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,11 +21,18 @@ from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
 from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError, describe_exit
 
-__all__ = ["Device", "Local", "open_device"]
+__all__ = ["ENGINE", "ENGINES", "Device", "Local", "open_device"]
 
 # The scheme of an address (the part before "://") and the module of `albert_edge.benchmark.devices`
 # whose `connect(address)` opens it; a module is imported only for an address of its scheme.
-DEVICES = {"local": "device", "ssh": "ssh"}
+DEVICES = {"local": "device", "ssh": "ssh", "adb": "adb"}
+ENGINE = "albert_edge.benchmark.engine:open_model"
+# The engine of each accelerator on a device that runs Python, `module:function`.
+ENGINES = {
+    "cpu": ENGINE,
+    "gpu:float32": "albert_edge.benchmark.gpu_engine:open_float32",
+    "gpu:default": "albert_edge.benchmark.gpu_engine:open_default",
+}
 # How much of a failed worker's output a message contains.
 _MAX_LINES = 5
 _MAX_CHARACTERS = 300
@@ -38,9 +46,11 @@ class Device(Protocol):
 
     Attributes:
         name: The address of the device, such as `local`.
+        engines: What opens a model there, for each accelerator.
     """
 
     name: str
+    engines: Mapping[str, str]
 
     def send(self, path: Path) -> str:
         """Copy a file of the host to the device unless it is there; return its path there.
@@ -61,18 +71,31 @@ class Device(Protocol):
         """Remove the copied files and disconnect; never raises."""
 
 
-def open_device(address: str) -> Device:
+def open_device(address: str, *, runtime: Sequence[str | os.PathLike[str]] = ()) -> Device:
     """Open the device at an address: `local`, or `SCHEME://...`.
 
+    Args:
+        address: The address.
+        runtime: For a phone, the archives of the TFLite libraries to copy there; empty for those of
+            the known version.
+
     Raises:
-        ConfigError: The scheme is unknown, or the address is malformed.
+        ConfigError: The scheme is unknown, the address is malformed, or there is a `runtime` for
+            another device than a phone.
         DeviceError: The device cannot be reached.
     """
     scheme = address.partition("://")[0]
     if scheme not in DEVICES:
         raise ConfigError(f"unknown device {address!r}; choose from {', '.join(DEVICES)}.")
     module = importlib.import_module(f"albert_edge.benchmark.devices.{DEVICES[scheme]}")
-    device: Device = module.connect(address)
+    if runtime and scheme != "adb":
+        raise ConfigError(
+            f"--runtime names the TFLite libraries of a phone, and {address!r} is none; leave it "
+            "out, or measure on a phone: --device adb://."
+        )
+    device: Device = (
+        module.connect(address, runtime=runtime) if runtime else module.connect(address)
+    )
     return device
 
 
@@ -112,6 +135,7 @@ class Local:
     """This machine, as a `Device`."""
 
     name = "local"
+    engines: Mapping[str, str] = ENGINES
 
     def __init__(self, python: str = sys.executable) -> None:
         """Use a Python that can import this package and the engine's packages."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import albert_edge
-from albert_edge.benchmark.devices.device import parse_worker_output
+from albert_edge.benchmark.devices.device import ENGINES, parse_worker_output
 from albert_edge.benchmark.devices.ssh_address import parse_address
 from albert_edge.errors import DeviceError, describe_exit, requires_extra
 from albert_edge.files import read_input
@@ -45,6 +45,8 @@ class Ssh:
     The worker's modules and the models are copied, each once, to a private temporary folder there.
     The agent removes it when the host disconnects, and also when the connection breaks.
     """
+
+    engines: Mapping[str, str] = ENGINES
 
     def __init__(self, name: str, connection: SshConnection) -> None:
         """Copy the worker to the device.
