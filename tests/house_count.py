@@ -13,9 +13,9 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 155,
-    "edges": 755,
-    "imported by one": 50,
+    "modules": 157,
+    "edges": 770,
+    "imported by one": 51,
     "exported": 350,
     "circles": 0,
     "README lines": 120,

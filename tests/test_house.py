@@ -47,6 +47,8 @@ TESTED_ELSEWHERE = {
 # The functions that catch every exception, how often, and why they may.
 BROAD = {
     "evaluation/predict.py:_run_parallel": (1, "cancels the work that waits, and raises it again"),
+    "benchmark/devices/adb.py:connect": (1, "closes the connection, and raises it again"),
+    "benchmark/devices/adb_connection.py:__init__": (1, "ends the process, and raises it again"),
     "benchmark/devices/ssh.py:connect": (1, "closes the connection, and raises it again"),
     "benchmark/devices/ssh_connection.py:__init__": (1, "ends the thread, and raises it again"),
     "benchmark/devices/ssh_connection.py:close": (1, "a connection may be lost in any way"),

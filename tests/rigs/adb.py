@@ -65,7 +65,7 @@ def worker_jars() -> tuple[Path, Path]:
     jars = tuple(_PROJECT / "worker/target" / f"{name}.jar" for name in _JARS)
     mark = _PROJECT / "worker/target/built_from"
     digest = _digest_sources()
-    with taking_turns():
+    with taking_turns(mark.with_name("lock")):
         if not all(jar.exists() for jar in jars) or _read(mark) != digest:
             options = ("-q", "-B", "-pl", "worker", "-am", "-Dmaven.test.skip=true")
             call("mvn", *options, "package", folder=_PROJECT)

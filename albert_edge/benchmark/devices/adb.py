@@ -39,6 +39,7 @@ from albert_edge.errors import BundleError, DeviceError, describe_exit, printabl
 from albert_edge.runtime.compiled_model import Acceleration, difference_limit, double_model
 
 _MAIN = "org.albertedge.worker.Worker"
+_JAR = "worker.jar"
 _NAME_CHARACTERS = 100
 _UNSAFE = re.compile(r"[^\w.-]", re.ASCII)
 _REPLY = re.compile(rb"^albert_edge (\d+) (\d+)\n", re.MULTILINE)
@@ -117,7 +118,7 @@ class Adb:
         self._opened: dict[str, Path] = {}  # the file of the host by its path there
         self._properties = self._read_properties()
         self._gpu_name: str | None = None
-        self._jar = self._put("worker.jar", worker_jar())
+        self._put(_JAR, worker_jar())
         self._put_libraries(gpu=False)
 
     # Copying.
@@ -209,11 +210,11 @@ class Adb:
     ) -> tuple[dict[str, Any], npt.NDArray[np.float32], str]:
         """Run a job by the worker; return its result, its values and what the process logged."""
         folder = shlex.quote(self._phone.folder)
-        jar = shlex.quote(f"{self._phone.folder}/worker.jar")
+        jar = shlex.quote(f"{self._phone.folder}/{_JAR}")
         mask = f"{sum(1 << core for core in self._cores):x}"  # hexadecimal
         taskset = f"taskset {mask} " if self._cores else ""
         script = (
-            f"cd {folder} && LD_LIBRARY_PATH={folder} CLASSPATH={jar} "
+            f"cd {folder} && export LD_LIBRARY_PATH={folder} CLASSPATH={jar} && "
             f"exec {taskset}app_process / {_MAIN}"
         )
         line = json.dumps(request).encode() + b"\n"

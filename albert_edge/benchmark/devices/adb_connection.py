@@ -37,7 +37,6 @@ _COMMAND_S = 60.0  # for a command that does not measure
 _START_S = 60.0  # for adb's server, which the first command starts
 _MIN_BYTES_PER_S = 200_000  # over a slow Wi-Fi
 _END_S = 5.0  # for a process that has been told to end
-_NOT_FOUND = 127
 _MAX_CHARACTERS = 300  # of adb's own message
 # What makes a folder, prints its name, and removes it when standard input ends.  The folder's name
 # ends in the number of this process: folders of earlier ones, such as those that the phone's own
