@@ -110,7 +110,7 @@ def _squad() -> tuple[tuple[str, str], ...]:
             for article in json.loads(text)["data"]
             for paragraph in article["paragraphs"]
             for asked in paragraph["qas"]
-            if len(paragraph["context"]) < 400
+            if len(paragraph["context"]) < 320
         ]
 
     return _read("squad/dev-v1.1.from-explorer.json", parse)

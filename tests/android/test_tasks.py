@@ -22,9 +22,7 @@ import pytest
 from albert_edge import convert, load_keras
 from albert_edge.bundle.bundle import pack, read
 from albert_edge.errors import BundleError, InputError
-from albert_edge.pipelines import PIPELINES, Pipeline, load
-from albert_edge.runtime import Model, interpreter_forward, open_interpreter
-from albert_edge.tokenizer import tokenizer_from_files
+from albert_edge.pipelines import Pipeline, load
 from android.drawn_texts import (
     article,
     drawn,
@@ -40,6 +38,10 @@ TEXTS = 200  # of each task
 # Other kernels sum in another order; scores are float32 here and float64 in Python.
 FLOAT = 1e-5
 LOGITS = 10.0  # what logits, of which `null_score` is a sum, are sums of
+# Kernels of int8 round differently, which decides where two labels or spans are equally good: at
+# most so many of the texts.  Vectors differ by so much of their length.
+TIES = 2
+INT8 = 0.03
 Input = dict[str, Any]
 Result = dict[str, Any]
 
@@ -55,12 +57,10 @@ def place(text: str, found: Result) -> Result:
 
 
 def of_classification(result: Result, given: Input) -> Result:
-    names = {"value": "value", "values": "values", "labels": "labels", "label": "labels"}
     values = result.get("values", {})
     if "value" in result:
         values = {"score": result["value"]}
     labels = result.get("labels", [result["label"]] if "label" in result else [])
-    assert names.keys() & result.keys()
     return {
         "labels": labels,
         "scores": result.get("scores", {}),
@@ -353,36 +353,34 @@ def jvm(request) -> Iterator[Jvm]:
         yield opened
 
 
-def reference(path: Path) -> Pipeline:
-    """Open a file without XNNPACK, as Android's runtime runs those of any length."""
-    bundle = read(path)
-    interpreter = open_interpreter(path, threads=1, delegated=False)
-    model = Model(bundle, interpreter_forward(bundle, interpreter), "LiteRT without XNNPACK")
-    return PIPELINES[bundle.task](model, tokenizer_from_files(bundle.tokenizer_files))
+@cache
+def in_python(name: str, path: Path) -> list[tuple[dict[str, Any], list[Input], list[Result]]]:
+    """Run Python on a case's texts; return the library's options, the texts and the results."""
+    case = CASES[name]
+    pipe = load(path, task="summarize" if name == "summarize" else None)
 
+    def run(given: Input, named: dict[str, Any]) -> Result:
+        try:
+            return case.expected(call(pipe, given, **named), given)
+        except InputError as error:
+            return {"error": str(error)}
 
-def open_in_python(case: Case, path: Path) -> Pipeline:
-    return load(path, task="summarize" if case.name == "summarize" else None)
-
-
-def run_both(
-    jvm: Jvm, case: Case, path: Path, pipe: Pipeline
-) -> Iterator[tuple[Input, Result, Result]]:
-    """Run the library and Python on the case's texts; yield text, result and expected result."""
-    share = TEXTS // len(case.options) + 1
+    rows = []
     for index, (options, named) in enumerate(case.options):
-        source = drawn((case.name, index))
-        inputs = [case.draw(source) for _ in range(share)]
-        handle = jvm.call("Tasks.open", path=str(path), type=case.type, options=options)
+        source = drawn((name, index))
+        inputs = [case.draw(source) for _ in range(-(-TEXTS // len(case.options)))]
+        rows.append((options, inputs, [run(given, named) for given in inputs]))
+    return rows
+
+
+def run_both(jvm: Jvm, name: str, path: Path) -> Iterator[tuple[Input, Result, Result]]:
+    """Run the library on a case's texts; yield text, result and Python's result."""
+    for options, inputs, expected in in_python(name, path):
+        handle = jvm.call("Tasks.open", path=str(path), type=CASES[name].type, options=options)
         found = jvm.call("Tasks.run", handle=handle, inputs=inputs)
         jvm.call("Models.close", handle=handle)
         jvm.call("Bench.drop", handle=handle)
-        for given, result in zip(inputs, found, strict=True):
-            try:
-                expected = case.expected(call(pipe, given, **named), given)
-            except InputError as error:
-                expected = {"error": str(error)}
-            yield given, decoded(result), expected
+        yield from zip(inputs, map(decoded, found), expected, strict=True)
 
 
 def decoded(result: Result) -> Result:
@@ -420,30 +418,38 @@ def difference(found: Any, expected: Any, where: str = "") -> float:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_float32_file_gives_the_results_of_python(jvm, file_of, name):
-    case, path = CASES[name], file_of(name)
-    worst = 0.0
-    for given, found, expected in run_both(jvm, case, path, open_in_python(case, path)):
-        error = difference(found, expected)
-        assert error <= FLOAT, given
-        worst = max(worst, error)
-    print(name, worst)
+    for given, found, expected in run_both(jvm, name, file_of(name)):
+        assert difference(found, expected) <= FLOAT, given
+
+
+def decision(result: Result) -> Any:
+    """Return what a result says, without its numbers and all but the best of several."""
+    if "error" in result:
+        return result
+    if "filled" in result:
+        return [part and decision(part) for part in (result["filled"], result["order"])]
+    if "masks" in result:
+        return [(one["start"], one["end"], one["candidates"][0]["id"]) for one in result["masks"]]
+    if "answers" in result:
+        return {k: result["answers"][0][k] for k in ("answer", "start", "end")}
+    if "words" in result:
+        parts = (*result["words"], *result["entities"])
+        return [(one["text"], one["start"], one["end"], one["label"]) for one in parts]
+    if "bullets" in result:
+        return [(one["text"], one["start"], one["end"]) for one in result["bullets"]]
+    kept = ("labels", "label", "layers_used", "tokens", "truncated")
+    return {name: result[name] for name in kept if name in result}
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_an_int8_file_gives_the_labels_and_spans_of_python(jvm, file_of, name):
-    case, path = CASES[name], file_of(name, quantize="int8")
-    rows = list(run_both(jvm, case, path, open_in_python(case, path)))
-    rows2 = list(run_both(jvm, case, path, reference(path)))
-    for rs in (rows, rows2):
-        bad = 0
-        errs = []
-        for given, found, expected in rs:
-            try:
-                errs.append(difference(found, expected))
-            except AssertionError as e:
-                bad += 1
-                print(str(e)[:300])
-        print(name, bad, len(rs), max(errs, default=None), np.median(errs))
+    rows = list(run_both(jvm, name, file_of(name, quantize="int8")))
+    different = [given for given, *both in rows if decision(both[0]) != decision(both[1])]
+    assert len(different) <= TIES, different
+    for given, found, expected in rows:
+        if "embedding" in expected:
+            error = np.linalg.norm(found["embedding"] - expected["embedding"])
+            assert error <= INT8 * np.linalg.norm(expected["embedding"]), given
 
 
 @pytest.mark.parametrize("name", TASKS)
