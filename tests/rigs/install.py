@@ -76,8 +76,10 @@ class Rig:
         Raises:
             RigError: if a program is missing or failed.
         """
+        if self.installed:
+            return
         with taking_turns(self.lock):
-            if self.installed:
+            if self.installed:  # by the process that was before
                 return
             shutil.rmtree(self.path, ignore_errors=True)  # what an interrupted build left
             self.path.mkdir()
