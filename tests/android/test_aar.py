@@ -58,7 +58,7 @@ def test_what_is_in_the_aar(aar):
     # No runtime, no test, nothing of Android.
     assert all(name.startswith(("org/albertedge", "META-INF", "org/")) for name in classes)
     assert not [name for name in classes if "tensorflow" in name or "bench" in name]
-    assert aar.stat().st_size < 700_000
+    assert aar.stat().st_size < 600_000
 
 
 def test_what_r8_leaves_has_no_internal_names():
@@ -84,7 +84,6 @@ def test_a_project_of_its_own_uses_the_aar(aar, tmp_path):
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
     call(*maven, "compile", goal, "-Dmdep.outputFile=classpath.txt", folder=project)
     jars = [j for j in (project / "classpath.txt").read_text().split(":") if j.endswith(".jar")]
-    assert {Path(jar).name.rstrip("0123456789.-jar") for jar in jars}
     runtime = [
         p for p in class_path("desktop").split(":") if "/desktop/" in p or "android-all" in p
     ]

@@ -305,6 +305,16 @@ def test_closing_while_others_run(jvms, embedded):
     assert caught.value.kind == "INPUT"
 
 
+def test_an_interrupt_closes_nothing(jvms, embedded):
+    jvm = jvms("android")
+    handle = jvm.call("Models.open", path=str(embedded("android", "float32")))["handle"]
+    expected = jvm.call("Models.run", handle=handle, **text(9))["values"]
+    for _ in range(2):
+        found = jvm.call("Models.runInterrupted", handle=handle, **text(9))
+        assert found == {"values": expected, "isInterrupted": True}
+    assert jvm.call("Models.run", handle=handle, **text(9))["values"] == expected
+
+
 def test_a_closed_file_is_not_run(jvms, embedded):
     jvm = jvms("android")
     file = jvm.call("Models.openFile", path=str(embedded("android", "float32")))

@@ -277,7 +277,8 @@ def without_tokenizer(blob: bytes) -> bytes:
 def other_config(**values: Any) -> Callable[[bytes], bytes]:
     def change(_: Any, members: dict[str, bytes]) -> None:
         config = json.loads(members["config.json"]) | values
-        members["config.json"] = json.dumps(config).encode()
+        present = {name: value for name, value in config.items() if value is not ...}
+        members["config.json"] = json.dumps(present).encode()
 
     return lambda blob: resealed(blob, change)
 
@@ -327,7 +328,7 @@ SAME = {
     "an odd rule": changed_manifest(early_exit=7),
     "a rule of no use": changed_manifest(early_exit=None),
     "another model": other_config(model_type="bert"),
-    "no sizes": other_config(hidden_size=None),
+    "no sizes": other_config(hidden_size=..., vocab_size=...),
     "a negative size": other_config(vocab_size=-3),
     "two equal labels": other_config(id2label={"0": "a", "1": "a"}),
     "odd labels": other_config(id2label={"0": "a", "7": "b"}),

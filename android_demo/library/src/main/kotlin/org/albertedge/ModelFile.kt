@@ -9,6 +9,7 @@ import java.io.File
 import java.io.FileInputStream
 import java.io.FileNotFoundException
 import java.io.IOException
+import java.io.RandomAccessFile
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
 import org.albertedge.internal.Archive
@@ -48,7 +49,7 @@ class ModelFile
 private constructor(
     val name: String,
     content: ByteBuffer,
-    private val channel: FileChannel?,
+    private val handle: RandomAccessFile?,
     archive: Archive,
     contents: Contents,
 ) : Closeable {
@@ -73,7 +74,7 @@ private constructor(
     /** The size of the file. */
     val sizeBytes: Int = content.limit()
     private val files = archive.members
-    private var front: ByteBuffer? = content.part(0, archive.frontBytes)
+    @Volatile private var front: ByteBuffer? = content.part(0, archive.frontBytes)
 
     /** The fixed lengths in tokens, ascending; empty if the file takes any length up to [maxTokens]. */
     val seqLens: IntArray
@@ -92,8 +93,9 @@ private constructor(
 
     /** Checks that the file is as long as when it was opened: what was cut off would end the process when it is read. */
     internal fun checkUnchanged() {
-        val size = channel?.size() ?: return
-        if (size < sizeBytes) {
+        if (handle == null || front == null) return // closed: nobody can tell
+        // A FileChannel would be closed by an interrupt of this thread.
+        if (handle.length() < sizeBytes) {
             throw fileError(
                 "$name was changed while it was open; load it again. Put a new file in its place by renaming it: " +
                     "who has the old one open keeps it."
@@ -104,7 +106,7 @@ private constructor(
     /** Lets go of the file; it stays in memory until no [Model] runs it any more. */
     override fun close() {
         front = null
-        channel?.close()
+        handle?.close()
     }
 
     companion object {
@@ -133,19 +135,19 @@ private constructor(
             if (file.exists() && !file.isFile) {
                 throw fileError("cannot read $file: it is not a regular file.")
             }
-            val stream =
+            val handle =
                 try {
-                    FileInputStream(file)
+                    RandomAccessFile(file, "r")
                 } catch (error: FileNotFoundException) {
                     val reason = if (file.exists()) "Permission denied" else "No such file or directory"
                     throw fileError("cannot read $file: $reason.", error)
                 }
             var opened: ModelFile? = null
             try {
-                opened = map(stream.channel, 0, null, file.path, keeps = true)
+                opened = map(handle.channel, 0, null, file.path, handle)
                 return opened
             } finally {
-                if (opened == null) stream.close()
+                if (opened == null) handle.close()
             }
         }
 
@@ -159,14 +161,14 @@ private constructor(
             val length = descriptor.declaredLength.takeIf { it >= 0 }
             return FileInputStream(descriptor.fileDescriptor)
                 .channel // not closed: the descriptor is the caller's
-                .let { map(it, descriptor.startOffset, length, name, keeps = false) }
+                .let { map(it, descriptor.startOffset, length, name) }
         }
 
         /** Opens what a descriptor holds, from its beginning. The caller closes the descriptor, at any time. */
         @JvmStatic
         @JvmOverloads
         fun open(descriptor: ParcelFileDescriptor, name: String = THE_MODEL): ModelFile =
-            map(FileInputStream(descriptor.fileDescriptor).channel, 0, null, name, keeps = false)
+            map(FileInputStream(descriptor.fileDescriptor).channel, 0, null, name)
 
         /**
          * Opens the content of a file, from the buffer's position to its limit.
@@ -190,7 +192,7 @@ private constructor(
             start: Long,
             length: Long?,
             name: String,
-            keeps: Boolean,
+            handle: RandomAccessFile? = null,
         ): ModelFile {
             val content =
                 try {
@@ -204,13 +206,13 @@ private constructor(
                 } catch (error: IllegalArgumentException) { // of a range that is not in the file
                     throw fileError("cannot read $name: ${error.line()}.", error)
                 }
-            return read(content.part(0, content.limit()), channel.takeIf { keeps }, name)
+            return read(content.part(0, content.limit()), handle, name)
         }
 
-        private fun read(content: ByteBuffer, channel: FileChannel?, name: String): ModelFile {
+        private fun read(content: ByteBuffer, handle: RandomAccessFile?, name: String): ModelFile {
             val archive = readArchive(content, name)
             val contents = readContents(archive, content.part(0, archive.frontBytes), name)
-            return ModelFile(name, content, channel, archive, contents)
+            return ModelFile(name, content, handle, archive, contents)
         }
 
         private fun assetError(assets: AssetManager, name: String, error: IOException) =

@@ -146,6 +146,13 @@ object Models {
     /** Runs `ids` [T], `types` [T], and a rule of early exit; returns the outputs by name. */
     fun run(arguments: JSONObject): Any = outputs(run(Bench.kept(arguments, "handle"), arguments))
 
+    /** Runs in a thread that has been interrupted; returns the outputs, and whether it still is. */
+    fun runInterrupted(arguments: JSONObject): Any {
+        Thread.currentThread().interrupt()
+        val values = run(Bench.kept(arguments, "handle"), arguments).values
+        return mapOf("values" to values, "isInterrupted" to Thread.interrupted())
+    }
+
     private fun run(model: Model, arguments: JSONObject): Outputs {
         val rule = arguments.optJSONObject("earlyExit")
         return model.run(
