@@ -198,8 +198,8 @@ abstract class Tokenizer internal constructor() {
     /**
      * Encodes a question with each of the overlapping windows of a passage.
      *
-     * Every token of the passage is in at least one window. The last window can be shorter. An empty
-     * passage has one window, without tokens of it.
+     * Every token of the passage is in at least one window. The last window can be shorter. An
+     * empty passage has one window, without tokens of it.
      *
      * @param question the first text, which is in every window.
      * @param context the passage, the second text.
@@ -236,8 +236,8 @@ abstract class Tokenizer internal constructor() {
     /**
      * Tokenizes as much of a text as it takes to truncate it to [most] tokens.
      *
-     * A longer text is cut at white space, if there is any, and far behind the tokens that are kept,
-     * or before them with [truncationSide] LEFT.
+     * A longer text is cut at white space, if there is any, and far behind the tokens that are
+     * kept, or before them with [truncationSide] LEFT.
      *
      * @param text the text, of any length.
      * @param most the number of tokens that are kept at most; null to tokenize all.
@@ -253,15 +253,13 @@ abstract class Tokenizer internal constructor() {
         var size = CHARS_PER_TOKEN * least
         while (size in 1 until length) {
             val left = truncationSide == TruncationSide.LEFT
-            val from = if (left) length - size else size / 2
-            val to = if (left) length - size / 2 else size
-            val cut = lastSpace(text, codePointAt(text, length, from), codePointAt(text, length, to))
+            val from = placeOf(if (left) length - size else size / 2, text, length)
+            val to = placeOf(if (left) length - size / 2 else size, text, length)
+            val cut = lastSpace(text, from, to)
             val begin = if (left) cut else 0
-            val tokens = tokenizeAll(if (left) text.substring(cut) else text.substring(0, cut), allowSpecial)
-            if (tokens.size >= least) {
-                if (begin == 0) return tokens
-                return Tokens(tokens.ids, tokens.starts.moved(begin), tokens.ends.moved(begin))
-            }
+            val end = if (left) text.length else cut
+            val tokens = tokenizeAll(text.substring(begin, end), allowSpecial)
+            if (tokens.size >= least) return tokens.moved(begin)
             size *= 4
         }
         return tokenizeAll(text, allowSpecial)
@@ -313,8 +311,8 @@ abstract class Tokenizer internal constructor() {
         val room = maxLength - question.size - 3
         if (room < 1) {
             throw inputError(
-                "the first text has ${question.size} tokens; with three special ones it leaves no " +
-                    "room for the second in $maxLength. Shorten it or increase maxLength.",
+                "the first text has ${question.size} tokens; with three special ones it leaves " +
+                    "no room for the second in $maxLength. Shorten it or increase maxLength.",
             )
         }
         return room
@@ -346,8 +344,8 @@ abstract class Tokenizer internal constructor() {
     }
 
     private companion object {
-        // How a text is cut before it is tokenized: so many tokens, or more, are between the cut and
-        // those that are kept. A word may have up to 100 characters, and so tokens.
+        // How a text is cut before it is tokenized: so many tokens, or more, are between the cut
+        // and those that are kept. A word may have up to 100 characters, and so tokens.
         const val CUT_MARGIN = 256
         const val CHARS_PER_TOKEN = 8L
     }
@@ -383,8 +381,11 @@ private fun lastSpace(text: String, start: Int, stop: Int): Int {
     return stop
 }
 
-/** Returns where in [text] its character number [index] of [length] begins. */
-private fun codePointAt(text: String, length: Int, index: Long): Int =
+/** Returns where character number [index] of a text of [length] characters begins. */
+private fun placeOf(index: Long, text: String, length: Int): Int =
     if (length == text.length) index.toInt() else text.offsetByCodePoints(0, index.toInt())
+
+private fun Tokens.moved(by: Int): Tokens =
+    if (by == 0) this else Tokens(ids, starts.moved(by), ends.moved(by))
 
 private fun IntArray.moved(by: Int): IntArray = IntArray(size) { this[it] + by }

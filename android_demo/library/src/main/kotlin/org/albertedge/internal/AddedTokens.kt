@@ -108,7 +108,8 @@ internal class TokenSplitter(tokens: Map<Int, AddedToken>, private val doLowerCa
         parts.add(IntArray(text.length - begin) { begin + it })
         parts.removeAll { it.isEmpty() }
         applyOptions(parts, lowered)
-        return parts.filter { it.isNotEmpty() }.map { TextPart(it, nameOf(it, lowered)?.let(ids::get) ?: -1) }
+        return parts.filter { it.isNotEmpty() }
+            .map { TextPart(it, nameOf(it, lowered)?.let(ids::get) ?: -1) }
     }
 
     /** Converts all of a text but some names to lower case; the length stays. */

@@ -34,11 +34,16 @@ internal class CharList(capacity: Int) {
     var items = CharArray(maxOf(capacity, 16))
         private set
     var size = 0
-        private set
 
     fun add(item: Char) {
         if (size == items.size) items = items.copyOf(2 * size)
         items[size++] = item
+    }
+
+    /** Makes room for so many units more, which whoever fills them counts in [size]. */
+    fun reserve(count: Int): CharArray {
+        if (size + count > items.size) items = items.copyOf(maxOf(size + count, 2 * items.size))
+        return items
     }
 
     fun addCodePoint(codePoint: Int) {

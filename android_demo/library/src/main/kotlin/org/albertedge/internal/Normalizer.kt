@@ -1,5 +1,8 @@
 package org.albertedge.internal
 
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+
 /** The settings of a [Normalizer]. */
 internal class NormalizerSpec {
     var charsmap = ByteArray(0)
@@ -195,7 +198,8 @@ internal class Normalizer(
 }
 
 /**
- * The rules of a normalizer: a trie over UTF-8, and the strings that end with a 0 to which it leads.
+ * The rules of a normalizer: a trie over UTF-8, and the strings to which it leads, each with a 0
+ * behind it.
  *
  * The trie is a double array of darts-clone. A unit of it has a label (8 bits), or with the highest
  * bit set a value; whether a value follows (bit 8); and the distance to what follows (from bit 10,
@@ -208,22 +212,20 @@ private class Rules(charsmap: ByteArray) {
     val bytes: ByteArray
 
     init {
-        val size = if (charsmap.size < 4) 0 else intAt(charsmap, 0)
+        val buffer = ByteBuffer.wrap(charsmap).order(ByteOrder.LITTLE_ENDIAN)
+        val size = if (charsmap.size < 4) 0 else buffer.getInt()
         val isCut = size < UNIT_BLOCK || size % UNIT_BLOCK != 0 || size >= charsmap.size - 4
         if (isCut || charsmap.last() != 0.toByte()) {
             throw DamagedException("the normalization rules are cut short")
         }
-        units = IntArray(size / 4) { intAt(charsmap, 4 + 4 * it) }
+        units = IntArray(size / 4)
+        buffer.asIntBuffer().get(units)
         bytes = charsmap.copyOfRange(4 + size, charsmap.size)
         if (appendUtf8(bytes, 0, bytes.size, CharList(bytes.size)) >= 0) {
             throw DamagedException("a normalization rule is not UTF-8")
         }
         check()
     }
-
-    private fun intAt(bytes: ByteArray, at: Int): Int =
-        (bytes[at].toInt() and 255) or (bytes[at + 1].toInt() and 255 shl 8) or
-            (bytes[at + 2].toInt() and 255 shl 16) or (bytes[at + 3].toInt() shl 24)
 
     /** Checks that no text leads out of the array. */
     private fun check() {

@@ -3,8 +3,8 @@ package org.albertedge.internal
 /**
  * Reads the fields of a protocol buffer message, in the order of the file.
  *
- * After [next], [number] is the field's number in the schema; [value] a whole number, or the bits of
- * a number of 4 or 8 bytes; [start] and [end] are where the bytes of a string or a message are.
+ * After [next], [number] is the field's number in the schema; [value] a whole number, or the bits
+ * of a number of 4 or 8 bytes; [start] and [end] are where the bytes of a string or a message are.
  */
 internal class ProtobufReader(val bytes: ByteArray, private var at: Int, private val stop: Int) {
     var number = 0

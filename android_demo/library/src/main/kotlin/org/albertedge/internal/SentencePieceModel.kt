@@ -7,9 +7,9 @@ internal const val SPACE_MARK = '\u2581'
 /**
  * A unigram model of SentencePiece: `spiece.model`.
  *
- * It does what version 0.2.3 of SentencePiece's C++ does, in UTF-16 instead of UTF-8: the normalizer,
- * and the segmentation with the highest sum of scores (Viterbi), in single precision and with the
- * same choice among equal sums.
+ * It does what version 0.2.3 of SentencePiece's C++ does, in UTF-16 instead of UTF-8: normalize
+ * text, and find the segmentation with the highest sum of scores (Viterbi), in single precision and
+ * with the same choice among equal sums.
  *
  * @param bytes the content of the file.
  * @param where the name of the file, for error messages.
@@ -19,7 +19,8 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
     private val texts = CharList(bytes.size / 4)
     private val textEnds = IntList(1024)
     private val typeList = IntList(1024)
-    private val scoreList = ArrayList<Float>()
+    private val scoreBits = IntList(1024)
+    private var hasBytes = false
     private val reserved = HashMap<String, Int>()
     private val trie: Trie
     private val types: ByteArray
@@ -49,7 +50,7 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
             checkKind(trainer)
             size = textEnds.size
             types = ByteArray(size) { typeList.items[it].toByte() }
-            scores = scoreList.toFloatArray()
+            scores = FloatArray(size) { Float.fromBits(scoreBits.items[it]) }
             trie = Trie(texts.size)
             unkId = addPieces()
             if (types[find(trainer.unknownPiece)].toInt() != UNKNOWN) {
@@ -64,9 +65,16 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
                 error,
             )
         }
-        val normal = scores.filterIndexed { id, _ -> types[id].toInt() == NORMAL }
-        unknownScore = (normal.minOrNull() ?: Float.MAX_VALUE) - UNKNOWN_PENALTY
+        unknownScore = lowestScore() - UNKNOWN_PENALTY
         unknownSurface = trainer.unknownSurface
+    }
+
+    private fun lowestScore(): Float {
+        var lowest = Float.MAX_VALUE
+        for (id in 0 until size) {
+            if (types[id].toInt() == NORMAL) lowest = minOf(lowest, scores[id])
+        }
+        return lowest
     }
 
     private fun parse(
@@ -110,11 +118,17 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
             throw DamagedException("the piece ${textEnds.size} is not UTF-8")
         }
         if (texts.size == before) throw DamagedException("the piece ${textEnds.size} is empty")
+        for (at in before until texts.size) {
+            if (texts.items[at] == '\u0000') {
+                throw DamagedException("the piece ${textEnds.size} contains a null character")
+            }
+        }
+        hasBytes = hasBytes || type == BYTE
         if (score.isNaN() || score.isInfinite()) {
             throw DamagedException("the score of the piece ${textEnds.size} is not a number")
         }
         textEnds.add(texts.size)
-        scoreList.add(score)
+        scoreBits.add(score.toRawBits())
         typeList.add(type)
     }
 
@@ -124,7 +138,7 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
                 "$where is not a unigram model, the only kind that is supported.",
             )
         }
-        if (BYTE in typeList.items.take(typeList.size)) {
+        if (hasBytes) {
             throw fileError(
                 "$where encodes unknown characters as bytes, which is not supported; ALBERT's do " +
                     "not.",
@@ -139,9 +153,6 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
         for (id in 0 until size) {
             val start = textStart(id)
             val end = textEnds.items[id]
-            if ((start until end).any { texts.items[it] == '\u0000' }) {
-                throw DamagedException("the piece $id contains a null character")
-            }
             val isReserved = types[id].toInt() == UNKNOWN || types[id].toInt() == CONTROL
             val before = if (isReserved) {
                 reserved.put(text(id), id) ?: Trie.NONE
@@ -160,16 +171,25 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
     }
 
     private fun symbols(): Trie {
-        val ids = (0 until size).filter { types[it].toInt() == USER_DEFINED }
-        val symbols = Trie(16 * ids.size)
-        for (id in ids) symbols.put(texts.items, textStart(id), textEnds.items[id], id)
+        val symbols = Trie(64)
+        for (id in 0 until size) {
+            if (types[id].toInt() != USER_DEFINED) continue
+            symbols.put(texts.items, textStart(id), textEnds.items[id], id)
+        }
         return symbols
     }
 
     private fun textStart(id: Int): Int = if (id == 0) 0 else textEnds.items[id - 1]
 
     /** Returns the text of the piece with an id. */
-    fun text(id: Int): String = String(texts.items, textStart(id), textEnds.items[id] - textStart(id))
+    fun text(id: Int): String {
+        val start = textStart(id)
+        return String(texts.items, start, textEnds.items[id] - start)
+    }
+
+    /** Whether the last character of a piece is a comma, and not its only one. */
+    fun endsInComma(id: Int): Boolean =
+        textEnds.items[id] - textStart(id) > 1 && texts.items[textEnds.items[id] - 1] == ','
 
     /** Returns the id of a piece, that of the unknown one if there is no such piece. */
     fun find(piece: String): Int {

@@ -81,13 +81,16 @@ internal class SentencePieceTokenizer(
     }
 
     private fun tokensOfPieces(): IntArray {
-        val tokens = IntArray(pieceCount) { if (it in hidden || pieces.isControl(it)) unkId else it }
+        val tokens = IntArray(pieceCount) { if (pieces.isControl(it)) unkId else it }
+        for (id in hidden) if (id < pieceCount) tokens[id] = unkId
         // Where an added or a reserved token has the text of a piece, it takes its place.
         for (name in addedIds.keys + pieces.reservedPieces().keys) {
             val id = pieces.findInTexts(name)
             if (id >= 0) tokens[id] = tokenOf(name)
         }
-        for (id in 0 until pieceCount) if (isNumber(pieces.text(id))) tokens[id] = -1
+        for (id in 0 until pieceCount) {
+            if (pieces.endsInComma(id) && isNumber(pieces.text(id))) tokens[id] = -1
+        }
         return tokens
     }
 

@@ -134,13 +134,9 @@ internal class TokenizerConfig private constructor(
             val decoder = stated["added_tokens_decoder"]
             if (decoder == null) mergeSpecial(stated, readFile(files, SPECIAL_FILE, where))
             val extra = additionalTokens(stated, place)
-            val flags = kind.flags.mapNotNull { key ->
-                tokenName(stated[key])?.let { key to checked<Boolean>(key, it, "true or false", place) }
-            }
-            val named = kind.names.mapNotNull { key ->
-                tokenName(stated[key])?.let { key to checked<String>(key, it, "a string", place) }
-            }
-            val special = named.map { it.second }.toSet() + extra.keys
+            val flags = checkedAll<Boolean>(kind.flags, stated, "true or false", place)
+            val named = checkedAll<String>(kind.names, stated, "a string", place)
+            val special = named.values.toSet() + extra.keys
             val found = if (decoder == null) {
                 legacyAdded(files, where, special)
             } else {
@@ -152,9 +148,9 @@ internal class TokenizerConfig private constructor(
             // An entry with an id determines how the token matches.
             val added = found.associate { it.content to it.copy(named = it.content in extra) }
             return TokenizerConfig(
-                flags.toMap(),
+                flags,
                 defaults + named,
-                if (stated["truncation_side"] == "left") TruncationSide.LEFT else TruncationSide.RIGHT,
+                sideOf(stated["truncation_side"]),
                 maxLength(stated["model_max_length"] ?: stated["max_len"], place),
                 (extra + added).values.toList(),
             )
@@ -162,7 +158,11 @@ internal class TokenizerConfig private constructor(
     }
 }
 
-private fun readFile(files: Map<String, ByteArray>, name: String, where: String): Map<String, Any?> =
+private fun readFile(
+    files: Map<String, ByteArray>,
+    name: String,
+    where: String,
+): Map<String, Any?> =
     files[name]?.let { entries(parseJson(it, "$name in $where")) } ?: emptyMap()
 
 private fun entries(json: JSONObject): Map<String, Any?> =
@@ -331,6 +331,19 @@ private fun maxLength(value: Any?, place: String): Int? {
 
 /** The value of a token is its name, or an object with its name and how it matches text. */
 private fun tokenName(value: Any?): Any? = if (value is Map<*, *>) value["content"] else value
+
+private fun sideOf(value: Any?): TruncationSide =
+    if (value == "left") TruncationSide.LEFT else TruncationSide.RIGHT
+
+/** Returns the values of those [keys] that are stated. */
+private inline fun <reified T : Any> checkedAll(
+    keys: List<String>,
+    stated: Map<String, Any?>,
+    kind: String,
+    place: String,
+): Map<String, T> = keys.mapNotNull { key ->
+    tokenName(stated[key])?.let { key to checked<T>(key, it, kind, place) }
+}.toMap()
 
 private inline fun <reified T> checked(key: String, value: Any?, kind: String, place: String): T =
     value as? T ?: throw fileError("$place: $key must be $kind: ${quoted(value)}.")

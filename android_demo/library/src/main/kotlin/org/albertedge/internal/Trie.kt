@@ -20,10 +20,17 @@ internal class Trie(units: Int) {
      * @throws DamagedException the texts are too many.
      */
     fun put(chars: CharArray, start: Int, end: Int, value: Int): Int {
+        reserve(end - start)
+        val edges = edges
         var node = ROOT
         for (at in start until end) {
-            val next = next(node, chars[at])
-            node = if (next != NONE) next else addNode(node, chars[at])
+            val key = key(node, chars[at])
+            var slot = slot(key)
+            while (edges[slot] != 0L && edges[slot] ushr NODE_BITS != key) {
+                slot = slot + 1 and edges.size - 1
+            }
+            if (edges[slot] == 0L) edges[slot] = key shl NODE_BITS or nodes++.toLong()
+            node = (edges[slot] and NODE_MASK).toInt()
         }
         return values[node].also { values[node] = value }
     }
@@ -59,27 +66,24 @@ internal class Trie(units: Int) {
         return if (node == NONE) NONE else values[node]
     }
 
-    private fun addNode(node: Int, unit: Char): Int {
-        if (nodes > NODE_MASK) throw DamagedException("it has too many pieces")
-        if (2 * nodes >= edges.size) grow()
-        if (nodes == values.size) {
-            values = values.copyOf(2 * nodes)
-            values.fill(NONE, nodes)
+    /** Makes room for so many nodes more; at least half of the edges stay empty. */
+    private fun reserve(count: Int) {
+        val most = nodes + count
+        if (most > NODE_MASK) throw DamagedException("it has too many pieces")
+        if (most > values.size) {
+            val size = values.size
+            values = values.copyOf(maxOf(most, 2 * size))
+            values.fill(NONE, size)
         }
-        insert(key(node, unit) shl NODE_BITS or nodes.toLong())
-        return nodes++
-    }
-
-    private fun grow() {
+        if (2 * most <= edges.size) return
         val old = edges
-        edges = LongArray(2 * old.size)
-        for (edge in old) if (edge != 0L) insert(edge)
-    }
-
-    private fun insert(edge: Long) {
-        var slot = slot(edge ushr NODE_BITS)
-        while (edges[slot] != 0L) slot = slot + 1 and edges.size - 1
-        edges[slot] = edge
+        edges = LongArray(Integer.highestOneBit(most) * 4)
+        for (edge in old) {
+            if (edge == 0L) continue
+            var slot = slot(edge ushr NODE_BITS)
+            while (edges[slot] != 0L) slot = slot + 1 and edges.size - 1
+            edges[slot] = edge
+        }
     }
 
     private fun key(node: Int, unit: Char): Long = node.toLong() shl 16 or unit.code.toLong()

@@ -103,8 +103,8 @@ internal class Unicode(table: ByteArray) {
 
     /** The lower case of one character; U+0130, the only one with two, stays. */
     fun lower(codePoint: Int): Int {
-        if (codePoint < 128) return if (codePoint in 'A'.code..'Z'.code) codePoint + 32 else codePoint
-        if (!has(codePoint, CHANGES)) return codePoint
+        if (codePoint in 'A'.code..'Z'.code) return codePoint + 32
+        if (codePoint < 128 || !has(codePoint, CHANGES)) return codePoint
         val at = Arrays.binarySearch(capitals, codePoint)
         return if (at < 0) codePoint else lowers[at]
     }

@@ -19,11 +19,12 @@ internal fun textOfUtf8(bytes: ByteArray): String {
 
 /** Appends the decoded `bytes[start, end)` to [text]; returns the first bad byte, or -1. */
 internal fun appendUtf8(bytes: ByteArray, start: Int, end: Int, text: CharList): Int {
+    val units = text.reserve(end - start)
     var at = start
     while (at < end) {
         val lead = bytes[at].toInt()
         if (lead >= 0) {
-            text.add(lead.toChar())
+            units[text.size++] = lead.toChar()
             at++
             continue
         }

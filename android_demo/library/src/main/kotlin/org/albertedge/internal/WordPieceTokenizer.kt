@@ -119,7 +119,7 @@ internal class WordPieceTokenizer(
         private val chars = CharList(text.length)
         private val indices = IntList(text.length)
 
-        // The word or unit that is split into pieces, with the span of each of its units in `chars`.
+        // What is split into pieces, with the span in `chars` of each of its units.
         private val folded = CharList(64)
         private val starts = IntList(64)
         private val ends = IntList(64)

@@ -48,8 +48,8 @@ object Tokenizers {
     )
 
     /**
-     * Tries to make a tokenizer of each of `candidates`, files as in [load], and to tokenize `text`;
-     * returns the ids, or the message of an [AlbertEdgeException]. Any other exception ends it.
+     * Tries to make a tokenizer of each of `candidates`, files as in [load], and to tokenize
+     * `text`; returns the ids, or the message of an [AlbertEdgeException]. Others end it.
      */
     fun tryAll(arguments: JSONObject): Any {
         val candidates = arguments.getJSONArray("candidates")
