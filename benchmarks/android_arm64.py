@@ -158,12 +158,12 @@ def make_markdown(report: Mapping[str, Any]) -> str:
         key = tuple(row[name] for name in ("source", "quantize", "cpu", "xnnpack"))
         both.setdefault(key, set()).add(row["instructions"])
     gaps = [max(found) / min(found) - 1 for found in both.values() if len(found) == 2]
-    sums = f", which is within {max(gaps):.2%} of all 12 passes in `int8`" if gaps else ""
+    sums = f" (of `int8`, such a sum is {100 * max(gaps):.1g}% off all 12)" if gaps else ""
     return (
         f"{make_table(report).markdown()}\n"
         f"Millions of instructions of one inference of {T} tokens on one thread, TensorFlow Lite "
         f"{report['runtime']} for arm64, {report['date']}; in brackets with XNNPACK as a delegate. "
-        "ALBERT-base's shape has random weights; its floats follow from one and two "
+        "ALBERT-base's shape has random weights; its floats follow from counts of one and of two "
         f"passes{sums}. The worst difference from LiteRT on x86-64, of the largest logit, is "
         f"{_worst(report, 'float32'):.0e} in `float32`, {_worst(report, 'float16'):.0e} in "
         f"`float16` and {_worst(report, 'int8'):.1%} in `int8`. "
