@@ -35,7 +35,7 @@ from albert_edge.benchmark.memory_energy import parse_memory, parse_peak_bytes
 from albert_edge.benchmark.outputs import encode_outputs
 from albert_edge.benchmark.worker import SEED, check_same_file, file_digest, random_ids
 from albert_edge.bundle import Bundle, OpenFile, count_operators, output_shapes, read
-from albert_edge.errors import BundleError, DeviceError, describe_exit, printable
+from albert_edge.errors import DeviceError, describe_exit, printable
 from albert_edge.runtime.compiled_model import Acceleration, difference_limit, double_model
 
 _MAIN = "org.albertedge.worker.Worker"
@@ -70,7 +70,6 @@ _SERVICES = (
 _PROPERTY = re.compile(r"^\[(.+?)\]: \[(.*)\]$", re.MULTILINE)
 # The log of the runtime, on standard error.
 _SHARE = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate \((\w+)\)")
-_MISSING_OPERATOR = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'")
 _XNNPACK = "TfLiteXNNPackDelegate"
 _GPU = "TfLiteGpuDelegateV2"
 _SOFTWARE = re.compile(r"swiftshader|llvmpipe|softpipe|software", re.IGNORECASE)
@@ -226,15 +225,11 @@ class Adb:
             )
         log = done.stderr.decode("utf-8", "replace")
         text, values = _split_reply(done.stdout)
-        try:
-            result = parse_worker_output(
-                text, stderr=log, ending=describe_exit(done.returncode), where=where
-            )
-        except BundleError as error:
-            if operator := _MISSING_OPERATOR.search(log):
-                lacks = f"{error} This runtime lacks version {operator[2]} of {operator[1]}."
-                raise BundleError(lacks) from error
-            raise
+        if text is None:
+            self._phone.check_connection(done)
+            text = done.stdout.decode("utf-8", "replace")
+        ending = describe_exit(done.returncode)
+        result = parse_worker_output(text, stderr=log, ending=ending, where=where)
         return result, values, log
 
     def close(self) -> None:
@@ -373,19 +368,16 @@ def connect(address: str, *, runtime: Sequence[str | os.PathLike[str]] = ()) -> 
 # What the worker returns, as `albert_edge.benchmark.worker` would.
 
 
-def _split_reply(output: bytes) -> tuple[str, npt.NDArray[np.float32]]:
-    """Return the JSON of a worker's reply, and the values that follow it.
-
-    All of the output is returned as the first if it contains no whole reply.
-    """
+def _split_reply(output: bytes) -> tuple[str | None, npt.NDArray[np.float32]]:
+    """Return the JSON of a worker's reply and the values that follow it; None if it is not whole."""
     if (match := _REPLY.search(output)) is not None:
         size, value_bytes = map(int, match.groups())
         middle = match.end() + size
         values = output[middle : middle + value_bytes]
         if len(values) == value_bytes and value_bytes % 4 == 0:
-            output = output[match.end() : middle]
-            return output.decode("utf-8", "replace"), np.frombuffer(values, "<f4")
-    return output.decode("utf-8", "replace"), np.empty(0, np.float32)
+            text = output[match.end() : middle].decode("utf-8", "replace")
+            return text, np.frombuffer(values, "<f4")
+    return None, np.empty(0, np.float32)
 
 
 def _encode_outputs(

@@ -36,6 +36,7 @@ _LISTING = "List of devices attached"
 _COMMAND_S = 60.0  # for a command that does not measure
 _START_S = 60.0  # for adb's server, which the first command starts
 _MIN_BYTES_PER_S = 200_000  # over a slow Wi-Fi
+_BREAK_S = 0.5
 _END_S = 5.0  # for a process that has been told to end
 _MAX_CHARACTERS = 300  # of adb's own message
 # What makes a folder, prints its name, and removes it when standard input ends.  The folder's name
@@ -115,10 +116,11 @@ class Finished:
 
     @property
     def message(self) -> str:
-        """The last line that it wrote, standard error first."""
+        """The line that it calls an error, or the last one, standard error first."""
         text = (self.stderr.strip() or self.stdout.strip()).decode("utf-8", "replace")
-        last = text.splitlines()[-1] if text else "it wrote nothing"
-        return printable(last.removeprefix("adb: ").removeprefix("error: "))[:_MAX_CHARACTERS]
+        lines = text.splitlines() or ["it wrote nothing"]
+        line = next((one for one in lines if "error: " in one), lines[-1])
+        return printable(line.removeprefix("adb: ").removeprefix("error: "))[:_MAX_CHARACTERS]
 
 
 class Phone:
@@ -200,22 +202,33 @@ class Phone:
         return int(columns[3]) * 1024 if len(columns) > 3 and columns[3].isdecimal() else None
 
     def _run(self, *arguments: str, line: bytes = b"", timeout_s: float) -> Finished:
-        if self._lost_reason is None:
-            done = _finish([*self._command, *arguments], line=line, timeout_s=timeout_s)
-            if done.returncode == 0 or not self._has_lost():
-                return done
-            self._lost_reason = done.message
-        raise DeviceError(
+        if self._lost_reason is not None:
+            raise self._lost()
+        done = _finish([*self._command, *arguments], line=line, timeout_s=timeout_s)
+        if done.returncode != 0:
+            self.check_connection(done)
+        return done
+
+    def check_connection(self, done: Finished) -> None:
+        """Check that the folder's own connection stands, when a process did not end as it should.
+
+        adb's exit code may be 0 when the phone is gone.
+
+        Raises:
+            DeviceError: It does not.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            # A connection that breaks ends the processes one after another.
+            self._keeper.wait(_BREAK_S)
+        if self._keeper.poll() is not None:
+            self._lost_reason = done.message if done.returncode else "adb has closed it"
+            raise self._lost()
+
+    def _lost(self) -> DeviceError:
+        return DeviceError(
             f"the connection to {self.name} is lost ({self._lost_reason}). Completed measurements "
             "are saved in the file of --json, if given, and --resume continues later."
         )
-
-    def _has_lost(self) -> bool:
-        """Return whether the keeper's connection, and so the folder, is gone."""
-        with suppress(subprocess.TimeoutExpired):
-            # A connection that breaks ends the processes one after another.
-            self._keeper.wait(0.5)
-        return self._keeper.poll() is not None
 
     def close(self) -> None:
         """Let the phone remove the folder; never raises."""

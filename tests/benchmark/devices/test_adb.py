@@ -242,7 +242,7 @@ def test_a_benchmark_has_the_same_report_as_anywhere(
 def test_a_file_for_a_newer_runtime_and_other_files(
     device: Adb, default_file: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(BundleError, match=r"--target android\. .*version 12 of FULLY_CONNECTED"):
+    with pytest.raises(BundleError, match=r"'FULLY_CONNECTED' version '12'.*--target android\."):
         measure(default_file, device=device, seq_len=8, **BRIEF)
     picture = tmp_path / "picture.tflite"
     picture.write_bytes(b"\x89PNG")
@@ -285,7 +285,7 @@ def test_a_pulled_cable_is_an_error_and_nothing_is_left(
         device.run({"do": "describe"}, timeout_s=60)
     await_true(lambda: not list(left.iterdir()), "something is left on the phone")
     os.close(opened)
-    assert not phone.workers()
+    await_true(lambda: not phone.workers(), "the worker goes on")
 
 
 def test_what_was_measured_before_the_cable_was_pulled_is_kept_and_goes_on(
@@ -374,8 +374,8 @@ def test_no_space_for_a_file_or_for_the_worker(
     await_clean(full)
 
 
-def test_adb_lists_the_rig_twice_so_that_one_must_be_chosen(phone: RigPhone) -> None:
-    await_true(lambda: "emulator-5554" in phone.run_adb("devices"), "only one")
+def test_of_several_phones_one_must_be_chosen(phone: RigPhone) -> None:
+    phone.run_adb("connect", "localhost:5555")
     with pytest.raises(DeviceError, match=r"adb finds 2 phones; .*adb://127\.0\.0\.1:5555"):
         open_device(f"adb://?adb={phone.adb}")
 
