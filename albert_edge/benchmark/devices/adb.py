@@ -369,7 +369,7 @@ def connect(address: str, *, runtime: Sequence[str | os.PathLike[str]] = ()) -> 
 
 
 def _split_reply(output: bytes) -> tuple[str | None, npt.NDArray[np.float32]]:
-    """Return the JSON of a worker's reply and the values that follow it; None if it is not whole."""
+    """Return the JSON of a worker's reply, None if it is not whole, and the values after it."""
     if (match := _REPLY.search(output)) is not None:
         size, value_bytes = map(int, match.groups())
         middle = match.end() + size

@@ -96,6 +96,15 @@ def android_file(built_once: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def float_file(built_once: Callable[..., Path]) -> Path:
+    def build(path: Path) -> None:
+        model = load_keras("default")
+        convert(model, target="android", quantize="float32", verified=False).save(path)
+
+    return built_once("phone_float.tflite", build)
+
+
+@pytest.fixture(scope="session")
 def gpu_file(built_once: Callable[..., Path]) -> Path:
     def build(path: Path) -> None:
         model = load_keras("default")
@@ -219,15 +228,15 @@ def test_files_are_copied_once_and_the_folder_goes(
 
 
 def test_a_benchmark_has_the_same_report_as_anywhere(
-    phone: RigPhone, runtime: Path, android_file: Path, tmp_path: Path
+    phone: RigPhone, runtime: Path, android_file: Path, float_file: Path, tmp_path: Path
 ) -> None:
     wrong = tmp_path / "liar's file.tflite"
     blob = android_file.read_bytes()
     wrong.write_bytes(pack(blob, dataclasses.replace(read(blob), quantize="float32")))
     kept = tmp_path / "report.json"
-    report = benchmark([android_file, wrong], phone, runtime, kept=kept)
-    assert [row["status"] for row in report["rows"]] == ["ok", "wrong"]
-    assert [row["rank"] for row in report["rows"]] == [1, None]
+    report = benchmark([float_file, android_file, wrong], phone, runtime, kept=kept)
+    assert [row["status"] for row in report["rows"]] == ["ok", "ok", "wrong"]
+    assert report["rows"][2]["rank"] is None
     with pytest.raises(FidelityError, match="the relative error of logits"):
         raise_on_failures(report)
     assert report["rows"][0]["end_to_end"]["n"] == 2
