@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import random
 import runpy
+import struct
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +26,7 @@ from albert_edge.tokenizer import Encoding, Span, Tokenizer, tokenizer_from_file
 from albert_edge.tokenizer.protobuf import encode_bytes, encode_varint, parse_fields
 from albert_edge.tokenizer.subset import open_vocab
 from android.jvm import Jvm, KotlinError, open_jvm
+from tokenizer.conftest import SENTENCES
 from tokenizer.reference import DATA, NASTY
 from tokenizer.reference import TEXT as ANY_TEXT
 
@@ -325,6 +329,60 @@ def test_every_character_through_nfkd_and_lower_case(
     if not options:
         assert_same_tokens(pair, every_character())
     assert_same_tokens(pair, mixed_characters())
+
+
+@pytest.mark.parametrize("rules", ["nmt_nfkc_cf", "identity"])
+@pytest.mark.parametrize("folds", [True, False])
+@pytest.mark.parametrize("suffix", [True, False])
+def test_other_normalizers(
+    pair_of: Callable[[Files], Pair], rules: str, folds: bool, suffix: bool
+) -> None:
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*SENTENCES, *LANGUAGES]),
+        model_writer=out,
+        vocab_size=500,
+        hard_vocab_limit=False,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        user_defined_symbols=["(", "<sep>", "ab", "foo bar", "▁x"],
+        normalization_rule_name=rules,
+        remove_extra_whitespaces=folds,
+        add_dummy_prefix=folds,
+        treat_whitespace_as_suffix=suffix,
+        minloglevel=2,
+    )
+    for options in ({}, SENTENCE_PIECE_OPTIONS["keeps all"]):
+        pair = pair_of({"spiece.model": out.getvalue(), **config(**options)})
+        assert_same_tokens(pair, texts(300, seed=12))
+
+
+@pytest.mark.parametrize("scores", [(-1.0, -2.0, 0.5), (-1e4, -3e4, 2e4)])
+def test_equal_and_extreme_scores(
+    pair_of: Callable[[Files], Pair], scores: Sequence[float]
+) -> None:
+    """Of equal sums the first one stays; those of long texts are in single precision."""
+    rng = random.Random(13)
+    parts = []
+    for field in parse_fields(embedded_files()["spiece.model"]):
+        if field.number == 1 and isinstance(field.value, bytes):
+            values = {part.number: part for part in parse_fields(field.value)}
+            kind = values[3].value if 3 in values else rng.choice((*[1] * 40, 4, 5, 5))
+            assert isinstance(kind, int)
+            score = b"\x15" + struct.pack("<f", rng.choice(scores))  # field 2, 32 bits
+            parts.append(encode_bytes(1, values[1].raw + score + encode_varint(3, kind)))
+        else:
+            parts.append(field.raw)
+        if field.number == 3 and isinstance(field.value, bytes):
+            parts.append(encode_bytes(5, field.value))  # normalizes what `decode` returns
+    python, kotlin = pair_of({"spiece.model": b"".join(parts)})
+    some = [*texts(500, seed=13), " ".join(LANGUAGES) * 50]
+    assert_same_tokens((python, kotlin), some)
+    lists = [python.tokenize(text).ids for text in some]
+    assert kotlin.call("decode", lists=lists) == [python.decode(ids) for ids in lists]
 
 
 @cache
