@@ -1,15 +1,24 @@
 # All targets use .venv, which the first of them creates.  Required: make and Python 3.10 to 3.13.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+ANDROID_RIGS := android opencl kotlin robolectric app
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint android clean
 
 demo: .venv/installed
 	$(BIN)/albert-edge demo
 
 # A worker a core, of 2 GB each; it takes a file of tests at a time, the longest first (conftest.py).
 test: .venv/installed
-	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+# The app and the library for Android, and their tests; see android_demo/README.md.
+android: .venv/installed
+	$(BIN)/python -c 'from tests.rigs.app import require_programs; require_programs()'
+	$(BIN)/python -m tests.rigs install $(ANDROID_RIGS)
+	$(BIN)/python -m tests.rigs.app
+	ALBERT_EDGE_RIGS=required $(PYTEST) tests/android
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ import time
 
 from .adb import ADB
 from .android_arm64 import RIG as ANDROID_ARM64
+from .app import APP, ROBOLECTRIC
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .kotlin import KOTLIN
@@ -19,7 +20,7 @@ from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
 USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB)
-RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, FLOAT16)}
+RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, ROBOLECTRIC, APP, FLOAT16)}
 
 
 def main() -> None:

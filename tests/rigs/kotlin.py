@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from .gpu_delegate import ANDROID, OPENCL
@@ -20,11 +21,12 @@ _MODULES = ("tflite", "library", "desktop")
 PROJECT = Path(__file__).parents[2] / "android_demo"
 
 
-def _files() -> list[Path]:
-    """What the library is built from."""
-    poms = [PROJECT / "pom.xml", *(PROJECT / name / "pom.xml" for name in _MODULES)]
-    sources = (path for name in _MODULES for path in (PROJECT / name / "src").rglob("*"))
-    return poms + sorted(path for path in sources if path.is_file())
+def _files(modules: Sequence[str]) -> list[Path]:
+    """What modules are built from."""
+    poms = [PROJECT / "pom.xml", *(PROJECT / name / "pom.xml" for name in modules)]
+    sources = (path for name in modules for path in (PROJECT / name / "src").rglob("*"))
+    # The models in the app are converted anew whenever it is built.
+    return poms + sorted(path for path in sources if path.is_file() and path.suffix != ".tflite")
 
 
 def _build(folder: Path) -> None:
@@ -56,15 +58,16 @@ def require_tools() -> None:
         raise RigError(f"{', '.join(missing)} missing: install a JDK and Maven by `{TOOLS}`")
 
 
-def _version() -> int:
+def version_of(*modules: str) -> int:
+    """Return a number that changes with the files that modules are built from."""
     digest = hashlib.sha256()
-    for path in _files():
+    for path in _files(modules):
         digest.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
     return int(digest.hexdigest()[:12], 16)
 
 
-class _KotlinRig(Rig):
-    """A rig that is built anew when a file of the library changes, once it was installed."""
+class MavenRig(Rig):
+    """A rig that is built anew when a file of its modules changes, once it was installed."""
 
     @property
     def lock(self) -> Path:  # it is built in the project's own folders
@@ -85,12 +88,12 @@ class _KotlinRig(Rig):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-KOTLIN = _KotlinRig(
+KOTLIN = MavenRig(
     name="kotlin",
     what=f"the Kotlin library, built by a JDK and Maven ({TOOLS}),",
     build=_build,
     sources=("jvm_agent.c",),
-    version=_version(),
+    version=version_of(*_MODULES),
 )
 
 
