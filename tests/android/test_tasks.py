@@ -559,6 +559,14 @@ def test_pooling_by_a_pooler_needs_one(jvm, file_of):
     assert found == {"error": "this model has no pooler; choose the pooling mean or cls."}
 
 
+def test_the_cosine_of_vectors(jvm):
+    pairs = [([1, 2, 2], [2, 4, 4], 1), ([1, 0], [0, 3], 0), ([3, 4], [-3, -4], -1), ([0], [1], 0)]
+    for first, second, expected in pairs:
+        assert jvm.call("Tasks.cosine", first=first, second=second) == pytest.approx(expected)
+    with pytest.raises(KotlinError, match="vectors of 2 and 1 have no cosine"):
+        jvm.call("Tasks.cosine", first=[1, 2], second=[1])
+
+
 def test_a_closed_task_says_so(jvm, file_of):
     handle = jvm.call("Tasks.openDefault", path=str(file_of("regression")))
     jvm.call("Models.close", handle=handle)

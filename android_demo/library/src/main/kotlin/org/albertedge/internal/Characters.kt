@@ -7,12 +7,7 @@ package org.albertedge.internal
  */
 
 /** Returns whether a code unit is white space: `str.isspace`.  All white space is in the BMP. */
-internal fun isSpace(char: Char): Boolean =
-    when (char) {
-        in '\t'..'\r', in '\u001c'..' ', '\u0085', '\u00a0', '\u1680' -> true
-        in '\u2000'..'\u200a', '\u2028', '\u2029', '\u202f', '\u205f', '\u3000' -> true
-        else -> false
-    }
+internal fun isSpace(char: Char): Boolean = Unicode.instance.isSpace(char.code)
 
 /** Returns the end of the text in `[start, end)` without the white space at its end. */
 internal fun trimmedEnd(text: CharSequence, start: Int, end: Int): Int {

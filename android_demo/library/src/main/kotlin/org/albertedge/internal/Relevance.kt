@@ -83,6 +83,7 @@ internal class Centrality(private val vectors: List<DoubleArray>) : Similarity {
             low = minOf(low, cosine)
             high = maxOf(high, cosine)
         }
+        // One sentence alone makes no pair, and scaling makes its score 1 whatever these are.
         least = low + THRESHOLD * (high - low)
         scale = maxOf(high - least, EPSILON)
         val degrees = DoubleArray(vectors.size)

@@ -92,6 +92,16 @@ object Tasks {
         }
     }
 
+    /** The cosine of the vectors `first` and `second`. */
+    fun cosine(arguments: JSONObject): Any =
+        TextEmbedder.cosineSimilarity(
+            floats(arguments.getJSONArray("first")),
+            floats(arguments.getJSONArray("second")),
+        )
+
+    private fun floats(values: JSONArray) =
+        FloatArray(values.length()) { values.getDouble(it).toFloat() }
+
     private fun run(task: TextTask, input: JSONObject): Map<String, Any?> {
         val text = input.optString("text")
         val pair = if (input.has("pair")) input.getString("pair") else null
