@@ -192,7 +192,9 @@ internal fun digest(
         sha256.update("$name\u0000${hashed.size}\u0000".toByteArray())
         sha256.update(hashed)
     }
-    return sha256.digest().joinToString("") { "%02x".format(it.toInt() and 0xff) }
+    return sha256.digest().joinToString("") {
+        (it.toInt() and 0xff).toString(16).padStart(2, '0')
+    }
 }
 
 private fun unseal(manifest: ByteArray, stored: String): ByteArray {

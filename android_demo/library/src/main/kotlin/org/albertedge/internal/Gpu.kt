@@ -2,6 +2,7 @@ package org.albertedge.internal
 
 import java.io.Closeable
 import java.nio.FloatBuffer
+import java.util.Locale
 import java.util.Random
 import java.util.concurrent.Callable
 import java.util.concurrent.ExecutionException
@@ -24,6 +25,8 @@ private val LIMITS = mapOf("float32" to 1e-5, "float16" to 2e-5)
  * also rounds what they multiply, which the GPU does not.
  */
 private const val LOOSE_LIMIT = 0.05
+
+private const val NO_OPENCL = "Can not open OpenCL library"
 
 /** A GPU delegate. Its classes are loaded only here, so that an app that uses the CPU needs no dependency for GPUs. */
 internal class GpuDelegateHandle(precision: Precision) : Closeable {
@@ -51,12 +54,16 @@ internal class GpuDelegateHandle(precision: Precision) : Closeable {
     }
 
     /** The error for a file that the delegate does not start on. */
-    fun refused(file: ModelFile, error: RuntimeException): AlbertEdgeException =
-        deviceError(
-            "this device's GPU cannot run ${file.name}: ${error.line()}. Convert the checkpoint again: albert-edge " +
-                "convert CHECKPOINT --target gpu. Or use Accelerator.CPU.",
+    fun refused(file: ModelFile, error: RuntimeException): AlbertEdgeException {
+        val reason = error.line()
+        val advice =
+            if (NO_OPENCL in reason) "It needs OpenCL, which this device lacks or does not open to apps. Use"
+            else "Convert the checkpoint again: albert-edge convert CHECKPOINT --target gpu. Or use"
+        return deviceError(
+            "this device's GPU cannot run ${file.name}: $reason. $advice Accelerator.CPU.",
             error,
         )
+    }
 
     override fun close() = (delegate as GpuDelegate).close()
 }
@@ -84,11 +91,14 @@ internal fun compareWithCpu(file: ModelFile, gpu: Engine, options: BaseOptions):
         else LIMITS[file.quantize] ?: LOOSE_LIMIT
     if (difference <= limit) return difference
     throw deviceError(
-        "${file.name} is computed wrong by this device's GPU: an output is off by ${"%.2g".format(difference)} of its " +
-            "largest value, and at most $limit is allowed. Convert the checkpoint again: albert-edge convert " +
-            "CHECKPOINT --target gpu. Or use Accelerator.CPU."
+        "${file.name} is computed wrong by this device's GPU: an output is off by ${short(difference)} of its " +
+            "largest value, and at most ${short(limit)} is allowed. Convert the checkpoint again: albert-edge " +
+            "convert CHECKPOINT --target gpu. Or use Accelerator.CPU."
     )
 }
+
+private fun short(number: Double): String =
+    String.format(Locale.ROOT, if (number < 0.001) "%.0e" else "%.2f", number)
 
 @Suppress("UNUSED_PARAMETER")
 private fun takeAll(name: String, values: FloatBuffer, length: Int): FloatArray =
