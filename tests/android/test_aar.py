@@ -38,6 +38,11 @@ def test_the_version_is_the_packages(module):
     assert found == [albert_edge.__version__]
 
 
+def test_the_readme_names_the_version():
+    readme = (PROJECT / "library/README.md").read_text()
+    assert readme.count(f'"org.albertedge:albert-edge:{albert_edge.__version__}"') == 1
+
+
 def test_what_is_in_the_aar(aar):
     assert aar.name == f"albert-edge-{albert_edge.__version__}.aar"
     with zipfile.ZipFile(aar) as archive:
