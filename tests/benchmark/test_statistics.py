@@ -66,6 +66,11 @@ def test_a_quiet_machine_gives_no_warnings(rounds: Callable[..., list[Measuremen
         ({}, {"cpu_quota": quota(2.0, 160, 9)}, ["cpu-quota"]),  # it had to wait
         ({"cpu_quota": quota(0.2, 100, 7)}, {"cpu_quota": quota(0.2, 140, 7)}, ["cpu-quota"]),
         ({"cpu_quota": None}, {"cpu_quota": quota(2.0, 5, 3)}, []),  # set in the middle
+        ({"screen_on": True}, {"screen_on": True}, []),
+        ({"screen_on": True}, {"screen_on": False}, ["screen-off"]),  # in the middle
+        ({"thermal_status": 0}, {"thermal_status": 2}, ["throttled"]),
+        ({"thermal_status": 0}, {"thermal_status": 0}, []),
+        ({"thermal_status": None, "screen_on": None}, {}, []),
         (dict.fromkeys(QUIET), dict.fromkeys(QUIET), []),  # not reported
     ],
 )

@@ -21,8 +21,6 @@ from tempfile import TemporaryFile
 
 from albert_edge.errors import ConfigError, DeviceError, printable
 
-__all__ = ["AdbAddress", "Finished", "Phone", "open_phone", "parse_address"]
-
 FORM = "adb://[SERIAL][?cores=N,...][&adb=PATH]"
 # A serial as `adb devices` prints it: of a USB device, HOST:PORT, or an mDNS name, which may
 # contain spaces: "adb-0A1B-c2d3 (2)._adb-tls-connect._tcp".

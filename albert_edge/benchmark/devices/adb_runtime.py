@@ -20,8 +20,6 @@ from albert_edge.benchmark.worker import file_digest
 from albert_edge.errors import DeviceError, printable
 from albert_edge.files import write_file
 
-__all__ = ["extract_libraries", "fetch_runtime", "worker_jar"]
-
 _JAR = "android_worker.jar"
 # TFLite's libraries by name, the GPU delegate's second, and the archive that contains each.
 CPU_LIBRARY = "libtensorflowlite_jni.so"

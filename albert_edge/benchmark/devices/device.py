@@ -21,7 +21,7 @@ from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
 from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError, describe_exit
 
-__all__ = ["ENGINE", "ENGINES", "Device", "Local", "open_device"]
+__all__ = ["ENGINE", "Device", "Local", "open_device"]
 
 # The scheme of an address (the part before "://") and the module of `albert_edge.benchmark.devices`
 # whose `connect(address)` opens it; a module is imported only for an address of its scheme.

@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from albert_edge import convert, load_keras
 from albert_edge.benchmark import run
-from albert_edge.benchmark.compare import compare_reports
+from albert_edge.benchmark.compare import compare_reports, raise_on_regression
 from albert_edge.benchmark.config import BenchmarkConfig
 from albert_edge.benchmark.console import render_report
 from albert_edge.benchmark.devices.adb import Adb, read_services
@@ -244,7 +244,7 @@ def test_a_benchmark_has_the_same_report_as_anywhere(
     render_report(report)
     write_page(report, tmp_path / "page.html", force=False)
     assert "Rig Phone 1" in (tmp_path / "page.html").read_text()
-    assert not compare_reports(report, report)["regressions"]
+    raise_on_regression(compare_reports(report, report))
     await_clean(phone)
 
 
