@@ -191,7 +191,8 @@ def make_table(report: Mapping[str, Any]) -> MarkdownTable:
         cells = []
         for cpu in cpus:
             without, with_it = (found.get((source, quantize, cpu, x)) for x in (False, True))
-            cells.append(f"{cell(without, ',.0f')} ({cell(with_it, ',.0f')})")
+            both = f"{cell(without, ',.0f')} ({cell(with_it, ',.0f')})"
+            cells.append(cell(None) if without is None and with_it is None else both)
         lines.append((f"{SOURCES[source]}, `{quantize}`", *cells))
     return MarkdownTable("file", cpus, tuple(lines))
 
