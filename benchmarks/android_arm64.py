@@ -6,10 +6,10 @@ python -m benchmarks.android_arm64           writes reference/android_arm64-*.js
 python -m benchmarks.android_arm64 --source default --recipe int8 --cpu cortex-a76 -o /tmp --json
 
 The library is TensorFlow Lite 2.16.1's of `tensorflow-lite`, the files are of `--target android`,
-at 128 tokens and on one thread, without and with XNNPACK as a delegate.  A count is the same on
-every machine, and says nothing about memory: it is no time.  ALBERT-base is counted with one pass
-and with two, because emulated floats are slow: each further pass runs the same instructions, and
-the total follows.  In `int8` all 12 passes are counted too.
+at 128 tokens and on one thread, without and with XNNPACK as a delegate.  A count is the same from
+run to run, and says nothing about memory: it is no time.  ALBERT-base is counted with one pass and
+with two, because emulated floats are slow: each further pass runs the same instructions, and the
+total follows.  In `int8` all 12 passes are counted too.
 """
 
 from __future__ import annotations

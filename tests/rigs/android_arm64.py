@@ -2,7 +2,7 @@
 
 The library comes out of the AAR. It runs in qemu over Debian's C library for arm64 and a shim. A
 plugin of qemu counts the instructions of loading and of each run: the numbers are the same each
-time, on any machine. Times mean nothing there.
+time. Times mean nothing there.
 
     python -m tests.rigs.android_arm64 model.tflite --inputs in.npz --cpu cortex-a53 --json
 """
