@@ -34,7 +34,7 @@ from android.drawn_texts import (
 from android.jvm import RUNTIMES, Jvm, KotlinError, open_jvm
 from rigs.kotlin import KOTLIN, class_path
 
-TEXTS = 200  # of each task
+TEXTS = 200  # of each task; of another kind of a task 50
 # Other kernels sum in another order; scores are float32 here and float64 in Python.
 FLOAT = 1e-5
 LOGITS = 10.0  # what logits, of which `null_score` is a sum, are sums of
@@ -365,10 +365,11 @@ def in_python(name: str, path: Path) -> list[tuple[dict[str, Any], list[Input], 
         except InputError as error:
             return {"error": str(error)}
 
+    texts = TEXTS if name in TASKS else 50
     rows = []
     for index, (options, named) in enumerate(case.options):
         source = drawn((name, index))
-        inputs = [case.draw(source) for _ in range(-(-TEXTS // len(case.options)))]
+        inputs = [case.draw(source) for _ in range(-(-texts // len(case.options)))]
         rows.append((options, inputs, [run(given, named) for given in inputs]))
     return rows
 
