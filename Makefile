@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
-ANDROID_RIGS := android opencl kotlin robolectric app
+ANDROID_RIGS := android opencl kotlin robolectric app adb
 
 .PHONY: demo test lint android clean
 
@@ -17,8 +17,9 @@ test: .venv/installed
 android: .venv/installed
 	$(BIN)/python -c 'from tests.rigs.app import require_programs; require_programs()'
 	$(BIN)/python -m tests.rigs install $(ANDROID_RIGS)
+	$(BIN)/python -m tests.rigs.adb
 	$(BIN)/python -m tests.rigs.app
-	ALBERT_EDGE_RIGS=required $(PYTEST) tests/android
+	ALBERT_EDGE_RIGS=required $(PYTEST) tests/android tests/benchmark/devices/test_adb.py
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -3,6 +3,8 @@
 adbd runs in namespaces of its own, without root: a network with nothing but itself, and a root
 folder with `/data/local/tmp`. Programs of Android's shell are scripts on its path; `app_process`
 starts the JVM on the worker's classes as R8 leaves them, with Android's own TensorFlow Lite.
+
+    python -m tests.rigs.adb    # builds the worker, and writes its jar into the package
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from .install import Rig, RigError, call, compile_c, debian, maven_archive, taki
 SERIAL = "127.0.0.1:5555"
 _PROJECT = Path(__file__).parents[2] / "android_demo"
 _JARS = ("android_worker", "worker_classes")
+PACKED = Path(__file__).parents[2] / "albert_edge/benchmark/devices/android_worker.jar"
 _ADBD = (
     *("adbd", "android-libbase", "android-libboringssl", "android-libcutils", "android-liblog"),
     "android-libziparchive",
@@ -314,3 +317,23 @@ def make_runtime(path: Path, *, gpu: bool = True) -> Path:
         for name in names:
             archive.write(ANDROID.path / name, f"jni/x86_64/{name}")
     return path
+
+
+def main() -> None:
+    """Build the worker and write its jar into the package, if it is not what is there."""
+    built = worker_jars()[0]
+    if jar_contents(built) != jar_contents(PACKED):
+        shutil.copy(built, PACKED)
+        print(f"wrote {PACKED}")
+
+
+def jar_contents(path: Path) -> dict[str, bytes] | None:
+    """Return the files in a jar by name; None if there is no jar."""
+    if not path.exists():
+        return None
+    with zipfile.ZipFile(path) as jar:
+        return {name: jar.read(name) for name in jar.namelist()}
+
+
+if __name__ == "__main__":
+    main()

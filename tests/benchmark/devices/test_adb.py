@@ -35,7 +35,7 @@ from albert_edge.errors import AlbertEdgeError, BundleError, ConfigError, Device
 from albert_edge.runtime import open_model
 from benchmark.devices.samples import ENDLESS, await_true
 from benchmark.samples import BRIEF
-from rigs.adb import ADB, SERIAL, RigPhone, make_runtime, worker_jars
+from rigs.adb import ADB, PACKED, SERIAL, RigPhone, jar_contents, make_runtime, worker_jars
 from rigs.gpu_delegate import ANDROID, OPENCL
 
 
@@ -143,8 +143,10 @@ def await_clean(phone: RigPhone) -> None:
 
 
 def test_the_worker_in_the_package_is_that_of_the_sources(rig: None) -> None:
-    packed = Path(run.__file__).with_name("devices") / "android_worker.jar"
-    assert packed.read_bytes() == worker_jars()[0].read_bytes(), "run `make android`"
+    packed, built = map(jar_contents, (PACKED, worker_jars()[0]))
+    assert packed == built, "the sources of the library or the worker changed: run `make android`"
+    assert {"classes.dex", "org/albertedge/unicode.bin"} <= packed.keys()
+    assert PACKED.stat().st_size < 200_000
 
 
 def test_a_phone_is_described(device: Adb) -> None:
