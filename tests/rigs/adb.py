@@ -76,12 +76,6 @@ def worker_jars() -> tuple[Path, Path]:
     return jars[0], jars[1]
 
 
-def pack_worker() -> Path:
-    """Put the worker's jar for a phone, as it is built now, into the package; return it there."""
-    packed = _PROJECT.parent / "albert_edge/benchmark/devices/android_worker.jar"
-    return Path(shutil.copy(worker_jars()[0], packed))
-
-
 def _digest_sources() -> str:
     digest = hashlib.sha256()
     parts = [_PROJECT / name for name in ("tflite", "library/src/main", "worker/src", "worker")]

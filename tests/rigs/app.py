@@ -1,8 +1,7 @@
 """The demo app: its APK, and its tests in a JVM, on Robolectric's Androids.
 
     python -m tests.rigs install android kotlin robolectric app
-    python -m tests.rigs.app                     # copies what was built to android_demo/target,
-                                                 # and the worker for phones into the package
+    python -m tests.rigs.app                     # copies what was built to android_demo/target
 
 It takes the programs that `TOOLS` installs.
 """
@@ -16,7 +15,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-from .adb import pack_worker
 from .gpu_delegate import environment
 from .install import Rig, RigError, call, maven
 from .kotlin import KOTLIN, PROJECT, MavenRig, android_options, version_of
@@ -138,5 +136,5 @@ def copy_products(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for product in (*copy_products(PROJECT / "target"), pack_worker()):
+    for product in copy_products(PROJECT / "target"):
         print(f"{product.relative_to(PROJECT.parent)}  {product.stat().st_size / 1e6:.2f} MB")
