@@ -41,12 +41,7 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
         val spec = NormalizerSpec()
         val reverse = NormalizerSpec()
         try {
-            val fields = parse(ProtobufReader(bytes, 0, bytes.size), trainer, spec, reverse)
-            if (2 !in fields || 3 !in fields) {
-                throw fileError(
-                    "$where is cut short: it ends before the settings of trainer and normalizer.",
-                )
-            }
+            checkWhole(parse(ProtobufReader(bytes, 0, bytes.size), trainer, spec, reverse))
             checkKind(trainer)
             size = textEnds.size
             types = ByteArray(size) { typeList.items[it].toByte() }
@@ -132,6 +127,14 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
         typeList.add(type)
     }
 
+    private fun checkWhole(fields: Set<Int>) {
+        if (2 !in fields || 3 !in fields) {
+            throw fileError(
+                "$where is cut short: it ends before the settings of trainer and normalizer.",
+            )
+        }
+    }
+
     private fun checkKind(trainer: TrainerSpec) {
         if (trainer.modelType != UNIGRAM) {
             throw fileError(
@@ -214,21 +217,32 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
         normalizer.removes(chars, start, end)
 
     /** Splits normalized text into pieces; a run of unknown characters is one piece. */
-    fun segment(text: NormalizedText): Segments {
-        val chars = text.chars
-        val size = text.size
+    fun segment(text: NormalizedText): Segments = Viterbi(text).segment()
+
+    /** The search for the best segmentation of one text (Kudo 2018, arXiv:1804.10959). */
+    private inner class Viterbi(text: NormalizedText) {
+        private val chars = text.chars
+        private val size = text.size
+
         // Of the best segmentation that ends at each place: its score, and its last piece.
-        val best = FloatArray(size + 1)
-        val starts = IntArray(size + 1) { -1 }
-        val ids = IntArray(size + 1)
-        var frontier = 0
-        var start = 0
-        while (start < size) {
-            if (best[start] < -SCORE_LIMIT || best[start] > SCORE_LIMIT) {
-                subtract(best, starts, start, frontier)
+        private val best = FloatArray(size + 1)
+        private val starts = IntArray(size + 1) { -1 }
+        private val ids = IntArray(size + 1)
+        private var frontier = 0 // the last place that has one
+
+        fun segment(): Segments {
+            var start = 0
+            while (start < size) {
+                if (best[start] < -SCORE_LIMIT || best[start] > SCORE_LIMIT) subtractFrom(start)
+                val end = start + if (chars[start].isHighSurrogate()) 2 else 1
+                if (!addPieces(start, end)) add(unkId, unknownScore, start, end)
+                start = end
             }
-            val score = best[start]
-            val units = if (chars[start].isHighSurrogate()) 2 else 1
+            return backtrack()
+        }
+
+        /** Adds all pieces that begin at [start]; returns whether one of them ends at [single]. */
+        private fun addPieces(start: Int, single: Int): Boolean {
             var isKnown = false
             var node = Trie.ROOT
             var end = start
@@ -237,62 +251,58 @@ internal class SentencePieceModel(bytes: ByteArray, private val where: String) {
                 if (node == Trie.NONE) break
                 val id = trie.value(node)
                 if (id == Trie.NONE || types[id].toInt() == UNUSED) continue
-                val candidate = score + scoreOf(id, chars, start, end)
-                if (starts[end] < 0 || candidate > best[end]) {
-                    best[end] = candidate
-                    starts[end] = start
-                    ids[end] = id
-                }
-                if (end > frontier) frontier = end
-                if (end == start + units) isKnown = true
+                val isSymbol = types[id].toInt() == USER_DEFINED
+                add(id, if (isSymbol) bonus(start, end) else scores[id], start, end)
+                if (end == single) isKnown = true
             }
-            start += units
-            if (isKnown) continue
-            val candidate = score + unknownScore
-            if (starts[start] < 0 || candidate > best[start]) {
-                best[start] = candidate
-                starts[start] = start - units
-                ids[start] = unkId
+            return isKnown
+        }
+
+        private fun add(id: Int, score: Float, start: Int, end: Int) {
+            val candidate = best[start] + score
+            if (starts[end] < 0 || candidate > best[end]) {
+                best[end] = candidate
+                starts[end] = start
+                ids[end] = id
             }
-            if (start > frontier) frontier = start
+            if (end > frontier) frontier = end
         }
-        return backtrack(starts, ids, size)
-    }
 
-    /** Keeps the scores small, as those of a long text would lose precision. */
-    private fun subtract(best: FloatArray, starts: IntArray, start: Int, frontier: Int) {
-        val offset = best[start]
-        for (at in start..frontier) if (at == start || starts[at] >= 0) best[at] -= offset
-        best[start] = 0f
-    }
-
-    private fun scoreOf(id: Int, chars: CharArray, start: Int, end: Int): Float {
-        if (types[id].toInt() != USER_DEFINED) return scores[id]
-        // The longest symbol wins; its length is in bytes.
-        var bytes = 0
-        for (at in start until end) {
-            val unit = chars[at]
-            bytes += if (unit < '\u0080') 1 else if (unit < '\u0800' || unit.isSurrogate()) 2 else 3
+        /** The score of a symbol of the user: the longest wins.  Its length is in bytes. */
+        private fun bonus(start: Int, end: Int): Float {
+            var bytes = 0
+            for (at in start until end) {
+                val unit = chars[at]
+                bytes +=
+                    if (unit < '\u0080') 1 else if (unit < '\u0800' || unit.isSurrogate()) 2 else 3
+            }
+            return (0.1 * (bytes - 1)).toFloat()
         }
-        return (0.1 * (bytes - 1)).toFloat()
-    }
 
-    private fun backtrack(starts: IntArray, ids: IntArray, size: Int): Segments {
-        val pieceIds = IntList(size / 4)
-        val pieceStarts = IntList(size / 4)
-        var end = size
-        while (end > 0) {
-            val isRun = pieceIds.size > 0 && ids[end] == unkId &&
-                pieceIds.items[pieceIds.size - 1] == unkId
-            if (isRun) pieceStarts.dropLast() else pieceIds.add(ids[end])
-            end = starts[end]
-            pieceStarts.add(end)
+        /** Keeps the scores small, as those of a long text would lose precision. */
+        private fun subtractFrom(start: Int) {
+            val offset = best[start]
+            for (at in start..frontier) if (at == start || starts[at] >= 0) best[at] -= offset
+            best[start] = 0f
         }
-        return Segments(
-            pieceIds.toArray().apply { reverse() },
-            pieceStarts.toArray().apply { reverse() },
-            size,
-        )
+
+        private fun backtrack(): Segments {
+            val pieceIds = IntList(size / 4)
+            val pieceStarts = IntList(size / 4)
+            var end = size
+            while (end > 0) {
+                val isRun = pieceIds.size > 0 && ids[end] == unkId &&
+                    pieceIds.items[pieceIds.size - 1] == unkId
+                if (isRun) pieceStarts.dropLast() else pieceIds.add(ids[end])
+                end = starts[end]
+                pieceStarts.add(end)
+            }
+            return Segments(
+                pieceIds.toArray().apply { reverse() },
+                pieceStarts.toArray().apply { reverse() },
+                size,
+            )
+        }
     }
 
     /** Returns the text of pieces. */

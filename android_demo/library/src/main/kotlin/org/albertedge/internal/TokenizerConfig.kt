@@ -142,17 +142,12 @@ internal class TokenizerConfig private constructor(
             } else {
                 addedById(decoder, place)
             }
-            if (found.map { it.content }.toSet().size < found.size) {
-                throw fileError("$where: two added tokens have the same name.")
-            }
-            // An entry with an id determines how the token matches.
-            val added = found.associate { it.content to it.copy(named = it.content in extra) }
             return TokenizerConfig(
                 flags,
                 defaults + named,
                 sideOf(stated["truncation_side"]),
                 maxLength(stated["model_max_length"] ?: stated["max_len"], place),
-                (extra + added).values.toList(),
+                allAdded(extra, found, where),
             )
         }
     }
@@ -255,6 +250,19 @@ private fun additionalTokens(stated: Map<String, Any?>, place: String): Map<Stri
     }
     return (names + extra.values).map { addedToken(it, null, place, isSpecial = true) }
         .associate { it.content to it.copy(named = true) }
+}
+
+/** Returns all added tokens; an entry with an id determines how a token matches. */
+private fun allAdded(
+    extra: Map<String, AddedToken>,
+    found: List<AddedToken>,
+    where: String,
+): List<AddedToken> {
+    val byName = found.associate { it.content to it.copy(named = it.content in extra) }
+    if (byName.size < found.size) {
+        throw fileError("$where: two added tokens have the same name.")
+    }
+    return (extra + byName).values.toList()
 }
 
 private fun addedById(decoder: Any, place: String): List<AddedToken> {
