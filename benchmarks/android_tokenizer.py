@@ -69,14 +69,16 @@ def time_kotlin(vocabulary: str, paragraphs: Sequence[str], seconds: float) -> d
             "arguments": {"handle": 0, "texts": paragraphs, "seconds": 2 * seconds},
         },
     )
-    command = ("java", "-XX:+UseSerialGC", "-cp", class_path("none"), "org.albertedge.bench.Bench")
+    command = ("java", "-Xmx512m", "-cp", class_path("none"), "org.albertedge.bench.Bench")
     done = subprocess.run(
         command,
         input="".join(f"{json.dumps(call)}\n" for call in calls),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if done.returncode:
+        raise click.ClickException(f"the JVM ended ({done.returncode}): {done.stderr[-2000:]}")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if wrong := [answer for answer in answers if "result" not in answer]:
         raise click.ClickException(f"the Kotlin library failed: {wrong[0]}")
