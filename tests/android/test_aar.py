@@ -75,17 +75,22 @@ def test_what_r8_leaves_has_no_internal_names():
 
 def test_a_project_of_its_own_uses_the_aar(aar, tmp_path):
     repository, own = tmp_path / "repository", rigs_folder() / "consumer-m2"
-    place = repository / f"org/albertedge/albert-edge/{albert_edge.__version__}"
+    version = f"{albert_edge.__version__}-test"  # this machine's Maven has none of it
+    name = f"albert-edge-{version}"
+    place = repository / f"org/albertedge/albert-edge/{version}"
     place.mkdir(parents=True)
-    (place / aar.name).write_bytes(aar.read_bytes())
-    (place / aar.with_suffix(".pom").name).write_bytes((aar.parent / "aar.pom").read_bytes())
+    (place / f"{name}.aar").write_bytes(aar.read_bytes())
+    pom = (aar.parent / "aar.pom").read_text()
+    own_version = f"<version>{albert_edge.__version__}</version>"
+    assert pom.count(own_version) == 1
+    (place / f"{name}.pom").write_text(pom.replace(own_version, f"<version>{version}</version>"))
     project = tmp_path / "consumer"
     subprocess.run(["cp", "-r", CONSUMER, project], check=True)
     subprocess.run(["rm", "-rf", own / "org/albertedge"], check=True)  # of an earlier build
     settings = tmp_path / "settings.xml"
     settings.write_text(_SETTINGS.format(cache=Path.home() / ".m2/repository"))
     maven = ["mvn", "-q", "-B", "-s", settings, f"-Dmaven.repo.local={own}"]
-    maven += [f"-Daar.repository=file:{repository}", f"-Daar.version={albert_edge.__version__}"]
+    maven += [f"-Daar.repository=file:{repository}", f"-Daar.version={version}"]
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
     call(*maven, "compile", goal, "-Dmdep.outputFile=classpath.txt", folder=project)
     jars = [j for j in (project / "classpath.txt").read_text().split(":") if j.endswith(".jar")]
