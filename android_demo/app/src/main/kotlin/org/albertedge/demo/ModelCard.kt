@@ -36,6 +36,8 @@ class ModelCard(
             addAll(Embedded.entries.map { root.context.getString(it.title) })
         }
     private var opened: Uri? = null
+    private var shown: Setting? = null
+    private var shownName: String? = null
 
     init {
         models.adapter = titles
@@ -79,12 +81,19 @@ class ModelCard(
 
     fun show(session: Session) {
         setting = session.setting
-        val embedded = Embedded.entries.indexOfFirst { it.file == setting.file }
-        if (embedded < 0) showOpened(setting.file, session.fileName)
-        models.setSelection(if (embedded < 0) Embedded.entries.size else embedded)
+        // Only what is new: a choice of the user that is under way stays.
+        if (setting != shown || session.fileName != shownName) showModel(session.fileName)
         (if (setting.accelerator == Accelerator.GPU) gpu else cpu).isChecked = true
         threads.findViewWithTag<RadioButton>(setting.threads.toString())!!.isChecked = true
         about.text = describe(session)
+    }
+
+    private fun showModel(name: String) {
+        shown = setting
+        shownName = name
+        val embedded = Embedded.entries.indexOfFirst { it.file == setting.file }
+        if (embedded < 0) showOpened(setting.file, name)
+        models.setSelection(if (embedded < 0) Embedded.entries.size else embedded)
     }
 
     private fun showOpened(file: Uri, name: String) {

@@ -11,6 +11,7 @@ import org.albertedge.AlbertEdgeException
 import org.albertedge.BaseOptions
 import org.albertedge.Model
 import org.albertedge.ModelFile
+import org.albertedge.QuestionAnswerer
 import org.albertedge.TextTask
 
 /**
@@ -33,6 +34,7 @@ private constructor(private val context: Context, private val task: TextTask, va
 
     companion object {
         private const val ASSETS = "file:///android_asset/"
+        private const val ANSWERS = 3
 
         /** Returns what the user knows a file as. */
         fun fileName(context: Context, file: Uri): String {
@@ -65,13 +67,20 @@ private constructor(private val context: Context, private val task: TextTask, va
                 opened = file
                 val model = Model.open(file, options)
                 opened = model
-                val task = TextTask.createFromModel(model)
+                val task = createTask(model)
                 val about = About(file.task, describe(context, file, model.gpuDifference))
                 opened = null
                 return OpenModel(context, task, about)
             } finally {
                 opened?.close()
             }
+        }
+
+        /** The task with its default options, but for the next best answers to a question. */
+        private fun createTask(model: Model): TextTask {
+            if (model.file.task != "question-answering") return TextTask.createFromModel(model)
+            val options = QuestionAnswerer.QuestionAnswererOptions(maxResults = ANSWERS)
+            return QuestionAnswerer.createFromModel(model, options)
         }
 
         private fun openDocument(context: Context, name: String, file: Uri): ModelFile =
