@@ -111,7 +111,7 @@ def run_tests(name: str, sdk: int, **properties: Path) -> subprocess.CompletedPr
     """
     opened = ("lang", "io", "nio")
     options = [
-        *android_options(gpu=True),
+        *android_options(gpu=True, opencl=True),
         *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in opened),
         "-Drobolectric.offline=true",
         f"-Drobolectric.dependency.dir={ROBOLECTRIC.path}",
