@@ -8,19 +8,17 @@ by operator.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from albert_edge.errors import UnsupportedOpError
-from albert_edge.tflite.gpu_rules import GraphView, Operator, Value
+from albert_edge.tflite.gpu_rules import GraphView, Operator, Value, by_name, read_rules
 from albert_edge.tflite.graph import OPERATOR_NAMES, tensor_bytes
 
 __all__ = ["check_edgetpu", "require_edgetpu"]
@@ -28,9 +26,9 @@ __all__ = ["check_edgetpu", "require_edgetpu"]
 # What compilers' logs report as free for weights in the smallest models: the chip has 8 MiB, of
 # which the compiled program and its scratch take a part that only the compiler knows.
 _CACHE_BYTES = int(7.67 * 2**20)
+_FILE = "edgetpu_rules.json"
 _CHIP = "Edge TPU"
 _EFFECTS = {"refused": "refused", "cpu": "CPU"}  # what a rule says will happen, the worst first
-_BATCH = 0  # the outermost of four dimensions
 _LARGEST_SOFTMAX = 16_000
 _LARGEST_RESIZE = 8
 _EIGHT_BITS = ("int8", "uint8")
@@ -65,7 +63,7 @@ class Rule:
     @property
     def evidence(self) -> str:
         """What the rule rests on, in one line."""
-        parts = [_data()["sources"]["table"]] if self.table else []
+        parts = [read_rules(_FILE)["sources"]["table"]] if self.table else []
         parts += [", ".join(self.reports)] if self.reports else []
         parts += [f"compiled {', '.join(self.pairs)}"] if self.pairs else []
         return "; ".join(parts)
@@ -277,7 +275,7 @@ def _has_other_types(one: Operator) -> bool:
 
 @_finds("not-mapped")
 def _is_not_mapped(one: Operator) -> bool:
-    return one.name != "TRANSPOSE" and one.name not in _data()["mapped"].split()
+    return one.name != "TRANSPOSE" and one.name not in read_rules(_FILE)["mapped"].split()
 
 
 @_finds("transpose")
@@ -405,28 +403,20 @@ def _axes(axes: Value, values: Value) -> set[int]:
 
 def _outermost(value: Value) -> int:
     """Return the batch dimension; -1 where a tensor has none."""
-    return _BATCH if value.rank == 4 else -1
-
-
-@cache
-def _data() -> dict[str, Any]:
-    text = resources.files(__package__).joinpath("edgetpu_rules.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return 0 if value.rank == 4 else -1
 
 
 @cache
 def _newest() -> dict[str, int]:
     """Return the newest version that the compiler reads of every operator it knows."""
-    listed = _data()["newest"].items()
-    return {name: int(newest) for newest, names in listed for name in names.split()}
+    return by_name(read_rules(_FILE)["newest"])
 
 
 @cache
 def rules() -> tuple[Rule, ...]:
     """Return every rule, in the order in which they are looked at."""
     found = []
-    for one in _data()["rules"]:
+    for one in read_rules(_FILE)["rules"]:
         lists = {key: tuple(one.get(key, ())) for key in ("reports", "pairs")}
         found.append(Rule(**{**one, **lists}, finds=_FINDS.get(one["name"], _never)))
     return tuple(found)

@@ -41,6 +41,7 @@ __all__ = [
 
 # How the runtimes were run here: the first on OpenCL, the second on Vulkan, both by the CPU.
 _MEASURED = {"GpuDelegate": "GpuDelegate 2.16.1", "CompiledModel": "CompiledModel 2.3.0"}
+_FILE = "gpu_rules.json"
 CPU = "left to the CPU"  # as intended
 # What a rule says will happen, the worst first.
 _EFFECTS = {
@@ -704,19 +705,24 @@ def _is_newer(one: Operator, runtime: str) -> bool:
 
 
 @cache
-def _data() -> dict[str, Any]:
-    text = resources.files(__package__).joinpath("gpu_rules.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
+def read_rules(name: str) -> dict[str, Any]:
+    """Read a file of rules beside this one."""
+    found: dict[str, Any] = json.loads(
+        resources.files(__package__).joinpath(name).read_text("utf-8")
+    )
     return found
 
 
 @cache
 def _newest_versions() -> dict[str, dict[str, int]]:
     """Return the newest version of every operator that each runtime supports, by its name."""
-    return {
-        runtime: {name: int(newest) for newest, names in listed.items() for name in names.split()}
-        for runtime, listed in _data()["operators"].items()
-    }
+    listed = read_rules(_FILE)["operators"].items()
+    return {runtime: by_name(versions) for runtime, versions in listed}
+
+
+def by_name(versions: Mapping[str, str]) -> dict[str, int]:
+    """Return the version of each operator, from the operators of each version."""
+    return {name: int(one) for one, names in versions.items() for name in names.split()}
 
 
 @cache
@@ -727,5 +733,5 @@ def rules() -> tuple[Rule, ...]:
             **{**one, "effect": _EFFECTS[one["effect"]], "finds": _FINDS[one["name"]]}
             | {key: tuple(one.get(key, ())) for key in ("runtimes", "measured", "reports")}
         )
-        for one in _data()["rules"]
+        for one in read_rules(_FILE)["rules"]
     )

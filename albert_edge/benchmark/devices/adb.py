@@ -30,7 +30,7 @@ from albert_edge.benchmark.devices.adb_runtime import (
     fetch_runtime,
     worker_jar,
 )
-from albert_edge.benchmark.devices.device import parse_worker_output
+from albert_edge.benchmark.devices.device import CopiedFiles, parse_worker_output
 from albert_edge.benchmark.memory_energy import parse_memory, parse_peak_bytes
 from albert_edge.benchmark.outputs import encode_outputs
 from albert_edge.benchmark.worker import SEED, check_same_file, file_digest, random_ids
@@ -40,8 +40,6 @@ from albert_edge.runtime.compiled_model import Acceleration, difference_limit, d
 
 _MAIN = "org.albertedge.worker.Worker"
 _JAR = "worker.jar"
-_NAME_CHARACTERS = 100
-_UNSAFE = re.compile(r"[^\w.-]", re.ASCII)
 _REPLY = re.compile(rb"^albert_edge (\d+) (\d+)\n", re.MULTILINE)
 _NOT_FOUND = 127  # a shell's exit code
 _GRACE_S = 30.0  # to start and to end
@@ -113,7 +111,7 @@ class Adb:
         self.name = phone.name
         self._phone, self._cores = phone, cores
         self._runtime = runtime
-        self._sent: dict[Path, str | DeviceError] = {}  # its path there, or why it was not copied
+        self._files = CopiedFiles(self._push)
         self._opened: dict[str, Path] = {}  # the file of the host by its path there
         self._properties = self._read_properties()
         self._gpu_name: str | None = None
@@ -124,16 +122,7 @@ class Adb:
 
     def send(self, path: Path) -> str:
         """Copy a file to the phone, unless that was tried before."""
-        if path not in self._sent:
-            name = f"{len(self._sent)}-{_UNSAFE.sub('_', path.name)[-_NAME_CHARACTERS:]}"
-            try:
-                self._sent[path] = self._push(path, name)
-            except OSError as error:
-                raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
-            except DeviceError as error:
-                self._sent[path] = error
-        if isinstance(sent := self._sent[path], DeviceError):
-            raise sent
+        sent = self._files.send(path)
         self._opened[sent] = path
         return sent
 

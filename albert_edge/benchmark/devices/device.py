@@ -9,9 +9,10 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +37,8 @@ ENGINES = {
 # How much of a failed worker's output a message contains.
 _MAX_LINES = 5
 _MAX_CHARACTERS = 300
+_NAME_CHARACTERS = 100
+_UNSAFE = re.compile(r"[^\w.-]", re.ASCII)  # characters that not every file system accepts
 
 
 class Device(Protocol):
@@ -97,6 +100,29 @@ def open_device(address: str, *, runtime: Sequence[str | os.PathLike[str]] = ())
         module.connect(address, runtime=runtime) if runtime else module.connect(address)
     )
     return device
+
+
+class CopiedFiles:
+    """The files that were copied to a device, each tried once."""
+
+    def __init__(self, copy: Callable[[Path, str], str]) -> None:
+        """Use a function that copies a file under a name, and returns its path on the device."""
+        self._copy = copy
+        self._sent: dict[Path, str | DeviceError] = {}  # its path there, or why it was not copied
+
+    def send(self, path: Path) -> str:
+        """Copy a file, unless that was tried before; see `Device.send`."""
+        if path not in self._sent:
+            name = f"{len(self._sent)}-{_UNSAFE.sub('_', path.name)[-_NAME_CHARACTERS:]}"
+            try:
+                self._sent[path] = self._copy(path, name)
+            except OSError as error:
+                raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
+            except DeviceError as error:
+                self._sent[path] = error
+        if isinstance(sent := self._sent[path], DeviceError):
+            raise sent
+        return sent
 
 
 def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) -> dict[str, Any]:

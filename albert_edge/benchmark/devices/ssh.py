@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
-import re
 import reprlib
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import albert_edge
-from albert_edge.benchmark.devices.device import ENGINES, parse_worker_output
+from albert_edge.benchmark.devices.device import ENGINES, CopiedFiles, parse_worker_output
 from albert_edge.benchmark.devices.ssh_address import parse_address
 from albert_edge.errors import DeviceError, describe_exit, requires_extra
 from albert_edge.files import read_input
@@ -34,8 +33,6 @@ _WORKER_MODULES = (
     "albert_edge.benchmark.engine",
     "albert_edge.benchmark.gpu_engine",
 )
-_NAME_CHARACTERS = 100
-_UNSAFE = re.compile(r"[^\w.-]", re.ASCII)  # characters that not every file system accepts
 _GRACE_S = 30  # for the reply about a worker that the agent had to kill
 
 
@@ -56,23 +53,13 @@ class Ssh:
         """
         self.name = name
         self._connection = connection
-        self._sent: dict[Path, str | DeviceError] = {}  # its path there, or why it was not copied
+        self._files = CopiedFiles(lambda path, name: self._put(name, read_input(path)))
         self._put("package.zip", pack_worker())
         self._request({"do": "unpack", "name": "package.zip"}, action="unpack package.zip")
 
     def send(self, path: Path) -> str:
         """Copy a file to the device, unless that was tried before."""
-        if path not in self._sent:
-            name = f"{len(self._sent)}-{_UNSAFE.sub('_', path.name)[-_NAME_CHARACTERS:]}"
-            try:
-                self._sent[path] = self._put(name, read_input(path))
-            except OSError as error:
-                raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
-            except DeviceError as error:
-                self._sent[path] = error
-        if isinstance(sent := self._sent[path], DeviceError):
-            raise sent
-        return sent
+        return self._files.send(path)
 
     def run(self, job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
         """Run one job in a fresh process on the device."""
