@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from albert_edge.errors import ConfigError
 from albert_edge.files import dump_json, parse_json, read_input
 from albert_edge.tasks import PROBLEM_TYPES
 
-__all__ = ["ACCELERATORS", "LAYOUTS", "PRESETS", "AlbertConfig"]
+__all__ = ["ACCELERATORS", "LAYOUTS", "PRESETS", "AlbertConfig", "check_accelerator"]
 
 # `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -51,9 +52,23 @@ LAYOUTS: dict[str, str] = {
     "unrolled": "A copy of the operators per pass, over the same weights; for GPUs and NPUs.",
     "split": "Signatures embed, layer and head; the host runs the passes; for Edge TPU.",
 }
-# What runs a file: the CPU; or a GPU, in float32 arithmetic or in the precision that its driver
-# prefers, float16 where it has it.  `gpu` is the former; in a benchmark, both.
-ACCELERATORS = ("cpu", "gpu", "gpu:float32", "gpu:default")
+# What runs a file: the CPU; a GPU, in float32 arithmetic or in the precision that its driver
+# prefers, float16 where it has it (`gpu` is the former; in a benchmark, both); or an Edge TPU, any,
+# one on USB or PCIe, or the N-th, from 0, of those that its library lists.
+ACCELERATORS = (
+    *("cpu", "gpu", "gpu:float32", "gpu:default"),
+    *("edgetpu", "edgetpu:usb", "edgetpu:pci", "edgetpu:N"),
+)
+
+
+def check_accelerator(name: str) -> None:
+    """Check that an accelerator is one of `ACCELERATORS`, with a number for N.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if name not in ACCELERATORS[:-1] and not re.fullmatch(r"edgetpu:\d{1,3}", name, re.ASCII):
+        raise ConfigError(f"unknown accelerator {name!r}; choose from {', '.join(ACCELERATORS)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

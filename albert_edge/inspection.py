@@ -15,6 +15,7 @@ from albert_edge.bundle import Bundle, check_flatbuffer, has_bundle, locate, mod
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import BundleError, FidelityError, InputError
 from albert_edge.tflite.edgetpu_rules import check_edgetpu, require_edgetpu
+from albert_edge.tflite.edgetpu_time import estimate_time
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name
 from albert_edge.tflite.link import (
@@ -50,7 +51,8 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
         without them;
         `gpu`: with such an accelerator only: `kinds`, see `gpu_rules.describe_findings`, and
         `findings`, one for each operator and rule;
-        `edgetpu`: with accelerator `edgetpu` only, see `edgetpu_rules.check_edgetpu`.
+        `edgetpu`: with accelerator `edgetpu` only, see `edgetpu_rules.check_edgetpu`; and `time`,
+        see `edgetpu_time.estimate_time`.
 
     Raises:
         BundleError: The file is missing, damaged, or not a TFLite model.
@@ -65,7 +67,7 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
             "bundle": None if bundle is None else _describe(bundle),
             **_check(model, accelerator),
         }
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         # The flatbuffer can be read, but an index or a name in it points nowhere.
         raise BundleError(
             f"the TFLite model is damaged: an index or a name in it points nowhere ({error})."
@@ -234,7 +236,8 @@ def _check(model: Any, accelerator: str) -> dict[str, Any]:
     if accelerator == "cpu":
         return {}
     if accelerator == "edgetpu":
-        return {"edgetpu": check_edgetpu(model)}
+        found = check_edgetpu(model)
+        return {"edgetpu": {**found, "time": estimate_time(found)}}
     findings = check_gpu(model)
     listed = [finding.to_dict() for finding in findings]
     return {"gpu": {"kinds": describe_findings(findings), "findings": listed}}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 157,
-    "edges": 770,
-    "imported by one": 51,
+    "modules": 159,
+    "edges": 774,
+    "imported by one": 52,
     "exported": 350,
     "circles": 0,
     "README lines": 120,

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
 from albert_edge.bundle import Bundle, locate, read
-from albert_edge.config import ACCELERATORS
+from albert_edge.config import check_accelerator
 from albert_edge.errors import AlbertEdgeError, BundleError, ConfigError
 
 __all__ = ["BenchmarkConfig"]
@@ -31,8 +31,8 @@ class BenchmarkConfig:
     """Settings of a benchmark.
 
     Attributes:
-        accelerators: What runs the model: cpu, or gpu, which is both gpu:float32 (float32
-            arithmetic) and gpu:default (the precision that its driver prefers).
+        accelerators: What runs the model: cpu; gpu, which is both gpu:float32 (float32 arithmetic)
+            and gpu:default (the precision that its driver prefers); or edgetpu[:usb|:pci|:N].
         threads: Numbers of CPU threads.
         seq_lens: Sequence lengths in tokens.  None for the file's own fixed ones, or else 128.
         rounds: Rounds, each of which measures every configuration once.
@@ -56,10 +56,8 @@ class BenchmarkConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.accelerators if name not in ACCELERATORS]:
-            raise ConfigError(
-                f"unknown accelerator {unknown[0]!r}; choose from {', '.join(ACCELERATORS)}."
-            )
+        for name in self.accelerators:
+            check_accelerator(name)
         both = {"gpu": ("gpu:float32", "gpu:default")}
         single = tuple(one for name in self.accelerators for one in both.get(name, (name,)))
         object.__setattr__(self, "accelerators", single)

@@ -295,13 +295,36 @@ def _render_edgetpu(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     else:
         stored = ", each stored for every operator that reads it" if weights["duplicated"] else ""
         streamed = weights["streamed_bytes"]
+        calls = f", in {moved['calls']} calls for {figures.get('rows')} tokens"
         fits = f"at least {_megabytes(streamed)} do not fit and are sent for every inference"
         yield (
             f"  {figures['mapped']} of {figures['operators']} operators on the Edge TPU, with "
             f"weights of {_megabytes(weights['bytes'])}{stored}, "
             f"{f'of which {fits}' if streamed else 'which may all stay there'}; "
             f"{moved['input_bytes']:,} bytes in, {moved['output_bytes']:,} out"
+            + calls
+            * ("rows" in figures)
         )
+        yield from _render_estimate(figures["time"])
+
+
+_FASTER = {"cpu": "the CPU", "edgetpu": "the Edge TPU", None: "unknown"}
+
+
+def _render_estimate(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    table = Table("on", title="an estimate of these operators' time, not measured")
+    table.add_column("Edge TPU, ms", justify="right")
+    table.add_column("its CPU, ms", justify="right")
+    table.add_column("faster")
+    for board in figures["boards"]:
+        bounds = " to ".join(f"{bound:,.1f}" for bound in board["edgetpu_ms"])
+        style = "yellow" if board["faster"] == "cpu" else ""
+        name = f"{board['name']}, {board['link']}"
+        faster = Text(_FASTER[board["faster"]], style)
+        table.add_row(name, bounds, f"{board['cpu_ms']:,.1f}", faster)
+    yield table
+    yield f"  {figures['formula']}"
+    yield "  The constants follow from published times; --json has their sources."
 
 
 def _render_bisection(figures: Mapping[str, Any]) -> Iterator[RenderableType]:

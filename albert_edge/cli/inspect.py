@@ -15,7 +15,7 @@ from albert_edge.config import ACCELERATORS
 @click.argument("model")
 @click.option(
     "--accelerator",
-    type=click.Choice([*ACCELERATORS, "edgetpu"]),
+    type=click.Choice([one for one in ACCELERATORS if not one.startswith("edgetpu:")]),
     default="cpu",
     show_default=True,
     help="Also show what this accelerator would not run, and why.",

@@ -34,14 +34,27 @@ if TYPE_CHECKING:
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Options = TypeVar("_Options", bound="DataclassInstance")
 
+
+class NumberedChoice(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A choice; a name that ends in `:N` stands for that with any number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name, if it is one."""
+        name, _, number = str(value).rpartition(":")
+        if number.isdecimal() and f"{name}:N" in self.choices:
+            return value
+        return super().convert(value, param, ctx)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
 accelerator_option = click.option(
     "--accelerator",
-    type=click.Choice(ACCELERATORS),
+    type=NumberedChoice(ACCELERATORS),
     default="cpu",
     show_default=True,
-    help="What runs the model: a GPU computes in float32, or in its driver's default precision.",
+    help="What runs the model: a GPU in float32, or in its driver's default precision; or an Edge "
+    "TPU, the folder that --target edgetpu wrote.",
 )
 init_head_option = click.option(
     "--init-head",
@@ -156,7 +169,7 @@ def _typed(hint: Any, limits: Mapping[str, Any], default: Any) -> dict[str, Any]
         text = None if default is None else ",".join(map(str, default))
         return {"callback": _comma_list(get_args(hint)[0]), "default": text}
     if "choices" in limits:
-        return {"type": click.Choice(limits["choices"]), "default": default}
+        return {"type": NumberedChoice(limits["choices"]), "default": default}
     if "min" in limits:
         least, below = limits["min"], limits.get("below")
         ranged: Any = click.IntRange if hint is int else click.FloatRange

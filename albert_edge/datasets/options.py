@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from albert_edge.benchmark.system import count_usable_cores
-from albert_edge.config import ACCELERATORS
+from albert_edge.config import ACCELERATORS, check_accelerator
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import ConfigError
 
@@ -76,10 +76,7 @@ class EvaluateOptions:
             raise ConfigError(f"task must be summarize or None, not {self.task!r}.")
         if self.quoting not in ("auto", "none"):
             raise ConfigError(f"quoting must be auto or none, not {self.quoting!r}.")
-        if self.accelerator not in ACCELERATORS:
-            raise ConfigError(
-                f"accelerator must be one of {', '.join(ACCELERATORS)}, not {self.accelerator!r}."
-            )
+        check_accelerator(self.accelerator)
         for name in ("limit", "workers", "bullets"):
             value = getattr(self, name)
             left_out = value is None and name != "bullets"

@@ -12,8 +12,6 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from tempfile import TemporaryFile
@@ -23,7 +21,7 @@ import numpy as np
 
 from albert_edge.bundle import Bundle, OpenFile, count_operators, output_shapes
 from albert_edge.early_exit import EarlyExit
-from albert_edge.errors import AlbertEdgeError, DeviceError, FidelityError, describe_exit
+from albert_edge.errors import AlbertEdgeError, DeviceError, FidelityError
 from albert_edge.runtime.interpreter import LOAD_ERRORS, open_interpreter, runtime_name
 from albert_edge.runtime.model import Arrays, Forward, interpreter_forward, length_signature
 
@@ -54,22 +52,25 @@ _LIMITS = {"float32": 1e-5, "float16": 2e-5}
 _INT_LIMIT = 0.02
 # A float16 value has 11 bits: 0.4% was measured in 12 passes, and a wrong graph is 10% off.
 _DEFAULT_LIMIT = 0.05
+# An Edge TPU may round a product's halves in another way than the CPU: a step of 1/127.
+_EDGETPU_LIMIT = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceleration:
-    """What a GPU runs of a file, as the runtime reports it.
+    """What a GPU runs of a file, as the runtime reports it; or an Edge TPU of a folder.
 
     Attributes:
         accelerator: `gpu:float32` (float32 arithmetic), or `gpu:default` (the driver's choice,
-            float16 where it has it).
-        device: The name of the GPU.
+            float16 where it has it); or `edgetpu` with the device if one was chosen.
+        device: The name of the device.
         is_software: Whether that is a program on the CPU.
         operators: The number of operators, in all signatures.
-        operators_accelerated: How many of them the GPU runs.
-        on_cpu: The types of the others: lookups, and what converts their tables and rows.
+        operators_accelerated: How many of them the device runs.
+        on_cpu: The types of the others: lookups, and what converts their tables and rows; or the
+            host graph.
         difference: The largest difference from the CPU's outputs when the file was opened, over the
-            largest output; None if they were not compared.
+            largest output, of an Edge TPU of each product; None if they were not compared.
         limit: How large it may be.
     """
 
@@ -104,6 +105,8 @@ def check_gpu_file(bundle: Bundle, *, where: str) -> None:
 
 def difference_limit(quantize: str, accelerator: str) -> float:
     """Return how far a recipe's outputs may be from the CPU's, over the largest output."""
+    if accelerator.startswith("edgetpu"):
+        return _EDGETPU_LIMIT
     if accelerator == "gpu:default":
         return _DEFAULT_LIMIT
     return _LIMITS.get(quantize, _INT_LIMIT)
@@ -416,31 +419,21 @@ def check_gpu() -> dict[str, Any]:
 
 @functools.cache
 def _probe() -> dict[str, Any]:
-    from albert_edge.runtime.isolated import child_environment
+    from albert_edge.runtime.isolated import try_in_child
 
-    try:
-        done = subprocess.run(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_S,
-            env=child_environment(),
-        )
-    except subprocess.TimeoutExpired:
+    tried = try_in_child(__name__, time_limit_s=_PROBE_S)
+    if not tried.ending:
         return {"message": f"the GPU took over {_PROBE_S:g} s to add four numbers."}
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        ending = describe_exit(done.returncode)
-        if done.returncode >= 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
-            return {"message": f"trying the GPU failed ({ending}); it last printed: {said[-1]}"}
-        return {
-            "message": f"trying the GPU ended the process ({ending}). Its driver is faulty, or "
-            "this processor lacks an instruction that LiteRT's library for GPUs needs (on arm64, "
-            "those of ARMv8.1: a Raspberry Pi 5 has them, a 4 does not). Use --accelerator cpu."
-        }
-    return found
+    if tried.found:
+        return dict(tried.found)
+    if not tried.was_killed:
+        said = tried.said or "nothing"
+        return {"message": f"trying the GPU failed ({tried.ending}); it last printed: {said}"}
+    return {
+        "message": f"trying the GPU ended the process ({tried.ending}). Its driver is faulty, or "
+        "this processor lacks an instruction that LiteRT's library for GPUs needs (on arm64, "
+        "those of ARMv8.1: a Raspberry Pi 5 has them, a 4 does not). Use --accelerator cpu."
+    }
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def open_interpreter(
     threads: int,
     delegated: bool = True,
     preserve_all_tensors: bool = False,
+    external: Any = None,
     where: str = "",
 ) -> Any:
     """Open a model in the installed runtime.  A path is mapped into memory, not read.
@@ -63,6 +64,7 @@ def open_interpreter(
             kernel, which is slower, and the reference for delegates.
         preserve_all_tensors: Whether to keep the values of intermediate tensors too; it turns
             delegates off.
+        external: A delegate of `load_delegate` that is asked first, or None.
         where: What to call the model in a message; its path when left out.
 
     Raises:
@@ -79,6 +81,8 @@ def open_interpreter(
         kinds = importlib.import_module(interpreter.__module__).OpResolverType
         options["experimental_op_resolver_type"] = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         options["experimental_preserve_all_tensors"] = preserve_all_tensors
+    if external is not None:
+        options["experimental_delegates"] = [external]
     try:
         return interpreter(num_threads=threads, **options)
     except (ValueError, RuntimeError) as error:
@@ -89,6 +93,23 @@ def open_interpreter(
         ) from error
     except LOAD_ERRORS as error:  # some load the rest of themselves only now
         raise DeviceError(f"{name} does not load: {_explain_load_error(error)}") from error
+
+
+def load_delegate(library: str, options: Mapping[str, str]) -> Any:
+    """Load a TFLite delegate from a shared library, in this process, which it may end.
+
+    Args:
+        library: The library's name or path.
+        options: What it is told, by name.
+
+    Raises:
+        AttributeError: The library is no delegate.
+        DeviceError: No runtime is installed.
+        OSError: It cannot be loaded.
+        ValueError: It finds no device.
+    """
+    module = importlib.import_module(_find()[1].__module__)
+    return module.load_delegate(library, dict(options))
 
 
 def _find() -> tuple[str, Any]:

@@ -17,6 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
@@ -166,6 +167,57 @@ def run_foreign(
     child = _Child(file, threads=threads, time_limit_s=limit_s, job=job)
     ids = {"input_ids": input_ids, "token_type_ids": token_type_ids}
     return child.call({}, {name: np.array([row], np.int32) for name, row in ids.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """How something that may end a process went in a child.
+
+    Attributes:
+        found: The last JSON object that the child wrote, empty if it wrote none.
+        ending: How it ended, such as `killed by SIGSEGV`; empty if it took too long.
+        was_killed: Whether a signal ended it.
+        said: The last line on its standard error, empty if there was none.
+    """
+
+    found: Mapping[str, Any]
+    ending: str
+    was_killed: bool
+    said: str
+
+
+def try_in_child(module: str, *arguments: str, time_limit_s: float) -> Trial:
+    """Run a module in a child process.
+
+    Args:
+        module: Its name; it writes JSON objects to standard output, one a line.
+        arguments: Its arguments.
+        time_limit_s: After how many seconds the child is ended.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    try:
+        done = subprocess.run(  # noqa: S603 (our own interpreter and module)
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=time_limit_s,
+            env=child_environment(),
+        )
+    except subprocess.TimeoutExpired as error:
+        return _trial(error.stdout, error.stderr, ending="", was_killed=False)
+    ending = describe_exit(done.returncode)
+    return _trial(done.stdout, done.stderr, ending=ending, was_killed=done.returncode < 0)
+
+
+def _trial(output: bytes | None, errors: bytes | None, *, ending: str, was_killed: bool) -> Trial:
+    found: dict[str, Any] = {}
+    for line in (output or b"").splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:  # cut off by the end
+            break
+    said = ((errors or b"").decode(errors="replace").strip().splitlines() or [""])[-1]
+    return Trial(found=found, ending=ending, was_killed=was_killed, said=said)
 
 
 class _Child:

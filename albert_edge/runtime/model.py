@@ -17,9 +17,9 @@ import numpy.typing as npt
 from albert_edge.bundle.archive import OpenFile
 from albert_edge.bundle.bundle import Bundle, read, read_checked
 from albert_edge.bundle.graph_check import layer_names, output_shapes, signature_names
-from albert_edge.config import ACCELERATORS
+from albert_edge.config import check_accelerator
 from albert_edge.early_exit import NEVER, EarlyExit
-from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
+from albert_edge.errors import BundleError, DeviceError, InputError
 from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
 from albert_edge.tasks import TASKS
 
@@ -68,6 +68,11 @@ def open_model(
         FidelityError: The GPU's outputs are not the CPU's.
     """
     file, accelerator = OpenFile(source), one_accelerator(accelerator)
+    if accelerator.startswith("edgetpu"):
+        raise DeviceError(
+            f"{file.where} is one file, and an Edge TPU runs the products of a layer, each a file "
+            "of its own: convert the checkpoint with --target edgetpu, which writes a folder."
+        )
     bundle = read_checked(file) if check else read(file)
     acceleration = None
     if accelerator != "cpu":
@@ -99,8 +104,7 @@ def one_accelerator(name: str) -> str:
     Raises:
         ConfigError: There is none.
     """
-    if name not in ACCELERATORS:
-        raise ConfigError(f"unknown accelerator {name!r}; choose from {', '.join(ACCELERATORS)}.")
+    check_accelerator(name)
     return "gpu:float32" if name == "gpu" else name
 
 

@@ -13,13 +13,14 @@ import time
 from .adb import ADB
 from .android_arm64 import RIG as ANDROID_ARM64
 from .app import APP, ROBOLECTRIC
+from .edgetpu_delegate import RIG as EDGETPU
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .kotlin import KOTLIN
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB)
+USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU)
 RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, ROBOLECTRIC, APP, FLOAT16)}
 
 
