@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from math import isfinite
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -34,6 +35,7 @@ Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 Forward: TypeAlias = Callable[[Arrays, EarlyExit | None], Arrays]
 # Some ten wake-ups; a longer inference is followed by its own thread's result.
 _COMBINED_S = 0.002
+_FEW = 32
 
 
 def open_model(
@@ -177,9 +179,8 @@ class Model:
             raise InputError(
                 f"{count} tokens are too many; this model supports at most {self.max_tokens}."
             )
-        if token_type_ids is None:
-            types = np.zeros_like(ids)
-        else:
+        types: npt.NDArray[np.int32] = np.zeros((1, count), np.int32)
+        if token_type_ids is not None:
             types = _checked("token_type_ids", token_type_ids, below=config.type_vocab_size)
             if types.shape != ids.shape:
                 raise InputError(
@@ -339,20 +340,27 @@ def _checked(name: str, values: Ids, *, below: int) -> npt.NDArray[np.int32]:
         raise InputError(f"{name} must be [T] or [1, T] with T at least 1, not {array.shape}.")
     if array.dtype.kind not in "iu":
         raise InputError(f"{name} must be whole numbers, not {array.dtype}.")
-    least, most = array.min(), array.max()
-    if least < 0 or most >= below:
-        wrong = least if least < 0 else most
+    # As unsigned numbers the negative ones are the largest: one reduction finds both.
+    if array.view(array.dtype.str.replace("i", "u")).max() >= below:
+        wrong = least if (least := array.min()) < 0 else array.max()
         raise InputError(f"{name} must be in [0, {below}); there is {wrong}.")
     return array.astype(np.int32, copy=False)
 
 
 def _check_finite(outputs: Arrays) -> None:
-    if not_finite := [name for name, values in outputs.items() if not np.isfinite(values).all()]:
+    if not_finite := [name for name, values in outputs.items() if not _is_finite(values)]:
         raise BundleError(
             f"the model returns NaN or infinity in {', '.join(not_finite)}: its weights are "
             "damaged, or too large for its recipe. Convert the checkpoint again, or with "
             "--quantize float32."
         )
+
+
+def _is_finite(values: npt.NDArray[Any]) -> bool:
+    # Of few numbers NumPy's calls take longer than the numbers.
+    if values.size <= _FEW:
+        return all(map(isfinite, values.ravel().tolist()))
+    return bool(np.isfinite(values).all())
 
 
 def _padded(inputs: Arrays, length: int, pad: int) -> Arrays:

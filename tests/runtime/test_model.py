@@ -92,7 +92,7 @@ def test_results_belong_to_the_caller(tiny: Model) -> None:
 
 def test_forms_of_ids(tiny: Model) -> None:
     want = tiny.run(IDS)["logits"]
-    for ids in (np.array(IDS), np.array([IDS], np.uint8), tuple(IDS), [IDS]):
+    for ids in (np.array(IDS), np.array([IDS], np.uint8), np.array(IDS, ">i4"), tuple(IDS), [IDS]):
         np.testing.assert_array_equal(tiny.run(ids, [0] * 9)["logits"], want)
     assert not np.array_equal(tiny.run(IDS, TYPES)["logits"], want)
 
@@ -108,6 +108,17 @@ def test_a_path_and_bytes_and_threads(
     assert tiny.runtime.startswith(("ai-edge-litert 2", "tflite-runtime 2"))
 
 
+@pytest.mark.parametrize("size", [2, 500])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_an_output_that_is_not_finite(tiny: Model, size: int, wrong: float) -> None:
+    logits = np.ones((1, size), np.float32)
+    model = Model(tiny.bundle, lambda inputs, rule: {"logits": logits}, "a runtime")
+    assert model.run(IDS)["logits"] is logits
+    logits[0, -1] = wrong
+    with pytest.raises(BundleError, match="NaN or infinity in logits"):
+        model.run(IDS)
+
+
 @pytest.mark.parametrize(
     ("ids", "types", "says"),
     [
@@ -120,6 +131,8 @@ def test_a_path_and_bytes_and_threads(
         ([2, 3], [0, 2], r"token_type_ids must be in \[0, 2\)"),
         ([2, 3], [0], "token_type_ids has 1 entries for 2 input_ids"),
         ([2, 2**40], None, "there is 1099511627776"),
+        (np.array([2, 2**63], np.uint64), None, "there is 9223372036854775808"),
+        (np.array([2, -3], ">i2"), None, "there is -3"),
         (["a"], None, "whole numbers"),
         ([[2], [3, 4]], None, "input_ids"),
         ([2**70], None, "input_ids"),
