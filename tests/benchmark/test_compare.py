@@ -112,13 +112,30 @@ def test_with_one_round_a_change_is_unknown(quiet: Rounds) -> None:
     assert "unknown" in show(compare_reports(old, new))
 
 
-def test_no_change_is_seldom_called_one() -> None:
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 20])
+@pytest.mark.parametrize("disturbed", [0.0, 0.2])  # a share of the rounds takes 1.6 times as long
+def test_no_change_is_seldom_called_one(count: int, disturbed: float) -> None:
     draw = random.Random(0)
-    rounds = [[10 * draw.lognormvariate(0, 0.1) for _ in range(3)] for _ in range(2000)]
-    pairs = zip(rounds[::2], rounds[1::2], strict=True)
-    verdicts = [ratio_of_rounds(a, b, ratio=median(b) / median(a)).verdict for a, b in pairs]
-    # 1% by construction; the medians scatter more than the means that Welch's interval is of.
-    assert verdicts.count("same") > 0.97 * len(verdicts)
+
+    def take() -> float:
+        return 10 * draw.lognormvariate(0, 0.05) * (1.6 if draw.random() < disturbed else 1)
+
+    rounds = [[take() for _ in range(count)] for _ in range(2000)]
+    ratios = [
+        ratio_of_rounds(old, new, ratio=median(new) / median(old))
+        for old, new in zip(rounds[::2], rounds[1::2], strict=True)
+    ]
+    assert all(one.low <= one.ratio <= one.high for one in ratios)
+    # 99% by construction, as far as 1,000 pairs show it.
+    assert sum(one.low <= 1 <= one.high for one in ratios) > 0.975 * len(ratios)
+
+
+def test_a_few_disturbed_rounds_hardly_widen_the_interval() -> None:
+    draw = random.Random(0)
+    old, new = ([draw.lognormvariate(0, 0.02) for _ in range(30)] for _ in range(2))
+    calm = ratio_of_rounds(old, new, ratio=1.0)
+    disturbed = ratio_of_rounds(old[5:] + [1.6] * 5, new[4:] + [1.7] * 4, ratio=1.0)
+    assert disturbed.high / disturbed.low - 1 < 2 * (calm.high / calm.low - 1) < 0.08
 
 
 def test_size_memory_and_error_count_too(quiet: Rounds) -> None:
