@@ -15,7 +15,7 @@ test: .venv/installed
 
 # The app and the library for Android, and their tests; see android_demo/README.md.
 android: .venv/installed
-	$(BIN)/python -c 'from tests.rigs.app import require_programs; require_programs()'
+	$(BIN)/python -m tests.rigs.android_project
 	$(BIN)/python -m tests.rigs install $(ANDROID_RIGS)
 	$(BIN)/python -m tests.rigs.adb
 	$(BIN)/python -m tests.rigs.app

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from albert_edge.bundle.bundle import read
-from rigs.app import APP, MODELS
+from rigs.android_project import MODELS
+from rigs.app import APP
 
 PAGE = 4096
 ABIS = ("arm64-v8a", "x86_64")

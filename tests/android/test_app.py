@@ -11,9 +11,10 @@ import pytest
 
 import albert_edge
 from albert_edge import convert, load_keras
+from rigs.android_project import PROJECT
 from rigs.app import ANDROIDS, APP, ROBOLECTRIC, run_tests
 from rigs.gpu_delegate import ANDROID, OPENCL
-from rigs.kotlin import KOTLIN, PROJECT
+from rigs.kotlin import KOTLIN
 
 PICTURES = PROJECT / "app/target/pictures"  # for a look at them
 NAMES = ("light", "dark", "landscape", "large_font", "answer")

@@ -9,7 +9,6 @@ starts the JVM on the worker's classes as R8 leaves them, with Android's own Ten
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
@@ -23,11 +22,11 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+from .android_project import PROJECT, built
 from .gpu_delegate import ANDROID, MAKERS, OPENCL
-from .install import Rig, RigError, call, compile_c, debian, maven_archive, taking_turns
+from .install import Rig, RigError, call, compile_c, debian, maven_archive
 
 SERIAL = "127.0.0.1:5555"
-_PROJECT = Path(__file__).parents[2] / "android_demo"
 _JARS = ("android_worker", "worker_classes")
 PACKED = Path(__file__).parents[2] / "albert_edge/benchmark/devices/android_worker.jar"
 _ADBD = (
@@ -65,29 +64,9 @@ def worker_jars() -> tuple[Path, Path]:
     Raises:
         RigError: Maven is missing, or failed.
     """
-    jars = tuple(_PROJECT / "worker/target" / f"{name}.jar" for name in _JARS)
-    mark = _PROJECT / "worker/target/built_from"
-    digest = _digest_sources()
-    with taking_turns(mark.with_name("lock")):
-        if not all(jar.exists() for jar in jars) or _read(mark) != digest:
-            options = ("-q", "-B", "-pl", "worker", "-am", "-Dmaven.test.skip=true")
-            call("mvn", *options, "package", folder=_PROJECT)
-            mark.write_text(digest)
-    return jars[0], jars[1]
-
-
-def _digest_sources() -> str:
-    digest = hashlib.sha256()
-    parts = [_PROJECT / name for name in ("tflite", "library/src/main", "worker/src", "worker")]
-    found = {path for part in parts for path in part.glob("**/*") if "target" not in path.parts}
-    for path in sorted({*found, _PROJECT / "pom.xml", _PROJECT / "library/pom.xml"}):
-        if path.is_file():
-            digest.update(f"{path.relative_to(_PROJECT)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text() if path.exists() else None
+    with built("worker"):
+        phone, desktop = (PROJECT / "worker/target" / f"{name}.jar" for name in _JARS)
+    return phone, desktop
 
 
 # Makes a root folder of the machine's own and of /data/local/tmp, and starts adbd in it.

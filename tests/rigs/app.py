@@ -3,7 +3,7 @@
     python -m tests.rigs install android kotlin robolectric app
     python -m tests.rigs.app                     # copies what was built to android_demo/target
 
-It takes the programs that `TOOLS` installs.
+It takes the programs of `android_project.APP_TOOLS`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
+from .android_project import APP_TOOLS, PROJECT, MavenRig, built, version_of
 from .gpu_delegate import environment
-from .install import Rig, RigError, call, maven
-from .kotlin import KOTLIN, PROJECT, MavenRig, android_options, version_of
+from .install import Rig, call, maven
+from .kotlin import KOTLIN, android_options
 
-TOOLS = "sudo apt-get install openjdk-17-jdk-headless maven aapt zipalign apksigner dexdump gcc"
-_PROGRAMS = ("java", "javac", "keytool", "mvn", "aapt", "zipalign", "apksigner", "dexdump", "gcc")
 # Android's classes as Robolectric 4.16 takes them, by SDK level.
 ANDROIDS = {
     23: "6.0.1_r3-robolectric-r1-i7",
@@ -29,19 +27,6 @@ ANDROIDS = {
 }
 # Robolectric takes these from androidx: AARs, which Maven puts on no class path.
 _ANDROIDX = ("androidx.test:monitor:1.8.0:aar", "androidx.tracing:tracing:1.1.0:aar")
-_MODULES = ("tflite", "library", "app")
-# The files in the app, and the targets that they are made for.
-MODELS = {"sentiment_cpu.tflite": "android", "sentiment_gpu.tflite": "gpu"}
-
-
-def require_programs() -> None:
-    """Check that what builds the app is installed.
-
-    Raises:
-        RigError: if a program is missing.
-    """
-    if missing := [name for name in _PROGRAMS if not shutil.which(name)]:
-        raise RigError(f"{', '.join(missing)} missing: install them by `{TOOLS}`")
 
 
 def _build_robolectric(folder: Path) -> None:
@@ -58,20 +43,8 @@ def _build_robolectric(folder: Path) -> None:
 
 
 def _build_app(folder: Path) -> None:
-    require_programs()
-    _convert_models(PROJECT / "app/src/main/assets")
-    call("mvn", "-q", "-B", "-pl", ",".join(_MODULES), "package", folder=PROJECT)
-    built = PROJECT / "app/target"
-    shutil.copy(*built.glob("*.apk"), folder / "app.apk")
-    for name in ("manifest", "classes", "test-classes"):
-        shutil.copytree(built / name, folder / name)
-    shutil.copy(built / "resources.ap_", folder)
-    jars = (built / "classpath.txt").read_text().strip().split(":")
-    kept = [jar for jar in jars if not Path(jar).is_relative_to(PROJECT)]
-    for module in ("tflite", "library"):
-        (jar,) = set((PROJECT / module / "target").glob("*-[0-9]*.jar"))
-        shutil.copy(jar, folder / f"{module}.jar")
-    (folder / "classpath").write_text("\n".join(kept))
+    with built("app"):
+        _copy_app(folder)
     # Where Robolectric looks for the resources.
     settings = folder / "config/com/android/tools/test_config.properties"
     settings.parent.mkdir(parents=True)
@@ -82,13 +55,18 @@ def _build_app(folder: Path) -> None:
     )
 
 
-def _convert_models(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    command = "from albert_edge.cli import main; main()"
-    for name, target in MODELS.items():
-        path = folder / name
-        options = ("convert", "default", "--target", target, "--output", path, "--force")
-        call(sys.executable, "-c", command, *options, folder=PROJECT.parent)
+def _copy_app(folder: Path) -> None:
+    target = PROJECT / "app/target"
+    shutil.copy(*target.glob("*.apk"), folder / "app.apk")
+    for name in ("manifest", "classes", "test-classes"):
+        shutil.copytree(target / name, folder / name)
+    shutil.copy(target / "resources.ap_", folder)
+    jars = (target / "classpath.txt").read_text().strip().split(":")
+    kept = [jar for jar in jars if not Path(jar).is_relative_to(PROJECT)]
+    for module in ("tflite", "library"):
+        (jar,) = set((PROJECT / module / "target").glob("*-[0-9]*.jar"))
+        shutil.copy(jar, folder / f"{module}.jar")
+    (folder / "classpath").write_text("\n".join(kept))
 
 
 ROBOLECTRIC = Rig(
@@ -98,9 +76,9 @@ ROBOLECTRIC = Rig(
 )
 APP = MavenRig(
     name="app",
-    what=f"the demo app, built by `make android` ({TOOLS}),",
+    what=f"the demo app, built by `make android` ({APP_TOOLS}),",
     build=_build_app,
-    version=version_of(*_MODULES),
+    version=version_of("app"),
 )
 
 

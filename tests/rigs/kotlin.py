@@ -7,85 +7,35 @@ It takes a JDK 17 and Maven: `sudo apt-get install openjdk-17-jdk-headless maven
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
+from .android_project import PROJECT, TOOLS, MavenRig, built, version_of
 from .gpu_delegate import ANDROID, OPENCL
-from .install import Rig, RigError, call, compile_c, rigs_folder
+from .install import compile_c
 
-TOOLS = "sudo apt-get install openjdk-17-jdk-headless maven"
-_MODULES = ("tflite", "library", "desktop")
-PROJECT = Path(__file__).parents[2] / "android_demo"
-
-
-def _files(modules: Sequence[str]) -> list[Path]:
-    """What modules are built from."""
-    poms = [PROJECT / "pom.xml", *(PROJECT / name / "pom.xml" for name in modules)]
-    sources = (path for name in modules for path in (PROJECT / name / "src").rglob("*"))
-    # The models in the app are converted anew whenever it is built.
-    return poms + sorted(path for path in sources if path.is_file() and path.suffix != ".tflite")
+_MODULES = ("library", "desktop")
 
 
 def _build(folder: Path) -> None:
-    require_tools()
-    call("mvn", "-q", "-B", "-pl", ",".join(_MODULES), "package", folder=PROJECT)
-    built = PROJECT / "library/target"
-    shutil.copy(built / "shrunk.jar", folder / "library.jar")
-    shutil.copytree(built / "test-classes", folder / "bench")
-    for aar in built.glob("*.aar"):
-        shutil.copy(aar, folder)
-    shutil.copy(built / "aar.pom", folder)
-    shutil.copy(*(PROJECT / "tflite/target").glob("*.jar"), folder / "tflite.jar")
-    shutil.copytree(PROJECT / "desktop/target/lib", folder / "desktop")
-    shutil.copy(*(PROJECT / "desktop/target").glob("*.jar"), folder / "desktop")
-    jars = (built / "classpath.txt").read_text().strip().split(":")
-    kept = [jar for jar in jars if not Path(jar).is_relative_to(PROJECT)]
-    (folder / "classpath").write_text("\n".join(kept))
+    with built(*_MODULES):
+        _copy(folder)
     compile_c("jvm_agent.c", folder / "agent.so", "-ldl")
 
 
-def require_tools() -> None:
-    """Check that a JDK and Maven are installed.
-
-    Raises:
-        RigError: if one is missing.
-    """
-    missing = [name for name in ("java", "javac", "mvn") if not shutil.which(name)]
-    if missing:
-        raise RigError(f"{', '.join(missing)} missing: install a JDK and Maven by `{TOOLS}`")
-
-
-def version_of(*modules: str) -> int:
-    """Return a number that changes with the files that modules are built from."""
-    digest = hashlib.sha256()
-    for path in _files(modules):
-        digest.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
-    return int(digest.hexdigest()[:12], 16)
-
-
-class MavenRig(Rig):
-    """A rig that is built anew when a file of its modules changes, once it was installed."""
-
-    @property
-    def lock(self) -> Path:  # it is built in the project's own folders
-        return PROJECT / "target/lock"
-
-    def require(self) -> Path:
-        was = any(rigs_folder().glob(f"{self.name}-*/installed"))
-        required = os.environ.get("ALBERT_EDGE_RIGS") == "required"
-        if not self.installed and was and not required and shutil.which("mvn"):
-            self.install()
-            self.remove_older()
-        return super().require()
-
-    def remove_older(self) -> None:
-        """Keep the three newest builds."""
-        folders = sorted(rigs_folder().glob(f"{self.name}-*"), key=lambda one: one.stat().st_mtime)
-        for folder in folders[:-3]:
-            shutil.rmtree(folder, ignore_errors=True)
+def _copy(folder: Path) -> None:
+    library = PROJECT / "library/target"
+    shutil.copy(library / "shrunk.jar", folder / "library.jar")
+    shutil.copytree(library / "test-classes", folder / "bench")
+    for aar in library.glob("*.aar"):
+        shutil.copy(aar, folder)
+    shutil.copy(library / "aar.pom", folder)
+    shutil.copy(*(PROJECT / "tflite/target").glob("*.jar"), folder / "tflite.jar")
+    shutil.copytree(PROJECT / "desktop/target/lib", folder / "desktop")
+    shutil.copy(*(PROJECT / "desktop/target").glob("*.jar"), folder / "desktop")
+    jars = (library / "classpath.txt").read_text().strip().split(":")
+    kept = [jar for jar in jars if not Path(jar).is_relative_to(PROJECT)]
+    (folder / "classpath").write_text("\n".join(kept))
 
 
 KOTLIN = MavenRig(

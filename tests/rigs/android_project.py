@@ -1,0 +1,141 @@
+"""The Maven build of `android_demo`: one call for all modules that are asked for, and none twice.
+
+    python -m tests.rigs.android_project    # builds all of them, as `make android` does
+
+It takes the programs that `TOOLS` installs, of which only the app needs the last ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .install import Rig, RigError, call, rigs_folder, taking_turns
+
+PROJECT = Path(__file__).parents[2] / "android_demo"
+TOOLS = "sudo apt-get install openjdk-17-jdk-headless maven"
+APP_TOOLS = f"{TOOLS} aapt zipalign apksigner dexdump gcc"
+_PROGRAMS = ("java", "javac", "mvn")
+_OF_THE_APP = ("keytool", "aapt", "zipalign", "apksigner", "dexdump", "gcc")
+# The modules, in the order of their build, and those that each is built with.
+_NEEDED = {
+    "tflite": (),
+    "desktop": (),
+    "library": ("tflite",),
+    "worker": ("tflite", "library"),
+    "app": ("tflite", "library"),
+}
+# The files in the app, and the targets that they are made for.
+MODELS = {"sentiment_cpu.tflite": "android", "sentiment_gpu.tflite": "gpu"}
+_CONVERT = """
+import sys
+from albert_edge import convert, load_keras
+for path, target in zip(sys.argv[1::2], sys.argv[2::2]):
+    convert(load_keras("default"), target=target).save(path, force=True)
+"""
+
+
+class MavenRig(Rig):
+    """A rig that is built anew when a file of its modules changes, once it was installed."""
+
+    def require(self) -> Path:
+        was = any(rigs_folder().glob(f"{self.name}-*/installed"))
+        required = os.environ.get("ALBERT_EDGE_RIGS") == "required"
+        if not self.installed and was and not required and shutil.which("mvn"):
+            self.install()
+            self.remove_older()
+        return super().require()
+
+    def remove_older(self) -> None:
+        """Keep the three newest builds."""
+        folders = sorted(rigs_folder().glob(f"{self.name}-*"), key=lambda one: one.stat().st_mtime)
+        for folder in folders[:-3]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_programs(*, app: bool = False) -> None:
+    """Check that a JDK and Maven are installed, and what else builds the app.
+
+    Raises:
+        RigError: if one is missing.
+    """
+    programs = _PROGRAMS + (_OF_THE_APP if app else ())
+    if missing := [name for name in programs if not shutil.which(name)]:
+        tools = APP_TOOLS if app else TOOLS
+        raise RigError(f"{', '.join(missing)} missing: install them by `{tools}`")
+
+
+def version_of(*modules: str) -> int:
+    """Return a number that changes with the files of modules and of those that they need."""
+    digest = hashlib.sha256()
+    for path in _files(_with_needed(modules)):
+        digest.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
+    return int(digest.hexdigest()[:12], 16)
+
+
+def _files(modules: tuple[str, ...]) -> list[Path]:
+    poms = [PROJECT / "pom.xml", *(PROJECT / name / "pom.xml" for name in modules)]
+    own = [path for name in modules for path in (PROJECT / name).glob("*.pro")]
+    sources = (path for name in modules for path in (PROJECT / name / "src").rglob("*"))
+    # The models in the app are converted anew whenever it is built.
+    kept = sorted(path for path in sources if path.is_file() and path.suffix != ".tflite")
+    return poms + sorted(own) + kept
+
+
+def _with_needed(modules: tuple[str, ...]) -> tuple[str, ...]:
+    wanted = {*modules, *(needed for name in modules for needed in _NEEDED[name])}
+    return tuple(name for name in _NEEDED if name in wanted)
+
+
+@contextmanager
+def built(*modules: str) -> Iterator[None]:
+    """Build modules unless they are built of the files as they are; keep them while it lasts.
+
+    Raises:
+        RigError: A program is missing, or Maven failed.
+    """
+    require_programs(app="app" in modules)
+    with taking_turns(PROJECT / "target/lock"):
+        if not all(_is_built(name) for name in modules):
+            _build(_with_needed(modules))
+        yield
+
+
+def _build(modules: tuple[str, ...]) -> None:
+    versions = {name: version_of(name) for name in modules}
+    for name in modules:
+        _mark(name).unlink(missing_ok=True)
+    if "app" in modules:
+        _convert_models(PROJECT / "app/src/main/assets")
+    options = ("-q", "-B", "-DskipTests", "-pl", ",".join(modules))
+    call("mvn", *options, "package", folder=PROJECT)
+    for name, version in versions.items():
+        _mark(name).write_text(str(version))
+
+
+def _is_built(module: str) -> bool:
+    mark = _mark(module)
+    return mark.exists() and mark.read_text() == str(version_of(module))
+
+
+def _mark(module: str) -> Path:
+    return PROJECT / module / "target/built_from"
+
+
+def _convert_models(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    words = [word for name, target in MODELS.items() for word in (folder / name, target)]
+    call(sys.executable, "-c", _CONVERT, *words, folder=PROJECT.parent)
+
+
+if __name__ == "__main__":
+    try:
+        with built(*_NEEDED):
+            pass
+    except RigError as error:
+        sys.exit(str(error))
