@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 import zipfile
@@ -13,8 +14,9 @@ import pytest
 
 import albert_edge
 from albert_edge.files import embedded_model
+from rigs.android_project import PROJECT, built
 from rigs.install import call, rigs_folder
-from rigs.kotlin import KOTLIN, PROJECT, class_path
+from rigs.kotlin import KOTLIN, class_path
 
 CONSUMER = Path(__file__).with_name("consumer")
 NAMESPACE = "{http://schemas.android.com/apk/res/android}"
@@ -73,26 +75,27 @@ def test_what_r8_leaves_has_no_internal_names():
     assert not [name for name in names if name.startswith("org/albertedge/internal/")]
 
 
-def test_a_project_of_its_own_uses_the_aar(aar, tmp_path):
-    repository, own = tmp_path / "repository", rigs_folder() / "consumer-m2"
-    version = f"{albert_edge.__version__}-test"  # this machine's Maven has none of it
-    name = f"albert-edge-{version}"
-    place = repository / f"org/albertedge/albert-edge/{version}"
-    place.mkdir(parents=True)
-    (place / f"{name}.aar").write_bytes(aar.read_bytes())
-    pom = (aar.parent / "aar.pom").read_text()
-    own_version = f"<version>{albert_edge.__version__}</version>"
-    assert pom.count(own_version) == 1
-    (place / f"{name}.pom").write_text(pom.replace(own_version, f"<version>{version}</version>"))
-    project = tmp_path / "consumer"
-    subprocess.run(["cp", "-r", CONSUMER, project], check=True)
-    subprocess.run(["rm", "-rf", own / "org/albertedge"], check=True)  # of an earlier build
+def own_repository() -> Path:
+    """Return the local Maven repository of whoever runs the tests."""
+    (jar,) = (Path(p) for p in class_path("none").split(":") if "/kotlin-stdlib/" in p)
+    return jar.parents[5]  # of org/jetbrains/kotlin/kotlin-stdlib/VERSION/
+
+
+def test_a_project_of_its_own_uses_what_maven_installs(aar, tmp_path):
+    repository = rigs_folder() / "consumer-m2"  # not that of whoever runs the tests
+    shutil.rmtree(repository / "org/albertedge", ignore_errors=True)
     settings = tmp_path / "settings.xml"
-    settings.write_text(_SETTINGS.format(cache=Path.home() / ".m2/repository"))
-    maven = ["mvn", "-q", "-B", "-s", settings, f"-Dmaven.repo.local={own}"]
-    maven += [f"-Daar.repository=file:{repository}", f"-Daar.version={version}"]
-    goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
-    call(*maven, "compile", goal, "-Dmdep.outputFile=classpath.txt", folder=project)
+    settings.write_text(_SETTINGS.format(cache=own_repository()))
+    maven = ["mvn", "-q", "-B", "-s", settings, f"-Dmaven.repo.local={repository}"]
+    with built("library"):  # of `mvn install`, what makes the AAR's coordinates
+        call(*maven, "-pl", "library", f"{_INSTALL}@aar", folder=PROJECT)
+    version = albert_edge.__version__
+    (installed,) = repository.glob("org/albertedge/*/*/*.aar")
+    assert installed.name == f"albert-edge-{version}.aar"
+    assert installed.read_bytes() == aar.read_bytes()
+    project = shutil.copytree(CONSUMER, tmp_path / "consumer")
+    goals = ("compile", f"{_DEPENDENCY}:build-classpath", "-Dmdep.outputFile=classpath.txt")
+    call(*maven, *goals, f"-Daar.version={version}", folder=project)
     jars = [j for j in (project / "classpath.txt").read_text().split(":") if j.endswith(".jar")]
     runtime = [
         p for p in class_path("desktop").split(":") if "/desktop/" in p or "android-all" in p
@@ -118,6 +121,8 @@ def test_a_project_of_its_own_uses_the_aar(aar, tmp_path):
     assert abs(float(score) - expected["scores"]["positive"]) < 0.02
 
 
+_INSTALL = "org.apache.maven.plugins:maven-install-plugin:3.1.3:install-file"
+_DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 # What this machine's Maven has is taken from there.
 _SETTINGS = """<settings><profiles><profile><id>here</id>
 <repositories><repository><id>here</id><url>file:{cache}</url></repository></repositories>

@@ -50,15 +50,14 @@ def _pack(apk: Path) -> None:
         made.writestr("assets/compressed.tflite", content, zipfile.ZIP_DEFLATED)
 
 
-@pytest.mark.parametrize("sdk", ANDROIDS)
-def test_assets_and_descriptors(class_path, sdk):
+def test_assets_and_descriptors(class_path):
     opened = (f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "io", "nio"))
     options = [
         *opened,
         "-Drobolectric.offline=true",
         f"-Drobolectric.dependency.dir={ROBOLECTRIC.path}",
-        f"-Drobolectric.enabledSdks={sdk}",
         f"-Dmodel={MODEL}",
     ]
+    # Without a native library, one JVM is enough for all Androids.
     printed = call("java", *options, "-cp", class_path, "org.junit.runner.JUnitCore", "AssetsTest")
-    assert "OK (5 tests)" in printed
+    assert f"OK ({5 * len(ANDROIDS)} tests)" in printed
