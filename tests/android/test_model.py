@@ -262,6 +262,35 @@ def test_a_graph_of_another_task(jvms, tiny, tmp_path):
         jvms("android").call("Models.run", handle=handle, ids=[1, 2])
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_model_whose_runtime_failed_says_so_until_it_is_opened_again(
+    jvms, tiny, tmp_path, runtime
+):
+    # Its manifest promises more tokens than its table has, so that the runtime refuses one.
+    path = tiny("classification", target="android", quantize="float32")
+    bundle, wrong = read(path), tmp_path / "larger.tflite"
+    config = dataclasses.replace(bundle.config, vocab_size=bundle.config.vocab_size + 1)
+    wrong.write_bytes(pack(model_bytes(path), dataclasses.replace(bundle, config=config)))
+    jvm = jvms(runtime)
+    handle = jvm.call("Models.open", path=str(wrong))["handle"]
+    right = jvm.call("Models.run", handle=handle, ids=[1, 2])
+    with pytest.raises(KotlinError, match=r"^TensorFlow Lite .* failed on 2 tokens: ") as first:
+        jvm.call("Models.run", handle=handle, ids=[1, config.vocab_size - 1])
+    for _ in range(2):
+        with pytest.raises(KotlinError) as later:
+            jvm.call("Models.run", handle=handle, ids=[1, 2])
+        assert later.value.kind == first.value.kind == "DEVICE"
+        assert str(later.value) == (
+            f"this model of {wrong} cannot be used since an inference failed; close it and open it "
+            f"again. It was: {first.value}"
+        )
+    jvm.call("Models.close", handle=handle)
+    with pytest.raises(KotlinError, match="is closed; open it again"):
+        jvm.call("Models.run", handle=handle, ids=[1, 2])
+    again = jvm.call("Models.open", path=str(wrong))["handle"]
+    assert jvm.call("Models.run", handle=again, ids=[1, 2]) == right
+
+
 def test_a_file_that_is_cut_while_it_is_open(jvms, embedded, tmp_path):
     path = tmp_path / "cut.tflite"
     path.write_bytes(embedded("android", "float32").read_bytes())

@@ -22,12 +22,12 @@ enum class Precision {
  *
  * In Java: `BaseOptions.builder().setNumThreads(2).setAccelerator(Accelerator.GPU).build()`.
  *
- * @property numThreads how many CPU threads one inference uses, at least 1. More than the fast cores of a phone, mostly
- *   two to four, make it slower.
+ * @property numThreads how many CPU threads one inference uses, at least 1. More than the fast
+ *   cores of a phone, mostly two to four, make it slower.
  * @property accelerator what runs the model.
  * @property precision the arithmetic of a GPU.
- * @property comparesGpu whether a GPU's outputs are compared with the CPU's when a model is opened. Without it a GPU that
- *   computes wrong goes unnoticed; whoever measures a GPU compares by itself.
+ * @property comparesGpu whether a GPU's outputs are compared with the CPU's when a model is opened.
+ *   Without it a GPU that computes wrong goes unnoticed; whoever measures a GPU compares by itself.
  */
 class BaseOptions
 @JvmOverloads

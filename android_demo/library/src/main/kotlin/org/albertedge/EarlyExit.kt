@@ -3,9 +3,10 @@ package org.albertedge
 /**
  * When a classifier with early exit stops: after the first pass that meets one of three conditions.
  *
- * @property patience stop when this many passes in a row have predicted the same label as the pass before them; at
- *   least 1.
- * @property threshold stop when the most likely label has at least this probability; above 1 for never.
+ * @property patience stop when this many passes in a row have predicted the same label as the pass
+ *   before them; at least 1.
+ * @property threshold stop when the most likely label has at least this probability; above 1 for
+ *   never.
  * @property maxLayers stop after this many passes in any case; null for no limit.
  */
 class EarlyExit

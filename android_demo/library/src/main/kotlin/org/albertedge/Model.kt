@@ -16,27 +16,32 @@ import org.albertedge.internal.rowSize
 /**
  * The outputs of one inference, by name.
  *
- * @property values the outputs, row-major, for the T tokens of the input: `logits` C, T·C or T·V (`classification`,
- *   `token-classification`, `fill-mask`); `start_logits`, `end_logits` T; `sentence_logits` T; `last_hidden_state` T·H
- *   and `pooler_output` H; `prediction_logits` T·V and `sop_logits` 2.
+ * @property values the outputs, row-major, for the T tokens of the input: `logits` C, T·C or T·V
+ *   (`classification`, `token-classification`, `fill-mask`); `start_logits`, `end_logits` T;
+ *   `sentence_logits` T; `last_hidden_state` T·H and `pooler_output` H; `prediction_logits` T·V and
+ *   `sop_logits` 2.
  * @property layersUsed how many passes ran, in files with early exit; else null.
  */
 class Outputs internal constructor(val values: Map<String, FloatArray>, val layersUsed: Int?) {
     /** Returns the output called [name], which the file's task has. */
     operator fun get(name: String): FloatArray =
-        values[name] ?: throw inputError("there is no output $name, only ${values.keys.joinToString()}.")
+        values[name]
+            ?: throw inputError(
+                "there is no output $name, only ${values.keys.joinToString()}."
+            )
 }
 
 /**
- * An open model: takes token ids and returns its head's outputs. The classes of the eight tasks are built on it.
+ * An open model: takes token ids and returns its head's outputs. The classes of the eight tasks are
+ * built on it.
  *
  * Threads may call it at once: one at a time is in the runtime.
  *
  * @property file everything in the file but the weights; closed with this.
  * @property options how it runs.
  * @property runtime the runtime and its version, such as `TensorFlow Lite 2.16.1`.
- * @property gpuDifference how far the GPU's outputs were from the CPU's when the model was opened, over the largest
- *   output; null on the CPU, and if they were not compared.
+ * @property gpuDifference how far the GPU's outputs were from the CPU's when the model was opened,
+ *   over the largest output; null on the CPU, and if they were not compared.
  */
 class Model
 private constructor(
@@ -59,14 +64,14 @@ private constructor(
     private var isClosed = false
 
     /**
-     * Runs one sequence. Where the file has fixed lengths, it is padded to the shortest that it fits in, and the outputs
-     * of padding are cut off.
+     * Runs one sequence. Where the file has fixed lengths, it is padded to the shortest that it
+     * fits in, and the outputs of padding are cut off.
      *
      * @param inputIds T token ids, in [0, V), with 1 <= T <= [maxTokens].
      * @param tokenTypeIds T numbers, 0 in the first text and 1 in the second; all 0 if left out.
      * @param earlyExit when to stop, for a file with early exit; its own rule if left out.
-     * @param rows the tokens whose rows of the outputs per token are returned, in this order; all if left out. The rows
-     *   of masked words have as many numbers as the vocabulary.
+     * @param rows the tokens whose rows of the outputs per token are returned, in this order; all
+     *   if left out. The rows of masked words have as many numbers as the vocabulary.
      */
     @JvmOverloads
     fun run(
@@ -101,8 +106,8 @@ private constructor(
     fun requireEarlyExit() {
         if (file.earlyExit == null) {
             throw inputError(
-                "this file does not support early exit: it always runs all layers. Convert a checkpoint that was " +
-                    "trained with early_exit, in layout loop or split."
+                "this file does not support early exit: it always runs all layers. Convert a " +
+                    "checkpoint that was trained with early_exit, in layout loop or split."
             )
         }
     }
@@ -116,8 +121,8 @@ private constructor(
         val size = rowSize(file, name)
         if (values.remaining() != rows * size) {
             throw fileError(
-                "the model contradicts its task '${file.task}': its output $name has ${values.remaining()} values, " +
-                    "expected $rows x $size."
+                "the model contradicts its task '${file.task}': its output $name has " +
+                    "${values.remaining()} values, expected $rows x $size."
             )
         }
         val taken = FloatArray(chosen.size * size)
@@ -127,8 +132,9 @@ private constructor(
         }
         if (taken.any { it.isNaN() || it.isInfinite() }) {
             throw fileError(
-                "the model returns NaN or infinity in $name: its weights are damaged, or too large for its recipe. " +
-                    "Convert the checkpoint again, or with --quantize float32."
+                "the model returns NaN or infinity in $name: its weights are damaged, or too " +
+                    "large for its recipe. Convert the checkpoint again, or with --quantize " +
+                    "float32."
             )
         }
         return taken
@@ -157,7 +163,10 @@ private constructor(
         }
     }
 
-    /** Waits for a call that is in the runtime, then frees the model's memory; a second call does nothing. */
+    /**
+     * Waits for a call that is in the runtime, then frees the model's memory; a second call does
+     * nothing.
+     */
     override fun close() {
         oneAtATime.withLock {
             if (isClosed) return
@@ -169,10 +178,12 @@ private constructor(
 
     companion object {
         /**
-         * Opens a file to run it; takes it over, to close it with the model. After an error the file stays open.
+         * Opens a file to run it; takes it over, to close it with the model. After an error the
+         * file stays open.
          *
-         * On a GPU every length of the file is also run once on the CPU and compared, since drivers may compute a graph
-         * wrong without an error; so this takes a while there, mostly for compiling.
+         * On a GPU every length of the file is also run once on the CPU and compared, since drivers
+         * may compute a graph wrong without an error; so this takes a while there, mostly for
+         * compiling.
          */
         @JvmStatic
         @JvmOverloads

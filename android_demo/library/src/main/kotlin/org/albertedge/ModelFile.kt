@@ -23,12 +23,12 @@ import org.albertedge.internal.readContents
 import org.json.JSONObject
 
 /**
- * An open `.tflite` file of `albert-edge convert`: its weights, mapped into memory and never copied, and all that is in
- * it beside them.
+ * An open `.tflite` file of `albert-edge convert`: its weights, mapped into memory and never
+ * copied, and all that is in it beside them.
  *
- * It is checked when it is opened: the archive behind the model, the manifest, and the SHA-256 of all of it. So a
- * damaged file, one of another program, or one of a newer version is refused before the runtime reads it. Close it,
- * which also is done by the [Model] that runs it.
+ * It is checked when it is opened: the archive behind the model, the manifest, and the SHA-256 of
+ * all of it. So a damaged file, one of another program, or one of a newer version is refused before
+ * the runtime reads it. Close it, which also is done by the [Model] that runs it.
  *
  * @property name what it is called in messages.
  * @property task one of the eight tasks, such as `classification`.
@@ -76,11 +76,16 @@ private constructor(
     private val files = archive.members
     @Volatile private var front: ByteBuffer? = content.part(0, archive.frontBytes)
 
-    /** The fixed lengths in tokens, ascending; empty if the file takes any length up to [maxTokens]. */
+    /**
+     * The fixed lengths in tokens, ascending; empty if the file takes any length up to [maxTokens].
+     */
     val seqLens: IntArray
         get() = lengths.copyOf()
 
-    /** The content of a file in the archive, such as `config.json`; null if there is none of this name. */
+    /**
+     * The content of a file in the archive, such as `config.json`; null if there is none of this
+     * name.
+     */
     fun member(name: String): ByteArray? = files[name]?.copyOf()
 
     /** The names of the files in the archive. */
@@ -91,14 +96,17 @@ private constructor(
     internal fun model(): ByteBuffer =
         front ?: throw inputError("$name is closed; open it again to run it.")
 
-    /** Checks that the file is as long as when it was opened: what was cut off would end the process when it is read. */
+    /**
+     * Checks that the file is as long as when it was opened: what was cut off would end the process
+     * when it is read.
+     */
     internal fun checkUnchanged() {
         if (handle == null || front == null) return // closed: nobody can tell
         // A FileChannel would be closed by an interrupt of this thread.
         if (handle.length() < sizeBytes) {
             throw fileError(
-                "$name was changed while it was open; load it again. Put a new file in its place by renaming it: " +
-                    "who has the old one open keeps it."
+                "$name was changed while it was open; load it again. Put a new file in its place " +
+                    "by renaming it: who has the old one open keeps it."
             )
         }
     }
@@ -139,7 +147,8 @@ private constructor(
                 try {
                     RandomAccessFile(file, "r")
                 } catch (error: FileNotFoundException) {
-                    val reason = if (file.exists()) "Permission denied" else "No such file or directory"
+                    val reason =
+                        if (file.exists()) "Permission denied" else "No such file or directory"
                     throw fileError("cannot read $file: $reason.", error)
                 }
             var opened: ModelFile? = null
@@ -152,8 +161,9 @@ private constructor(
         }
 
         /**
-         * Opens what a descriptor holds, as `AssetManager.openFd` and `ContentResolver.openAssetFileDescriptor` return
-         * it. The caller closes the descriptor, at any time.
+         * Opens what a descriptor holds, as `AssetManager.openFd` and
+         * `ContentResolver.openAssetFileDescriptor` return it. The caller closes the descriptor, at
+         * any time.
          */
         @JvmStatic
         @JvmOverloads
@@ -164,7 +174,10 @@ private constructor(
                 .let { map(it, descriptor.startOffset, length, name) }
         }
 
-        /** Opens what a descriptor holds, from its beginning. The caller closes the descriptor, at any time. */
+        /**
+         * Opens what a descriptor holds, from its beginning. The caller closes the descriptor, at
+         * any time.
+         */
         @JvmStatic
         @JvmOverloads
         fun open(descriptor: ParcelFileDescriptor, name: String = THE_MODEL): ModelFile =
@@ -173,15 +186,17 @@ private constructor(
         /**
          * Opens the content of a file, from the buffer's position to its limit.
          *
-         * @param content a direct buffer, such as `FileChannel.map` returns. It must not be changed afterwards.
+         * @param content a direct buffer, such as `FileChannel.map` returns. It must not be changed
+         *   afterwards.
          */
         @JvmStatic
         @JvmOverloads
         fun open(content: ByteBuffer, name: String = THE_MODEL): ModelFile {
             if (!content.isDirect) {
                 throw inputError(
-                    "the runtime reads a model where it is in memory: give a direct ByteBuffer, such as " +
-                        "FileChannel.map or ByteBuffer.allocateDirect returns, not one of an array."
+                    "the runtime reads a model where it is in memory: give a direct ByteBuffer, " +
+                        "such as FileChannel.map or ByteBuffer.allocateDirect returns, not one " +
+                        "of an array."
                 )
             }
             return read(content.part(content.position(), content.limit()), null, name)
@@ -219,9 +234,9 @@ private constructor(
             try {
                 assets.open(name).close()
                 fileError(
-                    "the asset $name is compressed, so it cannot be mapped into memory. Store it as it is: " +
-                        "androidResources { noCompress += \"tflite\" } in the android block of build.gradle.kts, or " +
-                        "aapt's -0 tflite.",
+                    "the asset $name is compressed, so it cannot be mapped into memory. Store it " +
+                        "as it is: androidResources { noCompress += \"tflite\" } in the android " +
+                        "block of build.gradle.kts, or aapt's -0 tflite.",
                     error,
                 )
             } catch (missing: IOException) {

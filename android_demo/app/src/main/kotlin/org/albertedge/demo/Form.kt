@@ -8,7 +8,8 @@ package org.albertedge.demo
  * @property second the label of the second field; 0 for none.
  * @property needsSecond whether there is no result without the second text.
  * @property examples texts for the first field.
- * @property secondExamples texts for the second field; the first field then takes the last of [examples].
+ * @property secondExamples texts for the second field; the first field then takes the last of
+ *   [examples].
  */
 enum class Form(
     val task: String,

@@ -11,7 +11,9 @@ import android.widget.Button
 import android.widget.EditText
 import android.widget.TextView
 
-/** The one or two texts of a task, and examples of them; marks in the first what the answer names. */
+/**
+ * The one or two texts of a task, and examples of them; marks in the first what the answer names.
+ */
 class InputCard(root: View, texts: Texts, private val ask: (Texts) -> Unit) {
     private val firstLabel = root.find<TextView>(R.id.first_label)
     private val first = root.find<EditText>(R.id.first)
@@ -83,7 +85,8 @@ class InputCard(root: View, texts: Texts, private val ask: (Texts) -> Unit) {
     }
 
     private class Changed(private val action: () -> Unit) : TextWatcher {
-        override fun beforeTextChanged(text: CharSequence, start: Int, count: Int, after: Int) = Unit
+        override fun beforeTextChanged(text: CharSequence, start: Int, count: Int, after: Int) =
+            Unit
 
         override fun onTextChanged(text: CharSequence, start: Int, before: Int, count: Int) = Unit
 

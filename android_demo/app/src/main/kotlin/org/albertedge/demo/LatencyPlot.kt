@@ -12,9 +12,11 @@ import kotlin.math.min
 class Run(val milliseconds: Double, val current: Boolean)
 
 /**
- * A bar for each of the last runs, the newest at the right, and a line at the median of the current ones.
+ * A bar for each of the last runs, the newest at the right, and a line at the median of the current
+ * ones.
  *
- * A run of more than four medians, as the first one may be, ends at the upper edge: the others stay readable.
+ * A run of more than four medians, as the first one may be, ends at the upper edge: the others stay
+ * readable.
  */
 class LatencyPlot(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val bar = Paint(Paint.ANTI_ALIAS_FLAG)
@@ -47,7 +49,8 @@ class LatencyPlot(context: Context, attributes: AttributeSet?) : View(context, a
             val tall = max((min(run.milliseconds / top, 1.0) * bottom).toFloat(), step / 2)
             bar.color = if (run.current) accent else outline
             val radius = step / 4
-            canvas.drawRoundRect(left + step / 5, bottom - tall, left + step * 4 / 5, bottom, radius, radius, bar)
+            val right = left + step * 4 / 5
+            canvas.drawRoundRect(left + step / 5, bottom - tall, right, bottom, radius, radius, bar)
         }
         val y = bottom - (middle / top * bottom).toFloat()
         canvas.drawLine(0f, y, width.toFloat(), y, line)
@@ -57,9 +60,13 @@ class LatencyPlot(context: Context, attributes: AttributeSet?) : View(context, a
         /** The most runs that the plot shows. */
         const val CAPACITY = 50
 
-        /** Returns the median of the current runs in ms, of all if none is current, or null if there are none. */
+        /**
+         * Returns the median of the current runs in ms, of all if none is current, or null if there
+         * are none.
+         */
         fun median(runs: List<Run>): Double? {
-            val sorted = runs.filter { it.current }.ifEmpty { runs }.map { it.milliseconds }.sorted()
+            val counted = runs.filter { it.current }.ifEmpty { runs }
+            val sorted = counted.map { it.milliseconds }.sorted()
             return if (sorted.isEmpty()) null
             else (sorted[(sorted.size - 1) / 2] + sorted[sorted.size / 2]) / 2
         }

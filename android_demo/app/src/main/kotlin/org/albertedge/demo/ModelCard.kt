@@ -71,7 +71,10 @@ class ModelCard(
         }
     }
 
-    /** Of the embedded model, takes the file that was made for it; another file says itself whether it can run there. */
+    /**
+     * Of the embedded model, takes the file that was made for it; another file says itself whether
+     * it can run there.
+     */
     private fun chooseAccelerator(accelerator: Accelerator) {
         val isEmbedded = Embedded.entries.any { it.file == setting.file }
         val made = Embedded.entries.first { it.accelerator == accelerator }

@@ -102,7 +102,8 @@ private constructor(private val context: Context, private val task: TextTask, va
             )
 
         private fun describe(context: Context, file: ModelFile, difference: Double?): String {
-            val about = context.getString(R.string.about, file.task, file.quantize, file.sizeBytes / 1e6)
+            val size = file.sizeBytes / 1e6
+            val about = context.getString(R.string.about, file.task, file.quantize, size)
             if (difference == null) return about
             val scientific = String.format(Locale.ROOT, "%.0e", difference)
             return about + "\n" + context.getString(R.string.gpu_difference, scientific)

@@ -13,7 +13,8 @@ class Mark(val start: Int, val end: Int)
  * @property bars the probabilities behind it, the greatest first.
  * @property marks the places in the first text that the result names.
  * @property notes what else there is to say, a line each.
- * @property tokens how many tokens the model read, special ones included; null where it ran more than once.
+ * @property tokens how many tokens the model read, special ones included; null where it ran more
+ *   than once.
  * @property layersUsed how many passes ran, of files with early exit; else null.
  */
 class Outcome(

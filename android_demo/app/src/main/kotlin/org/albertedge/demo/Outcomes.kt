@@ -126,9 +126,9 @@ private fun TextEmbedder.embed(texts: Texts, resources: Resources): Outcome {
 private fun TextSummarizer.summarize(texts: Texts, resources: Resources): Outcome {
     val result = summarize(texts.first)
     val count = result.bullets.size
+    val sentences = result.sentences
     return Outcome(
-        headline =
-            resources.getQuantityString(R.plurals.bullets, result.sentences, count, result.sentences),
+        headline = resources.getQuantityString(R.plurals.bullets, sentences, count, sentences),
         bars = result.bullets.map { Bar(it.text, it.score.toDouble()) },
         marks = result.bullets.map { Mark(it.start, it.end) },
         notes = truncated(result.truncated, resources),

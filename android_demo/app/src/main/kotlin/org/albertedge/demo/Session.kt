@@ -16,9 +16,10 @@ data class Setting(val file: Uri, val accelerator: Accelerator, val threads: Int
 data class Texts(val first: String = "", val second: String = "")
 
 /**
- * The model and its results, from the first activity to the last: a rotation makes a new activity and keeps the session.
+ * The model and its results, from the first activity to the last: a rotation makes a new activity
+ * and keeps the session.
  *
- * The model lives on a thread of its own.  Everything else belongs to the main thread.
+ * The model lives on a thread of its own. Everything else belongs to the main thread.
  */
 class Session(context: Context, setting: Setting) {
     private val context = context.applicationContext
@@ -63,7 +64,9 @@ class Session(context: Context, setting: Setting) {
         open(setting)
     }
 
-    /** Opens another file, or the same one with other options; its results replace the present ones. */
+    /**
+     * Opens another file, or the same one with other options; its results replace the present ones.
+     */
     fun open(setting: Setting) {
         this.setting = setting
         fileName = setting.file.lastPathSegment.orEmpty()
@@ -90,7 +93,9 @@ class Session(context: Context, setting: Setting) {
         listener?.invoke()
     }
 
-    /** Answers texts, [times] times over; what was asked before and is not answered yet is dropped. */
+    /**
+     * Answers texts, [times] times over; what was asked before and is not answered yet is dropped.
+     */
     fun ask(texts: Texts, times: Int = 1) {
         val isKnown = texts == this.texts && (outcome != null || error != null)
         if (isKnown && times == 1) {

@@ -227,11 +227,13 @@ class MainActivityTest {
         screen.type(GOOD)
         screen.waitFor("an answer") { headline == "positive" }
         val least = (48 * screen.activity.resources.displayMetrics.density).toInt()
-        val touched = views(screen.activity.window.decorView).filter { it.isClickable && it.isShown }
+        val all = views(screen.activity.window.decorView)
+        val touched = all.filter { it.isClickable && it.isShown }
         assertTrue(touched.size >= 10)
         for (view in touched) {
             val name = view.resources.getResourceEntryName(view.id.takeIf { it > 0 } ?: R.id.root)
-            val label = view.contentDescription ?: (view as? TextView)?.run { text.ifEmpty { hint } }
+            val label =
+                view.contentDescription ?: (view as? TextView)?.run { text.ifEmpty { hint } }
             assertFalse("$name has no label", label.isNullOrBlank())
             assertTrue("$name is only ${view.height} high", view.height >= least)
         }

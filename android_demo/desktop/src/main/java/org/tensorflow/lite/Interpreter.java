@@ -141,7 +141,8 @@ public final class Interpreter implements AutoCloseable {
       int[][] rows = (int[][]) values;
       return new int[] {rows.length, rows[0].length};
     }
-    return new int[] {values instanceof int[] ? ((int[]) values).length : ((float[]) values).length};
+    int length = values instanceof int[] ? ((int[]) values).length : ((float[]) values).length;
+    return new int[] {length};
   }
 
   private static Pointer values(Object values) {

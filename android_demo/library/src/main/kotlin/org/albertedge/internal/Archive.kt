@@ -10,9 +10,9 @@ import java.util.zip.CRC32
 /**
  * The uncompressed zip archive behind a model, read as strictly as it is written.
  *
- * TFLite Metadata's own reader, `MetadataExtractor`, adds 600 kB to an app and checks less: no CRC, no name that occurs
- * twice, no size, no digest; on a damaged file it throws whatever its flatbuffer reader does. What it reads of our
- * files is the same, which a test holds.
+ * TFLite Metadata's own reader, `MetadataExtractor`, adds 600 kB to an app and checks less: no CRC,
+ * no name that occurs twice, no size, no digest; on a damaged file it throws whatever its
+ * flatbuffer reader does. What it reads of our files is the same, which a test holds.
  *
  * @property members the files in the archive by name, in the order of their UTF-8 bytes.
  * @property frontBytes how many bytes stand before the archive: the model and its TFLite Metadata.
@@ -33,7 +33,13 @@ private const val LOCAL_BYTES = 30
 private const val UTF8_NAMES = 0x800
 
 /** An entry of the central directory: its name as stored, and where its bytes are. */
-private class Entry(val name: String, val rawName: ByteArray, val crc: Int, val size: Int, val at: Int)
+private class Entry(
+    val name: String,
+    val rawName: ByteArray,
+    val crc: Int,
+    val size: Int,
+    val at: Int,
+)
 
 /**
  * Reads the archive of a whole file.
@@ -66,8 +72,8 @@ private fun checkHead(data: ByteBuffer, where: String) {
         throw fileError("$where is cut short: the files behind its model are missing.")
     }
     throw fileError(
-        "$where has no configuration in it (no TFLite Metadata archive): it is cut short or was not made by " +
-            "albert_edge. Convert the checkpoint with albert_edge."
+        "$where has no configuration in it (no TFLite Metadata archive): it is cut short or was " +
+            "not made by albert_edge. Convert the checkpoint with albert_edge."
     )
 }
 
@@ -172,7 +178,8 @@ private fun sorted(members: Map<String, ByteArray>): Map<String, ByteArray> {
 }
 
 /**
- * Returns the SHA-256 of a model and its archive as the writer computes it: zeros stand for the manifest's own digest.
+ * Returns the SHA-256 of a model and its archive as the writer computes it: zeros stand for the
+ * manifest's own digest.
  *
  * @param front the part before the archive.
  * @param members the files in the archive, sorted.
@@ -211,7 +218,10 @@ private fun ByteBuffer.bytes(at: Int, size: Int): ByteArray {
     return copy
 }
 
-/** Returns the bytes in [begin, end), as a buffer of their own over the same memory, in native order. */
+/**
+ * Returns the bytes in [begin, end), as a buffer of their own over the same memory, in native
+ * order.
+ */
 internal fun ByteBuffer.part(begin: Int, end: Int): ByteBuffer {
     val view = duplicate()
     view.moveTo(begin, end)

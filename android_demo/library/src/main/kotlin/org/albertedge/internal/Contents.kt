@@ -61,7 +61,9 @@ internal fun readContents(archive: Archive, front: ByteBuffer, where: String): C
     val shape = Shape(config, where)
     val task = requiredText(manifest, "task", where)
     if (task !in TASKS) {
-        throw fileError("$where: unknown task ${shown(task)}; choose from ${TASKS.keys.joinToString()}.")
+        throw fileError(
+            "$where: unknown task ${shown(task)}; choose from ${TASKS.keys.joinToString()}."
+        )
     }
     val contents =
         Contents(
@@ -85,7 +87,8 @@ internal fun readContents(archive: Archive, front: ByteBuffer, where: String): C
 private fun member(members: Map<String, ByteArray>, name: String, where: String): ByteArray =
     members[name]
         ?: throw fileError(
-            "$where is incomplete: there is no ${printable(name)} in it. Convert the model with albert_edge."
+            "$where is incomplete: there is no ${printable(name)} in it. Convert the model with " +
+                "albert_edge."
         )
 
 private fun checkVersion(manifest: JSONObject, where: String) {
@@ -97,8 +100,9 @@ private fun checkVersion(manifest: JSONObject, where: String) {
     if (version > FORMAT_VERSION) {
         val writer = printable(manifest.opt("written_by").toString())
         throw fileError(
-            "$where was written by albert_edge $writer, format $version; this version reads formats up to " +
-                "$FORMAT_VERSION: upgrade the library org.albertedge:albert-edge in this app."
+            "$where was written by albert_edge $writer, format $version; this version reads " +
+                "formats up to $FORMAT_VERSION: upgrade the library org.albertedge:albert-edge " +
+                "in this app."
         )
     }
 }
@@ -123,21 +127,24 @@ private fun checkDigest(
     if (!model.has("sha256")) {
         val writer = printable(manifest.opt("written_by").toString())
         throw fileError(
-            "$where was written by albert_edge $writer without a digest, so it cannot be checked here. Convert the " +
-                "checkpoint again: albert-edge convert CHECKPOINT --target android."
+            "$where was written by albert_edge $writer without a digest, so it cannot be checked " +
+                "here. Convert the checkpoint again: albert-edge convert CHECKPOINT --target " +
+                "android."
         )
     }
     val stored = model.get("sha256").toString()
     if (!DIGEST.matches(stored) || digest(front, members, MANIFEST, stored) != stored) {
         throw fileError(
-            "$where is damaged: it is not as it was written (its SHA-256 differs). Copy or convert it again."
+            "$where is damaged: it is not as it was written (its SHA-256 differs). Copy or " +
+                "convert it again."
         )
     }
 }
 
 private fun checkTokenizerName(name: String, where: String) {
     val parts = setOf('/', '\\')
-    if (name.isEmpty() || name in RESERVED || name == ".." || name == "." || name.any { it in parts }) {
+    val isReserved = name in RESERVED || name == ".." || name == "."
+    if (name.isEmpty() || isReserved || name.any { it in parts }) {
         throw fileError("$where: a tokenizer file cannot be called '${printable(name)}'.")
     }
 }
@@ -170,7 +177,9 @@ private fun seqLens(manifest: JSONObject, most: Int, where: String): IntArray {
             lengths.first() >= 1 &&
             lengths.last() == longest
     if (!ascends) {
-        throw fileError("$where: seq_lens must ascend to seq_len ${shown(longest)}, not be ${shown(several)}.")
+        throw fileError(
+            "$where: seq_lens must ascend to seq_len ${shown(longest)}, not be ${shown(several)}."
+        )
     }
     return lengths.toIntArray()
 }
@@ -195,7 +204,9 @@ private fun earlyExit(manifest: JSONObject, where: String): EarlyExit? {
 private fun checkAgreement(contents: Contents, where: String) {
     val layout = contents.layout
     if (layout !in LAYOUTS) {
-        throw fileError("$where: unknown layout ${shown(layout)}; choose from ${LAYOUTS.joinToString()}.")
+        throw fileError(
+            "$where: unknown layout ${shown(layout)}; choose from ${LAYOUTS.joinToString()}."
+        )
     }
     if (contents.seqLens.size > 1 && layout != "unrolled") {
         throw fileError(
@@ -205,8 +216,8 @@ private fun checkAgreement(contents: Contents, where: String) {
     val exits = contents.shape.earlyExit
     if ((contents.earlyExit != null) != (exits && layout != "unrolled")) {
         throw fileError(
-            "$where: in layout $layout with early_exit ${shown(exits)} in the configuration, early_exit cannot be " +
-                "${shown(contents.manifest.opt("early_exit"))}."
+            "$where: in layout $layout with early_exit ${shown(exits)} in the configuration, " +
+                "early_exit cannot be ${shown(contents.manifest.opt("early_exit"))}."
         )
     }
 }

@@ -4,6 +4,7 @@ import java.io.Closeable
 import java.nio.ByteBuffer
 import java.nio.FloatBuffer
 import org.albertedge.Accelerator
+import org.albertedge.AlbertEdgeException
 import org.albertedge.BaseOptions
 import org.albertedge.EarlyExit
 import org.albertedge.ModelFile
@@ -14,7 +15,10 @@ import org.tensorflow.lite.TensorFlowLite
 private const val DEFAULT_SIGNATURE = "serving_default"
 private const val LAYERS_USED = "layers_used"
 
-/** Copies what is wanted of an output: its name, its values and the length in tokens that was computed. */
+/**
+ * Copies what is wanted of an output: its name, its values and the length in tokens that was
+ * computed.
+ */
 internal typealias TakeRows = (name: String, values: FloatBuffer, length: Int) -> FloatArray
 
 /**
@@ -51,8 +55,8 @@ internal fun openEngine(file: ModelFile, options: BaseOptions): Engine {
 private fun checkForm(file: ModelFile, accelerator: Accelerator) {
     if (file.layout == "split") {
         throw fileError(
-            "${file.name} is for a host that runs its passes: its layout is split. Convert the checkpoint again: " +
-                "albert-edge convert CHECKPOINT --target android."
+            "${file.name} is for a host that runs its passes: its layout is split. Convert the " +
+                "checkpoint again: albert-edge convert CHECKPOINT --target android."
         )
     }
     if (accelerator == Accelerator.CPU) return
@@ -63,8 +67,8 @@ private fun checkForm(file: ModelFile, accelerator: Accelerator) {
             else -> return
         }
     throw fileError(
-        "${file.name} cannot run on a GPU: $form, and GPUs run files of fixed lengths without loops. Convert the " +
-            "checkpoint again: albert-edge convert CHECKPOINT --target gpu."
+        "${file.name} cannot run on a GPU: $form, and GPUs run files of fixed lengths without " +
+            "loops. Convert the checkpoint again: albert-edge convert CHECKPOINT --target gpu."
     )
 }
 
@@ -78,8 +82,9 @@ private fun runtimeName(): String {
             error
         }
     throw deviceError(
-        "there is no TensorFlow Lite runtime in this app that loads here (${missing.line()}); add one to its " +
-            "dependencies: com.google.ai.edge.litert:litert, or org.tensorflow:tensorflow-lite.",
+        "there is no TensorFlow Lite runtime in this app that loads here (${missing.line()}); " +
+            "add one to its dependencies: com.google.ai.edge.litert:litert, or " +
+            "org.tensorflow:tensorflow-lite.",
         missing,
     )
 }
@@ -87,9 +92,9 @@ private fun runtimeName(): String {
 /**
  * An interpreter with or without a delegate.
  *
- * With XNNPACK, TFLite 2.16.1 takes no second length of a graph that has a loop: it refuses it, and then returns the
- * outputs of the length before. So files of any length run without it; on arm64 it would save 2 to 8% of their
- * instructions.
+ * With XNNPACK, TFLite 2.16.1 takes no second length of a graph that has a loop: it refuses it, and
+ * then returns the outputs of the length before. So files of any length run without it; on arm64 it
+ * would save 2 to 8% of their instructions.
  */
 internal class InterpreterEngine(
     private val file: ModelFile,
@@ -102,6 +107,7 @@ internal class InterpreterEngine(
 
     private val lengths = file.seqLens
     private val interpreter: Interpreter = openInterpreter(threads, delegate, xnnpack)
+    private var failure: AlbertEdgeException? = null
 
     init {
         var isWhole = false
@@ -126,8 +132,8 @@ internal class InterpreterEngine(
         } catch (error: RuntimeException) {
             if (delegate != null) throw delegate.refused(file, error)
             throw fileError(
-                "$name cannot load ${file.name}: ${error.line()}. It needs a newer runtime, or the operators of this " +
-                    "one: albert-edge convert CHECKPOINT --target android.",
+                "$name cannot load ${file.name}: ${error.line()}. It needs a newer runtime, or " +
+                    "the operators of this one: albert-edge convert CHECKPOINT --target android.",
                 error,
             )
         }
@@ -138,8 +144,8 @@ internal class InterpreterEngine(
         val missing = expectedSignatures().filter { it !in found }
         if (missing.isNotEmpty()) {
             throw fileError(
-                "the model contradicts its layout '${file.layout}': it has no signature ${missing.joinToString()}, " +
-                    "only ${found.joinToString().ifEmpty { "none" }}."
+                "the model contradicts its layout '${file.layout}': it has no signature " +
+                    "${missing.joinToString()}, only ${found.joinToString().ifEmpty { "none" }}."
             )
         }
     }
@@ -150,11 +156,7 @@ internal class InterpreterEngine(
     override fun run(ids: IntArray, types: IntArray, rule: EarlyExit?, take: TakeRows): Outputs {
         val length = lengths.firstOrNull { it >= ids.size } ?: ids.size
         val signature = if (lengths.size > 1) "serving_$length" else DEFAULT_SIGNATURE
-        try {
-            interpreter.runSignature(inputs(ids, types, rule, length), HashMap(), signature)
-        } catch (error: RuntimeException) {
-            throw deviceError("$name failed on ${ids.size} tokens: ${error.line()}.", error)
-        }
+        runSignature(signature, inputs(ids, types, rule, length), ids.size)
         val values = LinkedHashMap<String, FloatArray>()
         val names = interpreter.getSignatureOutputs(signature)
         for (output in TASKS.getValue(file.task).outputs) {
@@ -170,6 +172,27 @@ internal class InterpreterEngine(
         return Outputs(values, layers)
     }
 
+    /**
+     * Runs a signature. After an error of the runtime every later call is refused: TFLite 2.16.1
+     * then may return the outputs of an earlier call without another error.
+     */
+    private fun runSignature(signature: String, inputs: Map<String, Any>, tokens: Int) {
+        failure?.let {
+            throw deviceError(
+                "this model of ${file.name} cannot be used since an inference failed; close it " +
+                    "and open it again. It was: ${it.message}",
+                it,
+            )
+        }
+        try {
+            interpreter.runSignature(inputs, HashMap(), signature)
+        } catch (error: RuntimeException) {
+            val failed = deviceError("$name failed on $tokens tokens: ${error.line()}.", error)
+            failure = failed
+            throw failed
+        }
+    }
+
     private fun inputs(
         ids: IntArray,
         types: IntArray,
@@ -177,7 +200,8 @@ internal class InterpreterEngine(
         length: Int,
     ): MutableMap<String, Any> {
         val inputs = HashMap<String, Any>()
-        inputs["input_ids"] = arrayOf(ids.copyOf(length).also { it.fill(file.padTokenId, ids.size) })
+        val padded = ids.copyOf(length).also { it.fill(file.padTokenId, ids.size) }
+        inputs["input_ids"] = arrayOf(padded)
         inputs["token_type_ids"] = arrayOf(types.copyOf(length))
         if (lengths.isNotEmpty()) {
             inputs["attention_mask"] = arrayOf(IntArray(length).also { it.fill(1, 0, ids.size) })

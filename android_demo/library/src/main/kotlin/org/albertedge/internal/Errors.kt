@@ -21,7 +21,9 @@ internal fun Throwable.line(): String =
 
 private val WHITE_SPACE = Regex("\\s+")
 
-/** Escapes what a screen or a terminal would obey instead of show: control characters, line ends. */
+/**
+ * Escapes what a screen or a terminal would obey instead of show: control characters, line ends.
+ */
 internal fun printable(text: String): String = buildString {
     for (character in text) {
         when (character) {

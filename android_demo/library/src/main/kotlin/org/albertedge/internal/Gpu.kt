@@ -18,26 +18,32 @@ import org.tensorflow.lite.Delegate
 import org.tensorflow.lite.gpu.GpuDelegate
 import org.tensorflow.lite.gpu.GpuDelegateFactory
 
-/** The largest difference of a right GPU from the CPU, over the largest output; see `compiled_model.py`. */
+/**
+ * The largest difference of a right GPU from the CPU, over the largest output; see
+ * `compiled_model.py`.
+ */
 private val LIMITS = mapOf("float32" to 1e-5, "float16" to 2e-5)
 /**
- * A float16 value has 11 bits: 0.4% was measured in 12 passes, and a wrong graph is 10% off. With int8 weights the CPU
- * also rounds what they multiply, which the GPU does not.
+ * A float16 value has 11 bits: 0.4% was measured in 12 passes, and a wrong graph is 10% off. With
+ * int8 weights the CPU also rounds what they multiply, which the GPU does not.
  */
 private const val LOOSE_LIMIT = 0.05
 
 private const val NO_OPENCL = "Can not open OpenCL library"
 
-/** A GPU delegate. Its classes are loaded only here, so that an app that uses the CPU needs no dependency for GPUs. */
+/**
+ * A GPU delegate. Its classes are loaded only here, so that an app that uses the CPU needs no
+ * dependency for GPUs.
+ */
 internal class GpuDelegateHandle(precision: Precision) : Closeable {
     val delegate: Delegate =
         try {
             create(precision)
         } catch (error: LinkageError) {
             throw deviceError(
-                "there is no GPU delegate in this app that loads here (${error.line()}); add it to its dependencies: " +
-                    "com.google.ai.edge.litert:litert-gpu, or org.tensorflow:tensorflow-lite-gpu and -gpu-api. Or use " +
-                    "Accelerator.CPU.",
+                "there is no GPU delegate in this app that loads here (${error.line()}); add it " +
+                    "to its dependencies: com.google.ai.edge.litert:litert-gpu, or " +
+                    "org.tensorflow:tensorflow-lite-gpu and -gpu-api. Or use Accelerator.CPU.",
                 error,
             )
         } catch (error: RuntimeException) {
@@ -57,8 +63,11 @@ internal class GpuDelegateHandle(precision: Precision) : Closeable {
     fun refused(file: ModelFile, error: RuntimeException): AlbertEdgeException {
         val reason = error.line()
         val advice =
-            if (NO_OPENCL in reason) "It needs OpenCL, which this device lacks or does not open to apps. Use"
-            else "Convert the checkpoint again: albert-edge convert CHECKPOINT --target gpu. Or use"
+            if (NO_OPENCL in reason) {
+                "It needs OpenCL, which this device lacks or does not open to apps. Use"
+            } else {
+                "Convert the checkpoint again: albert-edge convert CHECKPOINT --target gpu. Or use"
+            }
         return deviceError(
             "this device's GPU cannot run ${file.name}: $reason. $advice Accelerator.CPU.",
             error,
@@ -91,9 +100,10 @@ internal fun compareWithCpu(file: ModelFile, gpu: Engine, options: BaseOptions):
         else LIMITS[file.quantize] ?: LOOSE_LIMIT
     if (difference <= limit) return difference
     throw deviceError(
-        "${file.name} is computed wrong by this device's GPU: an output is off by ${short(difference)} of its " +
-            "largest value, and at most ${short(limit)} is allowed. Convert the checkpoint again: albert-edge " +
-            "convert CHECKPOINT --target gpu. Or use Accelerator.CPU."
+        "${file.name} is computed wrong by this device's GPU: an output is off by " +
+            "${short(difference)} of its largest value, and at most ${short(limit)} is allowed. " +
+            "Convert the checkpoint again: albert-edge convert CHECKPOINT --target gpu. Or use " +
+            "Accelerator.CPU."
     )
 }
 
@@ -126,7 +136,10 @@ internal class OwnThread(name: String) : Closeable {
     private val executor =
         Executors.newSingleThreadExecutor { Thread(it, name).apply { isDaemon = true } }
 
-    /** Makes a call and waits for it, whatever interrupts this thread meanwhile; the interrupt stays pending. */
+    /**
+     * Makes a call and waits for it, whatever interrupts this thread meanwhile; the interrupt stays
+     * pending.
+     */
     fun <T> call(block: () -> T): T {
         val future = executor.submit(Callable { block() })
         var isInterrupted = false

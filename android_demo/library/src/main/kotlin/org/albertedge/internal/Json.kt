@@ -13,8 +13,8 @@ import org.json.JSONObject
 private const val MAX_DEPTH = 100
 
 /**
- * Parses a JSON object as strictly as Python does; `JSONObject` itself takes comments, unquoted strings and keys that
- * occur twice.
+ * Parses a JSON object as strictly as Python does; `JSONObject` itself takes comments, unquoted
+ * strings and keys that occur twice.
  *
  * @param where what to call the document in a message.
  */
@@ -88,7 +88,9 @@ private fun readValue(reader: JsonReader, depth: Int): Any =
         else -> throw IOException("a value is missing")
     }
 
-/** Returns an Int or a Long of a whole number, as Python tells them from others, and else a Double. */
+/**
+ * Returns an Int or a Long of a whole number, as Python tells them from others, and else a Double.
+ */
 private fun readNumber(text: String): Any {
     if (text.any { it == '.' || it == 'e' || it == 'E' }) return text.toDouble()
     return text.toIntOrNull() ?: text.toLongOrNull() ?: text.toDouble()

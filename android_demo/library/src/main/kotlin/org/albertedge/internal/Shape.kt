@@ -22,7 +22,9 @@ private const val MAX_LABELS = 1_000_000
 internal class Shape(private val config: JSONObject, private val where: String) {
     init {
         val kind = value("model_type")
-        if (kind != null && kind != "albert") fail("model_type is ${shown(kind)}, expected 'albert'.")
+        if (kind != null && kind != "albert") {
+            fail("model_type is ${shown(kind)}, expected 'albert'.")
+        }
         val positions = value("position_embedding_type")
         if (positions != null && positions != "absolute") {
             fail("position_embedding_type ${shown(positions)} is not supported.")
@@ -38,7 +40,8 @@ internal class Shape(private val config: JSONObject, private val where: String) 
     val layers: Int = number("num_hidden_layers", 12)
     val maxPositions: Int = number("max_position_embeddings", 512)
     val typeVocabSize: Int = number("type_vocab_size", 2)
-    val padTokenId: Int = if (value("pad_token_id") == -1) 0 else number("pad_token_id", 0, least = 0)
+    val padTokenId: Int =
+        if (value("pad_token_id") == -1) 0 else number("pad_token_id", 0, least = 0)
     val earlyExit: Boolean =
         when (val stored = value("early_exit")) {
             null -> false
@@ -50,7 +53,8 @@ internal class Shape(private val config: JSONObject, private val where: String) 
     private fun readLabels(): List<String> {
         val names =
             when (val stored = value("id2label")) {
-                is JSONArray -> List(stored.length()) { stored.get(it).toString() } // transformers 2
+                // of transformers 2
+                is JSONArray -> List(stored.length()) { stored.get(it).toString() }
                 is JSONObject -> numbered(stored)
                 null -> emptyList()
                 else -> fail("id2label must number the labels 0, 1, 2, ...")
@@ -85,7 +89,9 @@ internal class Shape(private val config: JSONObject, private val where: String) 
     private fun number(name: String, default: Int, least: Int = 1): Int {
         val stored = value(name) ?: return default
         if (stored !is Int || stored < least) {
-            fail("$name must be a whole number in [$least, ${Int.MAX_VALUE}], not ${shown(stored)}.")
+            fail(
+                "$name must be a whole number in [$least, ${Int.MAX_VALUE}], not ${shown(stored)}."
+            )
         }
         return stored
     }

@@ -10,9 +10,10 @@ import org.json.JSONTokener
 /**
  * The process behind `tests/android/jvm.py`: calls functions of this package that a test names.
  *
- * Requests and answers are lines of JSON. `{"call": "Models.open", "arguments": {...}}` calls the function `open` of the
- * object `Models` with the arguments, a [JSONObject]; the answer is `{"result": ...}`, or `{"error": {"kind": "FILE",
- * "message": ...}}` of an [AlbertEdgeException], or `{"exception": ...}` with the trace of any other.
+ * Requests and answers are lines of JSON. `{"call": "Models.open", "arguments": {...}}` calls the
+ * function `open` of the object `Models` with the arguments, a [JSONObject]; the answer is
+ * `{"result": ...}`, or `{"error": {"kind": "FILE", "message": ...}}` of an [AlbertEdgeException],
+ * or `{"exception": ...}` with the trace of any other.
  */
 object Bench {
     private val kept = ArrayList<Any?>()
@@ -70,7 +71,9 @@ object Bench {
             is DoubleArray -> JSONArray().apply { value.forEach { put(it) } }
             is Float -> value.toDouble()
             is Map<*, *> ->
-                JSONObject().apply { value.forEach { (name, one) -> put(name.toString(), toJson(one)) } }
+                JSONObject().apply {
+                    value.forEach { (name, one) -> put(name.toString(), toJson(one)) }
+                }
             is Iterable<*> -> JSONArray().apply { value.forEach { put(toJson(it)) } }
             is Array<*> -> JSONArray().apply { value.forEach { put(toJson(it)) } }
             else -> value

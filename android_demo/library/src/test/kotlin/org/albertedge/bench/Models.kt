@@ -31,13 +31,19 @@ private class Descriptor(private val fd: FileDescriptor) :
 /** Opens and runs files for `tests/android`. */
 object Models {
     /** Opens the file `path`; returns a handle. */
-    fun openFile(arguments: JSONObject): Any = Bench.keep(ModelFile.open(File(arguments.getString("path"))))
+    fun openFile(arguments: JSONObject): Any =
+        Bench.keep(ModelFile.open(File(arguments.getString("path"))))
 
-    /** Opens `path` as a buffer that begins `shift` bytes after an address that is aligned to a page. */
+    /**
+     * Opens `path` as a buffer that begins `shift` bytes after an address that is aligned to a
+     * page.
+     */
     fun openBuffer(arguments: JSONObject): Any {
         val content = File(arguments.getString("path")).readBytes()
         val shift = arguments.getInt("shift")
-        if (arguments.optBoolean("onHeap")) return Bench.keep(ModelFile.open(ByteBuffer.wrap(content)))
+        if (arguments.optBoolean("onHeap")) {
+            return Bench.keep(ModelFile.open(ByteBuffer.wrap(content)))
+        }
         val copy = File.createTempFile("shifted", ".bin")
         try {
             copy.writeBytes(ByteArray(shift) + content + ByteArray(shift))
@@ -60,10 +66,12 @@ object Models {
         try {
             apk.writeBytes(ByteArray(shift) + content + ByteArray(shift))
             FileInputStream(apk).use {
-                val length = if (shift == 0) AssetFileDescriptor.UNKNOWN_LENGTH else content.size.toLong()
+                val length =
+                    if (shift == 0) AssetFileDescriptor.UNKNOWN_LENGTH else content.size.toLong()
                 val descriptor = Descriptor(it.fd)
                 if (arguments.optBoolean("isParcel")) return Bench.keep(ModelFile.open(descriptor))
-                return Bench.keep(ModelFile.open(AssetFileDescriptor(descriptor, shift.toLong(), length)))
+                val opened = AssetFileDescriptor(descriptor, shift.toLong(), length)
+                return Bench.keep(ModelFile.open(opened))
             }
         } finally {
             apk.delete()
@@ -88,7 +96,10 @@ object Models {
     private fun sha256(content: ByteArray): String =
         MessageDigest.getInstance("SHA-256").digest(content).joinToString("") { "%02x".format(it) }
 
-    /** Tries to open every file of `paths`; returns for each an error or null, and any other exception as it is. */
+    /**
+     * Tries to open every file of `paths`; returns for each an error or null, and any other
+     * exception as it is.
+     */
     fun openErrors(arguments: JSONObject): Any {
         val paths = arguments.getJSONArray("paths")
         return List(paths.length()) { index ->
@@ -121,10 +132,14 @@ object Models {
             "members" to file.memberNames,
             "tokenizerFiles" to file.tokenizerFiles.mapValues { it.value.size },
             "earlyExit" to
-                file.earlyExit?.let { mapOf("patience" to it.patience, "threshold" to it.threshold) },
+                file.earlyExit?.let {
+                    mapOf("patience" to it.patience, "threshold" to it.threshold)
+                },
         )
 
-    /** Opens a model of the file behind a handle, or of `path`; returns a handle and how it runs. */
+    /**
+     * Opens a model of the file behind a handle, or of `path`; returns a handle and how it runs.
+     */
     fun open(arguments: JSONObject): Any {
         val file: ModelFile =
             if (arguments.has("path")) ModelFile.open(File(arguments.getString("path")))
@@ -171,7 +186,10 @@ object Models {
 
     private fun ints(values: JSONArray) = IntArray(values.length()) { values.getInt(it) }
 
-    /** Runs each of `inputs` in `threads` threads at once, `times` times; returns how many outputs differ from alone. */
+    /**
+     * Runs each of `inputs` in `threads` threads at once, `times` times; returns how many outputs
+     * differ from alone.
+     */
     fun runAtOnce(arguments: JSONObject): Any {
         val model: Model = Bench.kept(arguments, "handle")
         val inputs = arguments.getJSONArray("inputs")
@@ -189,7 +207,9 @@ object Models {
         return different
     }
 
-    /** Closes a model while other threads run it; returns the messages of those that came too late. */
+    /**
+     * Closes a model while other threads run it; returns the messages of those that came too late.
+     */
     fun closeWhileRunning(arguments: JSONObject): Any {
         val model: Model = Bench.kept(arguments, "handle")
         val messages = java.util.Collections.synchronizedSet(HashSet<String>())
@@ -210,9 +230,12 @@ object Models {
     }
 
     /** Closes a model or a file. */
-    fun close(arguments: JSONObject): Any? = Bench.kept<java.io.Closeable>(arguments, "handle").close()
+    fun close(arguments: JSONObject): Any? =
+        Bench.kept<java.io.Closeable>(arguments, "handle").close()
 
-    /** The bytes of Java's heap and direct buffers that `path` takes when it is opened as a file. */
+    /**
+     * The bytes of Java's heap and direct buffers that `path` takes when it is opened as a file.
+     */
     fun heapOf(arguments: JSONObject): Any {
         val before = direct()
         val file = ModelFile.open(File(arguments.getString("path")))

@@ -79,7 +79,9 @@ object Tasks {
             else -> error("no class $type")
         }
 
-    /** Runs the task behind `handle` on each of `inputs`; returns results, or messages of errors. */
+    /**
+     * Runs the task behind `handle` on each of `inputs`; returns results, or messages of errors.
+     */
     fun run(arguments: JSONObject): Any {
         val task: TextTask = Bench.kept(arguments, "handle")
         val inputs = arguments.getJSONArray("inputs")
@@ -132,7 +134,8 @@ object Tasks {
         val task: TextTask = Bench.kept(arguments, "handle")
         val inputs = arguments.getJSONArray("inputs")
         return runBlocking {
-            List(inputs.length()) { async { suspending(task, inputs.getJSONObject(it)) } }.awaitAll()
+            List(inputs.length()) { async { suspending(task, inputs.getJSONObject(it)) } }
+                .awaitAll()
         }
     }
 

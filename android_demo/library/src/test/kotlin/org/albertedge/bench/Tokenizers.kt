@@ -1,7 +1,9 @@
 package org.albertedge.bench
 
-import java.io.File
+import com.sun.management.OperatingSystemMXBean
 import java.lang.management.ManagementFactory
+import java.nio.ByteBuffer
+import java.security.MessageDigest
 import java.util.Base64
 import org.albertedge.AlbertEdgeException
 import org.albertedge.Encoding
@@ -14,7 +16,7 @@ import org.json.JSONObject
 
 /** Tokenizes for `tests/android`. */
 object Tokenizers {
-    private val threads = ManagementFactory.getThreadMXBean()
+    private val system = ManagementFactory.getOperatingSystemMXBean() as OperatingSystemMXBean
 
     /** Makes a tokenizer of `files`, in base64 by name; returns a handle and its properties. */
     fun load(arguments: JSONObject): Any {
@@ -128,21 +130,32 @@ object Tokenizers {
     }
 
     /**
-     * Tokenizes `texts` over and over for some `seconds`; returns the processor time of each round,
-     * in seconds, and how many tokens there are.
+     * Tokenizes `texts` in so many `rounds` of at least a second; returns the CPU time of this
+     * process that each took for the texts, in seconds, how many tokens there are, and the SHA-256
+     * of their ids.
      */
     fun time(arguments: JSONObject): Any {
         val tokenizer: Tokenizer = Bench.kept(arguments, "handle")
         val texts = strings(arguments, "texts")
-        val rounds = ArrayList<Double>()
-        var tokens = 0
-        val end = cpuNanos() + (arguments.getDouble("seconds") * 1e9).toLong()
+        val rounds = List(arguments.getInt("rounds")) { timeRound(tokenizer, texts) }
+        val ids = texts.flatMap { tokenizer.tokenize(it).ids.asList() }
+        val bytes = ByteBuffer.allocate(4 * ids.size).apply { ids.forEach { putInt(it) } }
+        val digest = MessageDigest.getInstance("SHA-256").digest(bytes.array())
+        return mapOf(
+            "seconds" to rounds,
+            "tokens" to ids.size,
+            "sha256" to digest.joinToString("") { "%02x".format(it) },
+        )
+    }
+
+    private fun timeRound(tokenizer: Tokenizer, texts: List<String>): Double {
+        val begin = cpuNanos()
+        var passes = 0
         do {
-            val begin = cpuNanos()
-            tokens = texts.sumOf { tokenizer.tokenize(it).size }
-            rounds.add((cpuNanos() - begin) / 1e9)
-        } while (cpuNanos() < end)
-        return mapOf("seconds" to rounds, "tokens" to tokens)
+            for (text in texts) tokenizer.tokenize(text)
+            passes += 1
+        } while (cpuNanos() - begin < 1_000_000_000)
+        return (cpuNanos() - begin) / 1e9 / passes
     }
 
     /** Tokenizes `texts` in several threads at once; returns how many of them got other ids. */
@@ -164,8 +177,8 @@ object Tokenizers {
         return different.get()
     }
 
-    /** The time that this thread has used, whatever else runs on this machine. */
-    private fun cpuNanos(): Long = threads.currentThreadCpuTime
+    /** The time that all threads of this process have used, whatever else runs on this machine. */
+    private fun cpuNanos(): Long = system.processCpuTime
 
     private fun answer(ask: () -> Any): Any = try {
         ask()

@@ -8,7 +8,10 @@ import org.json.JSONObject
 /** Returns what the kernel reports of this process's memory; null before Android 9. */
 internal fun readMemory(): Any = readText(File("/proc/self/smaps_rollup")) ?: JSONObject.NULL
 
-/** Resets the peak of this process's memory to the current one; returns whether the kernel allows it. */
+/**
+ * Resets the peak of this process's memory to the current one; returns whether the kernel allows
+ * it.
+ */
 internal fun resetPeak(): Boolean =
     try {
         File("/proc/self/clear_refs").writeText("5") // proc(5): the peak resident set size
@@ -18,8 +21,8 @@ internal fun resetPeak(): Boolean =
     }
 
 /**
- * Returns the content of the files that match a pattern of the job, in `watched`, by path; an asterisk stands for any
- * part of a name.
+ * Returns the content of the files that match a pattern of the job, in `watched`, by path; an
+ * asterisk stands for any part of a name.
  */
 internal fun readTexts(job: JSONObject): JSONObject {
     val texts = JSONObject()
@@ -36,7 +39,9 @@ internal fun readTexts(job: JSONObject): JSONObject {
 private fun children(folders: List<File>, name: String): List<File> {
     if ('*' !in name) return folders.map { File(it, name) }
     val pattern = Regex(name.split('*').joinToString(".*", transform = Regex::escape))
-    return folders.flatMap { folder -> folder.listFiles { _, one -> pattern.matches(one) }.orEmpty().toList() }
+    return folders.flatMap { folder ->
+        folder.listFiles { _, one -> pattern.matches(one) }.orEmpty().toList()
+    }
 }
 
 /** Returns the content of a file of /proc or /sys; null if it cannot be read. */
@@ -50,7 +55,8 @@ internal fun readText(file: File): String? =
 /**
  * The CPU time of this process.
  *
- * @param isAlone whether this thread computes alone: then the others, such as the garbage collector's, do not count.
+ * @param isAlone whether this thread computes alone: then the others, such as the garbage
+ *   collector's, do not count.
  */
 internal class CpuClock(private val isAlone: Boolean) {
     /** Returns the CPU time so far in nanoseconds. */

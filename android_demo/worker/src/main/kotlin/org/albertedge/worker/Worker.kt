@@ -36,13 +36,13 @@ import org.tensorflow.lite.TensorFlowLite
 import org.tensorflow.lite.gpu.GpuDelegate
 import org.tensorflow.lite.gpu.GpuDelegateFactory
 
-// The measured process of `albert-edge benchmark --device adb://...`: it opens one model by the library, runs it, and
-// reports time, memory and outputs, as `albert_edge/benchmark/worker.py` does. The shell's `app_process` starts it, so
-// that no app needs to be installed.
+// The measured process of `albert-edge benchmark --device adb://...`: it opens one model by the
+// library, runs it, and reports time, memory and outputs, as `albert_edge/benchmark/worker.py`
+// does. The shell's `app_process` starts it, so that no app needs to be installed.
 //
-// It reads one line of JSON, the job, from standard input, whose end ends this process. It writes a line
-// `albert_edge N M`, N bytes of JSON and M bytes of float32 numbers, little-endian: the outputs. What the system reports
-// of itself it returns as text; the host interprets it.
+// It reads one line of JSON, the job, from standard input, whose end ends this process. It writes a
+// line `albert_edge N M`, N bytes of JSON and M bytes of float32 numbers, little-endian: the
+// outputs. What the system reports of itself it returns as text; the host interprets it.
 
 /**
  * What a job returns.
@@ -83,7 +83,8 @@ private fun readLine(input: InputStream): String {
 
 private fun write(reply: Reply, output: OutputStream) {
     val json = reply.json.toString().toByteArray()
-    output.write("\nalbert_edge ${json.size} ${reply.values.sumOf { 4L * it.size }}\n".toByteArray())
+    val size = reply.values.sumOf { 4L * it.size }
+    output.write("\nalbert_edge ${json.size} $size\n".toByteArray())
     output.write(json)
     for (values in reply.values) output.write(bytes(values))
     output.flush()
@@ -136,9 +137,11 @@ private fun checkGpu(job: JSONObject): Reply {
             }
         }
     } catch (error: RuntimeException) {
-        throw AlbertEdgeException(Kind.DEVICE, "the delegate does not start: ${error.message}", error)
+        val message = "the delegate does not start: ${error.message}"
+        throw AlbertEdgeException(Kind.DEVICE, message, error)
     } catch (error: LinkageError) {
-        throw AlbertEdgeException(Kind.DEVICE, "the delegate does not load: ${error.message}", error)
+        val message = "the delegate does not load: ${error.message}"
+        throw AlbertEdgeException(Kind.DEVICE, message, error)
     }
     return Reply(JSONObject(), listOf(result))
 }
@@ -146,7 +149,8 @@ private fun checkGpu(job: JSONObject): Reply {
 private fun predict(job: JSONObject): Reply {
     val model = open(job)
     val results = job.getJSONArray("inputs").rows().map { runAllLayers(model, it) }
-    return Reply(JSONObject().put("outputs", describe(results)), results.flatMap { it.values.values })
+    val values = results.flatMap { it.values.values }
+    return Reply(JSONObject().put("outputs", describe(results)), values)
 }
 
 private fun measure(job: JSONObject): Reply {
