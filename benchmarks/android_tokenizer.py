@@ -1,21 +1,23 @@
 """Tokenize text with the Kotlin library on a desktop's JVM, beside Python: MB a second and core.
 
 \b
-python -m tests.rigs install kotlin                          once
-python -m benchmarks.android_tokenizer TEXT.txt              the embedded model's vocabulary
+python -m tests.rigs install kotlin               once
+python -m benchmarks.android_tokenizer TEXT.txt   writes reference/android_tokenizer-*.json
 python -m benchmarks.android_tokenizer TEXT.txt --vocabulary spiece.model --vocabulary vocab.txt
 
 The text is UTF-8, with paragraphs between empty lines, of which the first `--megabytes` are
-tokenized one after the other, over and over.  The processor time of one thread counts, so other
-programs on the machine do not matter much; Kotlin's rounds of the first half, in which the JVM
-still compiles, do not count.  Both give the same number of tokens, or the benchmark fails.
+tokenized one after the other, over and over: by Python, by Kotlin in a JVM of its own, and again.
+Each process's CPU time counts, of all its threads: in Kotlin, also of those that compile and that
+collect garbage.  The fastest round counts, since other programs, and the JVM while it still
+compiles, only slow a round down.  Both give the same tokens, or the benchmark fails.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-import statistics
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from albert_edge.benchmark.report_file import report_header, save_dated_report
 from albert_edge.benchmark.system import describe_machine
@@ -44,21 +47,30 @@ def read_paragraphs(path: Path, size: float) -> list[str]:
     return paragraphs
 
 
-def time_python(vocabulary: str, paragraphs: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Tokenize all paragraphs in rounds; return how long each took, and how many tokens it gave."""
+def time_python(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Tokenize all paragraphs in rounds of at least a second.
+
+    Returns:
+        The seconds that each round took for the paragraphs, the milliseconds of loading, and the
+        ids' digest.
+    """
     begin = time.process_time()
     tokenizer = load_tokenizer(vocabulary)
     load_ms = 1e3 * (time.process_time() - begin)
-    rounds: list[float] = []
-    tokens = 0
-    while sum(rounds) < seconds or len(rounds) < 3:
-        begin = time.process_time()
-        tokens = sum(len(tokenizer.tokenize(paragraph).ids) for paragraph in paragraphs)
-        rounds.append(time.process_time() - begin)
-    return {"load_ms": load_ms, "seconds": rounds[1:], "tokens": tokens}
+    seconds = []
+    for _ in range(rounds):
+        begin, passes = time.process_time(), 0
+        while passes == 0 or time.process_time() - begin < 1:
+            for paragraph in paragraphs:
+                tokenizer.tokenize(paragraph)
+            passes += 1
+        seconds.append((time.process_time() - begin) / passes)
+    ids = [token for paragraph in paragraphs for token in tokenizer.tokenize(paragraph).ids]
+    digest = hashlib.sha256(np.asarray(ids, ">i4").tobytes()).hexdigest()
+    return {"load_ms": load_ms, "seconds": seconds, "tokens": len(ids), "sha256": digest}
 
 
-def time_kotlin(vocabulary: str, paragraphs: Sequence[str], seconds: float) -> dict[str, Any]:
+def time_kotlin(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict[str, Any]:
     """Do the same in a JVM of its own."""
     files = load_tokenizer(vocabulary).files()
     encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
@@ -66,7 +78,7 @@ def time_kotlin(vocabulary: str, paragraphs: Sequence[str], seconds: float) -> d
         {"call": "Tokenizers.load", "arguments": {"files": encoded}},
         {
             "call": "Tokenizers.time",
-            "arguments": {"handle": 0, "texts": paragraphs, "seconds": 2 * seconds},
+            "arguments": {"handle": 0, "texts": paragraphs, "rounds": rounds},
         },
     )
     command = ("java", "-Xmx512m", "-cp", class_path("none"), "org.albertedge.bench.Bench")
@@ -83,32 +95,64 @@ def time_kotlin(vocabulary: str, paragraphs: Sequence[str], seconds: float) -> d
     if wrong := [answer for answer in answers if "result" not in answer]:
         raise click.ClickException(f"the Kotlin library failed: {wrong[0]}")
     loaded, timed = (answer["result"] for answer in answers)
-    rounds = timed["seconds"][len(timed["seconds"]) // 2 :]
-    return {"load_ms": loaded["milliseconds"], "seconds": rounds, "tokens": timed["tokens"]}
+    return {"load_ms": loaded["milliseconds"], **timed}
 
 
-def measure(vocabulary: str, paragraphs: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Return the row of a vocabulary."""
+def measure(
+    vocabulary: str, paragraphs: Sequence[str], rounds: int, processes: int
+) -> dict[str, Any]:
+    """Return the row of a vocabulary: the two in turn, `processes` times."""
     size = sum(len(paragraph.encode()) for paragraph in paragraphs)
-    row: dict[str, Any] = {"vocabulary": Path(vocabulary).name, "size_bytes": size}
-    for name, timed in (("python", time_python), ("kotlin", time_kotlin)):
-        found = timed(vocabulary, paragraphs, seconds)
-        rates = [size / 1e6 / taken for taken in found["seconds"]]
-        row[name] = {**found, "mb_per_second": statistics.median(rates)}
-    if row["python"]["tokens"] != row["kotlin"]["tokens"]:
+    tokenizer = load_tokenizer(vocabulary)
+    kind = type(tokenizer).__name__.removesuffix("Tokenizer")
+    row: dict[str, Any] = {"vocabulary": Path(vocabulary).name, "kind": kind}
+    row |= {"pieces": tokenizer.vocab_size, "size_bytes": size}
+    timed = {"python": time_python, "kotlin": time_kotlin}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in timed}
+    for _ in range(processes):
+        for name, function in timed.items():
+            found[name].append(function(vocabulary, paragraphs, rounds))
+    if len({one["sha256"] for several in found.values() for one in several}) > 1:
         raise click.ClickException(f"{vocabulary}: the two tokenizers give different tokens.")
-    return row
+    for name, several in found.items():
+        seconds = [one["seconds"] for one in several]
+        row[name] = {
+            "load_ms": min(one["load_ms"] for one in several),
+            "seconds": seconds,
+            "mb_per_second": size / 1e6 / min(map(min, seconds)),
+        }
+    return {**row, "tokens": found["python"][0]["tokens"]}
+
+
+def make_markdown(report: Mapping[str, Any]) -> str:
+    """Return the table, and how to reproduce it."""
+    machine, rows = report["machine"], report["rows"]
+    text = (
+        f"MB of text a second of CPU time, the fastest round, {report['text']} of "
+        f"{rows[0]['size_bytes'] / 1e6:.1f} MB, {machine['model']}, {report['java']}, "
+        f"{report['date']}. Reproduce with `python -m benchmarks.android_tokenizer TEXT`."
+    )
+    return f"{make_table(report).markdown()}\n{text}\n"
 
 
 def make_table(report: Mapping[str, Any]) -> MarkdownTable:
     """Make the table: a row for each vocabulary."""
-    columns = ("Python, MB/s", "Kotlin, MB/s", "ratio", "loading in Kotlin, ms")
+    columns = ("Python, MB/s", "Kotlin, MB/s", "loading in Python, ms", "in Kotlin, ms")
     lines = []
     for row in report["rows"]:
-        python, kotlin = (row[name]["mb_per_second"] for name in ("python", "kotlin"))
-        cells = (f"{python:.1f}", f"{kotlin:.1f}", f"{kotlin / python:.1f}")
-        lines.append((f"`{row['vocabulary']}`", *cells, f"{row['kotlin']['load_ms']:.0f}"))
+        both = [row[name] for name in ("python", "kotlin")]
+        rates = (f"{one['mb_per_second']:.1f}" for one in both)
+        loads = (f"{one['load_ms']:.0f}" for one in both)
+        lines.append((f"{row['kind']}, {row['pieces']:,} pieces", *rates, *loads))
     return MarkdownTable("vocabulary", columns, tuple(lines))
+
+
+def java_version() -> str:
+    """Return the JVM's name and version, such as `OpenJDK 17.0.15`."""
+    command = ("java", "-version")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    name, version = re.findall(r'^(\w+) version "([^"]+)"', done.stderr)[0]
+    return f"{'OpenJDK' if name == 'openjdk' else name} {version}"
 
 
 @click.command(help=__doc__)
@@ -121,7 +165,8 @@ def make_table(report: Mapping[str, Any]) -> MarkdownTable:
     help="What `load_tokenizer` loads; repeatable.",
 )
 @click.option("--megabytes", default=1.0, show_default=True, help="The part of the text.")
-@click.option("--seconds", default=10.0, show_default=True, help="Of each measurement.")
+@click.option("--rounds", default=8, show_default=True, help="Of a second, in each process.")
+@click.option("--processes", default=3, show_default=True, help="Of Python, and of Kotlin.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as a table.")
 @click.option(
     "-o",
@@ -134,17 +179,19 @@ def main(
     text: Path,
     vocabularies: tuple[str, ...],
     megabytes: float,
-    seconds: float,
+    rounds: int,
+    processes: int,
     as_json: bool,
     output: Path,
 ) -> None:
     KOTLIN.install()
     paragraphs = read_paragraphs(text, 1e6 * megabytes)
-    rows = [measure(vocabulary, paragraphs, seconds) for vocabulary in vocabularies]
+    rows = [measure(vocabulary, paragraphs, rounds, processes) for vocabulary in vocabularies]
     header = report_header("android_tokenizer", describe_machine())
-    report = {**header, "complete": True, "text": text.name, "rows": rows}
+    about = {"text": text.name, "java": java_version()}
+    report = {**header, "complete": True, **about, "rows": rows}
     path = save_dated_report(report, output)
-    click.echo(json.dumps(report) if as_json else f"{make_table(report).markdown()}\n{path}")
+    click.echo(json.dumps(report) if as_json else f"{make_markdown(report)}\n{path}")
 
 
 if __name__ == "__main__":
