@@ -1,7 +1,7 @@
-"""Write `unicode.bin`: what the library needs of Unicode, as this Python has it.
+"""Write `unicode.bin`: what the libraries need of Unicode, as this Python has it.
 
-A phone's own data is as old as its Android, and Java converts to lower case by other rules than
-Python, so the library brings its own table:
+A phone's own data is as old as its Android, and Java and JavaScript convert to lower case by other
+rules than Python, so this library and that for web pages bring their own table, the same for both:
 
     python android_demo/library/unicode_table.py
 
@@ -26,12 +26,14 @@ Hangul syllables are left out of 4 and 5: arithmetic gives theirs.
 
 from __future__ import annotations
 
+import base64
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 TABLE = Path(__file__).parent / "src/main/resources/org/albertedge/unicode.bin"
+MODULE = Path(__file__).parents[2] / "web/src/unicode_table.js"
 # The flags of a code point; `Unicode.kt` has the same.
 PRINTABLE, SPACE, MARK, PUNCTUATION, DIGIT, CASED, IGNORABLE, CHANGES = (1 << n for n in range(8))
 _BLOCK = 128
@@ -62,6 +64,14 @@ def table() -> bytes:
             _class(str.islower),
         )
     )
+
+
+def module(content: bytes) -> str:
+    """Return the file as a module of JavaScript, which needs no second request of a page."""
+    encoded = base64.b64encode(content).decode()
+    lines = [encoded[at : at + 98] for at in range(0, len(encoded), 98)]
+    parts = ("// Written by android_demo/library/unicode_table.py, which describes it.",)
+    return "\n".join((*parts, "export const TABLE = `", *lines, "`;", ""))
 
 
 def _decompositions(form: str) -> dict[int, str]:
@@ -164,7 +174,9 @@ def _number(value: int) -> bytes:
 
 def _main() -> None:
     TABLE.parent.mkdir(parents=True, exist_ok=True)
-    TABLE.write_bytes(table())
+    content = table()
+    TABLE.write_bytes(content)
+    MODULE.write_text(module(content))
 
 
 if __name__ == "__main__":

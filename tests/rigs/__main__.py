@@ -17,10 +17,11 @@ from .edgetpu_delegate import RIG as EDGETPU
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .kotlin import KOTLIN
+from .node import NODE
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU)
+USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE)
 RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, ROBOLECTRIC, APP, FLOAT16)}
 
 
