@@ -13,9 +13,9 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 159,
-    "edges": 774,
-    "imported by one": 52,
+    "modules": 161,
+    "edges": 781,
+    "imported by one": 54,
     "exported": 350,
     "circles": 0,
     "README lines": 120,

@@ -26,6 +26,7 @@ SCHEMA = "albert_edge.comparison/1"
 _MIN_CHANGE = 0.05
 _MIN_MEMORY_CHANGE = 0.02  # memory is counted in pages, and varies by a few between runs
 _MIN_SIZE_CHANGE = 0.001  # the length of a file's metadata may vary by some bytes
+_MIN_COUNT_CHANGE = 0.001  # instructions vary by a few with the lengths of paths
 _MIN_ERROR_CHANGE = 0.01  # a file's error is the same every time, up to the order of additions
 _Z_99 = 2.576  # the normal quantile, two-sided 99%
 _FEWEST_RANKS = 5  # of fewer rounds, not even all ranks are 99%
@@ -87,7 +88,8 @@ _VARYING_METRICS = {
         ],
     ),
 }
-METRICS = (*_VARYING_METRICS, "size_bytes", "error")
+_COUNTS = ("instructions_inference", "instructions_load", "instructions_first")
+METRICS = (*_VARYING_METRICS, *_COUNTS, "size_bytes", "error")
 
 
 def compare_reports(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,6 +249,7 @@ def _changes(
                 if ratio is not None:
                     yield name, ratio.to_change(before, after)
     exact = (
+        *((name, old.get(name), new.get(name), _MIN_COUNT_CHANGE) for name in _COUNTS),
         ("size_bytes", old["size_bytes"], new["size_bytes"], _MIN_SIZE_CHANGE),
         ("error", float32_error(old), float32_error(new), _MIN_ERROR_CHANGE),
     )

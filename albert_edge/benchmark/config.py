@@ -74,10 +74,32 @@ class BenchmarkConfig:
                 f"at least 0, and timeout_s above 0, not {self.to_dict()}."
             )
 
+    def for_counting(self) -> BenchmarkConfig:
+        """Return the settings of a device that counts instructions, the same ones every time.
+
+        Raises:
+            ConfigError: There is a setting that it cannot have.
+        """
+        allowed = {"accelerators": ("cpu",), "threads": (1,)}
+        default = BenchmarkConfig()
+        same = {name: getattr(default, name) for name in ("rounds", "runs", "warmup", "min_time_s")}
+        for name, value in {**allowed, **same}.items():
+            if getattr(self, name) != value:
+                raise ConfigError(
+                    f"{name} {_listed(getattr(self, name))} cannot be measured on an emulated "
+                    "processor: it counts the instructions of one CPU thread, in a fixed number of "
+                    "inferences of one round; leave the option out."
+                )
+        return dataclasses.replace(self, rounds=1, runs=2, warmup=1, min_time_s=0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Return every field by its name, ready for JSON."""
         fields = dataclasses.asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

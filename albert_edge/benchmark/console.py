@@ -20,13 +20,14 @@ from albert_edge.benchmark.format import (
     format_count,
     format_megabytes,
     format_metric,
+    format_millions,
     format_percent,
     format_precision,
     format_ratio,
     format_setting,
 )
 from albert_edge.benchmark.report_file import Row
-from albert_edge.benchmark.statistics import WARNING_CODES
+from albert_edge.benchmark.statistics import WARNING_CODES, counts_instructions
 
 __all__ = ["make_table", "render_comparison", "render_report"]
 
@@ -34,6 +35,8 @@ _REPORT_COLUMNS = (
     *("thr.", "file\nMB", "RAM\nMB"),
     *("load\nms", "first\nms", "median\nms", "p90\nms", "p99\nms"),
 )
+_COUNT_COLUMNS = ("file\nMB", "load\nM instr.", "first\nM instr.", "inference\nM instr.")
+_COUNTS = ("instructions_load", "instructions_first", "instructions_inference")
 _TIMES = ("load_ms", "first_ms", "latency_ms", "latency_p90_ms", "latency_p99_ms")
 _STATUS_LABELS = {"ok": "correct", "wrong": "WRONG", "error": "failed", "pending": "not measured"}
 _VERDICT_STYLES = {"worse": "bold red", "better": "green"}
@@ -44,6 +47,9 @@ _METRIC_LABELS = {
     "first_ms": ("first ms", format_metric),
     "model_rss_bytes": ("RAM MB", format_megabytes),
     "energy_joules": ("energy J", format_metric),
+    "instructions_inference": ("instr. M", format_millions),
+    "instructions_load": ("load M", format_millions),
+    "instructions_first": ("first M", format_millions),
     "size_bytes": ("file MB", format_megabytes),
     "error": ("error", format_percent),
 }
@@ -83,14 +89,16 @@ def render_report(report: Mapping[str, Any]) -> Group:
     table = _new_table(", ".join(parts))
     table.add_column("\n#", justify="right")
     table.add_column("", overflow="fold")
-    _add_numbers(table, _REPORT_COLUMNS)
+    counted = counts_instructions(report)
+    _add_numbers(table, _COUNT_COLUMNS if counted else _REPORT_COLUMNS)
     rows = sorted(report["rows"], key=_sort_key)
     for index, row in enumerate(rows):
         if index == 0 or rows[index - 1]["seq_len"] != row["seq_len"]:
             table.add_section()
             table.add_row("", Text(f"{row['seq_len']} tokens", style="bold"))
         rank = "" if row["rank"] is None else str(row["rank"])
-        table.add_row(rank, _name_and_warnings(row), *_report_cells(row))
+        cells = _count_cells(row) if counted else _report_cells(row)
+        table.add_row(rank, _name_and_warnings(row), *cells)
     return Group(table, Text("\n".join(_report_notes(report)), style="dim"))
 
 
@@ -115,17 +123,29 @@ def _report_cells(row: Mapping[str, Any]) -> list[str]:
     return [str(row["threads"]), _megabytes(row["size_bytes"], 2), memory, *times]
 
 
+def _count_cells(row: Mapping[str, Any]) -> list[str]:
+    counts = [format_millions(row.get(name)) for name in _COUNTS]
+    return [_megabytes(row["size_bytes"], 2), *counts]
+
+
 def _report_notes(report: Mapping[str, Any]) -> Iterator[str]:
     rows, rounds = report["rows"], report.get("settings", {}).get("rounds", 1)
     runs = min((row["n"] for row in rows if "n" in row), default=0)
     references = sorted(
         {row["fidelity"]["reference"]["name"] for row in rows if row["fidelity"] is not None}
     )
-    yield (
+    method = (
         f"{format_count(rounds, 'round')}, interleaved, each in a fresh process; at least {runs} "
-        "warm runs per line. RAM: resident when warm, over the empty process. Outputs are compared "
-        f"with those of {', '.join(references) or 'no file'}, computed by the runtime's own "
-        "kernels on the CPU."
+        "warm runs per line. RAM: resident when warm, over the empty process."
+    )
+    if counts_instructions(report):
+        method = (
+            "Millions of instructions on one thread of an emulated processor, the same every time; "
+            "they are no time: a processor runs several at once, or waits for memory."
+        )
+    yield (
+        f"{method} Outputs are compared with those of {', '.join(references) or 'no file'}, "
+        "computed by the runtime's own kernels on the CPU."
     )
     shares = {row["name"]: row["acceleration"] for row in rows if "acceleration" in row}
     yield from (f"{name}: {format_acceleration(share)}." for name, share in shares.items())
@@ -176,7 +196,8 @@ def _comparison_lines(row: Mapping[str, Any]) -> Iterator[tuple[Text, ...]]:
     elif new != "ok":
         yield (Text(_STATUS_LABELS[new], style="bold red"),)
     for name, change in row["changes"].items():
-        if name == "latency_ms" or change["verdict"] in _VERDICT_STYLES:
+        always = name in ("latency_ms", "instructions_inference")
+        if always or change["verdict"] in _VERDICT_STYLES:
             yield _change_line(name, change)
 
 
@@ -232,7 +253,7 @@ def _comparison_notes(comparison: Mapping[str, Any]) -> Iterator[Text]:
     yield Text(
         "Lower is better for all metrics. A metric changed if the 99% confidence interval of its "
         "ratio, from the variation between rounds, excludes 1 and the change exceeds 5% (RAM 2%, "
-        "file 0.1%, error 1%). With one round only, the variation is unknown.",
+        "file and instructions 0.1%, error 1%). With one round only, the variation is unknown.",
         style="dim",
     )
 

@@ -12,6 +12,7 @@ __all__ = [
     "format_count",
     "format_megabytes",
     "format_metric",
+    "format_millions",
     "format_percent",
     "format_precision",
     "format_ratio",
@@ -100,6 +101,16 @@ def format_megabytes(size_bytes: int | None) -> str:
         '11.8'
     """
     return format_metric(None if size_bytes is None else size_bytes / 1e6)
+
+
+def format_millions(count: int | None) -> str:
+    """Format a count in millions.
+
+    Example:
+        >>> format_millions(85_214_333)
+        '85.2'
+    """
+    return format_metric(None if count is None else count / 1e6)
 
 
 def format_percent(proportion: float | None) -> str:

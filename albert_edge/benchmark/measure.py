@@ -1,13 +1,15 @@
 """Measure one model file in a fresh process: time, memory, energy and outputs.
 
-`measure` takes one measurement; `interleave` repeats several in turn and aggregates their rounds.
+`measure` takes one measurement, or `count` counts instructions where time means nothing;
+`interleave` repeats several measurements in turn and aggregates their rounds.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from albert_edge.benchmark.outputs import decode_outputs
 from albert_edge.benchmark.worker import check_same_file
 from albert_edge.errors import ConfigError, DeviceError
 
-__all__ = ["interleave", "measure"]
+__all__ = ["count", "interleave", "measure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,6 +150,48 @@ class Measurement:
         return float(np.percentile(self.samples_ns, percent, method="inverted_cdf")) / 1e6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Count:
+    """The instructions of one configuration on an emulated processor, the same ones every time.
+
+    Attributes:
+        instructions_load: Instructions of opening the file.
+        instructions_first: Of the first inference, in which the runtime allocates and packs.
+        instructions_inference: Of a warm inference, outputs read back: the average of a fixed
+            number of them.
+        path, size_bytes, sha256, task, quantize, layout, engine, threads, input_ids, runtime,
+            delegate, operators, operators_delegated, outputs, outputs_sha256, layers_used: As those
+            of `Measurement`.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    task: str | None
+    quantize: str | None
+    layout: str | None
+    engine: str
+    threads: int
+    input_ids: tuple[int, ...]
+    instructions_load: int
+    instructions_first: int
+    instructions_inference: int
+    runtime: str | None
+    delegate: str | None = None
+    operators: int | None = None
+    operators_delegated: int | None = None
+    outputs: tuple[Mapping[str, npt.NDArray[Any]], ...]
+    outputs_sha256: Mapping[str, str]
+    layers_used: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field that is known by its name, ready for JSON, without the outputs."""
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        unknown = {"outputs", *(["layers_used"] if self.layers_used is None else [])}
+        known = {name: value for name, value in fields.items() if name not in unknown}
+        return {**known, "input_ids": list(self.input_ids)}
+
+
 def measure(
     path: str | os.PathLike[str],
     *,
@@ -207,21 +251,76 @@ def measure(
         "min_time_s": min_time_s,
     }
     result = device.run(job, timeout_s=timeout_s)
+    with _explaining(device):
+        times = {f"{one}_ms": result.pop(f"{one}_ns") / 1e6 for one in ("import", "load", "first")}
+        for name in ("input_ids", "samples_ns", "cpu_samples_ns", "text_samples_ns"):
+            result[name] = tuple(result[name])
+        result["outputs"] = tuple(decode_outputs(text) for text in result["outputs"])
+        return Measurement(path=str(path), engine=engine, threads=threads, **times, **result)
+
+
+def count(
+    path: str | os.PathLike[str],
+    *,
+    device: Device,
+    engine: str = ENGINE,
+    seq_len: int = 128,
+    input_ids: Sequence[int] | None = None,
+    probes: Sequence[Sequence[int]] = (),
+    sha256: str | None = None,
+    runs: int = 2,
+    warmup: int = 1,
+    timeout_s: float = 600.0,
+) -> Count:
+    """Count the instructions of one model file, on one thread of an emulated processor.
+
+    Args:
+        path: The `.tflite` file.
+        device: One whose `counts_instructions` is true.
+        engine: `module:function`; see `measure`.
+        seq_len: T, the length of the random ids, the same ones every time.
+        input_ids: T token ids to use instead.
+        probes: Further inputs to run once, uncounted.
+        sha256: The SHA-256 that the file must have; None for any.
+        runs: Number of counted warm inferences.
+        warmup: Inferences between the first one and the counted ones.
+        timeout_s: When to stop a process that has not finished.
+
+    Raises:
+        ConfigError: An option is out of range.
+        DeviceError: The process died or timed out.
+        BundleError: The file was replaced while it was measured.
+        AlbertEdgeError: The engine's own error, such as `BundleError` for a damaged file.
+    """
+    _check_options(seq_len=seq_len, runs=runs, warmup=warmup)
+    job = {
+        "do": "count",
+        "path": device.send(Path(path)),
+        "engine": engine,
+        "threads": 1,
+        "seq_len": seq_len,
+        "input_ids": None if input_ids is None else [int(token) for token in input_ids],
+        "probes": [list(map(int, ids)) for ids in probes],
+        "sha256": sha256,
+        "runs": runs,
+        "warmup": warmup,
+    }
+    result = device.run(job, timeout_s=timeout_s)
+    with _explaining(device):
+        result["input_ids"] = tuple(result["input_ids"])
+        result["outputs"] = tuple(decode_outputs(text) for text in result["outputs"])
+        return Count(path=str(path), engine=engine, threads=1, **result)
+
+
+@contextmanager
+def _explaining(device: Device) -> Iterator[None]:
     try:
-        return _to_measurement(result, path=str(path), engine=engine, threads=threads)
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise DeviceError(
             f"{device.name} returned a result in another form than this version of albert_edge "
             f"expects ({error!r}); install the same version there."
         ) from error
-
-
-def _to_measurement(result: dict[str, Any], **host_fields: Any) -> Measurement:
-    times = {f"{name}_ms": result.pop(f"{name}_ns") / 1e6 for name in ("import", "load", "first")}
-    for name in ("input_ids", "samples_ns", "cpu_samples_ns", "text_samples_ns"):
-        result[name] = tuple(result[name])
-    result["outputs"] = tuple(decode_outputs(text) for text in result["outputs"])
-    return Measurement(**host_fields, **times, **result)
 
 
 def interleave(

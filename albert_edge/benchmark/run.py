@@ -23,7 +23,7 @@ from albert_edge.benchmark.config import (
 )
 from albert_edge.benchmark.devices.device import Device, open_device
 from albert_edge.benchmark.inputs import Inputs, make_inputs
-from albert_edge.benchmark.measure import Measurement, measure
+from albert_edge.benchmark.measure import Count, Measurement, count, measure
 from albert_edge.benchmark.outputs import (
     ENGINE,
     FLOAT_ENGINE,
@@ -44,8 +44,10 @@ from albert_edge.benchmark.statistics import (
     describe_row,
     find_warnings,
     rank,
+    restore_count,
     restore_rounds,
     spread,
+    summarize_count,
     summarize_round,
     summarize_rounds,
 )
@@ -90,10 +92,12 @@ def benchmark(
         ReportError: The report to resume is of another version, of another run, or damaged.
     """
     settings = settings or BenchmarkConfig()
+    if device.startswith("qemu://"):  # before anything is made
+        settings = settings.for_counting()
     files = ModelFile.read_all(paths)
     saved = open_report(json_path, [file.path for file in files], resume=resume, force=force)
     opening = progress.add_task("Opening the device", total=None)
-    with closing(open_device(device, runtime=runtime)) as opened:
+    with closing(open_device(device, runtime=runtime, progress=progress)) as opened:
         machine = opened.run({"do": "describe"}, timeout_s=settings.timeout_s)
         progress.remove_task(opening)
         if (fault := find_fault(machine, "machine")) is not None:
@@ -159,7 +163,7 @@ class _Run:
     def measure_all(self, on_done: Callable[[], None]) -> None:
         prepared = self._prepare()
         schedule = interleaved_schedule(self._planned, self._settings)
-        todo = [one for number, one in schedule if len(self.results[one.key].rounds) <= number]
+        todo = [one for number, one in schedule if self.results[one.key].rounds_done <= number]
         task = self._progress.add_task("Measuring", total=len(todo))
         for configuration in todo:
             result = self.results[configuration.key]
@@ -189,7 +193,7 @@ class _Run:
                 result.text_tokens = inputs.text_tokens
                 if configuration.accelerator != "cpu":
                     self._check_gpu()
-                if len(result.rounds) < self._settings.rounds:
+                if result.rounds_done < self._settings.rounds:
                     self._device.send(file.path)
                     prepared[configuration.key] = (
                         inputs,
@@ -236,21 +240,8 @@ class _Run:
     def _measure_once(
         self, result: Result, inputs: Inputs, reference: Reference, on_cpu: Reference | None
     ) -> None:
-        settings, configuration = self._settings, result.configuration
-        measurement = measure(
-            configuration.file.path,
-            engine=self._device.engines[configuration.accelerator],
-            device=self._device,
-            threads=configuration.threads,
-            input_ids=inputs.ids[0],
-            probes=inputs.ids[1:],
-            text=inputs.text,
-            sha256=configuration.file.sha256,
-            runs=settings.runs,
-            warmup=settings.warmup,
-            min_time_s=settings.min_time_s,
-            timeout_s=settings.timeout_s,
-        )
+        configuration = result.configuration
+        measurement = self._take(configuration, inputs)
         bundle = configuration.file.bundle
         assert bundle is not None  # noqa: S101 (it has been prepared)
         try:
@@ -271,6 +262,29 @@ class _Run:
             raise _unexpected(self._device, fault)
         result.add(measurement, fidelity)
 
+    def _take(self, configuration: Configuration, inputs: Inputs) -> Measurement | Count:
+        settings = self._settings
+        path = configuration.file.path
+        both: dict[str, Any] = {
+            "engine": self._device.engines[configuration.accelerator],
+            "device": self._device,
+            "input_ids": inputs.ids[0],
+            "probes": inputs.ids[1:],
+            "sha256": configuration.file.sha256,
+            "runs": settings.runs,
+            "warmup": settings.warmup,
+            "timeout_s": settings.timeout_s,
+        }
+        if self._device.counts_instructions:
+            return count(path, **both)
+        return measure(
+            path,
+            threads=configuration.threads,
+            text=inputs.text,
+            min_time_s=settings.min_time_s,
+            **both,
+        )
+
     def add_rows(self, report: dict[str, Any], *, complete: bool) -> dict[str, Any]:
         rows = [result.to_row() for result in self.results.values()]
         rank(rows)
@@ -283,7 +297,8 @@ class Result:
 
     Attributes:
         configuration: The configuration.
-        rounds: The measurements of the completed rounds.
+        rounds: The measurements of the completed rounds; empty for an emulated processor.
+        count: The instructions that an emulated processor ran, or None.
         fidelity: How its outputs compare with the reference's in the worst round; None before the
             first round.
         error: The class name and message of the error that it failed with, or None.
@@ -292,15 +307,24 @@ class Result:
 
     configuration: Configuration
     rounds: list[Measurement] = field(default_factory=list)
+    count: Count | None = None
     fidelity: dict[str, Any] | None = None
     error: dict[str, str] | None = None
     text_tokens: int | None = None
     _row: dict[str, Any] | None = None  # cache of `to_row`, cleared by every change
 
-    def add(self, measurement: Measurement, fidelity: dict[str, Any]) -> None:
+    @property
+    def rounds_done(self) -> int:
+        """Number of completed rounds; a count is the only one."""
+        return len(self.rounds) + (self.count is not None)
+
+    def add(self, measurement: Measurement | Count, fidelity: dict[str, Any]) -> None:
         """Add a round and the comparison of its outputs."""
         self._row = None
-        self.rounds.append(measurement)
+        if isinstance(measurement, Count):
+            self.count = measurement
+        else:
+            self.rounds.append(measurement)
         self.fidelity = fidelity if self.fidelity is None else worst(self.fidelity, fidelity)
 
     def fail(self, error: AlbertEdgeError) -> None:
@@ -316,7 +340,11 @@ class Result:
             ValueError: There are more than `most` rounds, or none has been compared.
         """
         self._row = None
-        if row.get("rounds"):
+        if "instructions_inference" in row:
+            if row["fidelity"] is None:
+                raise ValueError("instructions of outputs that were not compared")
+            self.count, self.fidelity = restore_count(row), row["fidelity"]
+        elif row.get("rounds"):
             if len(row["rounds"]) > most or row["fidelity"] is None:
                 raise ValueError(f"{len(row['rounds'])} rounds of {most}")
             self.rounds = restore_rounds(row)
@@ -334,7 +362,7 @@ class Result:
     def to_row(self) -> dict[str, Any]:
         """Return the row of the report, ready for JSON; without metrics before the first round."""
         if self._row is None:
-            self._row = {**self._identity(), **(self._metrics() if self.rounds else {})}
+            self._row = {**self._identity(), **(self._metrics() if self.rounds_done else {})}
         return self._row
 
     def _identity(self) -> dict[str, Any]:
@@ -352,6 +380,8 @@ class Result:
         }
 
     def _metrics(self) -> dict[str, Any]:
+        if self.count is not None:
+            return summarize_count(self.count)
         metrics = summarize_rounds(self.rounds)
         if metrics["end_to_end"]:
             metrics["end_to_end"]["tokens"] = self.text_tokens

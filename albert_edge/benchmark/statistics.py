@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 
 from albert_edge.benchmark.format import format_count
-from albert_edge.benchmark.measure import Measurement, aggregate_rounds
+from albert_edge.benchmark.measure import Count, Measurement, aggregate_rounds
 from albert_edge.benchmark.system import THROTTLE_BITS
 from albert_edge.errors import DeviceError, FidelityError
 
-__all__ = ["WARNING_CODES", "float32_error", "raise_on_failures"]
+__all__ = [
+    "WARNING_CODES",
+    "counts_instructions",
+    "float32_error",
+    "inference_cost",
+    "raise_on_failures",
+]
 
 # Metrics of a row and of each of its rounds, under the same names.
 _ROUND_METRICS = (
@@ -68,6 +74,54 @@ def summarize_rounds(rounds: Sequence[Measurement]) -> dict[str, Any]:
         "empty_rss_bytes": total.empty_rss_bytes,
         **{f"model_{kind}_bytes": total.model_bytes(kind) for kind in _MEMORY_KINDS},
     }
+
+
+_COUNTS = ("instructions_load", "instructions_first", "instructions_inference")
+
+
+def summarize_count(count: Count) -> dict[str, Any]:
+    """Return the metrics of a configuration on an emulated processor."""
+    return {
+        **{name: getattr(count, name) for name in (*_CONSTANT_FIELDS, *_COUNTS)},
+        "seq_len": len(count.input_ids),
+        "input_ids": list(count.input_ids),
+        **({"layers_used": count.layers_used} if count.layers_used else {}),
+    }
+
+
+def restore_count(row: Mapping[str, Any]) -> Count:
+    """Restore the count of a report's row, without outputs.
+
+    Raises:
+        KeyError: A field is missing.
+    """
+    return Count(
+        path=row["path"],
+        **{name: row[name] for name in (*_CONSTANT_FIELDS, *_COUNTS)},
+        layers_used=row.get("layers_used"),
+        input_ids=tuple(row["input_ids"]),
+        outputs=(),
+    )
+
+
+def counts_instructions(report: Mapping[str, Any]) -> bool:
+    """Return whether a report is one of an emulated processor: its rows have no times."""
+    return str(report.get("device", "local")).startswith("qemu://")
+
+
+def inference_cost(row: Mapping[str, Any]) -> float | None:
+    """Return what a warm inference of a row costs, by which rows are ranked.
+
+    The median in ms, or on an emulated processor millions of instructions; None before that is
+    known.
+
+    Example:
+        >>> inference_cost({"instructions_inference": 85_200_000})
+        85.2
+    """
+    if (instructions := row.get("instructions_inference")) is not None:
+        return float(instructions) / 1e6
+    return row.get("latency_ms")
 
 
 def latency_stats(samples_ns: Sequence[int]) -> dict[str, Any]:
@@ -127,12 +181,13 @@ def _end_to_end(samples_ns: Sequence[int]) -> dict[str, Any] | None:
 
 
 def rank(rows: Sequence[dict[str, Any]]) -> None:
-    """Set the `rank` of every `ok` row: by median latency among the rows of its length, from 1."""
+    """Set the `rank` of every `ok` row: by `inference_cost` among those of its length, from 1."""
     for row in rows:
         row["rank"] = None
     for seq_len in {row["seq_len"] for row in rows}:
         correct = [row for row in rows if row["seq_len"] == seq_len and row["status"] == "ok"]
-        for position, row in enumerate(sorted(correct, key=lambda row: row["latency_ms"]), 1):
+        ordered = sorted(correct, key=lambda row: inference_cost(row) or 0.0)
+        for position, row in enumerate(ordered, 1):
             row["rank"] = position
 
 

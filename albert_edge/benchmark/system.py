@@ -55,6 +55,7 @@ _INSTRUCTIONS = (
     *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_tile"),
 )
 ROOT = Path("/")
+_FIRMWARE_S = 5.0
 # Bits of `vcgencmd get_throttled` on a Raspberry Pi: now; 16 bits higher: at any time since boot.
 THROTTLE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "temperature limit"}
 # Types of thermal zones of the processor; others are batteries, radios, disks.
@@ -75,7 +76,7 @@ def describe_machine() -> dict[str, Any]:
         True
     """
     return {
-        "model": _model_name(),
+        "model": model_name(),
         "processor": processor_name(),
         "cores": _count_cores(),
         "core_kinds": core_kinds(),
@@ -101,12 +102,18 @@ def slug(machine: Mapping[str, Any]) -> str:
     return "-".join([*words, f"{machine['cores']}c"])
 
 
-def _model_name() -> str:
-    if board := read_text(ROOT / "proc/device-tree/model"):  # a Raspberry Pi and most boards
+def model_name(root: Path = ROOT) -> str:
+    """Return the board's own name, or else the processor's.
+
+    A container may lack the device tree; /proc/cpuinfo of a Raspberry Pi has the same name in its
+    last lines, and before it a chip (`Hardware: BCM2835`) that is not the one of newer boards.
+    """
+    if board := read_text(root / "proc/device-tree/model"):  # a Raspberry Pi and most boards
         return board
-    cpuinfo = read_text(ROOT / "proc/cpuinfo") or ""
-    if match := re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", cpuinfo, re.MULTILINE):
-        return match[1]
+    cpuinfo = read_text(root / "proc/cpuinfo") or ""
+    for name in ("Model", "model name", "Hardware"):
+        if match := re.search(rf"^{name}[ \t]*:[ \t]*(\S.*)$", cpuinfo, re.MULTILINE):
+            return match[1].rstrip()
     return platform.processor() or platform.machine() or "unknown"
 
 
@@ -210,10 +217,11 @@ def read_conditions(root: Path = ROOT) -> dict[str, Any]:
     Returns:
         `governors`, the distinct ones; `frequency_mhz`, of each group of cores with one clock;
         `clock_limits_mhz`, the current limit and the hardware maximum of each group;
-        `temperature_c`, the hottest sensor of the processor; `throttled_bits`, the value of
-        `vcgencmd get_throttled`; `throttle_events`, how often x86 cores were throttled since boot;
-        `load_average` over 1, 5 and 15 minutes; `cpu_quota`.  Values that the machine does not
-        report are None, or empty.
+        `temperature_c`, the hottest sensor of the processor; `arm_clock_mhz`, the clock that the
+        firmware of a Raspberry Pi measures, which may be below the one that Linux asked for;
+        `throttled_bits`, the value of `vcgencmd get_throttled`; `throttle_events`, how often x86
+        cores were throttled since boot; `load_average` over 1, 5 and 15 minutes; `cpu_quota`.
+        Values that the machine does not report are None, or empty.
     """
     policies = sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*"))
     governors = {read_text(policy / "scaling_governor") for policy in policies}
@@ -222,6 +230,7 @@ def read_conditions(root: Path = ROOT) -> dict[str, Any]:
         "frequency_mhz": _frequencies(root, policies),
         "clock_limits_mhz": [limits for policy in policies if (limits := _clock_limits(policy))],
         "temperature_c": _temperature(root),
+        "arm_clock_mhz": _arm_clock_mhz(),
         "throttled_bits": _throttled_bits(),
         "throttle_events": _throttle_events(root),
         "load_average": _load_average(root),
@@ -307,13 +316,18 @@ def read_text(path: Path) -> str | None:
 
 
 def vcgencmd(*command: str) -> str | None:
-    """Run a command of a Raspberry Pi's firmware; None if it is missing or fails."""
+    """Run a command of a Raspberry Pi's firmware; None if it is missing, fails, or hangs."""
     import shutil
     import subprocess
 
     if (program := shutil.which("vcgencmd")) is None:
         return None
-    done = subprocess.run([program, *command], capture_output=True, text=True)  # noqa: S603 (the firmware's own tool)
+    try:
+        done = subprocess.run(  # noqa: S603 (the firmware's own tool)
+            [program, *command], capture_output=True, text=True, timeout=_FIRMWARE_S
+        )
+    except subprocess.TimeoutExpired:
+        return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
@@ -339,7 +353,19 @@ def _temperature(root: Path) -> float | None:
     processor_zones = [zone for zone in zones if _PROCESSOR_ZONE.search(zone[0])] or zones
     degrees = [int(milli) / 1000 for _, milli in processor_zones if re.fullmatch(r"-?\d+", milli)]
     # A sensor that is switched off reports 0 or an absurd value.
-    return max((one for one in degrees if 0 < one < 150), default=None)
+    hottest = max((one for one in degrees if 0 < one < 150), default=None)
+    return _firmware_temperature() if hottest is None else hottest
+
+
+def _firmware_temperature() -> float | None:
+    match = re.fullmatch(r"temp=(\d+(?:\.\d+)?)'C", vcgencmd("measure_temp") or "")
+    return float(match[1]) if match else None
+
+
+def _arm_clock_mhz() -> int | None:
+    # The number in brackets is the firmware's of the clock, and differs between boards.
+    match = re.fullmatch(r"frequency\(\d+\)=(\d+)", vcgencmd("measure_clock", "arm") or "")
+    return int(match[1]) // 1_000_000 if match else None
 
 
 def _throttled_bits() -> int | None:

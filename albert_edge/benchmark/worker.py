@@ -2,7 +2,7 @@
 
 It reads one JSON job from standard input and writes one JSON result to standard output, so that
 the same worker also runs on another machine; a `Device` of `albert_edge.benchmark.devices.device`
-starts it.  A job's `do` is `measure`, `predict`, `describe` or `check_gpu`.
+starts it.  A job's `do` is `measure`, `count`, `predict`, `describe` or `check_gpu`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SEED = 20
 # The kernel counts CPU time in steps of 10 ms, which are too coarse for a shorter span.
 _MIN_SPAN_S = 0.2
 _PR_SET_PDEATHSIG = 1  # of prctl(2), Linux
+_MARKER = 0x616C6265  # an option that no kernel knows; `devices/instructions.c` looks for it
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
         return check_gpu()
     path, before = Path(job["path"]), file_state(job["path"])
-    result = {"measure": _measure, "predict": _predict}[job["do"]](job)
+    result = {"measure": _measure, "count": _count, "predict": _predict}[job["do"]](job)
     # The engine opens the file by its path, and may open it again later.
     digest = file_digest(path)
     check_same_file((before, job["sha256"] or digest), (file_state(path), digest))
@@ -136,6 +137,38 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _count(job: dict[str, Any]) -> dict[str, Any]:
+    """Load and run a model between markers, for a plugin of the emulator to count instructions."""
+    import ctypes
+    import gc
+
+    mark = ctypes.CDLL(None).prctl
+    open_model = pkgutil.resolve_name(job["engine"])
+    gc.collect()
+    gc.disable()  # as `timeit` does: it would run in one inference of many
+    mark(_MARKER)
+    model = open_model(job["path"], threads=job["threads"])
+    mark(_MARKER)
+    input_ids = _input_ids(job, model)
+    mark(_MARKER)
+    outputs = model.run(input_ids)
+    mark(_MARKER)
+    for _ in range(job["warmup"]):
+        model.run(input_ids)
+    mark(_MARKER)
+    for _ in range(job["runs"]):
+        model.run(input_ids)
+    mark(_MARKER)
+    described = _describe_run(job, model, input_ids, outputs)
+    return {**described, "input_ids": input_ids[0].tolist(), "uncompiled": _has_uncompiled()}
+
+
+def _has_uncompiled() -> bool:
+    """Return whether a module was compiled when it was imported, which counts as loading."""
+    compiled = [getattr(module, "__cached__", None) for module in list(sys.modules.values())]
+    return not all(Path(path).exists() for path in compiled if path)
+
+
 def _time_warm(job: dict[str, Any], infer: Callable[[], object]) -> dict[str, list[int]]:
     samples: list[int] = []
     cpu_samples: list[int] = []
@@ -164,6 +197,14 @@ def _watch_other_processes() -> Callable[[], float | None]:
 
 def _after_timing(job: dict[str, Any], model: Any, input_ids: Any, outputs: Any) -> dict[str, Any]:
     # Nothing that needs more memory or imports more than the model may come before this.
+    return {
+        **_describe_run(job, model, input_ids, outputs),
+        "energy": measure_energy(lambda: model.run(input_ids), min_time_s=job["min_time_s"]),
+        "text_samples_ns": _time_from_text(job, model),
+    }
+
+
+def _describe_run(job: dict[str, Any], model: Any, input_ids: Any, outputs: Any) -> dict[str, Any]:
     from albert_edge.benchmark.outputs import digest, encode_outputs
 
     bundle = getattr(model, "bundle", None)  # models of other engines have none
@@ -174,8 +215,6 @@ def _after_timing(job: dict[str, Any], model: Any, input_ids: Any, outputs: Any)
         "runtime": getattr(model, "runtime", None),
         **{name: getattr(bundle, name, None) for name in ("task", "quantize", "layout")},
         **_describe_delegate(job, model),
-        "energy": measure_energy(lambda: model.run(input_ids), min_time_s=job["min_time_s"]),
-        "text_samples_ns": _time_from_text(job, model),
     }
 
 

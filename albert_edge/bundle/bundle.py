@@ -191,7 +191,7 @@ def read_checked(file: OpenFile) -> Bundle:
 
     bundle = _read_bundle(file)
     view = file.view()
-    hashing = _Hashing(file, view)  # on another core, while this one checks the graph
+    hashing = _Hashing(file, view)  # on another core, if there is one, while this one checks
     try:
         check_graph(view, bundle, where=file.where)
     finally:
@@ -205,7 +205,10 @@ class _Hashing(Thread):
     def __init__(self, file: OpenFile, view: Any) -> None:
         super().__init__()
         self._file, self._view = file, view
-        self.start()
+        if (os.cpu_count() or 1) > 1:
+            self.start()
+        else:
+            self.run()
 
     def run(self) -> None:
         file = self._file
@@ -215,7 +218,8 @@ class _Hashing(Thread):
 
     def check(self) -> None:
         """Check that the digest is the manifest's, if it has one."""
-        self.join()
+        if self.ident is not None:  # it was started
+            self.join()
         if not self._equal:
             raise BundleError(
                 f"{self._file.where} is damaged: it is not as it was written (its SHA-256 "

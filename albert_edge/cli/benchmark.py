@@ -23,8 +23,9 @@ from albert_edge.cli.options import (
 @click.option(
     "--device",
     default="local",
-    help="Device to measure on: local, ssh://[USER@]HOST[:PORT][?python=PATH], or a phone: "
-    "adb://[SERIAL][?cores=N,...][&adb=PATH].",
+    help="Device to measure on: local, ssh://[USER@]HOST[:PORT][?python=PATH], a phone: "
+    "adb://[SERIAL][?cores=N,...][&adb=PATH], or a Raspberry Pi's processor, emulated to count "
+    "instructions: qemu://cortex-a53, qemu://cortex-a72, qemu://cortex-a76 (Pi 3, 4, 5).",
 )
 @click.option(
     "--runtime",
@@ -93,6 +94,7 @@ def command(
     albert-edge benchmark my.tflite --device 'ssh://pi@10.0.0.7:2222?python=~/venv/bin/python'
     albert-edge benchmark android.tflite --device adb://
     albert-edge benchmark gpu.tflite --device 'adb://R58M12ABCDE?cores=4-7' --accelerator cpu,gpu
+    albert-edge benchmark int8.tflite float32.tflite --device qemu://cortex-a72
     albert-edge benchmark --from report.json --html report.html
     albert-edge benchmark --compare before.json after.json
     """

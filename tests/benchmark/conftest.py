@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from rich.progress import Progress
 from albert_edge.benchmark.config import BenchmarkConfig
 from albert_edge.benchmark.measure import Measurement, measure
 from albert_edge.benchmark.run import benchmark
+from albert_edge.benchmark.statistics import rank
 from albert_edge.bundle.bundle import pack, read
 from benchmark.samples import HOSTILE
 
@@ -73,6 +75,30 @@ def report(tiny_tflite: Callable[..., bytes], built_once: Callable[..., Path]) -
 
 
 @pytest.fixture
+def counted_report(report: dict[str, Any]) -> dict[str, Any]:
+    """The same report as if an emulated processor had counted the instructions of the files."""
+    counted = copy.deepcopy(report)
+    counted["device"] = "qemu://cortex-a72"
+    names = ("end_to_end", "n", "cpu_ms", "memory", "energy", "conditions", "spread", "rounds")
+    for number, row in enumerate(counted["rows"], 1):
+        if "latency_ms" in row:
+            for name in [*row]:
+                if name in names or name.endswith(("_ms", "_ns", "_rss_bytes", "_per_s", "_busy")):
+                    del row[name]
+            for name in ("anonymous", "file", "pss"):
+                del row[f"model_{name}_bytes"]
+            del row["arena_bytes"]
+            row["warnings"] = []
+            row |= {
+                "instructions_load": 30_000_000 + number,
+                "instructions_first": 90_000_000 + number,
+                "instructions_inference": 85_200_000 + number,
+            }
+    rank(counted["rows"])
+    return counted
+
+
+@pytest.fixture
 def make_root(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
     """A function that writes files, by path, as a kernel would show them; returns their root."""
 
@@ -96,10 +122,10 @@ def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         cases = "".join(
-            f"{name}) cat <<'END'\n{answer}\nEND\n;;\n" for name, answer in answers.items()
+            f"'{name}') cat <<'END'\n{answer}\nEND\n;;\n" for name, answer in answers.items()
         )
         program = folder / "vcgencmd"
-        program.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}*) exit 1;;\nesac\n')
+        program.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) exit 1;;\nesac\n')
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(folder), prepend=":")
 

@@ -62,6 +62,10 @@ def show(found: dict[str, Any], width: int = 80) -> str:
     return console.file.getvalue()
 
 
+# Of an emulated processor, which measures nothing else.
+COUNTS = {"instructions_inference", "instructions_load", "instructions_first"}
+
+
 def test_a_report_is_no_different_from_itself(report: dict[str, Any]) -> None:
     found = compare_reports(report, report)
     assert found["schema"] == SCHEMA
@@ -75,7 +79,7 @@ def test_a_report_is_no_different_from_itself(report: dict[str, Any]) -> None:
     assert set(ratios) == {1.0}
     measured = {name for row in found["rows"] for name in row["changes"]}
     # The tiny files carry no tokenizer; the machine of the test may not tell its energy.
-    assert {*METRICS} - {"end_to_end_ms", "energy_joules"} <= measured
+    assert {*METRICS} - {"end_to_end_ms", "energy_joules", *COUNTS} <= measured
     assert json.loads(to_json(found)) == found
     raise_on_regression(found)
 
@@ -253,3 +257,27 @@ def test_it_fits_80_columns(noise: float, quiet: Rounds) -> None:
     assert all(cell_len(line) <= 80 for line in lines)
     assert "median ms" in "\n".join(lines)
     assert "×1000" in "\n".join(lines)
+
+
+def test_instructions_are_compared_exactly(counted_report: dict[str, Any]) -> None:
+    changed = copy.deepcopy(counted_report)
+    rows = [row for row in changed["rows"] if row["status"] == "ok"]
+    rows[0]["instructions_inference"] = rows[0]["instructions_inference"] * 1002 // 1000
+    rows[1]["instructions_inference"] += 100  # as another folder may
+    comparison = compare_reports(counted_report, changed)
+    verdicts = {(row["name"], row["seq_len"]): row["verdict"] for row in comparison["rows"]}
+    assert verdicts[rows[0]["name"], rows[0]["seq_len"]] == "worse"
+    assert [*verdicts.values()].count("worse") == 1
+    change = comparison["rows"][0]["changes"]["instructions_inference"]
+    assert (change["verdict"], change["low"]) == ("worse", change["ratio"])
+    text = show(comparison)
+    assert "instr. M" in text
+    assert " ms" not in text
+
+
+def test_times_and_instructions_have_nothing_in_common(
+    report: dict[str, Any], counted_report: dict[str, Any]
+) -> None:
+    comparison = compare_reports(report, counted_report)
+    assert {one["what"] for one in comparison["differs"]} == {"device"}
+    assert all({*row["changes"]} <= {"size_bytes", "error"} for row in comparison["rows"])

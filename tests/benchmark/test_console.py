@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from albert_edge.benchmark.console import make_table, render_report
@@ -206,3 +207,15 @@ def test_the_machine_is_described() -> None:
 def test_a_slug_is_safe_in_a_file_name() -> None:
     board = {"model": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 2}
     assert slug(board) == "intel-r-xeon-r-cpu-2-20ghz-2c"
+
+
+def test_instructions_take_the_place_of_times(counted_report: dict[str, Any]) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render_report(counted_report))
+    text = console.file.getvalue()
+    assert "M instr." in text
+    assert "85.2" in text
+    assert " ms" not in text
+    assert "ms\n" not in text
+    assert "they are no time" in " ".join(text.split())
+    assert max(map(cell_len, text.splitlines())) <= 80

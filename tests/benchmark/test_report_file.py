@@ -43,7 +43,7 @@ def test_every_field_is_explained() -> None:
         for name, value in schema.items() if isinstance(schema, dict) else []:
             if name == "properties":
                 yield from value.items()
-            if name not in ("if", "then"):  # those only name fields again
+            if name not in ("if", "then", "else"):  # those only name fields again
                 yield from fields(value)
 
     found = list(fields(DESCRIPTION))
@@ -139,7 +139,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "an error called pending": (change_row("error", status="pending"), r"with the error \{"),
     "not compared": (change_row("ok", fidelity=None), "the status ok with None"),
     "not complete": (change_row("error", status="pending", error=None), "with rows that are pendi"),
-    "a better rank": (change_row("ok", rank=9), "ranks do not follow the medians"),
+    "a better rank": (change_row("ok", rank=9), "ranks do not follow the medians or counts"),
     "an error whose rounds lack a field": (fail_without_latency, "row .* lacks latency_ms"),
 }
 
@@ -156,6 +156,31 @@ def test_a_damaged_report_is_an_error_that_names_the_field(
     path.write_text(json.dumps(damaged))
     with pytest.raises(ReportError, match=rf"report\.json is damaged: .*{message}"):
         read_report(path)
+
+
+def test_a_report_of_instructions(counted_report: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(to_json(counted_report))
+    assert read_report(path) == counted_report
+    jsonschema.Draft202012Validator(DESCRIPTION).validate(counted_report)
+    damage: list[tuple[Change, str]] = [
+        (lambda r: row_of(r, "ok").pop("instructions_load"), "lacks instructions_load"),
+        (lambda r: row_of(r, "ok").pop("instructions_inference"), "lacks import_ms"),
+        (change_row("ok", instructions_first=-1), "at least 0"),
+        (change_row("ok", instructions_inference=10**12), "ranks do not follow the medians or co"),
+    ]
+    for change, message in damage:
+        damaged = copy.deepcopy(counted_report)
+        change(damaged)
+        path.write_text(to_json(damaged))
+        with pytest.raises(ReportError, match=rf"report\.json is damaged: .*{message}"):
+            read_report(path)
+
+
+def test_a_report_of_the_schema_before_is_read(report: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(to_json({**report, "schema": "albert_edge.benchmark/3"}))
+    assert read_report(path) == json.loads(to_json(report))
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -199,11 +224,17 @@ SHARED = [HealthCheck.function_scoped_fixture]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=SHARED)
-@given(data=st.data(), seed=st.integers(0, 2**32))
+@given(data=st.data(), seed=st.integers(0, 2**32), counted=st.booleans())
 def test_any_damage_is_a_report_error_or_is_shown(
-    data: st.DataObject, seed: int, report: dict[str, Any], tmp_path: Path
+    data: st.DataObject,
+    seed: int,
+    counted: bool,
+    report: dict[str, Any],
+    counted_report: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
-    rng, path, whole = random.Random(seed), tmp_path / "report.json", json.loads(to_json(report))
+    rng, path = random.Random(seed), tmp_path / "report.json"
+    whole = json.loads(to_json(counted_report if counted else report))
     damaged = copy.deepcopy(whole)
     for _ in range(data.draw(st.integers(1, 3))):
         mutate(damaged, rng, data)

@@ -17,6 +17,7 @@ from albert_edge.benchmark.system import (
     cpu_quota,
     describe_machine,
     instructions,
+    model_name,
     processor_name,
     read_conditions,
 )
@@ -41,12 +42,19 @@ PI = {
 def test_a_board_reports_every_condition(
     make_root: Callable[..., Path], firmware: Callable[[dict[str, str]], None]
 ) -> None:
-    firmware({"get_throttled": "throttled=0x50005"})
+    firmware(
+        {
+            "get_throttled": "throttled=0x50005",
+            "measure_clock arm": "frequency(0)=1500019456",
+            "measure_temp": "temp=66.0'C",  # where Linux has no sensor
+        }
+    )
     assert read_conditions(make_root(PI)) == {
         "governors": ["ondemand"],
         "frequency_mhz": [1500],
         "clock_limits_mhz": [[2000, 2400]],
         "temperature_c": 61.2,
+        "arm_clock_mhz": 1500,
         "throttled_bits": 0x50005,
         "throttle_events": None,
         "load_average": [0.52, 0.41, 0.30],
@@ -253,6 +261,76 @@ def test_a_raspberry_pi_names_its_chip_and_board(make_root: Callable[..., Path])
     )
     assert processor_name(root) == "brcm,bcm2712"
     assert core_kinds(root) == [{"name": "Cortex-A76", "count": 4, "max_mhz": None}]
+
+
+# What boards really showed: the last lines of /proc/cpuinfo, after their cores, and what each of
+# these says of a core.  In the order: hrw/arm-socs-table#6, nicolargo/glances#2616 (a kernel that
+# no longer writes Hardware), juj/fbcp-ili9341#202 (in 32 bits).
+BOARDS = {
+    "Raspberry Pi 3 Model B Rev 1.2": (
+        "model name\t: ARMv8 Processor rev 4 (v8l)\n",
+        "Hardware\t: BCM2835\nRevision\t: a02082\nSerial\t\t: 000000002e2fe545\n",
+    ),
+    "Raspberry Pi 4 Model B Rev 1.5": ("", "Revision\t: d03115\nSerial\t\t: 10000000f8b73778\n"),
+    "Raspberry Pi Compute Module 4 Rev 1.0": (
+        "model name\t: ARMv7 Processor rev 3 (v7l)\n",
+        "Hardware\t: BCM2711\nRevision\t: b03140\nSerial\t\t: 10000000e9e92548\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_name_of_a_board_comes_before_its_chip(
+    board: str, make_root: Callable[..., Path]
+) -> None:
+    core, last = BOARDS[board]
+    text = f"processor\t: 0\n{core}BogoMIPS\t: 108.00\n\n{last}Model\t\t: {board}\n"
+    assert model_name(make_root({"proc/cpuinfo": text})) == board
+
+
+def test_the_device_tree_names_a_board(make_root: Callable[..., Path]) -> None:
+    tree = "Libre Computer AML-S905X-CC\0"
+    files = {"proc/device-tree/model": tree, "proc/cpuinfo": "Model\t\t: another\n"}
+    assert model_name(make_root(files)) == "Libre Computer AML-S905X-CC"
+
+
+def test_the_name_of_an_x86_processor(make_root: Callable[..., Path]) -> None:
+    lines = "processor\t: 0\nmodel\t\t: 143\nmodel name\t: Intel(R) Xeon(R) Processor\n"
+    assert model_name(make_root({"proc/cpuinfo": lines})) == "Intel(R) Xeon(R) Processor"
+
+
+# ebaauw/homebridge-rpi's wiki (a Pi 3B+), batocera-linux/batocera.linux#13887 (a Pi 5), and the
+# documentation's form of an error.
+FIRMWARE = [
+    ({"measure_clock arm": "frequency(45)=1400000000", "measure_temp": "temp=55.8'C"}, 1400, 55.8),
+    ({"measure_clock arm": "frequency(0)=2400020480", "measure_temp": "temp=61.0'C"}, 2400, 61.0),
+    ({"measure_clock arm": 'error=1 error_msg="Command not registered"'}, None, None),
+]
+
+
+@pytest.mark.parametrize(("answers", "clock_mhz", "temperature_c"), FIRMWARE)
+def test_the_firmware_of_a_board_measures_clock_and_temperature(
+    answers: dict[str, str],
+    clock_mhz: int | None,
+    temperature_c: float | None,
+    make_root: Callable[..., Path],
+    firmware: Callable[[dict[str, str]], None],
+) -> None:
+    firmware(answers)
+    conditions = read_conditions(make_root({}))
+    assert conditions["arm_clock_mhz"] == clock_mhz
+    assert conditions["temperature_c"] == temperature_c
+
+
+def test_a_firmware_that_hangs_is_given_up(
+    make_root: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "vcgencmd"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(system, "_FIRMWARE_S", 0.05)
+    assert read_conditions(make_root({}))["throttled_bits"] is None
 
 
 def test_a_machine_without_cpuinfo(make_root: Callable[..., Path]) -> None:

@@ -16,7 +16,8 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.bundle.bundle import FORMAT_VERSION, Bundle, model_bytes, pack, read
+from albert_edge.bundle.archive import OpenFile
+from albert_edge.bundle.bundle import FORMAT_VERSION, Bundle, model_bytes, pack, read, read_checked
 from albert_edge.errors import BundleError
 from bundle.files import PARTS, TOKENIZER, remade, with_manifest
 
@@ -144,3 +145,14 @@ def test_labels_of_tokens_are_in_the_file(tiny_tflite: Callable[..., bytes]) -> 
     with zipfile.ZipFile(io.BytesIO(blob)) as archive:
         assert archive.read("labels.txt").decode().split() == ["O", "B-PER", "I-PER"]
     assert read(blob).config.labels == ("O", "B-PER", "I-PER")
+
+
+def test_the_digest_is_checked_on_one_core_too(
+    monkeypatch: pytest.MonkeyPatch, tiny_tflite: Callable[..., bytes]
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    blob = bytearray(tiny_tflite())
+    read_checked(OpenFile(bytes(blob)))
+    blob[len(blob) // 2] ^= 1
+    with pytest.raises(BundleError, match=r"damaged"):
+        read_checked(OpenFile(bytes(blob)))

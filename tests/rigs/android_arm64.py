@@ -23,20 +23,13 @@ from typing import BinaryIO
 
 import numpy as np
 
+from albert_edge.benchmark.devices.arm64_root import INSTRUCTIONS
+from albert_edge.benchmark.devices.qemu import CPUS, write_cpu_files
+
 from .child import Inputs
 from .gpu_delegate import STUBS, VERSION, without_versions
 from .install import HERE, Rig, RigError, call, compile_c, debian, maven
 
-# The part of each processor and its features, as Linux shows them: XNNPACK picks its kernels by the
-# part, and qemu gives the instructions.
-CPUS = {
-    "cortex-a53": (0xD03, "fp asimd aes pmull sha1 sha2 crc32 cpuid"),
-    "cortex-a72": (0xD08, "fp asimd aes pmull sha1 sha2 crc32 cpuid"),
-    "cortex-a76": (
-        0xD0B,
-        "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc asimddp",
-    ),
-}
 _X86_64 = "usr/lib/x86_64-linux-gnu"
 _LIBRARY = "libtensorflowlite_jni.so"
 _TYPES = {  # TfLiteType of tensorflow/lite/c/c_api_types.h
@@ -73,7 +66,7 @@ def _build(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as compiler:
         debian(Path(compiler), *_COMPILER)
         _compile_all(folder, Path(compiler))
-    compile_c("qemu_instructions.c", folder / "count.so", "-fvisibility=hidden")
+    compile_c(str(INSTRUCTIONS), folder / "count.so", "-fvisibility=hidden")
     for name in CPUS:
         _make_root(folder, name)
 
@@ -109,25 +102,17 @@ def _compile_all(folder: Path, compiler: Path) -> None:
 
 def _make_root(folder: Path, cpu: str) -> None:
     """Make the root folder that a program sees: the libraries, and one core of that processor."""
-    part, features = CPUS[cpu]
     root = folder / cpu
-    cores = root / "sys/devices/system/cpu"
-    cores.mkdir(parents=True)
+    root.mkdir()
     (root / "lib").symlink_to(folder / "usr/aarch64-linux-gnu/lib")
-    for name in ("possible", "present", "online"):
-        (cores / name).write_text("0\n")
-    (root / "proc").mkdir()
-    (root / "proc/cpuinfo").write_text(
-        f"processor\t: 0\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
-        f"CPU variant\t: 0x0\nCPU part\t: {part:#x}\nCPU revision\t: 4\n"
-    )
+    write_cpu_files(root, cpu)
 
 
 RIG = Rig(
     name="android-arm64",
     what=f"Android's TensorFlow Lite {VERSION} for arm64, under qemu",
     build=_build,
-    sources=("android.c", "android_arm64.c", "bionic_arm64.c", "qemu_instructions.c"),
+    sources=("android.c", "android_arm64.c", "bionic_arm64.c", str(INSTRUCTIONS)),
 )
 
 

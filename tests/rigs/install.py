@@ -42,7 +42,7 @@ class Rig:
         name: Name on the command line, and first part of the folder's name.
         what: One line on what it is.
         build: Function that fills the folder.
-        sources: Files beside this one whose change makes the rig be built anew.
+        sources: Files beside this one, or absolute paths, whose change makes the rig be built anew.
         version: Number to raise when `build` changes.
     """
 

@@ -90,6 +90,7 @@ class Adb:
     """A phone that is reached over adb, as a `Device`."""
 
     engines: Mapping[str, str] = {name: f"{_MAIN}:{name}" for name in _ENGINES}
+    counts_instructions = False
 
     def __init__(
         self,
@@ -404,7 +405,8 @@ def _read_conditions(texts: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     for moment in ("before", "after"):
         with _as_root(texts[moment]) as root:
             # Not the firmware of a host that is a board itself.
-            conditions[moment] = {**system.read_conditions(root), "throttled_bits": None}
+            of_host = dict.fromkeys(("arm_clock_mhz", "throttled_bits"))
+            conditions[moment] = {**system.read_conditions(root), **of_host}
             busy_s = system.cpu_busy_s(root)
         own, uptime = (texts[moment].get(f"/proc/{name}", "") for name in ("self/stat", "uptime"))
         moments.append((busy_s, _own_cpu_s(own), float((uptime.split() or ["0"])[0])))

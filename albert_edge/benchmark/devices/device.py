@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import albert_edge
 from albert_edge import errors
@@ -22,11 +22,14 @@ from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
 from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError, describe_exit
 
-__all__ = ["ENGINE", "Device", "Local", "open_device"]
+if TYPE_CHECKING:  # the worker imports this module, on devices without rich
+    from rich.progress import Progress
+
+__all__ = ["ENGINE", "Device", "Local", "engine_folder", "open_device"]
 
 # The scheme of an address (the part before "://") and the module of `albert_edge.benchmark.devices`
 # whose `connect(address)` opens it; a module is imported only for an address of its scheme.
-DEVICES = {"local": "device", "ssh": "ssh", "adb": "adb"}
+DEVICES = {"local": "device", "ssh": "ssh", "adb": "adb", "qemu": "qemu"}
 ENGINE = "albert_edge.benchmark.engine:open_model"
 # The engine of each accelerator on a device that runs Python, `module:function`.
 ENGINES = {
@@ -50,10 +53,13 @@ class Device(Protocol):
     Attributes:
         name: The address of the device, such as `local`.
         engines: What opens a model there, for each accelerator.
+        counts_instructions: Whether it counts instructions (`measure.count`) instead of measuring
+            time (`measure.measure`).
     """
 
     name: str
     engines: Mapping[str, str]
+    counts_instructions: bool
 
     def send(self, path: Path) -> str:
         """Copy a file of the host to the device unless it is there; return its path there.
@@ -74,11 +80,17 @@ class Device(Protocol):
         """Remove the copied files and disconnect; never raises."""
 
 
-def open_device(address: str, *, runtime: Sequence[str | os.PathLike[str]] = ()) -> Device:
+def open_device(
+    address: str,
+    *,
+    runtime: Sequence[str | os.PathLike[str]] = (),
+    progress: Progress | None = None,
+) -> Device:
     """Open the device at an address: `local`, or `SCHEME://...`.
 
     Args:
         address: The address.
+        progress: Where to show the progress of what takes long; None for nowhere.
         runtime: For a phone, the archives of the TFLite libraries to copy there; empty for those of
             the known version.
 
@@ -96,9 +108,10 @@ def open_device(address: str, *, runtime: Sequence[str | os.PathLike[str]] = ())
             f"--runtime names the TFLite libraries of a phone, and {address!r} is none; leave it "
             "out, or measure on a phone: --device adb://."
         )
-    device: Device = (
-        module.connect(address, runtime=runtime) if runtime else module.connect(address)
-    )
+    options: dict[str, Any] = {"runtime": runtime} if runtime else {}
+    if scheme == "qemu":
+        options["progress"] = progress
+    device: Device = module.connect(address, **options)
     return device
 
 
@@ -162,6 +175,7 @@ class Local:
 
     name = "local"
     engines: Mapping[str, str] = ENGINES
+    counts_instructions = False
 
     def __init__(self, python: str = sys.executable) -> None:
         """Use a Python that can import this package and the engine's packages."""
@@ -187,7 +201,7 @@ class Local:
         folder = str(Path(albert_edge.__file__).parent.parent)
         try:
             done = subprocess.run(  # noqa: S603 (our own interpreter and module, and no shell)
-                worker_command(self._python, folder, *_engine_folder(job)),
+                worker_command(self._python, folder, *engine_folder(job)),
                 input=json.dumps(job),
                 capture_output=True,
                 encoding="utf-8",
@@ -205,7 +219,7 @@ class Local:
         """Do nothing."""
 
 
-def _engine_folder(job: Mapping[str, Any]) -> list[str]:
+def engine_folder(job: Mapping[str, Any]) -> list[str]:
     """Return the folder from which this process would import the engine of a job, if there is one.
 
     The worker finds this package's own engine, and searches its own path for one not found here.

@@ -44,6 +44,7 @@ class Ssh:
     """
 
     engines: Mapping[str, str] = ENGINES
+    counts_instructions = False
 
     def __init__(self, name: str, connection: SshConnection) -> None:
         """Copy the worker to the device.

@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
 from albert_edge.benchmark.format import format_tick
+from albert_edge.benchmark.statistics import inference_cost
 
 __all__ = ["Element"]
 
@@ -80,7 +81,8 @@ def prepare_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Returns:
         Copies of the rows with a `label` (the name, with the layout where a name has several), the
-        number of the `series` in charts (one per label, from 0), and `measured`.
+        number of the `series` in charts (one per label, from 0), `measured`, and the `cost` of an
+        inference in its `unit`: ms, or millions of instructions on an emulated processor.
     """
     rows = report["rows"]
     layouts: dict[str, set[Any]] = defaultdict(set)
@@ -93,7 +95,14 @@ def prepare_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     series = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     # A row that failed in a later round has metrics of earlier ones; it does not count as measured.
     labelled = [
-        {**row, "label": label, "series": series[label], "measured": row["status"] in _MEASURED}
+        {
+            **row,
+            "label": label,
+            "series": series[label],
+            "measured": row["status"] in _MEASURED,
+            "cost": inference_cost(row),
+            "unit": "M instructions" if "instructions_inference" in row else "ms",
+        }
         for row, label in zip(rows, labels, strict=True)
     ]
     return sorted(labelled, key=_sort_key)
@@ -114,7 +123,7 @@ def round_medians(row: Mapping[str, Any]) -> list[float]:
 
 def _sort_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     status = ("ok", "wrong", "error", "pending").index(row["status"])
-    return row["seq_len"], status, row.get("latency_ms", 0), row["series"], row["threads"]
+    return row["seq_len"], status, row["cost"] or 0, row["series"], row["threads"]
 
 
 # Charts as inline SVG that fits any width, with logarithmic axes.

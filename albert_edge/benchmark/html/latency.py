@@ -31,7 +31,7 @@ _BINS = 200  # per strip: on a phone, where a strip is 350 pixels wide, about 2 
 
 def sample_distributions(rows: list[dict[str, Any]]) -> Iterator[Element]:
     """Make the section with all samples, if there are any."""
-    groups = group_by_length([row for row in rows if row["measured"]])
+    groups = group_by_length([row for row in rows if row["measured"] and row["unit"] == "ms"])
     if groups:
         yield element(
             "section",
@@ -123,23 +123,24 @@ def _percentile_lines(row: Mapping[str, Any], axis: Axis) -> Iterator[Element]:
 
 
 def latency_curves(rows: list[dict[str, Any]]) -> Iterator[Element]:
-    """Make the section with latency by sequence length, if there are several lengths."""
+    """Make the section with latency, or instructions, by length, if there are several lengths."""
     measured = [row for row in rows if row["measured"]]
     lengths = sorted({row["seq_len"] for row in measured})
     if len(lengths) < 2:
         return
     axes = (
         Axis.fit(lengths),
-        Axis.fit(value for row in measured for value in (row["latency_ms"], *round_medians(row))),
+        Axis.fit(value for row in measured for value in (row["cost"], *round_medians(row))),
     )
+    counted = measured[0]["unit"] != "ms"
     by_setting: dict[str, list[dict[str, Any]]] = {}
     for row in measured:
         by_setting.setdefault(format_setting(row), []).append(row)
     series = {row["series"]: row["label"] for row in measured}
     yield element(
         "section",
-        element("h2", "Latency by length"),
-        element("p", _CURVES_NOTE, class_="note"),
+        element("h2", "Instructions by length" if counted else "Latency by length"),
+        element("p", _COUNTS_NOTE if counted else _CURVES_NOTE, class_="note"),
         element("ul", *_legend(series), class_="legend"),
         element(
             "div",
@@ -152,6 +153,10 @@ def latency_curves(rows: list[dict[str, Any]]) -> Iterator[Element]:
 _CURVES_NOTE = (
     "Medians, both axes logarithmic. Vertical lines show the range of the rounds' medians. "
     "Configurations with wrong outputs are crossed out."
+)
+_COUNTS_NOTE = (
+    "Instructions of an inference, both axes logarithmic. Configurations with wrong outputs are "
+    "crossed out."
 )
 
 
@@ -169,23 +174,24 @@ def _panel(
     for number in dict.fromkeys(row["series"] for row in rows):
         series = [row for row in rows if row["series"] == number]
         points = [
-            (x_axis.position(row["seq_len"]), y_axis.position(row["latency_ms"]))
+            (x_axis.position(row["seq_len"]), y_axis.position(row["cost"]))
             for row in series
             if row["status"] == "ok"
         ]
         lines.append(polyline(points, class_=series_class(number)))
         for row in series:
-            x, y = x_axis.position(row["seq_len"]), y_axis.position(row["latency_ms"])
+            x, y = x_axis.position(row["seq_len"]), y_axis.position(row["cost"])
             if medians := round_medians(row):
                 ends = [(x, y_axis.position(end)) for end in (min(medians), max(medians))]
                 lines.append(polyline(ends, class_=series_class(number)))
-            median = format_metric(row["latency_ms"])
-            tooltip = f"{row['label']}, {row['seq_len']} tokens: {median} ms"
+            cost = f"{format_metric(row['cost'])} {row['unit']}"
+            tooltip = f"{row['label']}, {row['seq_len']} tokens: {cost}"
             markers.append(marker(number, x, y, tooltip=tooltip, wrong=row["status"] == "wrong"))
+    what = "Median latency" if rows[0]["unit"] == "ms" else "Instructions"
     drawing = chart(
         lines + markers,
         x=("tokens", x_axis, lengths),
-        y=("median, ms", y_axis),
-        description=f"Median latency by number of tokens, {name}; the table contains the values.",
+        y=("median, ms" if rows[0]["unit"] == "ms" else "M instructions", y_axis),
+        description=f"{what} by number of tokens, {name}; the table contains the values.",
     )
     return element("figure", element("figcaption", name), drawing)

@@ -34,10 +34,15 @@ def summary(report: Mapping[str, Any], rows: list[dict[str, Any]]) -> Element:
     cards = [_card(length, group) for length, group in group_by_length(rows).items()]
     return element(
         "section",
-        element("h2", "Fastest with correct outputs"),
+        element("h2", f"{_first(rows)} with correct outputs"),
         element("div", *cards, class_="cards"),
         *_alerts(report, rows),
     )
+
+
+def _first(rows: Sequence[Mapping[str, Any]]) -> str:
+    counted = any(row["unit"] != "ms" for row in rows)
+    return "Fewest instructions" if counted else "Fastest"
 
 
 def _card(length: int, group: Sequence[Mapping[str, Any]]) -> Element:
@@ -47,13 +52,14 @@ def _card(length: int, group: Sequence[Mapping[str, Any]]) -> Element:
         return element("div", heading, element("p", "none"), class_="card bad")
     best, *others = correct
     name = element("p", element("b", bdi(best["label"])), f", {format_setting(best)}")
-    time = element("p", format_metric(best["latency_ms"]), element("small", " ms"), class_="big")
-    return element("div", heading, time, name, *_runner_up(best, others[:1]), class_="card")
+    unit = element("small", f" {best['unit']}")
+    cost = element("p", format_metric(best["cost"]), unit, class_="big")
+    return element("div", heading, cost, name, *_runner_up(best, others[:1]), class_="card")
 
 
 def _runner_up(best: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> Iterator[Element]:
     for other in others:
-        ratio = other["latency_ms"] / best["latency_ms"]
+        ratio = other["cost"] / best["cost"]
         change = ratio_of_rounds(round_medians(other), round_medians(best), ratio=1 / ratio)
         noise = f" ({_NOISE.get(change.verdict, '')})" if change else ""
         text = f", {format_setting(other)}: {format_ratio(ratio)}{noise}"
@@ -132,8 +138,9 @@ def _wrong_outputs(row: Mapping[str, Any]) -> Element:
     reference = bdi(fidelity["reference"]["name"])
     same = f"; {format_percent(fidelity['agreement'])} of the argmaxes are the same"
     end = "." if fidelity["agreement"] is None else f"{same}."
-    median = f" Median latency: {format_metric(row['latency_ms'])} ms."
-    return element("p", element("b", bdi(row["label"])), text, reference, end, median)
+    what = "Median latency" if row["unit"] == "ms" else "An inference"
+    cost = f" {what}: {format_metric(row['cost'])} {row['unit']}."
+    return element("p", element("b", bdi(row["label"])), text, reference, end, cost)
 
 
 def _failure(reason: tuple[str, str, str], where: Sequence[str], count: int) -> Element:

@@ -14,6 +14,7 @@ from albert_edge.benchmark.format import (
     format_count,
     format_megabytes,
     format_metric,
+    format_millions,
     format_percent,
     format_setting,
 )
@@ -28,6 +29,9 @@ from albert_edge.benchmark.statistics import float32_error
 from albert_edge.benchmark.system import THROTTLE_BITS
 
 _COLUMNS = (
+    ("inference", "M instructions"),
+    ("load", "M instructions"),
+    ("first", "M instructions"),
     ("median", "ms"),
     ("p90", "ms"),
     ("p99", "ms"),
@@ -56,14 +60,21 @@ def ranking(rows: list[dict[str, Any]]) -> Element:
         for length, group in group_by_length(rows).items()
     ]
     table = element("table", element("thead", element("tr", *heads)), *bodies, class_="ranks")
+    counted = any(row["unit"] != "ms" for row in rows)
     return element(
         "section",
         element("h2", "All results"),
-        element("p", _NOTE, class_="note"),
+        element("p", _COUNTS_NOTE if counted else _NOTE, class_="note"),
         scrollable(table, name="All results"),
     )
 
 
+_COUNTS_NOTE = (
+    "The one with the fewest instructions of every length comes first. Instructions are those of "
+    "one thread of an emulated processor, the same every time; they are no time. Error: root mean "
+    "square of the difference from float32 over that of float32. MB are 10⁶ bytes; - is not "
+    "measured."
+)
 _NOTE = (
     "The fastest of every length comes first. Times are of warm inferences, outputs read back; "
     "from text includes the tokenizer. RAM: resident memory of the warm model, over the empty "
@@ -114,9 +125,14 @@ def _badges(warnings: Sequence[Mapping[str, str]]) -> Iterator[Element | str]:
 def _metrics(row: Mapping[str, Any]) -> list[str]:
     size = format_megabytes(row["size_bytes"])
     if not row["measured"]:
-        return [*["-"] * 8, size, "-", "-"]
+        return [*["-"] * 11, size, "-", "-"]
+    if row["unit"] != "ms":
+        names = ("instructions_inference", "instructions_load", "instructions_first")
+        counts = [format_millions(row[name]) for name in names]
+        return [*counts, *["-"] * 8, size, format_percent(float32_error(row)), "-"]
     text, joules = row["end_to_end"], row["energy"]["joules"]
     return [
+        *["-"] * 3,
         *(format_metric(row[name]) for name in ("latency_ms", "latency_p90_ms", "latency_p99_ms")),
         format_metric(text and text["latency_ms"]),
         f"{row['tokens_per_s']:,.0f}",
@@ -194,12 +210,14 @@ def _conditions(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     loads = [one["load_average"][0] for one in moments if one["load_average"]]
     busy = [one["other_cores_busy"] for one in rounds if one["other_cores_busy"] is not None]
     temperatures = [one["temperature_c"] for one in moments if one["temperature_c"] is not None]
+    clocks = [mhz for one in moments if (mhz := one.get("arm_clock_mhz")) is not None]
     limits = {
         f"{limit} of {maximum} MHz" for one in moments for limit, maximum in one["clock_limits_mhz"]
     }
     return {
         "governor": ", ".join(sorted({name for one in moments for name in one["governors"]})),
         "clock": _range([mhz for one in moments for mhz in one["frequency_mhz"]], "MHz"),
+        **({"clock by the firmware": _range(clocks, "MHz")} if clocks else {}),
         "clock limit": ", ".join(sorted(limits)),
         "temperature": _range(temperatures, "°C"),
         "throttling": _throttling(pairs),

@@ -59,12 +59,18 @@ def tradeoffs(rows: list[dict[str, Any]]) -> Iterator[Element]:
     if not measured:
         return
     length = max(row["seq_len"] for row in measured)
-    panels = ("file, MB", "RAM, MB", f"median of {format_count(length, 'token')}, ms")
+    median = f"median of {format_count(length, 'token')}, ms"
+    counted = f"inference of {format_count(length, 'token')}, M instructions"
+    panels = ("file, MB", "RAM, MB", median if measured[0]["unit"] == "ms" else counted)
     files = [_summarize(measured, number, length) for number in {row["series"] for row in measured}]
     shown = [file for file in files if file.shown]
     if len(shown) < 2:
         return
-    charts = [_panel(name, column, shown) for column, name in enumerate(panels)]
+    charts = [
+        _panel(name, column, shown)
+        for column, name in enumerate(panels)
+        if any(file.costs[column] is not None for file in shown)
+    ]
     yield element(
         "section",
         element("h2", "Cost of accuracy"),
@@ -77,16 +83,16 @@ def tradeoffs(rows: list[dict[str, Any]]) -> Iterator[Element]:
 _NOTE = (
     "Lower left is better. No file is better in both than a file on the line, the Pareto front. "
     "Error: of the worst output against float32; error and RAM are the maximum over all "
-    "configurations, the median is the minimum. A file with wrong outputs is crossed out and not "
-    "on the front."
+    "configurations, the last figure is the minimum. A file with wrong outputs is crossed out and "
+    "not on the front."
 )
 
 
 def _summarize(rows: Sequence[Mapping[str, Any]], number: int, length: int) -> _File:
     own = [row for row in rows if row["series"] == number]
     errors = [error for row in own if (error := float32_error(row)) is not None]
-    memory = [row["model_rss_bytes"] for row in own if row["model_rss_bytes"] is not None]
-    times = [row["latency_ms"] for row in own if row["seq_len"] == length]
+    memory = [one for row in own if (one := row.get("model_rss_bytes")) is not None]
+    times = [row["cost"] for row in own if row["seq_len"] == length]
     size = own[0]["size_bytes"]
     return _File(
         series=number,

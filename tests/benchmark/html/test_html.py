@@ -148,3 +148,13 @@ def luminance(colour: str) -> float:
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_instructions_take_the_place_of_times(counted_report: dict[str, Any]) -> None:
+    page = Page(render_page(counted_report))
+    assert "Fewest instructions with correct outputs" in page.text
+    assert "M instructions" in page.text
+    assert "Every sample" not in page.text
+    assert "Instructions by length" in page.text
+    assert "RAM against error" not in page.text
+    assert not re.search(r"\d ms\b|latency", page.text, re.IGNORECASE)
