@@ -7,7 +7,6 @@ desktop.
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,41 +19,36 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from albert_edge import convert, load_keras
 from albert_edge.bundle.bundle import pack, read
 from albert_edge.errors import BundleError, InputError
-from albert_edge.pipelines import Pipeline, load
-from android.drawn_texts import (
-    article,
-    drawn,
-    marks,
-    masked,
-    question_and_passage,
-    sentence,
-)
+from albert_edge.pipelines import load
 from android.jvm import RUNTIMES, Jvm, KotlinError, open_jvm
+from pipelines.drawn_texts import drawn
+from pipelines.ports import (
+    Input,
+    Result,
+    a_long_text,
+    a_question,
+    a_text,
+    a_text_or_two,
+    an_article,
+    call,
+    difference,
+    files_of_cases,
+    masked_texts,
+    masks_or_two_texts,
+    place,
+    two_texts,
+)
 from rigs.kotlin import KOTLIN, class_path
 
 TEXTS = 200  # of each task; of another kind of a task 50
 # Other kernels sum in another order; scores are float32 here and float64 in Python.
 FLOAT = 1e-5
-LOGITS = 10.0  # what logits, of which `null_score` is a sum, are sums of
 # Kernels of int8 round differently, which decides where two labels or spans are equally good: at
 # most so many of the texts.  Vectors differ by so much of their length.
 TIES = 2
 INT8 = 0.03
-Input = dict[str, Any]
-Result = dict[str, Any]
-
-
-def offset(text: str, index: int) -> int:
-    """Convert an index of code points to one of UTF-16 code units."""
-    return len(text[:index].encode("utf-16-le")) // 2
-
-
-def place(text: str, found: Result) -> Result:
-    """Convert `start` and `end`."""
-    return found | {side: offset(text, found[side]) for side in ("start", "end")}
 
 
 def of_classification(result: Result, given: Input) -> Result:
@@ -117,55 +111,6 @@ def of_vectors(result: Result, given: Input) -> Result:
 def of_summary(result: Result, given: Input) -> Result:
     text = given.get("text") or " ".join(given["sentences"])
     return result | {"bullets": [place(text, bullet) for bullet in result["bullets"]]}
-
-
-def a_text(source: Random) -> Input:
-    return {"text": sentence(source)}
-
-
-def a_long_text(source: Random) -> Input:
-    if source.random() < 0.3:
-        return {"text": marks(source)}
-    # Longer than the tiny models take, now and then.
-    return {"text": article(source, source.choice((1, 1, 2, 12)))}
-
-
-def a_text_or_two(source: Random) -> Input:
-    one = a_long_text(source)
-    return one | ({"pair": sentence(source)} if source.random() < 0.5 else {})
-
-
-def two_texts(source: Random) -> Input:
-    return a_long_text(source) | {"pair": a_long_text(source)["text"]}
-
-
-def a_question(source: Random) -> Input:
-    question, context = question_and_passage(source)
-    return {"question": question, "context": context}
-
-
-def masked_texts(source: Random) -> Input:
-    second = {"pair": masked(source)} if source.random() < 0.4 else {}
-    return {"text": masked(source)} | second
-
-
-def masks_or_two_texts(source: Random) -> Input:
-    return masked_texts(source) if source.random() < 0.7 else two_texts(source)
-
-
-def an_article(source: Random) -> Input:
-    if source.random() < 0.3:
-        return {"sentences": [sentence(source) for _ in range(source.randint(1, 12))]}
-    if source.random() < 0.4:
-        return {"text": marks(source)}
-    return {"text": article(source, source.randint(1, 40))}
-
-
-def call(pipe: Pipeline, given: Input, **options: Any) -> Result:
-    given = dict(given)
-    if "sentences" in given:
-        return pipe(given["sentences"], **options)
-    return pipe(**given, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,49 +247,10 @@ KINDS = ("labels", "multi-label", "one-label", "regression", "pooler", "summariz
 TASKS = tuple(name for name in CASES if name not in KINDS)
 assert len(TASKS) == 8
 
-_TAGS = ("O", "B-PER", "I-PER", "B-LOC", "E-LOC", "S-ORG", "MISC")
-_TINY: dict[str, tuple[str, dict[str, Any]]] = {
-    "labels": ("classification", {}),
-    "multi-label": ("classification", {"problem_type": "multi_label_classification"}),
-    "one-label": (
-        "classification",
-        {"labels": ("spam",), "problem_type": "single_label_classification"},
-    ),
-    "regression": ("classification", {"labels": ("score",)}),
-    "token-classification": ("token-classification", {"labels": _TAGS}),
-    "pooler": ("feature-extraction", {}),
-    "summarize": ("feature-extraction", {}),
-}
-_DATA = Path(os.environ.get("ALBERT_EDGE_DATA") or "/nonexistent")
-# Real weights beside the embedded model's.
-_TRAINED = {"question-answering": "qa", "feature-extraction": "encoder_small"}
-
 
 @pytest.fixture(scope="module")
 def file_of(tiny_albert, built_once) -> Callable[..., Path]:
-    """A function that returns a case's file, of trained weights where there are any."""
-    embedded = read("default").tokenizer_files
-
-    def keras(name: str) -> Any:
-        if name == "classification":
-            return load_keras("default")
-        trained = _DATA / "albert_minilm" / _TRAINED.get(name, "none")
-        if trained.exists():
-            return load_keras(trained, task=name)
-        task, config = _TINY.get(name, (name, {}))
-        model = tiny_albert(task, vocab_size=20000, max_position_embeddings=96, **config)
-        model.tokenizer_files = embedded
-        return model
-
-    @cache
-    def make(name: str, *, target: str = "android", quantize: str = "float32") -> Path:
-        def build(path: Path) -> None:
-            made = convert(keras(name), target=target, quantize=quantize, verified=False)
-            made.save(path)
-
-        return built_once(f"task_{name}_{target}_{quantize}.tflite", build)
-
-    return make
+    return files_of_cases(tiny_albert, built_once)
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -394,28 +300,6 @@ def decoded(result: Result) -> Result:
             rows = len(result["tokens"]) if name == "last_hidden_state" else 1
             result[name] = values.reshape(rows, -1) if rows > 1 else values
     return result
-
-
-def difference(found: Any, expected: Any, where: str = "") -> float:
-    """Return the largest difference of any number, over 1 or the larger of the two.
-
-    Everything else must be equal.
-    """
-    if isinstance(expected, np.ndarray):
-        assert found.shape == expected.shape, where
-        return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1.0))
-    if isinstance(expected, dict):
-        assert found.keys() == expected.keys(), where
-        return max((difference(found[k], expected[k], f"{where}.{k}") for k in expected), default=0)
-    if isinstance(expected, list):
-        assert len(found) == len(expected), (where, found, expected)
-        pairs = zip(found, expected, strict=True)
-        return max((difference(*pair, f"{where}[{i}]") for i, pair in enumerate(pairs)), default=0)
-    if isinstance(expected, float):
-        least = LOGITS if where.endswith("null_score") else 1.0
-        return abs(found - expected) / max(abs(expected), least)
-    assert found == expected, (where, found, expected)
-    return 0.0
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,7 +11,14 @@ import {webcrypto} from 'node:crypto';
 import fs from 'node:fs';
 import readline from 'node:readline';
 
-import {AlbertEdgeError, tokenizerFromFiles} from '../../web/src/index.js';
+import {
+  AlbertEdgeError,
+  Model,
+  ModelFile,
+  cosineSimilarity,
+  load,
+  tokenizerFromFiles,
+} from '../../web/src/index.js';
 
 globalThis.crypto ??= webcrypto; // Node.js 18 has it behind an option
 
@@ -57,6 +64,31 @@ const tokens = (found) => [list(found.ids), list(found.starts), list(found.ends)
 const encoding = ({input_ids, starts, ends, token_type_ids}) =>
   [input_ids, starts, ends, token_type_ids].map(list);
 
+const readBytes = (path) => new Uint8Array(fs.readFileSync(path));
+const openFile = (path) => ModelFile.open(readBytes(path), path);
+
+/** Asks the test for the outputs of a model. */
+async function run(signature, inputs) {
+  const shown = Object.entries(inputs).map(([name, values]) => [name, list(values)]);
+  write({run: {signature, inputs: Object.fromEntries(shown)}});
+  const {value: line} = await lines.next();
+  const outputs = Object.entries(JSON.parse(line)).map(([name, {type, base64}]) => {
+    const {buffer} = Uint8Array.from(Buffer.from(base64, 'base64'));
+    return [name, type === 'int32' ? new Int32Array(buffer) : new Float32Array(buffer)];
+  });
+  return Object.fromEntries(outputs);
+}
+
+/** Returns a result with its vectors in base64. */
+function encoded(value) {
+  if (value instanceof Float32Array) {
+    return {float32: Buffer.from(value.slice().buffer).toString('base64')};
+  }
+  if (Array.isArray(value)) return value.map(encoded);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, encoded(one)]));
+}
+
 const FUNCTIONS = {
   /** Makes a tokenizer of `files`, in base64 by name; returns a handle and its properties. */
   loadTokenizer({files}) {
@@ -97,6 +129,84 @@ const FUNCTIONS = {
         return message;
       }
     }),
+
+  /** Opens files; returns the error of each, or null. */
+  async openErrors({paths}) {
+    const errors = [];
+    for (const path of paths) {
+      errors.push(await openFile(path).then(() => null, shownError));
+    }
+    return errors;
+  },
+
+  /** Opens a file in each of the forms in which a page has one; returns what they say of it. */
+  async openForms({path}) {
+    const bytes = readBytes(path);
+    const forms = [bytes, bytes.buffer, new Blob([bytes]), new Response(bytes)];
+    const within = new Uint8Array(bytes.length + 3);
+    within.set(bytes, 3);
+    forms.push(within.subarray(3));
+    const files = await Promise.all(forms.map((form) => ModelFile.open(form)));
+    return files.map(({name, task, size_bytes, model}) => [name, task, size_bytes, model.length]);
+  },
+
+  /** Returns the error of opening what is no file. */
+  async openOdd() {
+    const missing = new Response('', {status: 404, statusText: 'Not Found'});
+    const broken = {name: 'a file', arrayBuffer: () => Promise.reject(new Error('it is gone'))};
+    const odd = ['model.tflite', null, 3, missing, broken];
+    return Promise.all(odd.map((one) => ModelFile.open(one).then(() => null, shownError)));
+  },
+
+  async describe({path}) {
+    const {tokenizer_files, model, ...described} = await openFile(path);
+    const file = await openFile(path);
+    const sizes = Object.entries(tokenizer_files).map(([name, content]) => [name, content.length]);
+    return {
+      ...described,
+      model_bytes: model.length,
+      tokenizer_files: Object.fromEntries(sizes),
+      members: Object.fromEntries(
+        file.member_names.map((name) => [name, Buffer.from(file.member(name)).toString('base64')]),
+      ),
+    };
+  },
+
+  /** Opens a file as a function from text to its result. */
+  openPipeline: async ({path, task}) => keep(load(await openFile(path), run, {task})),
+
+  /** Calls it: each input is its arguments, the last of them options. */
+  async callPipeline({handle, inputs}) {
+    const results = [];
+    for (const given of inputs) {
+      results.push(await kept[handle](...given).then(encoded, (e) => ({error: shownError(e)})));
+    }
+    return results;
+  },
+
+  /** Runs a model on ids whose runtime returns `outputs`, numbers by name. */
+  async runModel({path, outputs, ids, types}) {
+    const arrays = Object.entries(outputs).map(([name, one]) => [name, Float32Array.from(one)]);
+    const model = new Model(await openFile(path), () => Object.fromEntries(arrays));
+    const found = await model.run(ids, types);
+    return Object.fromEntries(Object.entries(found).map(([name, one]) => [name, list(one)]));
+  },
+
+  /** Calls a pipeline at once; returns how many calls were in the runtime at the same time. */
+  async callAtOnce({path, texts}) {
+    let [inside, most] = [0, 0];
+    const file = await openFile(path);
+    const pipe = load(file, async () => {
+      most = Math.max(most, ++inside);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      inside--;
+      return {logits: Float32Array.of(1, 2), layers_used: Int32Array.of(1)};
+    });
+    await Promise.all(texts.map((text) => pipe(text)));
+    return most;
+  },
+
+  cosine: ({first, second}) => cosineSimilarity(first, second),
 
   /** Returns the seconds that tokenizing a file's text takes, `rounds` times. */
   timeTokenizer({handle, path, rounds}) {

@@ -1,4 +1,8 @@
 export {AlbertEdgeError} from './errors.js';
+export {ModelFile} from './file/model_file.js';
+export {load} from './load.js';
+export {Model} from './model.js';
+export {cosineSimilarity} from './pipelines/feature_extraction.js';
 export {
   SentencePieceTokenizer,
   Tokenizer,

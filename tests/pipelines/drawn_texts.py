@@ -1,4 +1,4 @@
-"""Texts for the tests of the Android library, drawn with a seed."""
+"""Texts for the tests of the libraries in other languages, drawn with a seed."""
 
 from __future__ import annotations
 
