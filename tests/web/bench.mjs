@@ -7,7 +7,7 @@
  * may be requests for the outputs of a model, `{"run": ...}`, which the next line is.
  */
 
-import {webcrypto} from 'node:crypto';
+import {createHash, webcrypto} from 'node:crypto';
 import fs from 'node:fs';
 import readline from 'node:readline';
 
@@ -15,6 +15,7 @@ import {
   AlbertEdgeError,
   Model,
   ModelFile,
+  compile,
   cosineSimilarity,
   load,
   tokenizerFromFiles,
@@ -59,6 +60,12 @@ function shownError(error) {
   return {kind: error.kind, message: error.message};
 }
 
+/** Returns the CPU time of this process, of all its threads. */
+function cpuSeconds() {
+  const {user, system} = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
 const list = (numbers) => Array.from(numbers);
 const tokens = (found) => [list(found.ids), list(found.starts), list(found.ends)];
 const encoding = ({input_ids, starts, ends, token_type_ids}) =>
@@ -92,9 +99,12 @@ function encoded(value) {
 const FUNCTIONS = {
   /** Makes a tokenizer of `files`, in base64 by name; returns a handle and its properties. */
   loadTokenizer({files}) {
-    const tokenizer = tokenizerFromFiles(decoded(files));
+    const contents = decoded(files);
+    const begin = cpuSeconds();
+    const tokenizer = tokenizerFromFiles(contents);
+    const milliseconds = 1000 * (cpuSeconds() - begin);
     const properties = Object.fromEntries(PROPERTIES.map((name) => [name, tokenizer[name]]));
-    return {handle: keep(tokenizer), properties};
+    return {handle: keep(tokenizer), milliseconds, properties};
   },
 
   tokenize: ({handle, texts}) =>
@@ -206,16 +216,30 @@ const FUNCTIONS = {
     return most;
   },
 
+  /** Returns why a file cannot be compiled for a page. */
+  compileError: async ({path}) => compile(await openFile(path), {}).then(() => null, shownError),
+
   cosine: ({first, second}) => cosineSimilarity(first, second),
 
-  /** Returns the seconds that tokenizing a file's text takes, `rounds` times. */
-  timeTokenizer({handle, path, rounds}) {
-    const text = fs.readFileSync(path, 'utf8');
-    return Array.from({length: rounds}, () => {
-      const begin = performance.now();
-      kept[handle].tokenize(text);
-      return (performance.now() - begin) / 1000;
+  /** Tokenizes texts in rounds of at least a second; returns the seconds that each took for them. */
+  timeTokenizer({handle, texts, rounds}) {
+    const tokenizer = kept[handle];
+    const seconds = Array.from({length: rounds}, () => {
+      const begin = cpuSeconds();
+      let passes = 0;
+      for (; passes === 0 || cpuSeconds() - begin < 1; passes++) {
+        for (const text of texts) tokenizer.tokenize(text);
+      }
+      return (cpuSeconds() - begin) / passes;
     });
+    const hash = createHash('sha256');
+    let tokens = 0;
+    for (const text of texts) {
+      const {ids} = tokenizer.tokenize(text);
+      hash.update(Buffer.from(ids.buffer).swap32());
+      tokens += ids.length;
+    }
+    return {seconds, tokens, sha256: hash.digest('hex')};
   },
 };
 

@@ -310,3 +310,24 @@ def test_ids_out_of_range(node):
     ):
         with pytest.raises(WebError, match=message):
             run_model(node, right, ids=ids, types=types)
+
+
+# Files for other targets.
+
+
+def test_a_file_for_another_target_gets_the_command_that_converts_it(node, seeds):
+    command = "Convert the checkpoint again: albert-edge convert CHECKPOINT --target web."
+    for path in (EMBEDDED, *seeds):
+        bundle = read(path)
+        error = node.call("compileError", path=str(path))
+        if bundle.layout == "split":
+            form = "its layout is split"
+        elif not bundle.seq_lens:
+            form = "it takes inputs of any length"
+        else:  # its runtime is missing here
+            assert error["kind"] == "device"
+            assert error["message"].startswith(f"LiteRT.js cannot compile {path}: ")
+            continue
+        assert error["kind"] == "file"
+        assert error["message"].startswith(f"{path} cannot run in a web page: {form}, and LiteRT")
+        assert error["message"].endswith(command)
