@@ -17,7 +17,7 @@ from albert_edge.errors import ConfigError
 from albert_edge.files import dump_json, parse_json, read_input
 from albert_edge.tasks import PROBLEM_TYPES
 
-__all__ = ["ACCELERATORS", "LAYOUTS", "PRESETS", "AlbertConfig", "check_accelerator"]
+__all__ = ["ACCELERATORS", "LAYOUTS", "PRESETS", "PRODUCTS", "AlbertConfig", "check_accelerator"]
 
 # `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -52,6 +52,8 @@ LAYOUTS: dict[str, str] = {
     "unrolled": "A copy of the operators per pass, over the same weights; for GPUs and NPUs.",
     "split": "Signatures embed, layer and head; the host runs the passes; for Edge TPU.",
 }
+# The products of a layer, in their order, that `--target edgetpu` leaves to the chip.
+PRODUCTS = ("query_key_value", "attention_output", "ffn_intermediate", "ffn_output")
 # What runs a file: the CPU; a GPU, in float32 arithmetic or in the precision that its driver
 # prefers, float16 where it has it (`gpu` is the former; in a benchmark, both); or an Edge TPU, any,
 # one on USB or PCIe, or the N-th, from 0, of those that its library lists.
@@ -191,6 +193,26 @@ class AlbertConfig:
     def passes_of_group(self, group: int) -> int:
         """Count the passes in which group `group`, in [0, num_hidden_groups), is applied."""
         return sum(self.group_of_layer(index) == group for index in range(self.num_hidden_layers))
+
+    def product_prefix(self, group: int, index: int) -> str:
+        """Return what the names of the products of a group's layer begin with.
+
+        That is nothing where there is one layer, and otherwise `layer_`, its number and `_`.
+        """
+        if self.num_hidden_groups * self.inner_group_num == 1:
+            return ""
+        return f"layer_{group * self.inner_group_num + index}_"
+
+    def product_sizes(self) -> dict[str, tuple[int, int]]:
+        """Return the products of all layers: name → how many channels it reads and makes."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        shapes = ((hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden))
+        return {
+            self.product_prefix(group, index) + name: shape
+            for group in range(self.num_hidden_groups)
+            for index in range(self.inner_group_num)
+            for name, shape in zip(PRODUCTS, shapes, strict=True)
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AlbertConfig:

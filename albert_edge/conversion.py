@@ -7,29 +7,41 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeAlias
 
 from albert_edge import __version__
 from albert_edge.bundle.bundle import Bundle, add_verification, model_bytes, pack
+from albert_edge.bundle.folder import write_product_folder
 from albert_edge.early_exit import EarlyExit, default_exit
 from albert_edge.errors import ConversionError, list_choices
 from albert_edge.files import write_file
 from albert_edge.modeling import Albert
 from albert_edge.quantization.calibration import MOST_TEXTS, describe_texts
-from albert_edge.quantization.model import quantize_stages
+from albert_edge.quantization.model import quantize_exported, quantize_stages
+from albert_edge.quantization.products import fit_products
 from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
 from albert_edge.targets import Target, get_target
+from albert_edge.tflite.edgetpu_graph import export_host_steps, link_host, product_graph
+from albert_edge.tflite.edgetpu_rules import check_edgetpu, require_edgetpu
+from albert_edge.tflite.export import export_stages
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
-from albert_edge.tflite.legacy_runtimes import check_recipe, get_runtime
+from albert_edge.tflite.graph import pack as pack_graph
+from albert_edge.tflite.graph import parse
+from albert_edge.tflite.legacy_runtimes import Runtime, check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.verification import check_fidelity, verify
 
 __all__ = ["convert"]
+
+# The files of products: how many rows → name → content.
+Products: TypeAlias = Mapping[int, Mapping[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +50,30 @@ class Conversion:
 
     Attributes:
         blob: The `.tflite` file's content.
+        products: Of the target `edgetpu`, whose result is a folder, the files of the products
+            beside the host graph `blob`: how many rows → name → content.
         report: Figures ready for JSON: `task`, `quantize`, `layout`, `target`, `seq_len`,
             `seq_lens`, `size_bytes`, `model_bytes` (without tokenizer and metadata),
             `duplication`, `sharing`, `conversion_s`, `provenance` and `verification` (None if
-            `verified` was false).
+            `verified` was false); of the target `edgetpu` also `products`, see
+            `_describe_products`.
     """
 
     blob: bytes
     report: dict[str, Any]
+    products: Products = field(default_factory=dict)
 
     def __bytes__(self) -> bytes:
         return self.blob
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write the file completely or not at all.
+        """Write the file, or of the target `edgetpu` the folder, completely or not at all.
 
         Raises:
             OutputError: It exists and `force` is false, or it cannot be written.
         """
+        if self.products:
+            return write_product_folder(path, self.blob, self.products, force=force)
         return write_file(path, self.blob, force=force)
 
 
@@ -107,16 +125,23 @@ def convert(
     place.check(layout=layout, quantize=quantize, fixed=bool(lengths), compat=compat)
     if compat := compat or place.compat:
         check_recipe(compat, quantize)
+    if place.rows:
+        _check_kept(chosen, place)
     early_exit = _early_exit(early_exit, model, layout)
     texts = None if calibration is None else list(islice(calibration, MOST_TEXTS))
     start = time.monotonic()
-    options: Any = {"layout": layout, "calibration": texts, "gpu": place.gpu}
-    stages = {
-        length: quantize_stages(model, chosen, seq_len=length or None, **options)
-        for length in lengths or (0,)
-    }
     runtime = None if compat is None else get_runtime(compat)
-    linked = link(stages, model.config, layout=layout, runtime=runtime)
+    products: Products = {}
+    if place.rows:
+        linked, products = _split_products(model, chosen, texts, runtime, rows=lengths)
+        lengths = ()  # the host graph takes any
+    else:
+        options: Any = {"layout": layout, "calibration": texts, "gpu": place.gpu}
+        stages = {
+            length: quantize_stages(model, chosen, seq_len=length or None, **options)
+            for length in lengths or (0,)
+        }
+        linked = link(stages, model.config, layout=layout, runtime=runtime)
     if place.gpu:
         found = describe_findings(check_gpu(linked.model))
         require_gpu(found, where=f"the {quantize} file of this checkpoint")
@@ -127,20 +152,72 @@ def convert(
         seq_len=max(lengths, default=None),
         config=model.config,
         tokenizer_files=model.tokenizer_files,
-        provenance=_provenance(model, chosen, compat, texts),
+        provenance=_provenance(model, chosen, compat, texts, calibrated=bool(products)),
         verification=None,
         early_exit=early_exit,
         target=target,
         seq_lens=lengths,
+        products=_digests(products),
     )
     blob = pack(linked.model, bundle)
     seconds = time.monotonic() - start
     if verified:
-        figures = verify(blob, model)
+        figures = _verify(blob, products, model)
         check_fidelity(figures, where=f"the {quantize} file in layout {layout}")
         bundle = replace(bundle, verification=figures)
         blob = add_verification(blob, figures)
-    return Conversion(blob, _report(blob, linked, bundle, seconds))
+    return Conversion(blob, _report(blob, linked, bundle, seconds, products), products)
+
+
+def _check_kept(recipe: Recipe, target: Target) -> None:
+    """Check that no part that the chip computes is to have another precision."""
+    parts = [part for part in recipe.overrides if part.startswith("layer.")]
+    if parts:
+        raise ConversionError(
+            f"--keep {parts[0]} contradicts --target {target.name}: {target.reasons['quantize']} "
+            "Keep only parts of the embedding and the head."
+        )
+
+
+def _split_products(
+    model: Albert,
+    recipe: Recipe,
+    texts: Sequence[str] | None,
+    runtime: Runtime | None,
+    *,
+    rows: Sequence[int],
+) -> tuple[LinkedModel, dict[int, dict[str, bytes]]]:
+    """Return a host graph, and the files of the products that it needs.
+
+    Raises:
+        UnsupportedOpError: The Edge TPU's compiler would not map a product.
+    """
+    stages = export_stages(model)
+    fitted = fit_products(model, stages, calibration=texts)
+    host = quantize_exported(replace(stages, layers=()), model.config, recipe)
+    steps = export_host_steps(model, fitted)
+    linked = link_host(host, steps, model.config, runtime=runtime)
+    graphs = {n: {name: product_graph(one, n) for name, one in fitted.items()} for n in rows}
+    for n, graphs_of_rows in graphs.items():
+        for name, graph in graphs_of_rows.items():
+            require_edgetpu(check_edgetpu(graph), where=f"the product {name} of {n} rows")
+    return linked, {
+        n: {name: pack_graph(graph) for name, graph in one.items()} for n, one in graphs.items()
+    }
+
+
+def _digests(products: Products) -> dict[int, dict[str, str]]:
+    return {
+        rows: {name: sha256(content).hexdigest() for name, content in contents.items()}
+        for rows, contents in products.items()
+    }
+
+
+def _verify(blob: bytes, products: Products, model: Albert) -> dict[str, Any]:
+    if not products:
+        return verify(blob, model)
+    with TemporaryDirectory() as folder:
+        return verify(write_product_folder(Path(folder, "products"), blob, products), model)
 
 
 def _lengths(
@@ -152,7 +229,7 @@ def _lengths(
     """Return the fixed lengths, ascending; none for any length."""
     most = model.config.max_position_embeddings
     if seq_len is None:
-        usual = target.seq_len_of_task.get(model.task, target.seq_len)
+        usual = target.seq_len_of_task.get(model.task, target.seq_len or target.rows)
         return () if usual is None else (min(usual, most),)
     if seq_len == "any":
         return ()
@@ -161,7 +238,7 @@ def _lengths(
         raise ConversionError(
             f"seq_len must be in [1, {most}] for this model, not {list_choices(map(str, lengths))}."
         )
-    if len(lengths) > 1 and layout != "unrolled":
+    if len(lengths) > 1 and layout != "unrolled" and not target.rows:
         raise ConversionError(
             f"--seq-len {','.join(map(str, lengths))} contradicts --layout {layout}: only layout "
             "unrolled has several lengths in one file; give one length, or any."
@@ -181,9 +258,15 @@ def _early_exit(rule: EarlyExit | None, model: Albert, layout: str) -> EarlyExit
 
 
 def _provenance(
-    model: Albert, recipe: Recipe, compat: str | None, texts: Sequence[str] | None
+    model: Albert,
+    recipe: Recipe,
+    compat: str | None,
+    texts: Sequence[str] | None,
+    *,
+    calibrated: bool,
 ) -> dict[str, Any]:
-    uses_texts = texts is not None and (recipe.calibrated or recipe.uses_hessians)
+    calibrated = calibrated or recipe.calibrated or recipe.uses_hessians
+    uses_texts = texts is not None and calibrated
     tools = {name: version(name) for name in ("tensorflow", "ai-edge-litert", "flatbuffers")}
     return {
         **model.provenance,
@@ -199,7 +282,10 @@ def _provenance(
     }
 
 
-def _report(blob: bytes, linked: LinkedModel, bundle: Bundle, seconds: float) -> dict[str, Any]:
+def _report(
+    blob: bytes, linked: LinkedModel, bundle: Bundle, seconds: float, products: Products
+) -> dict[str, Any]:
+    files = [content for contents in products.values() for content in contents.values()]
     return {
         "task": bundle.task,
         "quantize": bundle.quantize,
@@ -209,11 +295,35 @@ def _report(blob: bytes, linked: LinkedModel, bundle: Bundle, seconds: float) ->
         "seq_lens": list(bundle.seq_lens),
         **({"early_exit": asdict(bundle.early_exit)} if bundle.early_exit else {}),
         "tokenizer": sorted(bundle.tokenizer_files),
-        "size_bytes": len(blob),
+        "size_bytes": len(blob) + sum(map(len, files)),
         "model_bytes": len(model_bytes(blob)),
         "duplication": linked.duplication,
         "sharing": linked.sharing,
         "conversion_s": round(seconds, 3),
         "provenance": dict(bundle.provenance),
         "verification": bundle.verification,
+        **({"products": _describe_products(products)} if products else {}),
+    }
+
+
+def _describe_products(products: Products) -> dict[str, Any]:
+    """Describe the products of the target `edgetpu`, ready for JSON.
+
+    Returns:
+        `rows`, how many each multiplies at once; `files`, how many there are;
+        `weight_bytes` of all of them, as the compiler stores them, and `cache_bytes`, what the
+        chip's memory holds beside the smallest programs; `resident`, whether the weights fit there.
+    """
+    checks = [
+        check_edgetpu(parse(content))["weights"]
+        for contents in products.values()
+        for content in contents.values()
+    ]
+    weights, cache = sum(one["bytes"] for one in checks), checks[0]["cache_bytes"]
+    return {
+        "rows": sorted(products),
+        "files": len(checks),
+        "weight_bytes": weights,
+        "cache_bytes": cache,
+        "resident": weights <= cache,
     }

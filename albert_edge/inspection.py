@@ -11,11 +11,19 @@ from typing import Any
 import numpy as np
 
 from albert_edge.benchmark.inputs import make_inputs
-from albert_edge.bundle import Bundle, check_flatbuffer, has_bundle, locate, model_bytes, read
+from albert_edge.bundle import (
+    Bundle,
+    check_flatbuffer,
+    has_bundle,
+    locate,
+    model_bytes,
+    product_file,
+    read,
+)
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import BundleError, FidelityError, InputError
 from albert_edge.tflite.edgetpu_rules import check_edgetpu, require_edgetpu
-from albert_edge.tflite.edgetpu_time import estimate_time
+from albert_edge.tflite.edgetpu_time import estimate_time, sum_of_files
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse, schema, type_name
 from albert_edge.tflite.link import (
@@ -36,7 +44,7 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
     """Report what is in a `.tflite` file, written by this project or any other.
 
     Args:
-        source: A path, or a file's content.
+        source: A path, or a file's content; a folder of the target `edgetpu` is its host graph.
         accelerator: `cpu`, or what the graph is checked for: `edgetpu`, or a GPU of
             `config.ACCELERATORS`.
 
@@ -52,7 +60,8 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
         `gpu`: with such an accelerator only: `kinds`, see `gpu_rules.describe_findings`, and
         `findings`, one for each operator and rule;
         `edgetpu`: with accelerator `edgetpu` only, see `edgetpu_rules.check_edgetpu`; and `time`,
-        see `edgetpu_time.estimate_time`.
+        see `edgetpu_time.estimate_time`.  Of a folder of the target `edgetpu` they are those of its
+        products, for an inference of as many tokens as they have rows.
 
     Raises:
         BundleError: The file is missing, damaged, or not a TFLite model.
@@ -65,7 +74,7 @@ def inspect(source: str | os.PathLike[str] | bytes, *, accelerator: str = "cpu")
             "pieces": _stages(model, config),
             "weights": measure_weights(model, config),
             "bundle": None if bundle is None else _describe(bundle),
-            **_check(model, accelerator),
+            **_check(model, accelerator, source, bundle),
         }
     except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         # The flatbuffer can be read, but an index or a name in it points nowhere.
@@ -232,15 +241,55 @@ def _stages(model: Any, config: AlbertConfig | None) -> dict[str, Any]:
     }
 
 
-def _check(model: Any, accelerator: str) -> dict[str, Any]:
+def _check(
+    model: Any, accelerator: str, source: str | os.PathLike[str] | bytes, bundle: Bundle | None
+) -> dict[str, Any]:
     if accelerator == "cpu":
         return {}
     if accelerator == "edgetpu":
-        found = check_edgetpu(model)
+        if bundle is not None and bundle.products:
+            found = _check_products(source, bundle)
+        else:
+            found = check_edgetpu(model)
         return {"edgetpu": {**found, "time": estimate_time(found)}}
     findings = check_gpu(model)
     listed = [finding.to_dict() for finding in findings]
     return {"gpu": {"kinds": describe_findings(findings), "findings": listed}}
+
+
+def _check_products(source: str | os.PathLike[str] | bytes, bundle: Bundle) -> dict[str, Any]:
+    """Check the products beside a host graph; an inference runs those of the most rows."""
+    located, config = locate(source), bundle.config
+    if isinstance(located, bytes):
+        raise InputError("the model is a host graph; give its folder, which has the products.")
+    files: list[tuple[dict[str, Any], int]] = []
+    for rows, digests in sorted(bundle.products.items()):
+        for name in digests:
+            path = located.parent / product_file(name, rows)
+            layer = int(name.split("_")[1]) if name.startswith("layer_") else 0
+            passes = config.passes_of_group(layer // config.inner_group_num)
+            runs = passes if rows == max(bundle.products) else 0
+            found = check_edgetpu(parse(model_bytes(path)))
+            findings = [{"file": path.name, **finding} for finding in found["findings"]]
+            files.append(({**found, "findings": findings}, runs))
+    checks = [found for found, _ in files]
+    return {
+        "operators": sum(found["operators"] for found in checks),
+        "mapped": sum(found["mapped"] for found in checks),
+        "compiles": all(found["compiles"] for found in checks),
+        "findings": [finding for found in checks for finding in found["findings"]],
+        "kinds": _join_kinds([kind for found in checks for kind in found["kinds"]]),
+        **sum_of_files(files),
+    }
+
+
+def _join_kinds(kinds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the kinds of operators of several files, each of them once."""
+    joined: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for kind in kinds:
+        known = joined.setdefault((kind["name"], kind.get("rule")), {**kind, "count": 0})
+        known["count"] += kind["count"]
+    return list(joined.values())
 
 
 def _text(name: bytes | None) -> str:
@@ -255,6 +304,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
         "target": bundle.target,
         "seq_len": bundle.seq_len,
         "seq_lens": list(bundle.seq_lens),
+        **({"product_rows": sorted(bundle.products)} if bundle.products else {}),
         "labels": list(bundle.config.labels) if bundle.task.endswith("classification") else None,
         "config": bundle.config.to_dict(),
         "tokenizer_files": {name: len(blob) for name, blob in bundle.tokenizer_files.items()},

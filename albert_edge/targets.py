@@ -29,6 +29,8 @@ class Target:
         seq_len_of_task: Task → another length.
         gpu: Whether the graph is the one that GPUs compute right.
         compat: The older runtime whose operators it is limited to, or None.
+        rows: How many rows its products take at once: they are files of their own, for a chip, and
+            the host graph beside them takes any length.  None for one file.
         reasons: What it chooses → why.
     """
 
@@ -40,6 +42,7 @@ class Target:
     seq_len_of_task: Mapping[str, int] = field(default_factory=dict)
     gpu: bool = False
     compat: str | None = None
+    rows: int | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, *, layout: str, quantize: str, fixed: bool, compat: str | None) -> None:
@@ -52,8 +55,9 @@ class Target:
             self._refuse(f"--layout {layout}", "layout", self.layouts)
         if quantize not in self.recipes:
             self._refuse(f"--quantize {quantize}", "quantize", self.recipes)
-        if self.seq_len is not None and not fixed:
-            self._refuse("--seq-len any", "seq-len", (f"{self.seq_len}, or other lengths",))
+        length = self.seq_len or self.rows
+        if length is not None and not fixed:
+            self._refuse("--seq-len any", "seq-len", (f"{length}, or other lengths",))
         if self.compat is not None and compat not in (None, self.compat):
             self._refuse(f"--compat {compat}", "compat", (self.compat,))
 
@@ -107,6 +111,20 @@ TARGETS: dict[str, Target] = {
                 "seq-len": "A text of any length is computed at its own, without padding.",
                 "quantize": "TFLite 2.14 to 2.16 lack the operators of the other recipes.",
                 "compat": "It is the oldest runtime of this target.",
+            },
+        ),
+        Target(
+            name="edgetpu",
+            summary="Coral's Edge TPU: a folder of int8 products for the chip, and a host graph.",
+            layouts=("split",),
+            recipes=("int8",),
+            rows=128,
+            compat="tflite-runtime-2.14",
+            reasons={
+                "layout": "The host runs the passes, and the chip the products of each.",
+                "seq-len": "A product takes so many rows; longer texts are cut into parts.",
+                "quantize": "The chip computes in eight bits.",
+                "compat": "The chip's delegate is used with an older TFLite.",
             },
         ),
     )

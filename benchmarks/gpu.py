@@ -28,6 +28,7 @@ import numpy as np
 from albert_edge.benchmark.measure import measure
 from albert_edge.benchmark.report_file import report_header, save_dated_report
 from albert_edge.benchmark.system import describe_machine
+from albert_edge.bundle import locate
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.conversion import convert
 from albert_edge.modeling import from_checkpoint
@@ -136,9 +137,8 @@ def measure_targets(folder: Path) -> dict[str, dict[str, Any]]:
     """Measure the embedded model's file of every target, at 128 tokens."""
     model, figures = from_checkpoint(read_checkpoint("default")), {}
     for name, target in TARGETS.items():
-        path = folder / f"{name}.tflite"
         made = convert(model, target=name)
-        made.save(path)
+        path = Path(locate(made.save(folder / name)))  # of a folder, its host graph
         taken = measure(path, seq_len=128)
         row = next(measure_file(path, ())) if target.gpu else {}
         figures[name] = {

@@ -70,10 +70,10 @@ def steps() -> Iterator[tuple[str, Recipe, str]]:
     yield "  + a scale for every 64 weights", four, "loop"
 
 
-def calibration(directory: Path) -> list[str]:
-    """Encode the calibration sentences in the encoder's ids, with 0 at both ends."""
+def calibration(directory: Path, *, texts: Path = PHONEMES) -> list[str]:
+    """Encode the calibration sentences, or others, in the encoder's ids, with 0 at both ends."""
     ids = json.loads((directory / "kokoro_config.json").read_text("utf-8"))["vocab"]
-    lines = PHONEMES.read_text("utf-8").splitlines()
+    lines = texts.read_text("utf-8").splitlines()
     return [" ".join(str(i) for i in (0, *(ids[c] for c in line if c in ids), 0)) for line in lines]
 
 

@@ -59,7 +59,10 @@ BROAD = {
     "runtime/model.py:_wait": (1, "gives up its place in the queue, and raises it again"),
     "runtime/model.py:_make": (1, "is raised again in the thread that called"),
     "cli/console.py:quiet": (1, "shows what libraries printed, and raises it again"),
-    "tflite/export.py:_convert": (1, "the converter's own types are private; raised as its cause"),
+    "tflite/export.py:convert_stage": (
+        1,
+        "the converter's own types are private; raised as its cause",
+    ),
 }
 
 # Print every module of the package that has a function which `convert default` calls.  Calls from

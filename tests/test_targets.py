@@ -40,6 +40,7 @@ def test_a_target_chooses_and_the_file_says_so(tiny_albert: Any, name: str) -> N
     assert (bundle.layout, bundle.quantize) == (target.layouts[0], target.recipes[0])
     longest = 40  # of the tiny model
     expected = () if target.seq_len is None else (longest,)
+    assert set(made.products) == set(bundle.products) == ({longest} if target.rows else set())
     assert bundle.seq_lens == tuple(made.report["seq_lens"]) == expected
     assert bundle.provenance.get("compat") == target.compat
     described = inspect(made.blob)["bundle"]
@@ -58,11 +59,15 @@ def test_an_explicit_option_is_kept(tiny_albert: Any) -> None:
         ("gpu", {"layout": "loop"}, "--layout loop contradicts --target gpu.*--layout unrolled"),
         ("gpu", {"seq_len": "any"}, "--seq-len any contradicts --target gpu"),
         ("gpu", {"quantize": "int8-full"}, "--quantize int8-full contradicts --target gpu.*float"),
+        ("edgetpu", {"layout": "loop"}, "--layout loop contradicts --target edgetpu"),
+        ("edgetpu", {"seq_len": "any"}, "--seq-len any contradicts --target edgetpu: A product"),
+        ("edgetpu", {"quantize": "float32"}, "--quantize float32 contradicts --target edgetpu"),
+        ("edgetpu", {"kept": ["layer.ffn=float32"]}, "--keep layer.ffn_.* --target edgetpu: The"),
         ("android", {"quantize": "int4"}, "--quantize int4 contradicts --target android"),
         ("cpu", {"seq_len": [8, 16]}, "--seq-len 8,16 contradicts --layout loop"),
         ("cpu", {"seq_len": 41}, r"in \[1, 40\] for this model, not 41"),
         ("cpu", {"seq_len": []}, "seq_len must be in"),
-        ("tpu", {}, "unknown target 'tpu'; choose from cpu, gpu, android"),
+        ("tpu", {}, "unknown target 'tpu'; choose from cpu, gpu, android, edgetpu"),
     ],
 )
 def test_a_contradiction_names_both(

@@ -14,6 +14,7 @@ from albert_edge.runtime import (
     Model,
     interpreter_forward,
     open_interpreter,
+    open_products,
     runtime_name,
 )
 from albert_edge.runtime import open_model as open_model  # the engine's function, called by name
@@ -31,8 +32,12 @@ def open_reference(path: str, *, threads: int = 1) -> Model:
     """
     file = OpenFile(path)
     bundle = read_checked(file)
+    products = None
+    if bundle.products:
+        products = open_products(file, bundle, threads=threads, delegated=False)
     interpreter = open_interpreter(file.place(), threads=threads, delegated=False, where=file.where)
-    return Model(bundle, interpreter_forward(bundle, interpreter), runtime_name(), file=file)
+    forward = interpreter_forward(bundle, interpreter, products)
+    return Model(bundle, forward, runtime_name(), file=file, products=products)
 
 
 def open_float_reference(path: str, *, threads: int = 1) -> Model:

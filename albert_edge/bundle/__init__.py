@@ -18,6 +18,7 @@ __all__ = [
     "locate",
     "model_bytes",
     "output_shapes",
+    "product_file",
     "read",
     "read_checked",
 ]
@@ -25,6 +26,7 @@ __all__ = [
 if TYPE_CHECKING:
     from albert_edge.bundle.archive import OpenFile, locate
     from albert_edge.bundle.bundle import Bundle, has_bundle, model_bytes, read, read_checked
+    from albert_edge.bundle.folder import product_file
     from albert_edge.bundle.graph_check import check_flatbuffer, count_operators, output_shapes
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "Bundle": "albert_edge.bundle.bundle",
     "has_bundle": "albert_edge.bundle.bundle",
     "model_bytes": "albert_edge.bundle.bundle",
+    "product_file": "albert_edge.bundle.folder",
     "read": "albert_edge.bundle.bundle",
     "read_checked": "albert_edge.bundle.bundle",
     "check_flatbuffer": "albert_edge.bundle.graph_check",

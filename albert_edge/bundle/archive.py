@@ -20,6 +20,7 @@ from albert_edge.files import check_members, embedded_model, open_input, parse_j
 # kernels require memory-mapped weights to be aligned.
 ALIGNMENT = 64
 MAGIC_BYTES = 2**16  # contains everything that packing writes before the model
+HOST = "host.tflite"  # of a folder of the target `edgetpu`
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip can store
 # Exceptions that `zipfile` raises on a damaged archive, besides OSError.
 _ZIP_ERRORS = (
@@ -37,7 +38,8 @@ _ZIP_ERRORS = (
 def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
     """Return a path: the embedded model's for "default"; return bytes as they are.
 
-    A file called `default` in the working directory is `./default`.
+    A file called `default` in the working directory is `./default`.  Of a folder of the target
+    `edgetpu` the path is that of its host graph.
     """
     if isinstance(source, bytes):
         return source
@@ -48,7 +50,11 @@ def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
         )
     if source == "default":
         return embedded_model() / "model.tflite"
-    return Path(source)
+    path = Path(source)
+    try:
+        return path / HOST if (path / HOST).is_file() else path
+    except OSError:  # a name too long, or no access: whoever opens it reports it
+        return path
 
 
 def append_archive(model: bytes, members: Mapping[str, bytes]) -> bytes:

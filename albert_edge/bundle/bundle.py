@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -33,9 +33,11 @@ from albert_edge.tasks import TASKS
 
 __all__ = ["Bundle", "add_verification", "has_bundle", "model_bytes", "pack"]
 
-FORMAT_VERSION = 2  # only files with early exit need it: all others are written as 1
+# Host graphs of the target `edgetpu` need it, files with early exit 2; all others are written as 1.
+FORMAT_VERSION = 3
 _MAX_QUOTED = 200  # bytes of a damaged file in a message
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
+MOST_ROWS = 4096  # of a product; no text of a published model is longer than 512
 _UNSEALED = "0" * 64  # in place of the digest while it is computed
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
 
@@ -58,6 +60,9 @@ class Bundle:
         target: Where the file is to run, one of `targets.TARGETS` or of a later version's.
         seq_lens: The fixed lengths, ascending; of several, each has a signature
             `serving_<length>`.  Empty for any length.
+        products: The files of the products beside this one, of the target `edgetpu`: how many rows
+            they multiply at once → name of the product → SHA-256 of its file.  Empty for a file
+            that needs no other.
     """
 
     task: str
@@ -71,6 +76,7 @@ class Bundle:
     early_exit: EarlyExit | None = None
     target: str = "cpu"
     seq_lens: tuple[int, ...] = ()
+    products: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.seq_lens) < 2:
@@ -96,6 +102,7 @@ class Bundle:
             )
         if len(lengths) > 1 and self.layout != "unrolled":
             raise BundleError(f"layout {self.layout} has one length, not {list(lengths)}.")
+        self._check_products()
         if not isinstance(self.target, str) or printable(self.target) != self.target:
             raise BundleError(f"target must be a name, not {self.target!r}.")
         if not isinstance(self.provenance, Mapping):
@@ -115,6 +122,19 @@ class Bundle:
         for label in self.config.labels:
             if label.splitlines() != [label]:
                 raise BundleError(f"the label {label!r} must be one line of text.")
+
+    def _check_products(self) -> None:
+        if not self.products:
+            return
+        if self.layout != "split" or self.seq_len is not None:
+            raise BundleError(f"layout {self.layout} of seq_len {self.seq_len} has no products.")
+        expected = set(self.config.product_sizes())
+        for rows, digests in self.products.items():
+            if not 1 <= rows <= MOST_ROWS or set(digests) != expected:
+                raise BundleError(
+                    f"the products of {rows} rows are {list_choices(digests)}, not "
+                    f"{list_choices(sorted(expected))}."
+                )
 
 
 def pack(model: Any, bundle: Bundle) -> bytes:
@@ -283,7 +303,7 @@ def _add_members(hashed: Any, members: Mapping[str, bytes], stored: str) -> str:
 
 def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
     values = {
-        "format_version": 1 if bundle.early_exit is None else FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if bundle.products else 2 if bundle.early_exit else 1,
         "written_by": albert_edge.__version__,
         "task": bundle.task,
         "layout": bundle.layout,
@@ -298,6 +318,8 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
     }
     if bundle.early_exit is not None:
         values["early_exit"] = asdict(bundle.early_exit)
+    if bundle.products:
+        values["products"] = {str(rows): dict(one) for rows, one in bundle.products.items()}
     return values
 
 
@@ -331,6 +353,7 @@ def _read_bundle(file: OpenFile) -> Bundle:
             early_exit=_early_exit(manifest.get("early_exit")),
             target=manifest.get("target", "cpu"),  # not in files of version 0.1
             seq_lens=tuple(manifest.get("seq_lens", ())),
+            products=_products(manifest.get("products")),
         )
     except KeyError as error:
         raise BundleError(f"{where} is incomplete: {_MANIFEST} has no {error}.") from error
@@ -346,6 +369,15 @@ def _early_exit(values: Any) -> EarlyExit | None:
         return None if values is None else EarlyExit(**values)
     except TypeError as error:
         raise BundleError(f"early_exit cannot be {values!r}.") from error
+
+
+def _products(values: Any) -> dict[int, dict[str, str]]:
+    if values is None:
+        return {}
+    try:
+        return {int(rows): {str(k): str(v) for k, v in one.items()} for rows, one in values.items()}
+    except (AttributeError, ValueError) as error:
+        raise BundleError(f"products cannot be {values!r}.") from error
 
 
 def _check_labels(where: str, archive: Mapping[str, bytes], config: AlbertConfig) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from albert_edge.config import PRODUCTS
 from albert_edge.errors import BundleError
 from albert_edge.tasks import TASKS
 
@@ -1054,6 +1055,8 @@ class _ModelCheck:
         """Return the shapes and the ranges of what a signature takes."""
         bundle, tokens = self.bundle, self._tokens
         padded = bundle.seq_len is not None
+        if (step := host_steps(bundle).get(name)) is not None:
+            return {key: (tokens, width) for key, width in step[0].items()}, {}
         if not name.startswith("serving_") and name != "embed":
             dims: dict[str, _Dims] = {"hidden_states": (tokens, bundle.config.hidden_size)}
             if padded and name.startswith("layer"):
@@ -1167,6 +1170,8 @@ _INPUT_TYPES = {
     "hidden_states": ("f", "s"),
     "attention_bias": ("f", "s", "c"),
     "threshold": ("f",),
+    "codes": ("c",),
+    "scale": ("f",),
 }
 
 
@@ -1191,14 +1196,46 @@ def signature_names(bundle: Bundle) -> list[str]:
     if bundle.layout != "split":
         lengths = bundle.seq_lens if len(bundle.seq_lens) > 1 else ()
         return ["serving_default", *(f"serving_{length}" for length in lengths)]
-    names = ["embed", *dict.fromkeys(layer_names(bundle)), "head"]
+    layers = host_steps(bundle) or dict.fromkeys(layer_names(bundle))
+    names = ["embed", *layers, "head"]
     return names + (["exit"] if bundle.early_exit else [])
+
+
+def host_steps(bundle: Bundle) -> dict[str, tuple[dict[str, int], dict[str, int]]]:
+    """Return the steps between the products of a host graph; nothing for a file without products.
+
+    Returns:
+        The name of a signature → what it takes, and what it returns: names → channels.
+    """
+    config = bundle.config
+    hidden = {"hidden_states": config.hidden_size}
+    steps: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
+    sizes = config.product_sizes() if bundle.products else {}
+    for group in range(config.num_hidden_groups) if sizes else ():
+        for index in range(config.inner_group_num):
+            prefix = config.product_prefix(group, index)
+            read, made = (
+                [{"codes": sizes[prefix + name][side], "scale": 1} for name in PRODUCTS]
+                for side in (0, 1)
+            )
+            own = (
+                (hidden, read[0]),
+                (made[0], read[1]),
+                (hidden | made[1], hidden | read[2]),
+                (made[2], read[3]),
+                (hidden | made[3], hidden),
+            )
+            names = (*PRODUCTS, "layer_output")
+            steps |= {prefix + name: step for name, step in zip(names, own, strict=True)}
+    return steps
 
 
 def output_shapes(bundle: Bundle, name: str, tokens: int) -> dict[str, _Dims]:
     """Return the shapes of what a signature returns for an input of so many tokens."""
     config = bundle.config
     hidden, labels = config.hidden_size, config.num_labels
+    if (step := host_steps(bundle).get(name)) is not None:
+        return {key: (tokens, width) for key, width in step[1].items()}
     if name == "exit":
         return {"exits": (1, (config.num_hidden_layers - 1) * labels)}
     if not name.startswith("serving_") and name != "head":

@@ -132,6 +132,8 @@ def render_conversion(report: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"  each weight stored {report['duplication']:.2f} times and used "
         f"{report['sharing']:.1f} times; converted in {report['conversion_s']:.1f} s"
     )
+    if "products" in report:
+        yield from _render_products(report["products"])
     yield from _render_random(report["provenance"].get("drawn"))
     for note in report["provenance"].get("notes", ()):
         yield f"  {note}"
@@ -147,6 +149,24 @@ def render_conversion(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     if not report["tokenizer"]:
         yield "  no tokenizer in the checkpoint: albert-edge run takes --ids, not text"
     yield from _render_verification(report["verification"])
+
+
+def _render_products(products: Mapping[str, Any]) -> Iterator[RenderableType]:
+    rows = " or ".join(map(str, products["rows"]))
+    sizes = [f"{products[key] / 2**20:.2f} MiB" for key in ("weight_bytes", "cache_bytes")]
+    yield (
+        f"  {products['files']} products of {rows} rows for the Edge TPU; sh compile.sh compiles "
+        "them"
+    )
+    if products["resident"]:
+        yield f"  their weights, {sizes[0]}, stay on the chip, which has about {sizes[1]} for them"
+        return
+    several = len(products["rows"]) > 1
+    yield Text.assemble(
+        (f"  their weights, {sizes[0]}, do not fit on the chip", "red"),
+        f", which has about {sizes[1]} for them: the rest is sent again in every pass"
+        + (" (each length has weights of its own; give one: --seq-len N)" if several else ""),
+    )
 
 
 def _render_random(drawn: Sequence[str] | None) -> Iterator[RenderableType]:
@@ -382,6 +402,9 @@ def _render_bundle(bundle: Mapping[str, Any] | None) -> Iterator[RenderableType]
         yield "  the early-exit decision is computed in float"
     if bundle["labels"]:
         yield f"  labels {', '.join(bundle['labels'])}"
+    if "product_rows" in bundle:
+        rows = " or ".join(map(str, bundle["product_rows"]))
+        yield f"  the host graph of products of {rows} rows, in files beside it"
     files = ", ".join(f"{name} {_megabytes(n)}" for name, n in bundle["tokenizer_files"].items())
     yield f"  tokenizer {files or 'none; takes token ids'}"
     yield from _render_verification(bundle["verification"])

@@ -139,6 +139,8 @@ def command(
 ) -> None:
     """Convert SOURCE into one .tflite file that includes its tokenizer.
 
+    With --target edgetpu it is a folder: a host graph, and products for the chip's compiler.
+
     SOURCE is a directory of Hugging Face (safetensors, pytorch_model.bin, tf_model.h5), of
     Google's ALBERT (albert_config.json, model.ckpt-best) or of Keras weights; a model on the
     Hugging Face Hub; "default" for the embedded model; or a preset's name for random weights.
@@ -147,6 +149,7 @@ def command(
     albert-edge convert ./my-albert -o my.tflite
     albert-edge convert ./my-albert -o gpu.tflite --target gpu --seq-len 32,128
     albert-edge convert ./my-albert -o app.tflite --target android
+    albert-edge convert ./my-albert -o coral --target edgetpu --calibration texts.txt
     albert-edge convert ./my-albert -o npu.tflite --quantize int8-full --calibration texts.txt
     albert-edge convert albert-base-v2 -o shape.tflite --task classification --json
     albert-edge convert albert/albert-base-v2 -o google-albert --to tensorflow1
@@ -180,12 +183,14 @@ def _make_file(
     exit_threshold: float | None,
     **settings: Any,
 ) -> dict[str, Any]:
+    from albert_edge.bundle.folder import check_product_folder
     from albert_edge.cli.console import step
     from albert_edge.early_exit import default_exit
     from albert_edge.files import check_writable
 
     texts = None if calibration is None else read_lines(calibration)
-    check_writable(output, force=force)
+    check = check_product_folder if TARGETS[settings["target"]].rows else check_writable
+    check(output, force=force)
     checkpoint = read_source(source, **reading)
     with step("Loading TensorFlow"):
         from albert_edge.conversion import convert

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from albert_edge.runtime.composed import open_products
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
 from albert_edge.runtime.model import Model, interpreter_forward, open_model
 
-__all__ = ["Model", "interpreter_forward", "open_interpreter", "open_model", "runtime_name"]
+__all__ = [
+    "Model",
+    "interpreter_forward",
+    "open_interpreter",
+    "open_model",
+    "open_products",
+    "runtime_name",
+]

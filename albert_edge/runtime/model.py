@@ -20,7 +20,8 @@ from albert_edge.bundle.bundle import Bundle, read, read_checked
 from albert_edge.bundle.graph_check import layer_names, output_shapes, signature_names
 from albert_edge.config import check_accelerator
 from albert_edge.early_exit import NEVER, EarlyExit
-from albert_edge.errors import BundleError, DeviceError, InputError
+from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
+from albert_edge.runtime.composed import Products, compose_passes, open_products
 from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
 from albert_edge.tasks import TASKS
 
@@ -50,7 +51,8 @@ def open_model(
     """Open a file to run it.
 
     Args:
-        source: A path, a file's content, or "default" for the embedded model.
+        source: A path, a file's content, or "default" for the embedded model; of the target
+            `edgetpu`, its folder.
         threads: How many CPU threads to use.
         accelerator: What runs it: `cpu`; `gpu` or `gpu:float32`, a GPU in float32 arithmetic; or
             `gpu:default`, in the precision that its driver prefers.  A GPU is used in a child
@@ -70,14 +72,20 @@ def open_model(
         FidelityError: The GPU's outputs are not the CPU's.
     """
     file, accelerator = OpenFile(source), one_accelerator(accelerator)
-    if accelerator.startswith("edgetpu"):
+    bundle = read_checked(file) if check else read(file)
+    acceleration = products = None
+    if bundle.products:
+        _check_composable(file.where, accelerator=accelerator, isolated=isolated)
+        options: Any = {"accelerator": accelerator, "threads": threads, "check": check}
+        products = open_products(file, bundle, **options)
+        interpreter = open_interpreter(file.place(), threads=threads, where=file.where)
+        forward = interpreter_forward(bundle, interpreter, products)
+    elif accelerator.startswith("edgetpu"):
         raise DeviceError(
             f"{file.where} is one file, and an Edge TPU runs the products of a layer, each a file "
             "of its own: convert the checkpoint with --target edgetpu, which writes a folder."
         )
-    bundle = read_checked(file) if check else read(file)
-    acceleration = None
-    if accelerator != "cpu":
+    elif accelerator != "cpu":
         from albert_edge.runtime.isolated import open_on_gpu
 
         forward, acceleration = open_on_gpu(
@@ -97,7 +105,27 @@ def open_model(
         forward = interpreter_forward(bundle, interpreter)
     if not check or isolated:
         forward = _with_checked_outputs(bundle, forward)
-    return Model(bundle, forward, runtime_name(), file=file, acceleration=acceleration)
+    return Model(
+        bundle, forward, runtime_name(), file=file, acceleration=acceleration, products=products
+    )
+
+
+def _check_composable(where: str, *, accelerator: str, isolated: bool) -> None:
+    """Check what a folder of the target `edgetpu` is to be run by.
+
+    Raises:
+        ConfigError: It is a GPU, or a child process.
+    """
+    if accelerator.startswith("gpu"):
+        raise ConfigError(
+            f"accelerator {accelerator} does not run {where}, which was made with --target "
+            "edgetpu; convert the checkpoint with --target gpu."
+        )
+    if isolated:
+        raise ConfigError(
+            f"{where} was made with --target edgetpu, which cannot be isolated: its products are "
+            "files of their own. Leave --isolated out."
+        )
 
 
 def one_accelerator(name: str) -> str:
@@ -122,6 +150,7 @@ class Model:
         runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
         max_tokens: The longest input in tokens, special tokens included.
         acceleration: What a GPU runs of it; None on the CPU.
+        products: The products of a folder of the target `edgetpu`; None for a file.
     """
 
     def __init__(
@@ -132,10 +161,12 @@ class Model:
         *,
         file: OpenFile | None = None,
         acceleration: Acceleration | None = None,
+        products: Products | None = None,
     ) -> None:
         self.bundle = bundle
         self.runtime = runtime
         self.acceleration = acceleration
+        self.products = products
         self._file = file
         # Until the first inference, which packs the weights.
         self._unreleased = file.path if file is not None else None
@@ -425,8 +456,15 @@ def open_forward(source: Path | bytes, *, threads: int) -> Forward:
     return interpreter_forward(read(file), interpreter)
 
 
-def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
+def interpreter_forward(
+    bundle: Bundle, interpreter: Any, products: Products | None = None
+) -> Forward:
     """Return the forward pass of a model that is open in a TFLite interpreter.
+
+    Args:
+        bundle: The file's content.
+        interpreter: An interpreter that has the file open.
+        products: What a host graph of the target `edgetpu` needs beside it.
 
     Raises:
         BundleError: The model's signatures contradict its bundle.
@@ -441,7 +479,10 @@ def interpreter_forward(bundle: Bundle, interpreter: Any) -> Forward:
         whole = signature("serving_default")
         return lambda inputs, rule: dict(whole(**inputs, **(rule.arrays() if rule else {})))
     embed, head = signature("embed"), signature("head")
-    passes = [signature(name) for name in layer_names(bundle)]
+    if products is None:
+        passes = [signature(name) for name in layer_names(bundle)]
+    else:
+        passes = compose_passes(bundle, signature, products)
 
     def forward(inputs: Arrays, rule: EarlyExit | None) -> Arrays:
         state = embed(**inputs)  # hidden_states [T, H], and attention_bias [1, T] if padded

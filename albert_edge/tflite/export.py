@@ -91,7 +91,7 @@ def export_stages(
                 hidden_states = _layer(part, config, forms, hidden_states, attention_bias)
             return {"hidden_states": hidden_states}
 
-        return _convert(f"layer_{group}", stage, {**hidden, **bias})
+        return convert_stage(f"layer_{group}", stage, {**hidden, **bias})
 
     def head_stage(hidden_states: Any) -> Outputs:
         return HEADS[model.task](weights, config, forms, hidden_states)
@@ -99,15 +99,18 @@ def export_stages(
     def embed_stage(**inputs: Any) -> Outputs:
         return forms.embed(under(weights, "embeddings"), config, **inputs)
 
-    embed, head = _convert("embed", embed_stage, inputs), _convert("head", head_stage, hidden)
+    embed, head = (
+        convert_stage("embed", embed_stage, inputs),
+        convert_stage("head", head_stage, hidden),
+    )
     groups = range(config.num_hidden_groups)
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
     if not config.early_exit:
         return stages
-    exits = _convert(
+    exits = convert_stage(
         "head_exits", lambda hidden_states: _exits(weights, forms, hidden_states), hidden
     )
-    step = _convert("decision", partial(early_exit_step, config), early_exit_inputs(config))
+    step = convert_stage("decision", partial(early_exit_step, config), early_exit_inputs(config))
     return replace(stages, exits=exits, early_exit_step=step)
 
 
@@ -143,15 +146,20 @@ def _layer(
 
 
 def _attention(weights: Weights, config: AlbertConfig, hidden: Any, attention_bias: Any) -> Any:
+    fused = dense(fuse_projections(weights, config.head_size), "attention/query_key_value", hidden)
+    return dense(weights, "attention/output", attend(config, fused, attention_bias))
+
+
+def attend(config: AlbertConfig, fused: Any, attention_bias: Any = None) -> Any:
+    """Return the context [T, H] of query, key and value, which are one tensor [T, 3H]."""
     heads, size = config.num_attention_heads, config.head_size
-    fused = dense(fuse_projections(weights, size), "attention/query_key_value", hidden)  # [T, 3H]
     fused = tf.transpose(tf.reshape(fused, [-1, 3 * heads, size]), [1, 0, 2])  # [3N, T, D]
     query, key, value = tf.split(fused, 3)  # [N, T, D]
     scores = tf.matmul(query, key, transpose_b=True)  # [N, T, T]
     if attention_bias is not None:
         scores += attention_bias
     context = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [1, 0, 2])  # [T, N, D]
-    return dense(weights, "attention/output", tf.reshape(context, [-1, config.hidden_size]))
+    return tf.reshape(context, [-1, config.hidden_size])  # [T, H]
 
 
 def fuse_projections(weights: Weights, head_size: int) -> Weights:
@@ -293,7 +301,19 @@ def under(weights: Weights, path: str) -> Weights:
     }
 
 
-def _convert(name: str, stage: Callable[..., Outputs], inputs: dict[str, Any]) -> StageModel:
+def convert_stage(
+    name: str, stage: Callable[..., Outputs], inputs: Mapping[str, Any]
+) -> StageModel:
+    """Convert a function to a stage model.
+
+    Args:
+        name: The stage's name.
+        stage: A function of tensors by name, to outputs by name.
+        inputs: The types and shapes of its arguments.
+
+    Raises:
+        ConversionError: The TFLite converter refused it.
+    """
     module = tf.Module()
     specs = {key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in inputs.items()}
     function = tf.function(stage).get_concrete_function(**specs)

@@ -69,7 +69,7 @@ def test_a_part_is_missing(blob: bytes, part: str) -> None:
 
 def test_written_by_a_newer_version(blob: bytes) -> None:
     newer = with_manifest(blob, format_version=FORMAT_VERSION + 1, written_by="9.8.7", task="song")
-    with pytest.raises(BundleError, match=r"albert_edge 9\.8\.7, format 3.*up to 2: upgrade"):
+    with pytest.raises(BundleError, match=r"albert_edge 9\.8\.7, format 4.*up to 3: upgrade"):
         read(newer)
 
 
