@@ -1,7 +1,6 @@
 import {DamagedError} from '../errors.js';
 import {CharList, IntList, codePointIn, unitsOf} from '../lists.js';
 import {decodeUtf8} from '../utf8.js';
-import {parseFields} from './protobuf.js';
 import {NONE, ROOT} from './trie.js';
 
 /** The mark for the space before a word. */
@@ -17,16 +16,16 @@ export class NormalizerSpec {
   marksSpaces = true;
 
   /**
-   * @param {Uint8Array} message
+   * @param {import('./protobuf.js').FieldReader} reader
    * @throws {DamagedError} It is not a message.
    */
-  parse(message) {
-    for (const {number, value, isBytes} of parseFields(message)) {
-      const isWhole = typeof value === 'number';
-      if (number === 2 && isBytes) this.charsmap = /** @type {Uint8Array} */ (value);
-      if (number === 3 && isWhole) this.addsPrefix = value !== 0;
-      if (number === 4 && isWhole) this.removesSpaces = value !== 0;
-      if (number === 5 && isWhole) this.marksSpaces = value !== 0;
+  parse(reader) {
+    while (reader.next()) {
+      const {number, value, isVarint} = reader;
+      if (number === 2 && reader.isBytes) this.charsmap = reader.content();
+      if (number === 3 && isVarint) this.addsPrefix = value !== 0;
+      if (number === 4 && isVarint) this.removesSpaces = value !== 0;
+      if (number === 5 && isVarint) this.marksSpaces = value !== 0;
     }
   }
 }

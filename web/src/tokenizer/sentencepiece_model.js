@@ -2,7 +2,7 @@ import {DamagedError, fileError, orFileError} from '../errors.js';
 import {IntList, textOf} from '../lists.js';
 import {decodeUtf8} from '../utf8.js';
 import {Normalizer, NormalizerSpec, SPACE_MARK} from './normalizer.js';
-import {parseFields} from './protobuf.js';
+import {FieldReader} from './protobuf.js';
 import {NONE, ROOT, Trie} from './trie.js';
 
 const UNIGRAM = 1;
@@ -277,34 +277,32 @@ function parseModel(bytes) {
     spec: new NormalizerSpec(),
     reverse: new NormalizerSpec(),
   };
-  for (const {number, value, isBytes} of parseFields(bytes)) {
-    if (!isBytes) continue;
-    const message = /** @type {Uint8Array} */ (value);
-    parsed.fields.add(number);
-    if (number === 1) parsed.pieces.push(parsePiece(message, parsed.pieces.length));
-    if (number === 2) parseTrainer(message, parsed.trainer);
-    if (number === 3) parsed.spec.parse(message);
-    if (number === 5) parsed.reverse.parse(message);
+  const reader = new FieldReader(bytes);
+  while (reader.next()) {
+    if (!reader.isBytes) continue;
+    parsed.fields.add(reader.number);
+    if (reader.number === 1) parsed.pieces.push(parsePiece(reader.message(), parsed.pieces.length));
+    if (reader.number === 2) parseTrainer(reader.message(), parsed.trainer);
+    if (reader.number === 3) parsed.spec.parse(reader.message());
+    if (reader.number === 5) parsed.reverse.parse(reader.message());
   }
   return parsed;
 }
 
-function parsePiece(message, id) {
-  let bytes = new Uint8Array(0);
+function parsePiece(reader, id) {
+  const {bytes} = reader;
+  let text = '';
   let score = 0;
   let type = NORMAL;
-  for (const {number, value, isBytes, isFixed32} of parseFields(message)) {
-    if (number === 1 && isBytes) {
-      bytes = /** @type {Uint8Array} */ (value);
-    } else if (number === 2 && isFixed32) {
-      const field = /** @type {Uint8Array} */ (value);
-      score = new DataView(field.buffer, field.byteOffset, 4).getFloat32(0, true);
-    } else if (number === 3 && typeof value === 'number' && value >= NORMAL && value <= BYTE) {
-      type = value;
+  while (reader.next()) {
+    if (reader.number === 1 && reader.isBytes) {
+      text = decodePiece(reader.content(), id);
+    } else if (reader.number === 2 && reader.isFixed32) {
+      score = float32(bytes, reader.start);
+    } else if (reader.number === 3 && reader.isVarint) {
+      if (reader.value >= NORMAL && reader.value <= BYTE) type = reader.value;
     }
   }
-  if (bytes.length >= MAX_PIECE_BYTES) throw new DamagedError('a piece is too long');
-  const text = decodePiece(bytes, id);
   if (text === '') throw new DamagedError(`the piece ${id} is empty`);
   if (text.includes('\0')) throw new DamagedError(`the piece ${id} contains a null character`);
   if (!Number.isFinite(score)) throw new DamagedError(`the score of the piece ${id} is not a number`);
@@ -312,6 +310,7 @@ function parsePiece(message, id) {
 }
 
 function decodePiece(bytes, id) {
+  if (bytes.length >= MAX_PIECE_BYTES) throw new DamagedError('a piece is too long');
   try {
     return decodeUtf8(bytes);
   } catch {
@@ -319,15 +318,24 @@ function decodePiece(bytes, id) {
   }
 }
 
+const floatBytes = new Uint8Array(4);
+const floatView = new DataView(floatBytes.buffer);
+
+function float32(bytes, start) {
+  for (let at = 0; at < 4; at++) floatBytes[at] = bytes[start + at];
+  return floatView.getFloat32(0, true);
+}
+
 /** Reads what a model says of its training that matters for its use. */
-function parseTrainer(message, trainer) {
-  for (const {number, value, isBytes} of parseFields(message)) {
-    if (typeof value === 'number') {
+function parseTrainer(reader, trainer) {
+  while (reader.next()) {
+    const {number, value} = reader;
+    if (reader.isVarint) {
       if (number === 3 && value >= 1 && value <= 4) trainer.modelType = value;
       if (number === 24) trainer.spaceIsSuffix = value !== 0;
       if (number === 35) trainer.byteFallback = value !== 0;
-    } else if (isBytes && (number === 44 || number === 45)) {
-      const text = decodeUtf8(value);
+    } else if (reader.isBytes && (number === 44 || number === 45)) {
+      const text = decodeUtf8(reader.content());
       if (number === 44) trainer.unknownSurface = text;
       else trainer.unknownPiece = text || '<unk>';
     }
