@@ -6,6 +6,7 @@ python -m benchmarks.arm --part counts         every recipe and layout of the em
                                                ALBERT-base's shape, on the three processors
 python -m benchmarks.arm --part operators      where int8 gains or loses against float32
 python -m benchmarks.arm --part answers        200 sentences: the same answers as on this machine?
+python -m benchmarks.arm --part float16        what XNNPACK's float16 arithmetic saves, and breaks
 python -m benchmarks.arm --part counts --cpu cortex-a76 --recipe int8 -o /tmp --json
 
 All at 128 tokens and on one thread, without early exits.  A count is the same from run to run,
@@ -21,8 +22,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import cached_property
-from itertools import pairwise
+from functools import cache, cached_property
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from albert_edge.benchmark.system import describe_machine
 from albert_edge.benchmark.worker import random_ids
 from albert_edge.bundle import read
 from albert_edge.bundle.bundle import model_bytes
+from albert_edge.bundle.bundle import pack as seal
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.conversion import convert
 from albert_edge.early_exit import NEVER
@@ -47,14 +49,18 @@ from albert_edge.modeling import Albert, from_checkpoint
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tflite.graph import pack
 from benchmarks.markdown_table import MarkdownTable, cell
+from benchmarks.trained_encoder import calibration, compare
 
 REFERENCE = Path(__file__).parent / "reference"
 BASE = "albert-base-v2"
 SOURCES = {"default": "the embedded model", BASE: "ALBERT-base's shape"}
 LAYOUTS = ("loop", "unrolled", "split")
-PARTS = ("counts", "operators", "answers")
+PARTS = ("counts", "operators", "answers", "float16")
+SECTIONS = ("rows", *PARTS[1:])  # of the report
+FLOAT16_CPU = "cortex-a76"  # the only one of the three with float16 arithmetic
 T = 128
 TIMEOUT_S = 7200.0
+ENCODER_TEXT = 12  # of phonemes.txt: the shortest with a token that float16 arithmetic breaks
 # Kernels of another processor add in another order; those of int8 and int4 also round otherwise.
 FLOAT32_LIMIT = 1e-5
 LIMITS = {"float32": FLOAT32_LIMIT, "float16": FLOAT32_LIMIT}
@@ -90,24 +96,37 @@ class Files:
         path = self._folder / f"{self.source}_{quantize}_{layout}_{passes}.tflite"
         if not path.exists():
             model = self._model(passes)
-            options: dict[str, Any] = {"early_exit": NEVER} if model.config.early_exit else {}
-            if layout == "unrolled":
+            exits = model.config.early_exit and layout != "unrolled"
+            options: dict[str, Any] = {"early_exit": NEVER} if exits else {}
+            if layout == "unrolled":  # it has no early exit, and only fixed lengths
                 options["seq_len"] = T
             made = convert(model, quantize=quantize, layout=layout, verified=False, **options)
             made.save(path)
         return path
 
 
-def count_file(path: Path, device: Device, *, runs: int = 2) -> tuple[Count, float]:
+def predict(device: Device, path: Path, ids: Sequence[int]) -> Mapping[str, Any]:
+    """Return the outputs of a file on a device."""
+    engine = device.engines["cpu"]
+    job = {"do": "predict", "path": str(path), "engine": engine, "threads": 1, "sha256": None}
+    result = device.run({**job, "inputs": [list(ids)]}, timeout_s=TIMEOUT_S)
+    return decode_outputs(result["outputs"][0])
+
+
+@cache
+def logits_here(path: Path, ids: tuple[int, ...]) -> Any:
+    """Return the logits on this machine."""
+    with closing(open_device("local")) as device:
+        return predict(device, path, ids)["logits"]
+
+
+def count_file(path: Path, device: Device) -> tuple[Count, float]:
     """Count the instructions of a file, and compare its logits with this machine's."""
     ids = random_ids(read(path).config.vocab_size, T, seed=T)
     counted = count(
-        path, device=device, input_ids=ids.tolist(), runs=runs, warmup=0, timeout_s=TIMEOUT_S
+        path, device=device, input_ids=ids.tolist(), runs=1, warmup=0, timeout_s=TIMEOUT_S
     )
-    job = {"do": "predict", "path": str(path), "engine": device.engines["cpu"], "threads": 1}
-    with closing(open_device("local")) as local:
-        result = local.run({**job, "inputs": [ids.tolist()], "sha256": None}, timeout_s=TIMEOUT_S)
-    expected = decode_outputs(result["outputs"][0])["logits"]
+    expected = logits_here(path, tuple(ids.tolist()))
     apart = np.abs(counted.outputs[0]["logits"] - expected).max() / np.abs(expected).max()
     return counted, float(apart)
 
@@ -117,12 +136,11 @@ def count_all(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each recipe and layout of a source."""
     whole = files.source == "default"
-    for quantize in recipes:
-        for layout in layouts:
+    for layout in layouts:
+        for quantize in recipes:
             summed = not whole and quantize == "float32"
             passes = (1, 2) if summed else (files.passes,)
-            runs = 2 if whole else 1
-            found = [count_file(files.path(quantize, layout, n), device, runs=runs) for n in passes]
+            found = [count_file(files.path(quantize, layout, n), device) for n in passes]
             last, difference = found[-1][0], max(apart for _, apart in found)
             more = (files.passes - 2) if summed else 0
             step = last.instructions_inference - found[0][0].instructions_inference
@@ -225,6 +243,41 @@ def compare_answers(
             }
 
 
+def allow_float16(path: Path) -> Path:
+    """Let XNNPACK compute a file in float16 where the processor can, by TFLite's metadata."""
+    model = schema.ModelT.InitFromPackedBuf(model_bytes(path), 0)
+    entry, buffer = schema.MetadataT(), schema.BufferT()
+    buffer.data = np.frombuffer(b"fp16accfp16", np.uint8)
+    entry.name, entry.buffer = "reduced_precision_support", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    allowed = path.with_stem(f"{path.stem}_allowed")
+    allowed.write_bytes(seal(model, read(path)))
+    return allowed
+
+
+def compare_float16(files: Files, encoder: Path | None, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what float16 arithmetic changes: of the embedded model, and of a trained encoder."""
+    plain = files.path("float16")
+    with closing(open_device(f"qemu://{FLOAT16_CPU}")) as device:
+        for name, path in (("float32", plain), ("float16", allow_float16(plain))):
+            counted, difference = count_file(path, device)
+            one = counted.instructions_inference
+            found = {"instructions_inference": one, "difference": difference}
+            yield {"source": "default", "cpu": FLOAT16_CPU, "arithmetic": name, **found}
+        if encoder is not None:
+            path = folder / "encoder.tflite"
+            model = load_keras(encoder, task="feature-extraction")
+            convert(model, quantize="float16", verified=False).save(path)
+            ids = [int(one) for one in calibration(encoder)[ENCODER_TEXT].split()]
+            states = [
+                predict(device_, file, ids)["last_hidden_state"]
+                for device_, file in ((open_device("local"), path), (device, allow_float16(path)))
+            ]
+            figures = compare(states[1], states[0])
+            yield {"source": "PL-BERT", "cpu": FLOAT16_CPU, "tokens": len(ids), **figures}
+
+
 def make_markdown(report: Mapping[str, Any]) -> str:
     """Return the tables, and how to reproduce them."""
     rows = report["rows"]
@@ -251,7 +304,24 @@ def make_markdown(report: Mapping[str, Any]) -> str:
             f"at most {most:.0e} of the largest, and {same:.1%} of the `int8` labels are the "
             "same.\n"
         )
+    parts += _describe_float16(report["float16"])
     return "\n".join(parts)
+
+
+def _describe_float16(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    counts = {row["arithmetic"]: row for row in rows if "arithmetic" in row}
+    encoders = [row for row in rows if "min_cosine" in row]
+    if counts and encoders:
+        without, with_it = (counts[name] for name in ("float32", "float16"))
+        yield (
+            f"XNNPACK computes a `float16` file in float16 arithmetic on a {FLOAT16_CPU} if its "
+            f"metadata allow it (`reduced_precision_support`): "
+            f"{with_it['instructions_inference'] / 1e6:.1f} instead of "
+            f"{without['instructions_inference'] / 1e6:.1f} million instructions of the embedded "
+            f"model, whose logits then differ by {with_it['difference']:.0e}. A trained encoder "
+            f"(PL-BERT, {encoders[0]['tokens']} tokens) overflows: the cosine of its worst token is "
+            f"{encoders[0]['min_cosine']:.2f}. So files do not carry these metadata.\n"
+        )
 
 
 def _worst(rows: Iterable[Mapping[str, Any]], quantize: str) -> float:
@@ -294,7 +364,7 @@ def make_operators(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
 def _merge(old: Path | None, report: dict[str, Any]) -> dict[str, Any]:
     """Keep from an earlier report the parts that were not measured now."""
     before = json.loads(old.read_text()) if old else {}
-    kept = {name: before.get(name, []) for name in ("rows", "operators", "answers")}
+    kept = {name: before.get(name, []) for name in SECTIONS}
     return {**report, **{name: report[name] or kept[name] for name in kept}}
 
 
@@ -316,6 +386,11 @@ def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]
     help="A table with sentences in its first column, for the answers.",
 )
 @click.option(
+    "--encoder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="PL-BERT (see trained_encoder), for float16.",
+)
+@click.option(
     "--add",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An earlier report, whose other parts are kept.",
@@ -335,6 +410,7 @@ def main(
     layouts: tuple[str, ...],
     cpus: tuple[str, ...],
     texts: Path | None,
+    encoder: Path | None,
     add: Path | None,
     as_json: bool,
     output: Path,
@@ -344,16 +420,17 @@ def main(
     report: dict[str, Any] = {
         **report_header("arm", describe_machine()),
         "complete": True,
-        "rows": [],
-        "operators": [],
-        "answers": [],
+        **{name: [] for name in SECTIONS},
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         embedded = Files("default", folder)
-        for part, row in _measure(parts, sources, recipes, layouts, cpus, texts, folder, embedded):
+        for part, row in _measure(
+            parts, sources, recipes, layouts, cpus, texts, encoder, folder, embedded
+        ):
             report[part].append(row)
             click.echo(json.dumps(row), err=True)
+            save_dated_report(_merge(add, {**report, "complete": False}), output)
     report = _merge(add, report)
     path = save_dated_report(report, output)
     click.echo(json.dumps(report) if as_json else f"{make_markdown(report)}\n{path}")
@@ -366,6 +443,7 @@ def _measure(
     layouts: Sequence[str],
     cpus: Sequence[str],
     texts: Path | None,
+    encoder: Path | None,
     folder: Path,
     embedded: Files,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -373,15 +451,17 @@ def _measure(
         lines = texts.read_text(encoding="utf-8").splitlines()[1 : SENTENCES + 1]
         sentences = [line.split("\t")[0] for line in lines]
         yield from (("answers", row) for row in compare_answers(embedded, cpus, sentences))
+    if "float16" in parts:
+        yield from (("float16", row) for row in compare_float16(embedded, encoder, folder))
     if "operators" in parts:
         yield from (("operators", row) for row in profile_all(embedded, cpus, folder))
     for source in sources if "counts" in parts else ():
         files = embedded if source == "default" else Files(source, folder)
         few = source == BASE
         chosen = [name for name in recipes if not few or name in ("int8", "float32")]
-        for cpu in cpus:
+        for layout, cpu in product(layouts[:1] if few else layouts, cpus):
             with closing(open_device(f"qemu://{cpu}")) as device:
-                for row in count_all(files, chosen, layouts[:1] if few else layouts, cpu, device):
+                for row in count_all(files, chosen, [layout], cpu, device):
                     yield "rows", row
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from albert_edge.quantization.recipes import RECIPES
-from benchmarks import android_arm64, bert, gpu, lengths, scaling
+from benchmarks import android_arm64, arm, bert, gpu, lengths, scaling
 
 ROOT = Path(__file__).parents[1]
 README, GUIDE, DOCS = ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs"
@@ -259,7 +259,11 @@ BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     DOCS / "android.md": {
         "android_arm64": lambda: android_arm64.make_markdown(newest("android_arm64"))
     },
-    DOCS / "benchmarking.md": {"peers": make_peers, "exits": make_exits},
+    DOCS / "benchmarking.md": {
+        "arm": lambda: arm.make_markdown(newest("arm")),
+        "peers": make_peers,
+        "exits": make_exits,
+    },
     GUIDE: {
         "scaling": lambda: scaling.make_markdown(newest("scaling")),
         "bert": lambda: bert.make_markdown(newest("bert")),
