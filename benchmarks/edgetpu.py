@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,46 @@ def measure_classifier(data: Path, folder: Path) -> dict[str, Any]:
         "agreement": report["agreement"],
         "passed": accuracies[0] >= accuracies[1] - MOST_LOST,
     }
+
+
+_MODELS = {
+    "encoder": "PL-BERT, a trained encoder of 768",
+    "albert-base-v2": "ALBERT-base's shape, random weights, 128 tokens",
+    "default": "the embedded classifier",
+}
+
+
+def make_markdown(report: Mapping[str, Any]) -> str:
+    """Return the table, and how to reproduce it."""
+    lines = [
+        "| model | weights on the chip | calls, bytes for 128 tokens | against float32 |",
+        "| --- | ---: | ---: | --- |",
+    ]
+    for row in report["rows"]:
+        moved = row["transfers"]
+        size = (moved["input_bytes"] + moved["output_bytes"]) / 1e6
+        weights = f"{row['weights']['bytes'] / 2**20:.2f} MiB"
+        cells = (_MODELS[row["name"]], weights, f"{moved['calls']}, {size:.1f} MB", _describe(row))
+        lines.append(f"| {' | '.join(cells)} |")
+    where = (
+        f"The products computed on the CPU, {report['date']}. Reproduce with "
+        "`python -m benchmarks.edgetpu ENCODER DEV.tsv`."
+    )
+    return "\n".join([*lines, "", where, ""])
+
+
+def _describe(row: Mapping[str, Any]) -> str:
+    if row["name"] == "encoder":
+        return (
+            f"cosine {row['mean_cosine']:.4f} on {row['texts']} texts that it was not calibrated "
+            f"on, {row['worst_text_cosine']:.4f} on the worst"
+        )
+    if row["name"] == "default":
+        return (
+            f"accuracy {row['accuracy']:.2%} instead of {row['float32_accuracy']:.2%} on "
+            f"{row['sentences']:,} sentences, calibrated on the built-in ones"
+        )
+    return f"error {row['error']:.4f}, cosine {row['mean_cosine']:.4f}"
 
 
 @click.command(help=__doc__)

@@ -145,6 +145,7 @@ def targets(as_json: bool) -> None:
             "recipes": list(entry.recipes),
             "seq_len": entry.seq_len,
             "seq_len_of_task": dict(entry.seq_len_of_task),
+            "rows": entry.rows,
             "graph": "gpu" if entry.gpu else "cpu",
             "compat": entry.compat,
             "reasons": dict(entry.reasons),
@@ -190,7 +191,8 @@ def _render_targets(rows: list[dict[str, Any]]) -> Iterator[Any]:
 
 def _describe_lengths(row: Mapping[str, Any]) -> str:
     others = [f", {length} for {task}" for task, length in row["seq_len_of_task"].items()]
-    return "".join([str(row["seq_len"] or "any"), *others])
+    parts = [] if row["rows"] is None else [f", in parts of {row['rows']}"]
+    return "".join([str(row["seq_len"] or "any"), *others, *parts])
 
 
 def _measured_target(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -292,3 +292,48 @@ def test_a_target_refuses_what_it_cannot_run(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "--layout loop contradicts --target gpu" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_for_the_edge_tpu_is_written_and_used(tmp_path: Path) -> None:
+    folder, texts = tmp_path / "coral", tmp_path / "texts.txt"
+    texts.write_text("2 5 9 14 3\n2 7 8 3\n" * 4)
+    given = (PARITY / "odd_one_type_answers", "-o", folder, "--target", "edgetpu")
+    done = convert(*given, "--calibration", texts, "--seq-len", "8,16", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    products = report["products"]
+    assert (products["rows"], products["files"], products["resident"]) == ([8, 16], 8, True)
+    assert report["size_bytes"] == sum(path.stat().st_size for path in folder.glob("*.tflite"))
+    assert report["provenance"]["calibration"] == {"texts": 8}
+    script = (folder / "compile.sh").read_text()
+    assert all(path.name in script for path in folder.glob("*_*.tflite"))
+
+    done = convert(*given)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "coral exists; give --force to replace it." in done.stderr
+    done = convert(*given, "--force")
+    assert done.exit_code == 0, done.output
+    assert "4 products of" in done.stdout
+    assert "stay on the chip, which has about 7.67 MiB" in done.stdout
+    assert not list(folder.glob("*_8.tflite"))
+
+    assert open_model(folder).run([2, 5, 9, 3])["start_logits"].shape == (1, 4)
+    done = albert_edge("verify", folder, PARITY / "odd_one_type_answers", "--json")
+    assert json.loads(done.stdout)["passed"]
+    figures = json.loads(
+        albert_edge("inspect", folder, "--accelerator", "edgetpu", "--json").stdout
+    )
+    assert figures["edgetpu"]["operators"] == figures["edgetpu"]["mapped"] == 4
+    assert (
+        figures["edgetpu"]["transfers"]["calls"]
+        == 4 * figures["bundle"]["config"]["num_hidden_layers"]
+    )
+
+
+def test_weights_that_do_not_fit_on_the_chip_are_said() -> None:
+    from albert_edge.cli.console import _render_products
+
+    products = {"rows": [32, 128], "files": 8, "weight_bytes": 14 << 20, "cache_bytes": 8_042_577}
+    lines = " ".join(str(one) for one in _render_products({**products, "resident": False}))
+    assert "14.00 MiB, do not fit on the chip, which has about 7.67 MiB" in lines
+    assert "each length has weights of its own; give one: --seq-len N" in lines
