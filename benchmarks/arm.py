@@ -297,12 +297,13 @@ def make_markdown(report: Mapping[str, Any]) -> str:
             "included.\n"
         )
     if answers := report["answers"]:
-        same = min(row["same_labels"] for row in answers if row["quantize"] == "int8")
-        most = max(row["difference"] for row in answers if row["quantize"] == "float32")
+        cpus = dict.fromkeys(row["cpu"] for row in answers)
+        same = min(row["same_labels"] for row in answers)
+        apart = [row["difference"] for row in answers if row["quantize"] == "float32"]
         parts.append(
-            f"On {answers[0]['sentences']} sentences the `float32` logits differ from x86-64's by "
-            f"at most {most:.0e} of the largest, and {same:.1%} of the `int8` labels are the "
-            "same.\n"
+            f"On {answers[0]['sentences']} sentences ({', '.join(cpus)}) the `float32` logits differ "
+            f"from x86-64's by at most {max(apart, default=0):.0e} of the largest, and {same:.1%} of "
+            "the labels of `float32` and `int8` are the same.\n"
         )
     parts += _describe_float16(report["float16"])
     return "\n".join(parts)
@@ -319,8 +320,8 @@ def _describe_float16(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"{with_it['instructions_inference'] / 1e6:.1f} instead of "
             f"{without['instructions_inference'] / 1e6:.1f} million instructions of the embedded "
             f"model, whose logits then differ by {with_it['difference']:.0e}. A trained encoder "
-            f"(PL-BERT, {encoders[0]['tokens']} tokens) overflows: the cosine of its worst token is "
-            f"{encoders[0]['min_cosine']:.2f}. So files do not carry these metadata.\n"
+            f"(PL-BERT, {encoders[0]['tokens']} tokens) overflows: the cosine of its worst token "
+            f"is {encoders[0]['min_cosine']:.2f}. So files do not carry these metadata.\n"
         )
 
 
