@@ -274,6 +274,7 @@ def _check_products(source: str | os.PathLike[str] | bytes, bundle: Bundle) -> d
             files.append(({**found, "findings": findings}, runs))
     checks = [found for found, _ in files]
     return {
+        "rows": max(bundle.products),
         "operators": sum(found["operators"] for found in checks),
         "mapped": sum(found["mapped"] for found in checks),
         "compiles": all(found["compiles"] for found in checks),

@@ -23,6 +23,7 @@ from albert_edge.benchmark.format import (
     format_millions,
     format_percent,
     format_precision,
+    format_products,
     format_ratio,
     format_setting,
 )
@@ -149,6 +150,11 @@ def _report_notes(report: Mapping[str, Any]) -> Iterator[str]:
     )
     shares = {row["name"]: row["acceleration"] for row in rows if "acceleration" in row}
     yield from (f"{name}: {format_acceleration(share)}." for name, share in shares.items())
+    yield from (
+        f"{row['name']}, {format_setting(row)}: {format_products(row)}."
+        for row in rows
+        if "products" in row
+    )
     accelerators = {row["accelerator"] for row in rows} - {"cpu"}
     yield from (f"{name}: {format_precision(name)}." for name in sorted(accelerators))
     codes = {warning["code"] for row in rows for warning in row["warnings"]}

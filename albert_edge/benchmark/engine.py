@@ -12,6 +12,7 @@ import albert_edge.bundle.graph_check  # noqa: F401 (the same)
 from albert_edge.bundle import OpenFile, read_checked
 from albert_edge.runtime import (
     Model,
+    describe_products,
     interpreter_forward,
     open_interpreter,
     open_products,
@@ -38,6 +39,25 @@ def open_reference(path: str, *, threads: int = 1) -> Model:
     interpreter = open_interpreter(file.place(), threads=threads, delegated=False, where=file.where)
     forward = interpreter_forward(bundle, interpreter, products)
     return Model(bundle, forward, runtime_name(), file=file, products=products)
+
+
+def open_on_edgetpu(path: str, *, threads: int = 1, accelerator: str) -> Model:
+    """Open a folder of the target `edgetpu` with its products on an Edge TPU, in this process.
+
+    Its library may end the process: the products were tried before; see `composed.check_compiled`.
+
+    Raises:
+        BundleError: A file is missing, damaged, not one of ours, or newer than this version.
+        DeviceError: There is no Edge TPU, or it does not run the products.
+    """
+    file = OpenFile(path)
+    bundle = read_checked(file)
+    products = open_products(file, bundle, accelerator=accelerator, threads=threads, check=False)
+    interpreter = open_interpreter(file.place(), threads=threads, where=file.where)
+    forward = interpreter_forward(bundle, interpreter, products)
+    share = describe_products(file, bundle, products, threads=threads, check=False)
+    name = runtime_name()
+    return Model(bundle, forward, name, file=file, acceleration=share, products=products)
 
 
 def open_float_reference(path: str, *, threads: int = 1) -> Model:

@@ -15,6 +15,7 @@ __all__ = [
     "format_millions",
     "format_percent",
     "format_precision",
+    "format_products",
     "format_ratio",
     "format_setting",
     "format_tick",
@@ -60,7 +61,7 @@ def format_tick(value: float) -> str:
 
 
 def format_acceleration(acceleration: Mapping[str, Any]) -> str:
-    """Say what a GPU runs of a file.
+    """Say what an accelerator runs of a file.
 
     Args:
         acceleration: `runtime.compiled_model.Acceleration`, as a dictionary.
@@ -78,13 +79,29 @@ def format_acceleration(acceleration: Mapping[str, Any]) -> str:
 
 
 def format_precision(accelerator: str) -> str:
-    """Say how a GPU computes.
+    """Say how an accelerator computes.
 
     Example:
         >>> format_precision("gpu:float32"), format_precision("gpu:default")
         ('float32 arithmetic', 'default precision')
+        >>> format_precision("edgetpu:usb")
+        'products of 8 bits'
     """
+    if accelerator.startswith("edgetpu"):
+        return "products of 8 bits"
     return "float32 arithmetic" if accelerator == "gpu:float32" else "default precision"
+
+
+def format_products(row: Mapping[str, Any]) -> str:
+    """Say what the products of a row took of an inference.
+
+    Example:
+        >>> format_products({"latency_ms": 20.14, "products": {"calls": 48.0, "ms": 12.25}})
+        '48 products took 12.2 of 20.1 ms'
+    """
+    products = row["products"]
+    times = [format_metric(ms) for ms in (products["ms"], row["latency_ms"])]
+    return f"{format_count(products['calls'], 'product')} took {' of '.join(times)} ms"
 
 
 def format_setting(row: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,10 @@ class Measurement:
             run; see `encode_outputs` for large ones.
         outputs_sha256: The SHA-256 of every whole output on `input_ids`, as timed.
         layers_used: Number of passes that an early-exit file made; None for other files.
-        acceleration: What a GPU ran of the file, `runtime.compiled_model.Acceleration` ready for
-            JSON; None on the CPU.
+        acceleration: What a GPU or an Edge TPU ran of the file,
+            `runtime.compiled_model.Acceleration` ready for JSON; None on the CPU.
+        products: Of a folder of the target `edgetpu` the `calls` of products in a warm inference,
+            and the `ms` that they took of it, on average; None for a file.
     """
 
     path: str
@@ -105,11 +108,12 @@ class Measurement:
     outputs_sha256: Mapping[str, str]
     layers_used: int | None = None
     acceleration: Mapping[str, Any] | None = None
+    products: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field that is known by its name, ready for JSON, without the outputs."""
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        optional = ("layers_used", "acceleration")
+        optional = ("layers_used", "acceleration", "products")
         unknown = {"outputs", *(name for name in optional if fields[name] is None)}
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -197,6 +201,7 @@ def measure(
     *,
     device: Device | None = None,
     engine: str = ENGINE,
+    options: Mapping[str, str] = MappingProxyType({}),
     threads: int = 1,
     seq_len: int = 128,
     input_ids: Sequence[int] | None = None,
@@ -215,6 +220,7 @@ def measure(
         device: Where to measure; None for this machine.
         engine: `module:function`; the function takes the path and `threads` and returns an object
             whose `run(input_ids)` maps int32 [1, T] to the outputs' arrays by name.
+        options: Further arguments of the function.
         threads: CPU threads.
         seq_len: T, the length of the random ids, the same ones every time.
         input_ids: T token ids to use instead.
@@ -240,6 +246,7 @@ def measure(
         "do": "measure",
         "path": device.send(Path(path)),
         "engine": engine,
+        "options": dict(options),
         "threads": threads,
         "seq_len": seq_len,
         "input_ids": None if input_ids is None else [int(token) for token in input_ids],
@@ -367,6 +374,11 @@ def aggregate_rounds(rounds: Sequence[Measurement]) -> Measurement:
             fields[field.name] = float(np.median(values))
         elif field.name.endswith("_bytes") and None not in values:
             fields[field.name] = int(np.median(values))
+    if products := [one.products for one in rounds if one.products is not None]:
+        names = products[0]
+        fields["products"] = {
+            name: float(np.mean([one[name] for one in products])) for name in names
+        }
     joules = [one.energy["joules"] for one in rounds]
     busy = [one.other_cores_busy for one in rounds if one.other_cores_busy is not None]
     return dataclasses.replace(

@@ -201,13 +201,13 @@ class Reference:
 def compare_with_cpu(
     outputs: Sequence[Outputs], reference: Reference, quantize: str, accelerator: str
 ) -> dict[str, Any]:
-    """Compare a GPU's outputs with those of the same file on the CPU.
+    """Compare an accelerator's outputs with those of the same file on the CPU.
 
     Args:
-        outputs: The GPU's outputs on each input.
-        reference: The result of `run_reference` with `FLOAT_ENGINE`.
+        outputs: The accelerator's outputs on each input.
+        reference: The result of `run_reference`, of a GPU with `FLOAT_ENGINE`.
         quantize: The file's recipe.
-        accelerator: `gpu:float32` or `gpu:default`.
+        accelerator: `gpu:float32`, `gpu:default`, or an Edge TPU.
 
     Returns:
         The entry `cpu` of a row's `fidelity`: `engine`; `difference`, the largest one over the
@@ -218,7 +218,7 @@ def compare_with_cpu(
     pairs = zip(outputs, reference.outputs, strict=True)
     difference = max(largest_difference(*pair) for pair in pairs)
     return {
-        "engine": f"{_KERNELS}, int8 weights as floats",
+        "engine": f"{_KERNELS}{', int8 weights as floats' * accelerator.startswith('gpu')}",
         "difference": difference if math.isfinite(difference) else None,
         "limit": limit,
         "passed": difference <= limit,

@@ -132,6 +132,11 @@ def _unexpected(device: Device, fault: str) -> DeviceError:
     )
 
 
+def _engine_options(accelerator: str) -> dict[str, str]:
+    """Return what an engine is told besides: the Edge TPU's is told which of them."""
+    return {"accelerator": accelerator} if accelerator.startswith("edgetpu") else {}
+
+
 class _Run:
     """The state of a run: one result per configuration, and the outputs of the references."""
 
@@ -145,8 +150,8 @@ class _Run:
         self._files, self._settings = files, settings
         self._device, self._progress = device, progress
         self._references: dict[Any, Reference] = {}
-        self._gpu_error: AlbertEdgeError | None = None
-        self._gpu_tried = False
+        # What was tried on the device, and the error if it failed.
+        self._tried: dict[tuple[str, ...], AlbertEdgeError | None] = {}
         self._planned = configurations(files, settings)
         self.results = {one.key: Result(configuration=one) for one in self._planned}
 
@@ -191,8 +196,7 @@ class _Run:
                 assert file.bundle is not None  # noqa: S101 (it has no error)
                 inputs = make_inputs(file.bundle, configuration.seq_len)
                 result.text_tokens = inputs.text_tokens
-                if configuration.accelerator != "cpu":
-                    self._check_gpu()
+                self._check_accelerator(configuration)
                 if result.rounds_done < self._settings.rounds:
                     self._device.send(file.path)
                     prepared[configuration.key] = (
@@ -204,30 +208,55 @@ class _Run:
             self._progress.advance(task)
         return prepared
 
-    def _check_gpu(self) -> None:
-        """Try the GPU of the device, once.
+    def _check_accelerator(self, configuration: Configuration) -> None:
+        """Try a GPU of the device, or its Edge TPU with the compiled files, once.
 
         Raises:
-            DeviceError: There is none.
+            DeviceError: There is none, or it does not run the files.
         """
-        if not self._gpu_tried:
-            self._gpu_tried = True
+        accelerator, path = configuration.accelerator, configuration.file.path
+        if accelerator == "cpu":
+            return
+        self._engine(accelerator)
+        job = {"do": "check_gpu"}
+        if accelerator.startswith("edgetpu"):
+            there = self._device.send(path)
+            job = {"do": "check_edgetpu", "path": there, "accelerator": accelerator}
+        key = tuple(job.values())
+        if key not in self._tried:
+            self._tried[key] = None
             try:
-                self._device.run({"do": "check_gpu"}, timeout_s=self._settings.timeout_s)
+                self._device.run(job, timeout_s=self._settings.timeout_s)
             except AlbertEdgeError as error:
-                self._gpu_error = error
-        if self._gpu_error is not None:
-            raise self._gpu_error
+                self._tried[key] = error
+        if (failed := self._tried[key]) is not None:
+            raise failed
+
+    def _engine(self, accelerator: str) -> str:
+        """Return what opens a model on an accelerator of the device.
+
+        Raises:
+            DeviceError: Nothing does.
+        """
+        name = "edgetpu" if accelerator.startswith("edgetpu") else accelerator
+        if name not in self._device.engines:
+            raise DeviceError(
+                f"{self._device.name} runs files on {', '.join(self._device.engines)}, not on "
+                f"{accelerator}."
+            )
+        return self._device.engines[name]
 
     def _references_of(
         self, configuration: Configuration, inputs: Inputs
     ) -> tuple[Reference, Reference | None]:
-        """Return the reference of a configuration, and the CPU's of one on a GPU."""
+        """Return the reference of a configuration, and the CPU's of one on an accelerator."""
         file = choose_reference(configuration.file, self._files, configuration.seq_len)
         reference = self._reference(file, inputs, ENGINE)
         if configuration.accelerator == "cpu":
             return reference, None
-        return reference, self._reference(configuration.file, inputs, FLOAT_ENGINE)
+        # A GPU multiplies int8 weights as floats; an Edge TPU rounds as the CPU does.
+        engine = FLOAT_ENGINE if configuration.accelerator.startswith("gpu") else ENGINE
+        return reference, self._reference(configuration.file, inputs, engine)
 
     def _reference(self, file: ModelFile, inputs: Inputs, engine: str) -> Reference:
         key = file.name, inputs.ids, engine
@@ -266,7 +295,7 @@ class _Run:
         settings = self._settings
         path = configuration.file.path
         both: dict[str, Any] = {
-            "engine": self._device.engines[configuration.accelerator],
+            "engine": self._engine(configuration.accelerator),
             "device": self._device,
             "input_ids": inputs.ids[0],
             "probes": inputs.ids[1:],
@@ -282,6 +311,7 @@ class _Run:
             threads=configuration.threads,
             text=inputs.text,
             min_time_s=settings.min_time_s,
+            options=_engine_options(configuration.accelerator),
             **both,
         )
 

@@ -64,6 +64,7 @@ def summarize_rounds(rounds: Sequence[Measurement]) -> dict[str, Any]:
         "input_ids": list(total.input_ids),
         **({"layers_used": total.layers_used} if total.layers_used else {}),
         **({"acceleration": total.acceleration} if total.acceleration else {}),
+        **({"products": total.products} if total.products else {}),
         **latency_stats(total.samples_ns),
         "cpu_ms": total.cpu_ms,
         "inferences_per_s": len(total.samples_ns) / seconds,
@@ -165,6 +166,7 @@ def restore_rounds(row: Mapping[str, Any]) -> list[Measurement]:
                 **{name: metrics[name] for name in _ROUND_METRICS if name != "latency_ms"},
                 layers_used=row.get("layers_used"),
                 acceleration=row.get("acceleration"),
+                products=row.get("products"),
                 input_ids=tuple(row["input_ids"]),
                 samples_ns=tuple(row["samples_ns"][start:end]),
                 cpu_samples_ns=tuple(row["cpu_samples_ns"][start:end]),
@@ -214,9 +216,7 @@ def raise_on_failures(report: Mapping[str, Any]) -> None:
     rows = report["rows"]
     failed = [f"{describe_row(row)}: {row['error']['message']}" for row in rows if row["error"]]
     wrong = [
-        f"{describe_row(row)}: {_explain_wrong(row['fidelity'])}"
-        for row in rows
-        if row["status"] == "wrong"
+        f"{describe_row(row)}: {_explain_wrong(row)}" for row in rows if row["status"] == "wrong"
     ]
     if failed or wrong:
         kind = DeviceError if failed else FidelityError
@@ -230,15 +230,16 @@ def describe_row(row: Mapping[str, Any]) -> str:
     return f"{row['name']} ({row['accelerator']}, {threads}, T={row['seq_len']})"
 
 
-def _explain_wrong(fidelity: Mapping[str, Any]) -> str:
+def _explain_wrong(row: Mapping[str, Any]) -> str:
+    fidelity, on_edgetpu = row["fidelity"], row["accelerator"].startswith("edgetpu")
     on_cpu = fidelity.get("cpu")
     if on_cpu is not None and not on_cpu["passed"]:
         if on_cpu["difference"] is None:
             return "an output is not finite, or its shape is not the CPU's."
         return (
             f"an output differs from the CPU's by {on_cpu['difference']:.2g} of its largest value; "
-            f"at most {on_cpu['limit']:g} is allowed. Convert the checkpoint again with --target "
-            "gpu."
+            f"at most {on_cpu['limit']:g} is allowed. "
+            + ("Compile the products again." if on_edgetpu else "Convert it with --target gpu.")
         )
     errors = {name: one["error"] for name, one in fidelity["outputs"].items()}
     invalid = [name for name, error in errors.items() if error is None]

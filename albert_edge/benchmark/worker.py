@@ -2,7 +2,8 @@
 
 It reads one JSON job from standard input and writes one JSON result to standard output, so that
 the same worker also runs on another machine; a `Device` of `albert_edge.benchmark.devices.device`
-starts it.  A job's `do` is `measure`, `count`, `predict`, `describe` or `check_gpu`.
+starts it.  A job's `do` is `measure`, `count`, `predict`, `describe`, `check_gpu` or
+`check_edgetpu`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
         from albert_edge.runtime.compiled_model import check_gpu
 
         return check_gpu()
+    if job["do"] == "check_edgetpu":
+        from albert_edge.runtime.composed import check_compiled
+
+        return check_compiled(job["path"], accelerator=job["accelerator"])
     path, before = Path(job["path"]), file_state(job["path"])
     result = {"measure": _measure, "count": _count, "predict": _predict}[job["do"]](job)
     # The engine opens the file by its path, and may open it again later.
@@ -110,7 +115,7 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
 
     memory, has_peak = {"empty": read_memory()}, reset_peak()
     start = perf_counter_ns()
-    model = open_model(job["path"], threads=job["threads"])
+    model = open_model(job["path"], threads=job["threads"], **job.get("options", {}))
     load_ns = perf_counter_ns() - start
     memory["loaded"] = read_memory()
 
@@ -123,11 +128,14 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
         model.run(input_ids)
     memory["warm"] = read_memory()
 
+    products_spent = _watch_products(model)
+    samples = _time_warm(job, lambda: model.run(input_ids))
     return {
         "import_ns": import_ns,
         "load_ns": load_ns,
         "first_ns": first_ns,
-        **_time_warm(job, lambda: model.run(input_ids)),
+        **samples,
+        "products": products_spent(len(samples["samples_ns"])),
         "other_cores_busy": other_cores_busy(),
         "memory": memory,
         "peak_rss_bytes": read_peak_bytes() if has_peak else None,
@@ -181,6 +189,22 @@ def _time_warm(job: dict[str, Any], infer: Callable[[], object]) -> dict[str, li
     return {"samples_ns": samples, "cpu_samples_ns": cpu_samples}
 
 
+def _watch_products(model: Any) -> Callable[[int], dict[str, float] | None]:
+    """Return a function that returns what products took of an inference since now, on average."""
+    products = getattr(model, "products", None)  # of the target edgetpu only
+    if products is None:
+        return lambda runs: None
+    calls, seconds = products.calls, products.seconds
+
+    def spent(runs: int) -> dict[str, float]:
+        return {
+            "calls": (products.calls - calls) / runs,
+            "ms": (products.seconds - seconds) * 1e3 / runs,
+        }
+
+    return spent
+
+
 def _watch_other_processes() -> Callable[[], float | None]:
     """Return a function that returns how many cores other processes used since now, on average."""
     busy_before_s, own_before_ns, start = cpu_busy_s(), process_time_ns(), perf_counter_ns()
@@ -220,8 +244,9 @@ def _describe_run(job: dict[str, Any], model: Any, input_ids: Any, outputs: Any)
 
 def _describe_delegate(job: dict[str, Any], model: Any) -> dict[str, Any]:
     if (share := getattr(model, "acceleration", None)) is not None:
+        on_gpu = share.accelerator.startswith("gpu")
         return {
-            "delegate": f"GPU ({share.device})",
+            "delegate": f"GPU ({share.device})" if on_gpu else share.device,
             "operators": share.operators,
             "operators_delegated": share.operators_accelerated,
             "acceleration": share.to_dict(),

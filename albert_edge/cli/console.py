@@ -328,7 +328,7 @@ def _render_edgetpu(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from _render_estimate(figures["time"])
 
 
-_FASTER = {"cpu": "the CPU", "edgetpu": "the Edge TPU", None: "unknown"}
+_FASTER = {"cpu": "the CPU", "edgetpu": "the Edge TPU", None: "too close to say"}
 
 
 def _render_estimate(figures: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from albert_edge.runtime.composed import open_products
+from albert_edge.runtime.composed import describe_products, open_products
 from albert_edge.runtime.interpreter import open_interpreter, runtime_name
 from albert_edge.runtime.model import Model, interpreter_forward, open_model
 
 __all__ = [
     "Model",
+    "describe_products",
     "interpreter_forward",
     "open_interpreter",
     "open_model",

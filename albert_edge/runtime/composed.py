@@ -10,24 +10,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from albert_edge.bundle.archive import OpenFile
-from albert_edge.bundle.bundle import Bundle
+from albert_edge.bundle.bundle import Bundle, read
 from albert_edge.bundle.folder import compiled_file, product_file
-from albert_edge.bundle.graph_check import host_steps
-from albert_edge.errors import BundleError
+from albert_edge.bundle.graph_check import count_operators, host_steps
+from albert_edge.errors import BundleError, DeviceError, FidelityError
 from albert_edge.files import read_input
 from albert_edge.runtime.external_delegate import Product, check_edgetpu, open_product
+
+if TYPE_CHECKING:
+    from albert_edge.runtime.compiled_model import Acceleration
 
 __all__ = ["Products"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 Int8 = npt.NDArray[np.int8]
 _QUANTIZATION = (1 / 127, 0)  # of all codes: int8 -127 to 127 stand for -1 to 1
+_MOST_STEPS = 1  # a sum halfway between two codes is rounded to either
 
 
 @final
@@ -75,6 +79,27 @@ class Products:
             begin += rows
         return np.concatenate(parts)  # [T, K]
 
+    def compare(self, reference: Products) -> int:
+        """Return by how many codes a product differs from that of `reference`, on random codes.
+
+        Raises:
+            FidelityError: It is more than two ways of rounding explain.
+        """
+        random, most = np.random.default_rng(0), 0
+        for product, right in zip(self._all(), reference._all(), strict=True):
+            codes = random.integers(-127, 128, product.input_shape, np.int8)
+            made, expected = product.run(codes).astype(np.int16), right.run(codes)
+            difference = int(np.abs(made - expected).max())
+            if difference > _MOST_STEPS:
+                raise FidelityError(
+                    f"{product.where} is computed wrong by {name_device(self.accelerator)}: a code "
+                    f"is off by {difference} of 127, and rounding explains {_MOST_STEPS}. If it is "
+                    "of an earlier conversion, compile the folder's files again: sh compile.sh. Or "
+                    "use --accelerator cpu."
+                )
+            most = max(most, difference)
+        return most
+
     def close(self) -> None:
         """Release the weights, and the device."""
         for one in self._all():
@@ -117,7 +142,7 @@ def open_products(
         accelerator: What computes the products; see `open_product`.
         threads: How many CPU threads to use.
         check: Whether to check first that each product is the one that was written with the host
-            graph.
+            graph; or to try an Edge TPU in a child process, which its library may end.
         delegated: Whether XNNPACK may run them on the CPU.
 
     Raises:
@@ -153,6 +178,91 @@ def _product_paths(folder: Path, bundle: Bundle, *, compiled: bool) -> dict[tupl
         for rows, digests in bundle.products.items()
         for name in digests
     }
+
+
+def check_compiled(source: str, *, accelerator: str) -> dict[str, Any]:
+    """Run the compiled products of a folder once on an Edge TPU, in a child process.
+
+    Args:
+        source: The folder, or its host graph.
+        accelerator: Which Edge TPU; see `open_product`.
+
+    Returns:
+        The `device`, as reports name it.
+
+    Raises:
+        BundleError: The host graph is missing or damaged.
+        DeviceError: It is no folder of the target `edgetpu`, its products were not compiled, or an
+            Edge TPU does not run them.
+    """
+    file = OpenFile(source)
+    bundle = read(file)
+    require_products(file, bundle)
+    assert file.path is not None  # noqa: S101 (for mypy: `source` is a path)
+    paths = _product_paths(file.path.parent, bundle, compiled=True)
+    check_edgetpu(list(paths.values()), accelerator=accelerator)
+    return {"device": name_device(accelerator)}
+
+
+def require_products(file: OpenFile, bundle: Bundle) -> None:
+    """Check that a file is the host graph of a folder, which an Edge TPU can run.
+
+    Raises:
+        DeviceError: It is not.
+    """
+    if not bundle.products:
+        raise DeviceError(
+            f"{file.where} is one file, and an Edge TPU runs the products of a layer, each a file "
+            "of its own: convert the checkpoint with --target edgetpu, which writes a folder."
+        )
+
+
+def name_device(accelerator: str) -> str:
+    """Return what reports call an Edge TPU: its library tells no name.
+
+    Example:
+        >>> name_device("edgetpu"), name_device("edgetpu:usb"), name_device("edgetpu:1")
+        ('an Edge TPU', 'an Edge TPU on USB', 'Edge TPU number 1')
+    """
+    device = accelerator.partition(":")[2]
+    if device.isdigit():
+        return f"Edge TPU number {device}"
+    return "an Edge TPU" + {"usb": " on USB", "pci": " on PCIe"}.get(device, "")
+
+
+def describe_products(
+    file: OpenFile, bundle: Bundle, products: Products, *, threads: int, check: bool
+) -> Acceleration:
+    """Return what an Edge TPU runs of a folder.
+
+    Args:
+        file: The host graph's file.
+        bundle: Its content.
+        products: What `open_products` returned.
+        threads: How many CPU threads to use for a comparison.
+        check: Whether to compare each product with the CPU's.
+
+    Raises:
+        FidelityError: The Edge TPU's differs by more than rounding.
+    """
+    from albert_edge.runtime.compiled_model import Acceleration
+
+    operators, _ = count_operators(file.view(), where=file.where)
+    count, difference = sum(map(len, bundle.products.values())), None
+    if check:
+        on_cpu = open_products(file, bundle, threads=threads)
+        difference = products.compare(on_cpu) * _QUANTIZATION[0]
+        on_cpu.close()
+    return Acceleration(
+        accelerator=products.accelerator,
+        device=name_device(products.accelerator),
+        is_software=False,
+        operators=operators + count,
+        operators_accelerated=count,
+        on_cpu=("the host graph",),
+        difference=difference,
+        limit=_MOST_STEPS * _QUANTIZATION[0],
+    )
 
 
 def _check_digest(path: Path, digest: str, *, where: str) -> None:

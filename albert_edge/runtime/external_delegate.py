@@ -173,7 +173,8 @@ def _quantization(detail: dict[str, Any]) -> tuple[float, int]:
 
 
 def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".")  # of several lines
+    # Of several lines, or of messages with nothing between them.
+    return " ".join(str(error).replace("Node number", "; node number").split()).rstrip(".")
 
 
 # The Edge TPU.

@@ -21,7 +21,13 @@ from albert_edge.bundle.graph_check import layer_names, output_shapes, signature
 from albert_edge.config import check_accelerator
 from albert_edge.early_exit import NEVER, EarlyExit
 from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
-from albert_edge.runtime.composed import Products, compose_passes, open_products
+from albert_edge.runtime.composed import (
+    Products,
+    compose_passes,
+    describe_products,
+    open_products,
+    require_products,
+)
 from albert_edge.runtime.interpreter import open_interpreter, release_pages, runtime_name
 from albert_edge.tasks import TASKS
 
@@ -54,9 +60,10 @@ def open_model(
         source: A path, a file's content, or "default" for the embedded model; of the target
             `edgetpu`, its folder.
         threads: How many CPU threads to use.
-        accelerator: What runs it: `cpu`; `gpu` or `gpu:float32`, a GPU in float32 arithmetic; or
-            `gpu:default`, in the precision that its driver prefers.  A GPU is used in a child
-            process, which its driver may end.
+        accelerator: What runs it: `cpu`; `gpu` or `gpu:float32`, a GPU in float32 arithmetic;
+            `gpu:default`, in the precision that its driver prefers; or, of a folder of the target
+            `edgetpu`, `edgetpu[:usb|:pci|:N]`, an Edge TPU.  A GPU is used in a child process,
+            which its driver may end; an Edge TPU is tried in one first.
         check: Whether to check first that the file is as it was written and that its graph is one
             that this project writes, and that a GPU computes what the CPU does.  Without the check
             a damaged file can end the process.
@@ -68,23 +75,23 @@ def open_model(
         BundleError: The file is missing, damaged, of another program or newer than this version.
         ConfigError: There is no such accelerator.
         DeviceError: No TFLite runtime is installed; or there is no GPU, or it does not run all of
-            the file but the lookups of tables.
-        FidelityError: The GPU's outputs are not the CPU's.
+            the file but the lookups of tables; or an Edge TPU, its library or compiled products
+            are missing.
+        FidelityError: The accelerator's outputs are not the CPU's.
     """
     file, accelerator = OpenFile(source), one_accelerator(accelerator)
     bundle = read_checked(file) if check else read(file)
     acceleration = products = None
+    if accelerator.startswith("edgetpu"):
+        require_products(file, bundle)
     if bundle.products:
         _check_composable(file.where, accelerator=accelerator, isolated=isolated)
         options: Any = {"accelerator": accelerator, "threads": threads, "check": check}
         products = open_products(file, bundle, **options)
+        if accelerator != "cpu":
+            acceleration = describe_products(file, bundle, products, threads=threads, check=check)
         interpreter = open_interpreter(file.place(), threads=threads, where=file.where)
         forward = interpreter_forward(bundle, interpreter, products)
-    elif accelerator.startswith("edgetpu"):
-        raise DeviceError(
-            f"{file.where} is one file, and an Edge TPU runs the products of a layer, each a file "
-            "of its own: convert the checkpoint with --target edgetpu, which writes a folder."
-        )
     elif accelerator != "cpu":
         from albert_edge.runtime.isolated import open_on_gpu
 
@@ -149,7 +156,7 @@ class Model:
         bundle: Everything in the file but the weights.
         runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
         max_tokens: The longest input in tokens, special tokens included.
-        acceleration: What a GPU runs of it; None on the CPU.
+        acceleration: What a GPU or an Edge TPU runs of it; None on the CPU.
         products: The products of a folder of the target `edgetpu`; None for a file.
     """
 

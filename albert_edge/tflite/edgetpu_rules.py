@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from albert_edge.errors import UnsupportedOpError
+from albert_edge.errors import InputError, UnsupportedOpError
 from albert_edge.tflite.gpu_rules import GraphView, Operator, Value, by_name, read_rules
 from albert_edge.tflite.graph import OPERATOR_NAMES, tensor_bytes
 
@@ -28,6 +28,7 @@ __all__ = ["check_edgetpu", "require_edgetpu"]
 _CACHE_BYTES = int(7.67 * 2**20)
 _FILE = "edgetpu_rules.json"
 _CHIP = "Edge TPU"
+_COMPILED = "edgetpu-custom-op"  # what the compiler moves the operators into that it maps
 _EFFECTS = {"refused": "refused", "cpu": "CPU"}  # what a rule says will happen, the worst first
 _LARGEST_SOFTMAX = 16_000
 _LARGEST_RESIZE = 8
@@ -94,8 +95,15 @@ def check_edgetpu(model: Any) -> dict[str, Any]:
         `transfers`: `calls` of the chip an inference, and the `input_bytes` and `output_bytes`
         that they move;
         `multiply_adds` of the products on the chip.
+
+    Raises:
+        InputError: The model was compiled already.
     """
     graphs = [GraphView(model, index) for index in range(len(model.subgraphs))]
+    if any(one.name == _COMPILED for graph in graphs for one in graph.operators):
+        raise InputError(
+            "the model was compiled for the Edge TPU already; give the one that it was made of."
+        )
     verdicts = [one for graph in graphs for one in _verdicts(graph)]
     mapped = [operator for operator, rule in verdicts if rule is None]
     refused = any(rule is not None and rule.effect == "refused" for _, rule in verdicts)

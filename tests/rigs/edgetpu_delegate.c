@@ -63,8 +63,10 @@ typedef struct { /* whole: it is passed by value */
   int32_t builtin_code;
   const char *custom_name;
   int version;
+#ifndef TFLITE_2_5 /* which had none of these: Coral's build passes too little to newer runtimes */
   void *registration_external, *async_kernel;
   uint64_t inplace_operator;
+#endif
 } Registration;
 typedef struct Context {
   size_t tensors_size;
@@ -95,6 +97,13 @@ typedef struct {
   char magic[8];
   int32_t rows, inputs, outputs, input_zero, output_zero;
   float input_scale, output_scale;
+} Head;
+
+typedef struct { /* the same, aligned */
+  Head head;
+  float *scales; /* [K], of an output's sum in its codes */
+  int32_t *biases;
+  int16_t *weights; /* for products of two that a processor adds in pairs */
 } Product;
 
 static bool is_set(const char *name, const char *word) {
@@ -123,18 +132,34 @@ static void *init(Context *context, const char *buffer, size_t length) {
   const DelegateParams *params = (const DelegateParams *)buffer;
   Node *node;
   Registration *replaced;
+  Head head;
   if (context->GetNodeAndRegistration(context, params->nodes_to_replace->data[0], &node, &replaced))
     return NULL;
-  const Product *product = node->custom_initial_data;
+  const char *data = node->custom_initial_data;
   size_t size = node->custom_initial_data_size;
-  if (size < sizeof *product || memcmp(product->magic, "FORGED 1", 8)) return NULL;
-  size_t outputs = product->outputs, inputs = product->inputs;
-  if (size != sizeof *product + outputs * (8 + inputs)) return NULL;
-  void *copy = malloc(size); /* aligned, which the file's need not be */
-  return memcpy(copy, product, size);
+  if (size < sizeof head || memcmp(data, "FORGED 1", 8)) return NULL;
+  memcpy(&head, data, sizeof head);
+  size_t outputs = head.outputs, weights = outputs * head.inputs;
+  if (size != sizeof head + 8 * outputs + weights) return NULL;
+  Product *made = malloc(sizeof *made);
+  *made = (Product){head, malloc(4 * outputs), malloc(4 * outputs), malloc(2 * weights)};
+  data += sizeof head;
+  memcpy(made->scales, data, 4 * outputs);
+  memcpy(made->biases, data + 4 * outputs, 4 * outputs);
+  for (size_t i = 0; i < outputs; i++)
+    made->scales[i] = head.input_scale * made->scales[i] / head.output_scale;
+  for (size_t i = 0; i < weights; i++) made->weights[i] = (int8_t)data[8 * outputs + i];
+  return made;
 }
 
-static void release(Context *context, void *data) { free(data); }
+static void release(Context *context, void *data) {
+  Product *product = data;
+  if (!product) return;
+  free(product->scales);
+  free(product->biases);
+  free(product->weights);
+  free(product);
+}
 
 static Status prepare(Context *context, Node *node) {
   if (!node->user_data) {
@@ -143,7 +168,7 @@ static Status prepare(Context *context, Node *node) {
   }
   const Product *product = node->user_data;
   size_t given = context->tensors[node->inputs->data[0]].bytes;
-  if (given != (size_t)product->rows * product->inputs) {
+  if (given != (size_t)product->head.rows * product->head.inputs) {
     context->ReportError(context, "edgetpu-custom-op was given %d bytes", (int)given);
     return FAILED;
   }
@@ -157,18 +182,17 @@ static int8_t round_sum(int32_t sum, float scale, int32_t zero_point) {
 }
 
 static void multiply(const Product *product, const int8_t *given, int8_t *made) {
-  int inputs = product->inputs, outputs = product->outputs;
-  const float *scales = (const float *)(product + 1);
-  const int32_t *biases = (const int32_t *)(scales + outputs);
-  const int8_t *weights = (const int8_t *)(biases + outputs);
-  for (int row = 0; row < product->rows; row++, given += inputs)
+  int inputs = product->head.inputs, outputs = product->head.outputs;
+  int16_t row[inputs];
+  for (int left = product->head.rows; left--; given += inputs) {
+    for (int i = 0; i < inputs; i++) row[i] = given[i] - product->head.input_zero;
     for (int output = 0; output < outputs; output++) {
-      const int8_t *weight = weights + (size_t)output * inputs;
-      int32_t sum = biases[output];
-      for (int i = 0; i < inputs; i++) sum += (given[i] - product->input_zero) * weight[i];
-      float scale = product->input_scale * scales[output] / product->output_scale;
-      *made++ = round_sum(sum, scale, product->output_zero);
+      const int16_t *weight = product->weights + (size_t)output * inputs;
+      int32_t sum = product->biases[output];
+      for (int i = 0; i < inputs; i++) sum += row[i] * weight[i];
+      *made++ = round_sum(sum, product->scales[output], product->head.output_zero);
     }
+  }
 }
 
 static Status invoke(Context *context, Node *node) {
@@ -184,7 +208,7 @@ static Status invoke(Context *context, Node *node) {
   int8_t *made = context->tensors[node->outputs->data[0]].data;
   multiply(product, context->tensors[node->inputs->data[0]].data, made);
   if (has_fault("wrong")) /* the channels in reverse */
-    for (int row = 0, size = product->outputs; row < product->rows; row++, made += size)
+    for (int row = 0, size = product->head.outputs; row < product->head.rows; row++, made += size)
       for (int i = 0; i < size / 2; i++) {
         int8_t one = made[i];
         made[i] = made[size - 1 - i];

@@ -17,17 +17,21 @@ from albert_edge.tflite.graph import builtin_code, pack, parse, schema, tensor_b
 from .install import Rig, compile_c
 
 NAME = "libedgetpu.so.1"
+OLD = f"tflite_2_5/{NAME}"  # built for the TFLite of Coral's own build
 OPERATOR = b"edgetpu-custom-op"
 
 
 def _build(folder: Path) -> None:
     compile_c("edgetpu_delegate.c", folder / NAME, "-O3", "-lm")
+    (folder / OLD).parent.mkdir()
+    compile_c("edgetpu_delegate.c", folder / OLD, "-O3", "-DTFLITE_2_5", "-lm")
 
 
 RIG = Rig(
     name="edgetpu",
     what="An Edge TPU that the CPU computes, behind the interface of Coral's library",
     build=_build,
+    version=2,
     sources=("edgetpu_delegate.c",),
 )
 
@@ -46,8 +50,14 @@ def forge(content: bytes) -> bytes:
     (operator,) = graph.operators
     assert builtin_code(model, operator) == schema.BuiltinOperator.CONV_2D
     operator.customOptions = np.frombuffer(_executable(model, operator), np.uint8)
-    operator.inputs, operator.builtinOptions = operator.inputs[:1], None
-    operator.builtinOptionsType = schema.BuiltinOptions.NONE
+    operator.builtinOptions, operator.builtinOptionsType = None, schema.BuiltinOptions.NONE
+    # The weights are in the operator's data; the compiler drops signatures too.
+    graph.tensors = [graph.tensors[index] for index in (*graph.inputs, *graph.outputs)]
+    operator.inputs, operator.outputs = graph.inputs, graph.outputs = [0], [1]
+    for tensor in graph.tensors:
+        tensor.buffer = 0
+    model.buffers, model.signatureDefs = [schema.BufferT()], []
+    model.metadata, model.metadataBuffer = [], []
     custom = schema.BuiltinOperator.CUSTOM
     model.operatorCodes = [schema.OperatorCodeT(builtinCode=custom, customCode=OPERATOR)]
     model.operatorCodes[0].deprecatedBuiltinCode = custom

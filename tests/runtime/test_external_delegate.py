@@ -10,7 +10,7 @@ from albert_edge.runtime import external_delegate
 from albert_edge.runtime.external_delegate import open_product
 from albert_edge.runtime.interpreter import runtime_name
 from albert_edge.tflite.graph import ModelBuilder, pack, parse, schema
-from rigs.edgetpu_delegate import NAME, RIG, forge_file
+from rigs.edgetpu_delegate import NAME, OLD, RIG, forge_file
 
 TOKENS, INPUTS, OUTPUTS = 6, 8, 5
 
@@ -221,6 +221,13 @@ def test_a_library_that_ends_the_process(fault, crash, step):
         fault(crash)
     assert runtime_name() in str(raised.value)
     assert "ALBERT_EDGE_EDGETPU_LIBRARY" in str(raised.value)
+
+
+def test_a_library_that_was_built_for_an_old_runtime(edgetpu, path, monkeypatch):
+    # As Coral's own, without a fault of its own: google-coral/edgetpu#812.
+    monkeypatch.setenv("ALBERT_EDGE_EDGETPU_LIBRARY", str(RIG.require() / OLD))
+    with pytest.raises(DeviceError, match=r"was to load .* \(killed by SIG.*TFLite 2\.5 to 2\.11"):
+        open_product(forge_file(path), accelerator="edgetpu")
 
 
 def test_a_device_that_hangs(fault, monkeypatch):

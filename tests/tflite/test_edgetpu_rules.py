@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from albert_edge.errors import InputError
 from albert_edge.tflite.edgetpu_rules import check_edgetpu, rules
 from albert_edge.tflite.graph import schema
 
@@ -241,6 +242,11 @@ def test_loops_and_free_lengths_are_not_compiled() -> None:
     free = single("TANH", ROWS, to=ROWS)
     free.subgraphs[0].tensors[0].shapeSignature = [-1, 8]
     assert check_edgetpu(free)["findings"][0]["rule"] == "any-length"
+
+
+def test_a_compiled_model_is_not_checked() -> None:
+    with pytest.raises(InputError, match="was compiled for the Edge TPU already"):
+        check_edgetpu(single("edgetpu-custom-op", ROW, to=ROW))
 
 
 def test_every_rule_is_tested_and_has_evidence() -> None:

@@ -20,6 +20,7 @@ import albert_edge
 from albert_edge import errors
 from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
+from albert_edge.bundle.archive import HOST
 from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError, describe_exit
 
 if TYPE_CHECKING:  # the worker imports this module, on devices without rich
@@ -36,6 +37,7 @@ ENGINES = {
     "cpu": ENGINE,
     "gpu:float32": "albert_edge.benchmark.gpu_engine:open_float32",
     "gpu:default": "albert_edge.benchmark.gpu_engine:open_default",
+    "edgetpu": "albert_edge.benchmark.engine:open_on_edgetpu",
 }
 # How much of a failed worker's output a message contains.
 _MAX_LINES = 5
@@ -118,9 +120,15 @@ def open_device(
 class CopiedFiles:
     """The files that were copied to a device, each tried once."""
 
-    def __init__(self, copy: Callable[[Path, str], str]) -> None:
-        """Use a function that copies a file under a name, and returns its path on the device."""
-        self._copy = copy
+    def __init__(self, copy: Callable[[Path, str], str], *, folders: bool = False) -> None:
+        """Use a function that copies a file under a name, and returns its path on the device.
+
+        Args:
+            copy: The function.
+            folders: Whether a name may have a folder in it, so that of a host graph of the target
+                `edgetpu` its products are copied too.
+        """
+        self._copy, self._folders = copy, folders
         self._sent: dict[Path, str | DeviceError] = {}  # its path there, or why it was not copied
 
     def send(self, path: Path) -> str:
@@ -128,7 +136,10 @@ class CopiedFiles:
         if path not in self._sent:
             name = f"{len(self._sent)}-{_UNSAFE.sub('_', path.name)[-_NAME_CHARACTERS:]}"
             try:
-                self._sent[path] = self._copy(path, name)
+                if self._folders and path.name == HOST:
+                    self._sent[path] = self._send_folder(path, f"{name}.folder")
+                else:
+                    self._sent[path] = self._copy(path, name)
             except OSError as error:
                 raise DeviceError(f"cannot read {path}: {error.strerror}.") from error
             except DeviceError as error:
@@ -136,6 +147,12 @@ class CopiedFiles:
         if isinstance(sent := self._sent[path], DeviceError):
             raise sent
         return sent
+
+    def _send_folder(self, host: Path, name: str) -> str:
+        for path in sorted(host.parent.glob("*.tflite")):
+            if path.name != HOST:
+                self._copy(path, f"{name}/{path.name}")
+        return self._copy(host, f"{name}/{HOST}")
 
 
 def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class RemoteAgent:
         """Write the bytes that follow the request to a new file."""
         path, digest, chunks = self.folder / name, hashlib.sha256(), _read_chunks(size)
         try:
+            if path.parent != self.folder:
+                path.parent.mkdir(exist_ok=True)
             with path.open("xb") as file:
                 for chunk in chunks:
                     digest.update(chunk)

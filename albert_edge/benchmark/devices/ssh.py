@@ -54,7 +54,7 @@ class Ssh:
         """
         self.name = name
         self._connection = connection
-        self._files = CopiedFiles(lambda path, name: self._put(name, read_input(path)))
+        self._files = CopiedFiles(self._copy, folders=True)
         self._put("package.zip", pack_worker())
         self._request({"do": "unpack", "name": "package.zip"}, action="unpack package.zip")
 
@@ -81,6 +81,9 @@ class Ssh:
     def close(self) -> None:
         """Remove the copied files and disconnect; never raises."""
         self._connection.close()
+
+    def _copy(self, path: Path, name: str) -> str:
+        return self._put(name, read_input(path))
 
     def _put(self, name: str, blob: bytes) -> str:
         action = f"copy {name} ({len(blob) / 1e6:.1f} MB) there"

@@ -16,6 +16,7 @@ from albert_edge.benchmark.format import (
     format_metric,
     format_millions,
     format_percent,
+    format_products,
     format_setting,
 )
 from albert_edge.benchmark.html.elements import (
@@ -114,6 +115,9 @@ def _acceleration(row: Mapping[str, Any]) -> Iterator[Element | str]:
     if "acceleration" in row:
         yield " "
         yield element("span", f"({format_acceleration(row['acceleration'])})", class_="note")
+    if "products" in row:
+        yield " "
+        yield element("span", f"({format_products(row)})", class_="note")
 
 
 def _badges(warnings: Sequence[Mapping[str, str]]) -> Iterator[Element | str]:

@@ -25,7 +25,9 @@ from albert_edge.benchmark.devices import ssh
 from albert_edge.benchmark.devices.device import open_device
 from albert_edge.benchmark.devices.ssh import Ssh
 from albert_edge.benchmark.measure import measure
+from albert_edge.conversion import convert
 from albert_edge.errors import AlbertEdgeError, BundleError, DeviceError
+from albert_edge.modeling import load_keras
 from benchmark.devices.samples import (
     EITHER_SERVER,
     ENDLESS,
@@ -35,6 +37,7 @@ from benchmark.devices.samples import (
 )
 from benchmark.devices.servers import HOST, Server
 from benchmark.samples import BRIEF
+from rigs import edgetpu_delegate
 from rigs.swiftshader import RIG, environment
 
 
@@ -79,6 +82,28 @@ def test_the_gpu_is_that_of_the_device(
     assert [row["error"] for row in with_gpu] == [None, None]
     assert all("SwiftShader" in row["acceleration"]["device"] for row in with_gpu)
     assert all("LiteRT finds no GPU" in row["error"]["message"] for row in without)
+
+
+def test_the_edge_tpu_is_that_of_the_device_and_the_whole_folder_is_copied(
+    friends: Server, make_address: Addresses, tmp_path: Path
+) -> None:
+    folder = tmp_path / "products"
+    model = load_keras("default")
+    convert(model, target="edgetpu", seq_len=16, verified=False).save(folder)
+    for path in folder.glob("*_16.tflite"):
+        edgetpu_delegate.forge_file(path)
+    library = shlex.quote(str(edgetpu_delegate.RIG.require() / edgetpu_delegate.NAME))
+    address = make_address(f'export ALBERT_EDGE_EDGETPU_LIBRARY={library}; exec "$PYTHON" "$@"')
+    accelerators = ("cpu", "edgetpu:0", "edgetpu:pci")
+    settings = BenchmarkConfig(accelerators=accelerators, rounds=1, seq_lens=(16,), **BRIEF)
+    report = run.benchmark(
+        [folder], settings=settings, device=address, progress=Progress(disable=True)
+    )
+    on_cpu, on_chip, missing = report["rows"]
+    assert on_cpu["status"] == on_chip["status"] == "ok", (on_cpu["error"], on_chip["error"])
+    assert on_chip["outputs_sha256"] == on_cpu["outputs_sha256"]
+    assert on_chip["products"]["calls"] == 4 * on_chip["layers_used"]
+    assert "finds no Edge TPU on PCIe" in missing["error"]["message"]
 
 
 def test_only_the_modules_of_the_worker_are_copied_and_they_time_a_whole_pipeline(
