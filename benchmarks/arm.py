@@ -300,10 +300,11 @@ def make_markdown(report: Mapping[str, Any]) -> str:
         cpus = dict.fromkeys(row["cpu"] for row in answers)
         same = min(row["same_labels"] for row in answers)
         apart = [row["difference"] for row in answers if row["quantize"] == "float32"]
+        most = max(apart, default=0.0)
         parts.append(
-            f"On {answers[0]['sentences']} sentences ({', '.join(cpus)}) the `float32` logits differ "
-            f"from x86-64's by at most {max(apart, default=0):.0e} of the largest, and {same:.1%} of "
-            "the labels of `float32` and `int8` are the same.\n"
+            f"On {answers[0]['sentences']} sentences ({', '.join(cpus)}) the `float32` logits "
+            f"differ from x86-64's by at most {most:.0e} of the largest, and {same:.1%} of the "
+            "labels of `float32` and `int8` are the same.\n"
         )
     parts += _describe_float16(report["float16"])
     return "\n".join(parts)
