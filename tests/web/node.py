@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rigs.node import NODE, node_environment
+from rigs.node import NODE
 
 WEB = Path(__file__).parents[2] / "web"
 Run = Callable[[dict[str, Any]], dict[str, Any]]
@@ -48,7 +48,6 @@ class Node:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             command,
-            env=node_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

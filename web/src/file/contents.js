@@ -8,7 +8,7 @@ import {readShape} from './shape.js';
 export const MANIFEST = 'albert_edge.json';
 const CONFIG = 'config.json';
 const LABELS = 'labels.txt';
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3; // of host graphs of the target edgetpu, which no page runs
 const ALIGNMENT = 64;
 const MAX_QUOTED = 200;
 const LAYOUTS = ['loop', 'unrolled', 'split'];
