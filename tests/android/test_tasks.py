@@ -342,7 +342,7 @@ def test_an_int8_file_gives_the_labels_and_spans_of_python(jvm, file_of, name):
 def test_suspending_functions_and_threads_give_the_same_results(jvm, file_of, name):
     case = CASES[name]
     source = drawn((name, "at once"))
-    inputs = [case.draw(source) for _ in range(12)]
+    inputs = [case.draw(source) for _ in range(8)]  # of which eight threads run one each
     handle = jvm.call("Tasks.openDefault", path=str(file_of(name)))
     alone = jvm.call("Tasks.run", handle=handle, inputs=inputs)
     assert jvm.call("Tasks.runSuspending", handle=handle, inputs=inputs) == alone

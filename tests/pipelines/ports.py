@@ -19,6 +19,7 @@ from albert_edge.bundle.bundle import read
 from albert_edge.pipelines import Pipeline
 from pipelines.drawn_texts import article, marks, masked, question_and_passage, sentence
 
+TIE = 1e-5  # tokens whose probabilities differ by no more may change places
 LOGITS = 10.0  # what logits, of which `null_score` is a sum, are sums of
 Input = dict[str, Any]
 Result = dict[str, Any]
@@ -42,7 +43,7 @@ def a_long_text(source: Random) -> Input:
     if source.random() < 0.3:
         return {"text": marks(source)}
     # Longer than the tiny models take, now and then.
-    return {"text": article(source, source.choice((1, 1, 2, 12)))}
+    return {"text": article(source, source.choice((*[1] * 9, *[2] * 6, 12)))}
 
 
 def a_text_or_two(source: Random) -> Input:
@@ -140,6 +141,8 @@ def difference(found: Any, expected: Any, where: str = "") -> float:
         return max((difference(found[k], expected[k], f"{where}.{k}") for k in expected), default=0)
     if isinstance(expected, list):
         assert len(found) == len(expected), (where, found, expected)
+        if where.endswith(".candidates"):
+            found = in_order_of(expected, found)
         pairs = zip(found, expected, strict=True)
         return max((difference(*pair, f"{where}[{i}]") for i, pair in enumerate(pairs)), default=0)
     if isinstance(expected, float):
@@ -147,3 +150,20 @@ def difference(found: Any, expected: Any, where: str = "") -> float:
         return abs(found - expected) / max(abs(expected), least)
     assert found == expected, (where, found, expected)
     return 0.0
+
+
+def in_order_of(expected: list[Result], found: list[Result]) -> list[Result]:
+    """Put tokens in the order of those that are expected: `difference` holds their scores equal.
+
+    The last one may be another, if it is as good.
+    """
+    places = {one["id"]: place for place, one in enumerate(expected)}
+    kept = sorted(found, key=lambda one: places.get(one["id"], len(expected)))
+    if kept[-1]["id"] in places:
+        return kept
+    (missing,) = places.keys() - {one["id"] for one in kept}
+    instead = expected[places[missing]]
+    for score in (kept[-1]["score"], instead["score"]):
+        assert abs(score - expected[-1]["score"]) <= TIE, (found, expected)
+    kept.insert(places[missing], instead)
+    return kept[:-1]
