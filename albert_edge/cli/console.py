@@ -316,14 +316,13 @@ def _render_edgetpu(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         stored = ", each stored for every operator that reads it" if weights["duplicated"] else ""
         streamed = weights["streamed_bytes"]
         calls = f", in {moved['calls']} calls for {figures.get('rows')} tokens"
-        fits = f"at least {_megabytes(streamed)} do not fit and are sent for every inference"
+        sent = f"do not all fit: at least {_megabytes(streamed)} are sent again in an inference"
         yield (
             f"  {figures['mapped']} of {figures['operators']} operators on the Edge TPU, with "
             f"weights of {_megabytes(weights['bytes'])}{stored}, "
-            f"{f'of which {fits}' if streamed else 'which may all stay there'}; "
+            f"which {sent if streamed else 'may all stay there'}; "
             f"{moved['input_bytes']:,} bytes in, {moved['output_bytes']:,} out"
-            + calls
-            * ("rows" in figures)
+            f"{calls if 'rows' in figures else ''}"
         )
         yield from _render_estimate(figures["time"])
 
