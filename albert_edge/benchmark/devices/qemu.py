@@ -147,7 +147,7 @@ class Qemu:
         model, counts = self._view / _MODEL[1:], self._folder / "counts"
         engines = self._view / _ENGINES[1:]
         _link(model, [job["path"]] if "path" in job else [])
-        _link(engines, search := engine_folder(job))
+        _link(engines, search := engine_folder(job)[:1])
         try:
             done = subprocess.run(  # noqa: S603 (qemu, and no shell)
                 self._command(counts, *([_ENGINES] if search else [])),
