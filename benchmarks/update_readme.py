@@ -21,7 +21,16 @@ from typing import Any
 import click
 
 from albert_edge.quantization.recipes import RECIPES
-from benchmarks import android_arm64, arm, bert, edgetpu, gpu, lengths, scaling
+from benchmarks import (
+    android_arm64,
+    android_tokenizer,
+    arm,
+    bert,
+    edgetpu,
+    gpu,
+    lengths,
+    scaling,
+)
 
 ROOT = Path(__file__).parents[1]
 README, GUIDE, DOCS = ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs"
@@ -258,7 +267,8 @@ BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     DOCS / "gpu.md": {"gpu": lambda: gpu.make_markdown(newest("gpu")), "gpu_device": make_devices},
     DOCS / "edgetpu.md": {"edgetpu": lambda: edgetpu.make_markdown(newest("edgetpu"))},
     DOCS / "android.md": {
-        "android_arm64": lambda: android_arm64.make_markdown(newest("android_arm64"))
+        "android_arm64": lambda: android_arm64.make_markdown(newest("android_arm64")),
+        "android_tokenizer": lambda: android_tokenizer.make_markdown(newest("android_tokenizer")),
     },
     DOCS / "benchmarking.md": {
         "arm": lambda: arm.make_markdown(newest("arm")),
