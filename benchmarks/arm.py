@@ -297,15 +297,15 @@ def make_markdown(report: Mapping[str, Any]) -> str:
     parts = [make_table(rows).markdown()] if rows else []
     worst = {name: _worst(rows, name) for name in dict.fromkeys(row["quantize"] for row in rows)}
     apart = ", ".join(f"{worst[name]:.0e} in `{name}`" for name in worst)
-    base = (
-        "ALBERT-base's shape has random weights; its `float32` follows from counts of one and of two "
-        "passes. "
+    summed = (
+        "ALBERT-base's shape has random weights; its `float32` follows from counts of one and of "
+        "two passes. "
     )
+    about_base = summed if any(row["source"] == BASE for row in rows) else ""
     parts.append(
         f"Millions of instructions of one inference of {T} tokens on one thread, ai-edge-litert "
-        f"under qemu, {report['date']}. {base if any(row['source'] == BASE for row in rows) else ''}"
-        f"The worst difference from x86-64, of the largest logit: {apart}. Reproduce with "
-        "`python -m benchmarks.arm`.\n"
+        f"under qemu, {report['date']}. {about_base}The worst difference from x86-64, of the "
+        f"largest logit: {apart}. Reproduce with `python -m benchmarks.arm`.\n"
     )
     if report["operators"]:
         parts.append(make_operators(report["operators"]).markdown())
