@@ -260,11 +260,11 @@ def test_errors_are_pythons(opened, tmp_path):
 
 
 def test_a_file_of_a_newer_version(opened):
-    newer = changed_manifest(format_version=3, written_by="9.1.0")(EMBEDDED.read_bytes())
+    newer = changed_manifest(format_version=4, written_by="9.1.0")(EMBEDDED.read_bytes())
     (error,) = opened([newer])
     assert error is not None
     assert error["message"].endswith(
-        "was written by albert_edge 9.1.0, format 3; this version reads formats up to 2: upgrade "
+        "was written by albert_edge 9.1.0, format 4; this version reads formats up to 3: upgrade "
         "the library org.albertedge:albert-edge in this app."
     )
 

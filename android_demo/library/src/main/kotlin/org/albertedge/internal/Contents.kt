@@ -10,7 +10,7 @@ import org.json.JSONObject
 internal const val MANIFEST = "albert_edge.json"
 private const val CONFIG = "config.json"
 private const val LABELS = "labels.txt"
-private const val FORMAT_VERSION = 2
+private const val FORMAT_VERSION = 3 // of host graphs of the target edgetpu, which no phone runs
 private const val ALIGNMENT = 64
 private const val MAX_QUOTED = 200
 private val RESERVED = setOf(MANIFEST, CONFIG, LABELS)
