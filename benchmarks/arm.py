@@ -338,8 +338,8 @@ def _describe_float16(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"{with_it['instructions_inference'] / 1e6:.1f} instead of "
             f"{without['instructions_inference'] / 1e6:.1f} million instructions of the embedded "
             f"model, whose logits then differ by {with_it['difference']:.0e}. A trained encoder "
-            f"(PL-BERT, {encoders[0]['tokens']} tokens) overflows: the cosine of its worst token "
-            f"is {encoders[0]['min_cosine']:.2f}. So files do not carry these metadata.\n"
+            f"(PL-BERT, {encoders[0]['tokens']} tokens) is wrong in it: the cosine of its worst "
+            f"token is {encoders[0]['min_cosine']:.2f}. So files do not carry these metadata.\n"
         )
 
 

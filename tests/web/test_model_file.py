@@ -24,6 +24,11 @@ from fuzz import tflite as fuzz
 from web.node import Node, WebError, open_node
 
 EMBEDDED = embedded_model() / "model.tflite"
+# At the end of an error: files that web pages can run.
+COMMAND = (
+    "Convert the checkpoint again: albert-edge convert CHECKPOINT --layout unrolled --seq-len "
+    "32,128."
+)
 KEPT = Path(__file__).parents[1] / "data" / "written_by_0_1" / "files"
 Errors = list[dict[str, str] | None]
 
@@ -224,7 +229,7 @@ def test_files_without_a_digest_are_refused(opened):
     for error in errors:
         assert error is not None
         assert "was written by albert_edge 0.1.0 without a digest" in error["message"]
-        assert error["message"].endswith("again: albert-edge convert CHECKPOINT --target web.")
+        assert error["message"].endswith(COMMAND)
 
 
 def test_a_digest_that_is_none(opened):
@@ -316,7 +321,6 @@ def test_ids_out_of_range(node):
 
 
 def test_a_file_for_another_target_gets_the_command_that_converts_it(node, seeds):
-    command = "Convert the checkpoint again: albert-edge convert CHECKPOINT --target web."
     for path in (EMBEDDED, *seeds):
         bundle = read(path)
         error = node.call("compileError", path=str(path))
@@ -330,4 +334,4 @@ def test_a_file_for_another_target_gets_the_command_that_converts_it(node, seeds
             continue
         assert error["kind"] == "file"
         assert error["message"].startswith(f"{path} cannot run in a web page: {form}, and LiteRT")
-        assert error["message"].endswith(command)
+        assert error["message"].endswith(COMMAND)

@@ -53,7 +53,8 @@ function checkForm(file) {
   if (form === null) return;
   throw fileError(
     `${file.name} cannot run in a web page: ${form}, and LiteRT.js runs whole files of fixed ` +
-      'lengths. Convert the checkpoint again: albert-edge convert CHECKPOINT --target web.',
+      'lengths. Convert the checkpoint again: albert-edge convert CHECKPOINT --layout unrolled ' +
+      '--seq-len 32,128.',
   );
 }
 
