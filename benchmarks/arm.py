@@ -227,33 +227,56 @@ def profile_all(
             yield {"source": files.source, "cpu": cpu, "operator": name, **counts}
 
 
+def answer_files(files: Files, embedder: Path | None, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files whose answers are compared, and the recipe of each."""
+    for quantize in ("float32", "int8"):
+        yield quantize, files.path(quantize)
+        if embedder is not None:
+            path = folder / f"embedder_{quantize}.tflite"
+            model = load_keras(embedder, task="feature-extraction")
+            convert(model, quantize=quantize, verified=False).save(path)
+            yield quantize, path
+
+
 def compare_answers(
-    files: Files, cpus: Iterable[str], sentences: Sequence[str]
+    answering: Iterable[tuple[str, Path]], cpus: Sequence[str], sentences: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield, for float32 and int8, how the answers on sentences differ from this machine's."""
-    tokenizer = load("default").tokenizer
-    ids = [tokenizer.encode(text).input_ids for text in sentences]
-    for cpu in cpus:
-        for quantize in ("float32", "int8"):
-            job = {"do": "predict", "path": str(files.path(quantize)), "threads": 1, "sha256": None}
-            logits = []
-            for address in ("local", f"qemu://{cpu}"):
-                with closing(open_device(address)) as device:
-                    ready = {**job, "engine": device.engines["cpu"], "inputs": ids}
-                    result = device.run(ready, timeout_s=TIMEOUT_S)
-                outputs = [decode_outputs(text)["logits"] for text in result["outputs"]]
-                logits.append(np.concatenate(outputs))
-            apart = np.abs(logits[1] - logits[0]).max() / np.abs(logits[0]).max()
-            same = float((logits[0].argmax(1) == logits[1].argmax(1)).mean())
+    """Yield how the answers of files on sentences differ from this machine's."""
+    for quantize, path in answering:
+        tokenizer = load(path).tokenizer
+        ids = [tokenizer.encode(text).input_ids for text in sentences]
+        job = {"do": "predict", "path": str(path), "threads": 1, "sha256": None, "inputs": ids}
+        here, expected = _answer(job, "local")
+        for cpu in cpus:
+            found, labels = _answer(job, f"qemu://{cpu}")
+            apart = float(np.abs(found - here).max() / np.abs(here).max())
+            same = float((labels == expected).mean())
             holds = same == 1 and (quantize != "float32" or apart <= FLOAT32_LIMIT)
             yield {
+                "source": "default" if path.stem.startswith("default") else "embedder",
                 "cpu": cpu,
                 "quantize": quantize,
                 "sentences": len(ids),
-                "difference": float(apart),
+                "difference": apart,
                 "same_labels": same,
                 "status": "right" if holds else "WRONG",
             }
+
+
+def _answer(job: Mapping[str, Any], address: str) -> tuple[Any, Any]:
+    """Return the values of all sentences, and their labels: of vectors the nearest sentence."""
+    with closing(open_device(address)) as device:
+        ready = {**job, "engine": device.engines["cpu"]}
+        made = device.run(ready, timeout_s=TIMEOUT_S)["outputs"]
+    outputs = [decode_outputs(text) for text in made]
+    if "logits" in outputs[0]:
+        values = np.concatenate([one["logits"] for one in outputs])  # [sentences, C]
+        return values, values.argmax(1)
+    values = np.stack([one["last_hidden_state"][0].mean(0) for one in outputs])  # [sentences, H]
+    units = values / np.linalg.norm(values, axis=1, keepdims=True)
+    cosines = units @ units.T
+    np.fill_diagonal(cosines, -1)
+    return values, cosines.argmax(1)
 
 
 def allow_float16(path: Path) -> Path:
@@ -316,12 +339,14 @@ def make_markdown(report: Mapping[str, Any]) -> str:
     if answers := report["answers"]:
         cpus = dict.fromkeys(row["cpu"] for row in answers)
         same = min(row["same_labels"] for row in answers)
-        apart = [row["difference"] for row in answers if row["quantize"] == "float32"]
-        most = max(apart, default=0.0)
+        most = max(row["difference"] for row in answers if row["quantize"] == "float32")
+        models = "the embedded model"
+        if any(row["source"] == "embedder" for row in answers):
+            models += ", and of a sentence encoder (whose labels are the nearest sentences),"
         parts.append(
-            f"On {answers[0]['sentences']} sentences ({', '.join(cpus)}) the `float32` logits "
-            f"differ from x86-64's by at most {most:.0e} of the largest, and {same:.1%} of the "
-            "labels of `float32` and `int8` are the same.\n"
+            f"On {answers[0]['sentences']} sentences ({', '.join(cpus)}) the `float32` outputs of "
+            f"{models} differ from x86-64's by at most {most:.0e} of the largest, and {same:.1%} "
+            "of the labels of `float32` and `int8` are the same.\n"
         )
     parts += _describe_float16(report["float16"])
     return "\n".join(parts)
@@ -410,6 +435,11 @@ def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]
     help="PL-BERT (see trained_encoder), for float16.",
 )
 @click.option(
+    "--embedder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A checkpoint that makes vectors of sentences, for the answers too.",
+)
+@click.option(
     "--add",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An earlier report, whose other parts are kept.",
@@ -430,6 +460,7 @@ def main(
     cpus: tuple[str, ...],
     texts: Path | None,
     encoder: Path | None,
+    embedder: Path | None,
     add: Path | None,
     as_json: bool,
     output: Path,
@@ -445,7 +476,7 @@ def main(
         folder = Path(name)
         embedded = Files("default", folder)
         for part, row in _measure(
-            parts, sources, recipes, layouts, cpus, texts, encoder, folder, embedded
+            parts, sources, recipes, layouts, cpus, texts, encoder, embedder, folder, embedded
         ):
             report[part].append(row)
             click.echo(json.dumps(row), err=True)
@@ -463,13 +494,15 @@ def _measure(
     cpus: Sequence[str],
     texts: Path | None,
     encoder: Path | None,
+    embedder: Path | None,
     folder: Path,
     embedded: Files,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if "answers" in parts and texts is not None:
         lines = texts.read_text(encoding="utf-8").splitlines()[1 : SENTENCES + 1]
         sentences = [line.split("\t")[0] for line in lines]
-        yield from (("answers", row) for row in compare_answers(embedded, cpus, sentences))
+        answering = answer_files(embedded, embedder, folder)
+        yield from (("answers", row) for row in compare_answers(answering, cpus, sentences))
     if "float16" in parts:
         yield from (("float16", row) for row in compare_float16(embedded, encoder, folder))
     if "operators" in parts:

@@ -1,7 +1,7 @@
 """The eight tasks of the Android library beside Python's pipelines, on the same files and texts.
 
-The library is as R8 leaves it, in a JVM: with Android's own TFLite 2.16.1, and with 2.19 of the
-desktop.
+The library is as R8 leaves it, in a JVM with Android's own TFLite 2.16.1; `test_tasks_desktop` runs
+the same tests with 2.19 of the desktop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 from albert_edge.bundle.bundle import pack, read
 from albert_edge.errors import BundleError, InputError
 from albert_edge.pipelines import load
-from android.jvm import RUNTIMES, Jvm, KotlinError, open_jvm
+from android.jvm import Jvm, KotlinError, open_jvm
 from pipelines.drawn_texts import drawn
 from pipelines.ports import (
     Input,
@@ -253,10 +253,16 @@ def file_of(tiny_albert, built_once) -> Callable[..., Path]:
     return files_of_cases(tiny_albert, built_once)
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
-def jvm(request) -> Iterator[Jvm]:
+@pytest.fixture(scope="module")
+def runtime() -> str:
+    """Which TFLite runs the files."""
+    return "android"
+
+
+@pytest.fixture(scope="module")
+def jvm(runtime) -> Iterator[Jvm]:
     """The library in a JVM, with a runtime."""
-    with open_jvm(request.param) as opened:
+    with open_jvm(runtime) as opened:
         yield opened
 
 

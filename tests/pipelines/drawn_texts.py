@@ -68,7 +68,7 @@ def marks(source: random.Random) -> str:
 
 
 def question_and_passage(source: random.Random) -> tuple[str, str]:
-    """Draw a question and its passage, of SQuAD where it is: some 30 words around the answer.
+    """Draw a question and its passage, of SQuAD where it is: some 20 words around the answer.
 
     One in fifty is of several windows.
     """
@@ -120,8 +120,8 @@ def _squad() -> tuple[tuple[str, str], ...]:
 
 def _around(text: str, at: int) -> str:
     """Return the words of a text around a place."""
-    begin = text.find(" ", max(0, at - 90)) + 1 if at > 90 else 0
-    return text[begin : at + 90].rpartition(" ")[0]
+    begin = text.find(" ", max(0, at - 60)) + 1 if at > 60 else 0
+    return text[begin : at + 60].rpartition(" ")[0]
 
 
 def _read(name: str, parse: Callable[[str], list[Any]]) -> tuple[Any, ...]:

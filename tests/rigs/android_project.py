@@ -112,7 +112,7 @@ def _build(modules: tuple[str, ...]) -> None:
         _mark(name).unlink(missing_ok=True)
     if "app" in modules:
         _convert_models(PROJECT / "app/src/main/assets")
-    options = ("-q", "-B", "-DskipTests", "-pl", ",".join(modules))
+    options = ("-q", "-B", "-T2", "-DskipTests", "-pl", ",".join(modules))
     call("mvn", *options, "package", folder=PROJECT)
     for name, version in versions.items():
         _mark(name).write_text(str(version))
