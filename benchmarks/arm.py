@@ -341,7 +341,7 @@ def make_markdown(report: Mapping[str, Any]) -> str:
         same = min(row["same_labels"] for row in answers)
         most = max(row["difference"] for row in answers if row["quantize"] == "float32")
         models = "the embedded model"
-        if any(row["source"] == "embedder" for row in answers):
+        if any(row.get("source") == "embedder" for row in answers):
             models += ", and of a sentence encoder (whose labels are the nearest sentences),"
         parts.append(
             f"On {answers[0]['sentences']} sentences ({', '.join(cpus)}) the `float32` outputs of "
