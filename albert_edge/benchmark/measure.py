@@ -27,12 +27,8 @@ __all__ = ["count", "interleave", "measure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Measurement:
-    """The measurement of one configuration in a fresh process.
-
-    The empty process, the baseline of the model's memory, is CPython after importing the engine
-    (for ours: `albert_edge.runtime`, with NumPy and LiteRT) and before opening the model.  A memory
-    field is None where the kernel does not report it.
+class Result:
+    """What one configuration gave in a fresh process, whatever was measured of it.
 
     Attributes:
         path: The model file.
@@ -43,7 +39,56 @@ class Measurement:
         layout: Its layout.
         engine: The engine that opened it, `module:function`.
         threads: CPU threads.
-        input_ids: The T token ids of the timed input.
+        input_ids: The T token ids of the measured input.
+        runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
+        delegate: The delegate that ran operators, such as "XNNPACK", or None.
+        operators: Number of operators of the graph; None where the runtime does not report it.
+        operators_delegated: How many of them the delegate ran.
+        outputs: The model's outputs by name on `input_ids`, then on each probe, with all layers
+            run; see `encode_outputs` for large ones.
+        outputs_sha256: The SHA-256 of every whole output on `input_ids`, as measured.
+        layers_used: Number of passes that an early-exit file made; None for other files.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    task: str | None
+    quantize: str | None
+    layout: str | None
+    engine: str
+    threads: int
+    input_ids: tuple[int, ...]
+    runtime: str | None
+    delegate: str | None = None
+    operators: int | None = None
+    operators_delegated: int | None = None
+    outputs: tuple[Mapping[str, npt.NDArray[Any]], ...]
+    outputs_sha256: Mapping[str, str]
+    layers_used: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field that is known by its name, ready for JSON, without the outputs."""
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+            if name != "outputs" and not (name in _OPTIONAL and value is None)
+        }
+
+
+_OPTIONAL = ("layers_used", "acceleration", "products")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measurement(Result):
+    """The measurement of one configuration in a fresh process.
+
+    The empty process, the baseline of the model's memory, is CPython after importing the engine
+    (for ours: `albert_edge.runtime`, with NumPy and LiteRT) and before opening the model.  A memory
+    field is None where the kernel does not report it.
+
+    Attributes:
         import_ms: Importing the engine.
         load_ms: Opening the file.
         first_ms: The first inference, in which the runtime allocates and packs.
@@ -63,31 +108,14 @@ class Measurement:
             empty process included.
         energy: The result of `measure_energy`.
         conditions: The results of `read_conditions` `before` and `after`.
-        runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
-        delegate: The delegate that ran operators, such as "XNNPACK", or None.
-        operators: Number of operators of the graph; None where the runtime does not report it.
-        operators_delegated: How many of them the delegate ran.
         arena_bytes: Memory that the runtime reserved for activations; None where it does not
             report it.
-        outputs: The model's outputs by name on `input_ids`, then on each probe, with all layers
-            run; see `encode_outputs` for large ones.
-        outputs_sha256: The SHA-256 of every whole output on `input_ids`, as timed.
-        layers_used: Number of passes that an early-exit file made; None for other files.
         acceleration: What a GPU or an Edge TPU ran of the file,
             `runtime.compiled_model.Acceleration` ready for JSON; None on the CPU.
         products: Of a folder of the target `edgetpu` the `calls` of products in a warm inference,
             and the `ms` that they took of it, on average; None for a file.
     """
 
-    path: str
-    size_bytes: int
-    sha256: str
-    task: str | None
-    quantize: str | None
-    layout: str | None
-    engine: str
-    threads: int
-    input_ids: tuple[int, ...]
     import_ms: float
     load_ms: float
     first_ms: float
@@ -99,27 +127,9 @@ class Measurement:
     peak_rss_bytes: int | None
     energy: Mapping[str, Any]
     conditions: Mapping[str, Mapping[str, Any]]
-    runtime: str | None
-    delegate: str | None = None
-    operators: int | None = None
-    operators_delegated: int | None = None
     arena_bytes: int | None = None
-    outputs: tuple[Mapping[str, npt.NDArray[Any]], ...]
-    outputs_sha256: Mapping[str, str]
-    layers_used: int | None = None
     acceleration: Mapping[str, Any] | None = None
     products: Mapping[str, float] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every field that is known by its name, ready for JSON, without the outputs."""
-        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        optional = ("layers_used", "acceleration", "products")
-        unknown = {"outputs", *(name for name in optional if fields[name] is None)}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
-            if name not in unknown
-        }
 
     @property
     def empty_rss_bytes(self) -> int | None:
@@ -155,7 +165,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Count:
+class Count(Result):
     """The instructions of one configuration on an emulated processor, the same ones every time.
 
     Attributes:
@@ -163,37 +173,11 @@ class Count:
         instructions_first: Of the first inference, in which the runtime allocates and packs.
         instructions_inference: Of a warm inference, outputs read back: the average of a fixed
             number of them.
-        path, size_bytes, sha256, task, quantize, layout, engine, threads, input_ids, runtime,
-            delegate, operators, operators_delegated, outputs, outputs_sha256, layers_used: As those
-            of `Measurement`.
     """
 
-    path: str
-    size_bytes: int
-    sha256: str
-    task: str | None
-    quantize: str | None
-    layout: str | None
-    engine: str
-    threads: int
-    input_ids: tuple[int, ...]
     instructions_load: int
     instructions_first: int
     instructions_inference: int
-    runtime: str | None
-    delegate: str | None = None
-    operators: int | None = None
-    operators_delegated: int | None = None
-    outputs: tuple[Mapping[str, npt.NDArray[Any]], ...]
-    outputs_sha256: Mapping[str, str]
-    layers_used: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every field that is known by its name, ready for JSON, without the outputs."""
-        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        unknown = {"outputs", *(["layers_used"] if self.layers_used is None else [])}
-        known = {name: value for name, value in fields.items() if name not in unknown}
-        return {**known, "input_ids": list(self.input_ids)}
 
 
 def measure(
@@ -244,25 +228,20 @@ def measure(
     device = device or Local()
     job = {
         "do": "measure",
-        "path": device.send(Path(path)),
         "engine": engine,
         "options": dict(options),
         "threads": threads,
         "seq_len": seq_len,
-        "input_ids": None if input_ids is None else [int(token) for token in input_ids],
-        "probes": [list(map(int, ids)) for ids in probes],
         "text": None if text is None else dict(text),
         "sha256": sha256,
         "runs": runs,
         "warmup": warmup,
         "min_time_s": min_time_s,
     }
-    result = device.run(job, timeout_s=timeout_s)
-    with _explaining(device):
+    with _run(device, path, job, input_ids, probes, timeout_s=timeout_s) as result:
         times = {f"{one}_ms": result.pop(f"{one}_ns") / 1e6 for one in ("import", "load", "first")}
-        for name in ("input_ids", "samples_ns", "cpu_samples_ns", "text_samples_ns"):
+        for name in ("samples_ns", "cpu_samples_ns", "text_samples_ns"):
             result[name] = tuple(result[name])
-        result["outputs"] = tuple(decode_outputs(text) for text in result["outputs"])
         return Measurement(path=str(path), engine=engine, threads=threads, **times, **result)
 
 
@@ -302,27 +281,41 @@ def count(
     _check_options(seq_len=seq_len, runs=runs, warmup=warmup)
     job = {
         "do": "count",
-        "path": device.send(Path(path)),
         "engine": engine,
         "threads": 1,
         "seq_len": seq_len,
-        "input_ids": None if input_ids is None else [int(token) for token in input_ids],
-        "probes": [list(map(int, ids)) for ids in probes],
         "sha256": sha256,
         "runs": runs,
         "warmup": warmup,
     }
-    result = device.run(job, timeout_s=timeout_s)
-    with _explaining(device):
-        result["input_ids"] = tuple(result["input_ids"])
-        result["outputs"] = tuple(decode_outputs(text) for text in result["outputs"])
+    with _run(device, path, job, input_ids, probes, timeout_s=timeout_s) as result:
         return Count(path=str(path), engine=engine, threads=1, **result)
 
 
 @contextmanager
-def _explaining(device: Device) -> Iterator[None]:
+def _run(
+    device: Device,
+    path: str | os.PathLike[str],
+    job: Mapping[str, Any],
+    input_ids: Sequence[int] | None,
+    probes: Sequence[Sequence[int]],
+    *,
+    timeout_s: float,
+) -> Iterator[dict[str, Any]]:
+    """Run a job on a device and give its result, to be read inside the context."""
+    result = device.run(
+        {
+            **job,
+            "path": device.send(Path(path)),
+            "input_ids": None if input_ids is None else [int(token) for token in input_ids],
+            "probes": [list(map(int, ids)) for ids in probes],
+        },
+        timeout_s=timeout_s,
+    )
     try:
-        yield
+        result["input_ids"] = tuple(result["input_ids"])
+        result["outputs"] = tuple(decode_outputs(text) for text in result["outputs"])
+        yield result
     except (KeyError, TypeError, ValueError) as error:
         raise DeviceError(
             f"{device.name} returned a result in another form than this version of albert_edge "
