@@ -17,9 +17,10 @@ from albert_edge.bundle.bundle import model_bytes, pack, read
 from albert_edge.errors import InputError
 from albert_edge.files import embedded_model
 from albert_edge.runtime import Model, open_model
+from bench_process import BenchError, BenchProcess
 from rigs.comparison import PHONES
 
-from .jvm import RUNTIMES, Jvm, KotlinError, open_jvm
+from .jvm import RUNTIMES, open_jvm
 
 EMBEDDED = embedded_model() / "model.tflite"
 LENGTHS = (3, 24, 24, 1, 128, 24, 200)  # longer and shorter ones, and the same again
@@ -53,11 +54,11 @@ def embedded(built_once) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def jvms() -> Iterator[Callable[..., Jvm]]:
+def jvms() -> Iterator[Callable[..., BenchProcess]]:
     """A function that starts a JVM with a runtime once."""
-    started: dict[Any, Jvm] = {}
+    started: dict[Any, BenchProcess] = {}
 
-    def start(runtime: str, maker: str | None = None) -> Jvm:
+    def start(runtime: str, maker: str | None = None) -> BenchProcess:
         if (runtime, maker) not in started:
             started[runtime, maker] = open_jvm(runtime, maker=maker)
         return started[runtime, maker]
@@ -76,7 +77,9 @@ def text(length: int, vocabulary: int = 20_000) -> dict[str, list[int]]:
     }
 
 
-def check(jvm: Jvm, handle: int, model: Model, given: dict[str, Any], *, most: float, **more: Any):
+def check(
+    jvm: BenchProcess, handle: int, model: Model, given: dict[str, Any], *, most: float, **more: Any
+):
     """Compare the outputs with Python's."""
     rule = more.pop("rule", None)
     if rule is not None:
@@ -121,7 +124,7 @@ def test_the_default_file_on_a_newer_runtime(jvms):
 
 
 def test_the_default_file_on_androids_runtime_names_the_command(jvms):
-    with pytest.raises(KotlinError) as caught:
+    with pytest.raises(BenchError) as caught:
         jvms("android").call("Models.open", path=str(EMBEDDED))
     assert caught.value.kind == "FILE"
     assert "TensorFlow Lite 2.16.1 cannot load" in str(caught.value)
@@ -179,7 +182,7 @@ def test_some_rows(jvms, tiny, task):
         if name != "pooler_output":
             expected = expected[[5, 0, 5]]
         np.testing.assert_array_equal(some[name], expected.ravel())
-    with pytest.raises(KotlinError, match=r"rows must be in \[0, 7\); there is 7"):
+    with pytest.raises(BenchError, match=r"rows must be in \[0, 7\); there is 7"):
         jvm.call("Models.run", handle=handle, rows=[7], **given)
 
 
@@ -201,11 +204,11 @@ def test_ids_out_of_range_are_refused_with_pythons_words(jvms, tiny):
     ):
         with pytest.raises(InputError) as expected:
             model.run(ids, types)
-        with pytest.raises(KotlinError) as caught:
+        with pytest.raises(BenchError) as caught:
             jvm.call("Models.run", handle=handle, ids=ids, types=types)
         assert caught.value.kind == "INPUT"
         assert str(caught.value) == str(expected.value)
-    with pytest.raises(KotlinError, match="input_ids must have at least one token"):
+    with pytest.raises(BenchError, match="input_ids must have at least one token"):
         jvm.call("Models.run", handle=handle, ids=[])
 
 
@@ -216,25 +219,25 @@ def test_early_exit_of_a_file_without_it(jvms, tiny):
     rule = {"patience": 1, "threshold": 2.0, "maxLayers": None}
     with pytest.raises(InputError) as expected:
         open_model(path).require_early_exit()
-    with pytest.raises(KotlinError) as caught:
+    with pytest.raises(BenchError) as caught:
         jvm.call("Models.run", handle=handle, ids=[1], earlyExit=rule)
     assert str(caught.value) == str(expected.value)
 
 
 @pytest.mark.parametrize("value", [0, -1])
 def test_options_out_of_range(jvms, value):
-    with pytest.raises(KotlinError, match=f"threads must be .* at least 1, not {value}"):
+    with pytest.raises(BenchError, match=f"threads must be .* at least 1, not {value}"):
         jvms("android").call("Models.options", threads=value)
     rule = {"patience": value, "threshold": 2.0, "maxLayers": None}
     handle = jvms("android").call("Models.openFile", path=str(EMBEDDED))
     assert handle >= 0
-    with pytest.raises(KotlinError, match=f"patience must be .* at least 1, not {value}"):
+    with pytest.raises(BenchError, match=f"patience must be .* at least 1, not {value}"):
         jvms("android").call("Models.rule", **rule)
 
 
 def test_a_file_for_a_host_that_runs_its_passes(jvms, tiny):
     path = tiny("classification", layout="split", quantize="float32")
-    with pytest.raises(KotlinError, match=r"its layout is split.*--target android\.$") as caught:
+    with pytest.raises(BenchError, match=r"its layout is split.*--target android\.$") as caught:
         jvms("android").call("Models.open", path=str(path))
     assert caught.value.kind == "FILE"
 
@@ -247,7 +250,7 @@ def test_weights_that_give_no_numbers(jvms, tiny_albert, tmp_path):
     path = tmp_path / "nan.tflite"
     convert(model, target="android", quantize="float32", verified=False).save(path)
     handle = jvms("android").call("Models.open", path=str(path))["handle"]
-    with pytest.raises(KotlinError, match="returns NaN or infinity in logits") as caught:
+    with pytest.raises(BenchError, match="returns NaN or infinity in logits") as caught:
         jvms("android").call("Models.run", handle=handle, ids=[1, 2])
     assert caught.value.kind == "FILE"
 
@@ -258,7 +261,7 @@ def test_a_graph_of_another_task(jvms, tiny, tmp_path):
     other = tmp_path / "other.tflite"
     other.write_bytes(pack(model_bytes(path), wrong))
     handle = jvms("android").call("Models.open", path=str(other))["handle"]
-    with pytest.raises(KotlinError, match="contradicts its task 'question-answering'"):
+    with pytest.raises(BenchError, match="contradicts its task 'question-answering'"):
         jvms("android").call("Models.run", handle=handle, ids=[1, 2])
 
 
@@ -274,10 +277,10 @@ def test_a_model_whose_runtime_failed_says_so_until_it_is_opened_again(
     jvm = jvms(runtime)
     handle = jvm.call("Models.open", path=str(wrong))["handle"]
     right = jvm.call("Models.run", handle=handle, ids=[1, 2])
-    with pytest.raises(KotlinError, match=r"^TensorFlow Lite .* failed on 2 tokens: ") as first:
+    with pytest.raises(BenchError, match=r"^TensorFlow Lite .* failed on 2 tokens: ") as first:
         jvm.call("Models.run", handle=handle, ids=[1, config.vocab_size - 1])
     for _ in range(2):
-        with pytest.raises(KotlinError) as later:
+        with pytest.raises(BenchError) as later:
             jvm.call("Models.run", handle=handle, ids=[1, 2])
         assert later.value.kind == first.value.kind == "DEVICE"
         assert str(later.value) == (
@@ -285,7 +288,7 @@ def test_a_model_whose_runtime_failed_says_so_until_it_is_opened_again(
             f"again. It was: {first.value}"
         )
     jvm.call("Models.close", handle=handle)
-    with pytest.raises(KotlinError, match="is closed; open it again"):
+    with pytest.raises(BenchError, match="is closed; open it again"):
         jvm.call("Models.run", handle=handle, ids=[1, 2])
     again = jvm.call("Models.open", path=str(wrong))["handle"]
     assert jvm.call("Models.run", handle=again, ids=[1, 2]) == right
@@ -297,7 +300,7 @@ def test_a_file_that_is_cut_while_it_is_open(jvms, embedded, tmp_path):
     handle = jvms("android").call("Models.open", path=str(path))["handle"]
     with path.open("r+b") as file:
         file.truncate(1000)
-    with pytest.raises(KotlinError, match="was changed while it was open; load it again"):
+    with pytest.raises(BenchError, match="was changed while it was open; load it again"):
         jvms("android").call("Models.run", handle=handle, ids=[1, 2])
 
 
@@ -305,7 +308,7 @@ def test_without_a_runtime():
     with (
         open_jvm("none") as jvm,
         pytest.raises(
-            KotlinError, match="there is no TensorFlow Lite runtime in this app"
+            BenchError, match="there is no TensorFlow Lite runtime in this app"
         ) as caught,
     ):
         jvm.call("Models.open", path=str(EMBEDDED))
@@ -330,7 +333,7 @@ def test_closing_while_others_run(jvms, embedded):
     late = jvm.call("Models.closeWhileRunning", handle=handle, threads=4, **text(12))
     assert late == [f"AlbertEdgeException: this model of {path} is closed; open it again."]
     jvm.call("Models.close", handle=handle)  # again
-    with pytest.raises(KotlinError) as caught:
+    with pytest.raises(BenchError) as caught:
         jvm.call("Models.run", handle=handle, ids=[1])
     assert caught.value.kind == "INPUT"
 
@@ -349,7 +352,7 @@ def test_a_closed_file_is_not_run(jvms, embedded):
     jvm = jvms("android")
     file = jvm.call("Models.openFile", path=str(embedded("android", "float32")))
     jvm.call("Models.close", handle=file)
-    with pytest.raises(KotlinError, match="is closed; open it again to run it"):
+    with pytest.raises(BenchError, match="is closed; open it again to run it"):
         jvm.call("Models.open", file=file)
 
 
@@ -366,7 +369,7 @@ def test_a_gpu_gives_the_outputs_of_the_cpu(jvms, embedded, maker, quantize):
     for length in (5, 128, 32, 77):
         check(jvm, opened["handle"], model, text(length), most=2e-5)
     jvm.call("Models.close", handle=opened["handle"])
-    with pytest.raises(KotlinError, match="is closed"):
+    with pytest.raises(BenchError, match="is closed"):
         jvm.call("Models.run", handle=opened["handle"], ids=[1])
 
 
@@ -395,7 +398,7 @@ def test_a_file_that_a_gpu_computes_wrong_is_refused(jvms, embedded, tmp_path):
     whole = embedded("gpu", "int8")
     path.write_bytes(pack(model_bytes(whole), dataclasses.replace(read(whole), quantize="float32")))
     for _ in range(2):
-        with pytest.raises(KotlinError) as caught:
+        with pytest.raises(BenchError) as caught:
             jvm.call("Models.open", path=str(path), accelerator="GPU")
         assert caught.value.kind == "DEVICE"
         assert re.fullmatch(
@@ -409,7 +412,7 @@ def test_a_file_that_a_gpu_computes_wrong_is_refused(jvms, embedded, tmp_path):
 
 
 def test_a_file_that_the_delegate_refuses(jvms):
-    with pytest.raises(KotlinError, match="this device's GPU cannot run") as caught:
+    with pytest.raises(BenchError, match="this device's GPU cannot run") as caught:
         jvms("android", "mali").call("Models.open", path=str(UNROLLED), accelerator="GPU")
     assert caught.value.kind == "DEVICE"
     assert str(caught.value).endswith("--target gpu. Or use Accelerator.CPU.")
@@ -421,20 +424,20 @@ def test_files_for_cpus_name_the_command_for_gpus(jvms, embedded, tiny):
         (embedded("android", "float32"), "its layout is loop"),
         (tiny("classification", layout="unrolled", quantize="float32"), "inputs of any length"),
     ):
-        with pytest.raises(KotlinError, match=form) as caught:
+        with pytest.raises(BenchError, match=form) as caught:
             jvm.call("Models.open", path=str(path), accelerator="GPU")
         assert caught.value.kind == "FILE"
         assert str(caught.value).endswith("albert-edge convert CHECKPOINT --target gpu.")
 
 
 def test_a_gpu_without_its_dependency(jvms, embedded):
-    with pytest.raises(KotlinError, match=r"there is no GPU delegate.*litert-gpu") as caught:
+    with pytest.raises(BenchError, match=r"there is no GPU delegate.*litert-gpu") as caught:
         jvms("desktop").call("Models.open", path=str(embedded("gpu", "float32")), accelerator="GPU")
     assert caught.value.kind == "DEVICE"
 
 
 def test_a_phone_without_opencl(jvms, embedded):
-    with pytest.raises(KotlinError, match="It needs OpenCL, which this device lacks") as caught:
+    with pytest.raises(BenchError, match="It needs OpenCL, which this device lacks") as caught:
         jvms("android", "none").call(
             "Models.open", path=str(embedded("gpu", "float32")), accelerator="GPU"
         )

@@ -20,11 +20,12 @@ from albert_edge.bundle.archive import OpenFile, append_archive
 from albert_edge.bundle.bundle import model_bytes, pack, read
 from albert_edge.errors import AlbertEdgeError
 from albert_edge.files import embedded_model
+from bench_process import BenchError, BenchProcess
 from bundle.damaged import SAME, changed_manifest
 from bundle.files import remade
 from fuzz import tflite as fuzz
 
-from .jvm import Jvm, KotlinError, open_jvm
+from .jvm import open_jvm
 
 EMBEDDED = embedded_model() / "model.tflite"
 KEPT = Path(__file__).parents[1] / "data" / "written_by_0_1" / "files"
@@ -33,7 +34,7 @@ MANIFEST = "albert_edge.json"
 
 
 @pytest.fixture(scope="module")
-def jvm() -> Iterator[Jvm]:
+def jvm() -> Iterator[BenchProcess]:
     with open_jvm("none") as opened:
         yield opened
 
@@ -117,7 +118,7 @@ def test_by_a_buffer_and_by_descriptors(jvm, shift):
 
 
 def test_a_buffer_on_the_heap_is_refused(jvm):
-    with pytest.raises(KotlinError, match=r"give a direct ByteBuffer, such as FileChannel.map"):
+    with pytest.raises(BenchError, match=r"give a direct ByteBuffer, such as FileChannel.map"):
         jvm.call("Models.openBuffer", path=str(EMBEDDED), shift=0, onHeap=True)
 
 
@@ -133,7 +134,7 @@ def test_a_file_that_is_not_there(jvm, tmp_path):
         (tmp_path, "Is a directory"),
         (Path("/dev/zero"), "it is not a regular file"),
     ):
-        with pytest.raises(KotlinError) as caught:
+        with pytest.raises(BenchError) as caught:
             jvm.call("Models.openFile", path=str(path))
         assert caught.value.kind == "FILE"
         assert str(caught.value) == f"cannot read {path}: {reason}."

@@ -22,7 +22,8 @@ import pytest
 from albert_edge.bundle.bundle import pack, read
 from albert_edge.errors import BundleError, InputError
 from albert_edge.pipelines import load
-from android.jvm import Jvm, KotlinError, open_jvm
+from android.jvm import open_jvm
+from bench_process import BenchError, BenchProcess
 from pipelines.drawn_texts import drawn
 from pipelines.ports import (
     Input,
@@ -260,7 +261,7 @@ def runtime() -> str:
 
 
 @pytest.fixture(scope="module")
-def jvm(runtime) -> Iterator[Jvm]:
+def jvm(runtime) -> Iterator[BenchProcess]:
     """The library in a JVM, with a runtime."""
     with open_jvm(runtime) as opened:
         yield opened
@@ -287,7 +288,7 @@ def in_python(name: str, path: Path) -> list[tuple[dict[str, Any], list[Input], 
     return rows
 
 
-def run_both(jvm: Jvm, name: str, path: Path) -> Iterator[tuple[Input, Result, Result]]:
+def run_both(jvm: BenchProcess, name: str, path: Path) -> Iterator[tuple[Input, Result, Result]]:
     """Run the library on a case's texts; yield text, result and Python's result."""
     for options, inputs, expected in in_python(name, path):
         handle = jvm.call("Tasks.open", path=str(path), type=CASES[name].type, options=options)
@@ -384,12 +385,12 @@ def test_what_is_said_of_texts_that_cannot_be_read(jvm, file_of):
 
 
 def test_a_file_for_another_task_is_refused(jvm, file_of):
-    with pytest.raises(KotlinError) as raised:
+    with pytest.raises(BenchError) as raised:
         jvm.call("Tasks.open", path=str(file_of("regression")), type="QuestionAnswerer")
     assert str(raised.value) == (
         "QuestionAnswerer takes a file for question-answering; this file is for classification."
     )
-    with pytest.raises(KotlinError, match="takes a file for summarization or feature-extraction;"):
+    with pytest.raises(BenchError, match="takes a file for summarization or feature-extraction;"):
         jvm.call("Tasks.open", path=str(file_of("regression")), type="TextSummarizer")
 
 
@@ -398,7 +399,7 @@ def test_a_file_without_its_own_tokenizer_is_refused(jvm, file_of, tmp_path):
     blob, bundle = path.read_bytes(), read(path)
     without = tmp_path / "without.tflite"
     without.write_bytes(pack(blob, replace(bundle, tokenizer_files={})))
-    with pytest.raises(KotlinError) as raised:
+    with pytest.raises(BenchError) as raised:
         jvm.call("Tasks.openDefault", path=str(without))
     assert str(raised.value).startswith(
         "this file carries no tokenizer, so it does not accept text"
@@ -412,7 +413,7 @@ def test_a_file_without_its_own_tokenizer_is_refused(jvm, file_of, tmp_path):
     larger.write_bytes(pack(blob, replace(bundle, tokenizer_files=files)))
     with pytest.raises(BundleError) as expected:
         load(larger)
-    with pytest.raises(KotlinError) as raised:
+    with pytest.raises(BenchError) as raised:
         jvm.call("Tasks.openDefault", path=str(larger))
     assert str(raised.value) == str(expected.value)
     assert raised.value.kind == "FILE"
@@ -436,7 +437,7 @@ def test_a_file_without_its_own_tokenizer_is_refused(jvm, file_of, tmp_path):
 )
 def test_options_out_of_range_are_refused(jvm, file_of, name, options, message):
     path = file_of(name)
-    with pytest.raises(KotlinError, match=message) as raised:
+    with pytest.raises(BenchError, match=message) as raised:
         jvm.call("Tasks.open", path=str(path), type=CASES[name].type, options=options)
     assert raised.value.kind == "INPUT"
 
@@ -455,7 +456,7 @@ def test_the_cosine_of_vectors(jvm):
     pairs = [([1, 2, 2], [2, 4, 4], 1), ([1, 0], [0, 3], 0), ([3, 4], [-3, -4], -1), ([0], [1], 0)]
     for first, second, expected in pairs:
         assert jvm.call("Tasks.cosine", first=first, second=second) == pytest.approx(expected)
-    with pytest.raises(KotlinError, match="vectors of 2 and 1 have no cosine"):
+    with pytest.raises(BenchError, match="vectors of 2 and 1 have no cosine"):
         jvm.call("Tasks.cosine", first=[1, 2], second=[1])
 
 

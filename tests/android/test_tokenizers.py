@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from albert_edge.errors import AlbertEdgeError, TokenizerError
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.protobuf import encode_bytes, encode_varint, parse_fields
-from android.jvm import Jvm, KotlinError, open_jvm
+from android.jvm import open_jvm
+from bench_process import BenchError, BenchProcess
 from tokenizer.conftest import SENTENCES
 from tokenizer.ports import (
     ADDED_TOKENS,
@@ -57,7 +58,7 @@ TABLE = LIBRARY / "src/main/resources/org/albertedge/unicode.bin"
 class Kotlin:
     """A tokenizer of the Kotlin library, called like Python's."""
 
-    def __init__(self, jvm: Jvm, files: Files) -> None:
+    def __init__(self, jvm: BenchProcess, files: Files) -> None:
         encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
         loaded = jvm.call("Tokenizers.load", files=encoded)
         self.properties = loaded["properties"]
@@ -68,7 +69,7 @@ class Kotlin:
 
 
 @pytest.fixture(scope="module")
-def jvm() -> Iterator[Jvm]:
+def jvm() -> Iterator[BenchProcess]:
     with open_jvm("none") as found:
         yield found
 
@@ -77,7 +78,7 @@ Pair = tuple[Tokenizer, Kotlin]
 
 
 @pytest.fixture(scope="module")
-def pair_of(jvm: Jvm) -> Callable[[Files], Pair]:
+def pair_of(jvm: BenchProcess) -> Callable[[Files], Pair]:
     """Returns the tokenizers of some files in both languages."""
     made: dict[tuple[bytes, ...], Pair] = {}
 
@@ -339,7 +340,7 @@ def test_properties_are_those_of_python(
             assert kotlin.properties == {name: getattr(python, name) for name in kotlin.properties}
 
 
-def test_several_threads_at_once(jvm: Jvm) -> None:
+def test_several_threads_at_once(jvm: BenchProcess) -> None:
     for files in (embedded_files(), chinese_files()):
         encoded_files = {n: base64.b64encode(content).decode() for n, content in files.items()}
         arguments = {"files": encoded_files, "texts": texts(300, seed=8), "threads": 4}
@@ -349,7 +350,7 @@ def test_several_threads_at_once(jvm: Jvm) -> None:
 @pytest.mark.parametrize("files", [embedded_files, chinese_files])
 @pytest.mark.parametrize("options", CONFIGS)
 def test_options_that_python_refuses(
-    jvm: Jvm, files: Callable[[], Files], options: dict[str, Any]
+    jvm: BenchProcess, files: Callable[[], Files], options: dict[str, Any]
 ) -> None:
     whole = {**files(), **config(**options)}
     if "remove_spaces" in options and "vocab.txt" in whole:
@@ -357,7 +358,7 @@ def test_options_that_python_refuses(
         return
     with pytest.raises(TokenizerError) as expected:
         tokenizer_from_files(whole)
-    with pytest.raises(KotlinError) as found:
+    with pytest.raises(BenchError) as found:
         Kotlin(jvm, whole)
     assert found.value.kind == "FILE"
     # Python's values, and types, have other names in Kotlin.
@@ -397,12 +398,12 @@ def test_unicode_table_is_that_of_its_version() -> None:
     assert content == runpy.run_path(str(LIBRARY / "unicode_table.py"))["table"]()
 
 
-def test_no_vocabulary(jvm: Jvm) -> None:
-    with pytest.raises(KotlinError, match=r"^no tokenizer in these files: expected one of spiece"):
+def test_no_vocabulary(jvm: BenchProcess) -> None:
+    with pytest.raises(BenchError, match=r"^no tokenizer in these files: expected one of spiece"):
         Kotlin(jvm, config())
 
 
-def test_damaged_vocabularies_give_one_error(jvm: Jvm) -> None:
+def test_damaged_vocabularies_give_one_error(jvm: BenchProcess) -> None:
     rng = random.Random(10)
     kept = [field.raw for field in parse_fields(embedded_files()["spiece.model"])]
     small = b"".join(kept[:120] + kept[-2:])
@@ -425,7 +426,7 @@ def assert_python_gives(files: Files, ids: list[int]) -> None:
     assert ids == expected
 
 
-def try_all(jvm: Jvm, candidates: Sequence[Files]) -> list[Any]:
+def try_all(jvm: BenchProcess, candidates: Sequence[Files]) -> list[Any]:
     encoded_all = [
         {name: base64.b64encode(content).decode() for name, content in files.items()}
         for files in candidates
@@ -434,7 +435,7 @@ def try_all(jvm: Jvm, candidates: Sequence[Files]) -> list[Any]:
     return found
 
 
-def test_damaged_options_give_one_error(jvm: Jvm) -> None:
+def test_damaged_options_give_one_error(jvm: BenchProcess) -> None:
     rng = random.Random(11)
     whole = config(do_lower_case=True, added_tokens_decoder=ADDED_TOKENS, cls_token="[CLS]")  # noqa: S106
     content = whole["tokenizer_config.json"]

@@ -18,10 +18,11 @@ from albert_edge.bundle.archive import OpenFile
 from albert_edge.bundle.bundle import model_bytes, read
 from albert_edge.errors import AlbertEdgeError
 from albert_edge.files import embedded_model
+from bench_process import BenchError, BenchProcess
 from bundle.damaged import MANIFEST, SAME, changed_manifest
 from bundle.files import remade
 from fuzz import tflite as fuzz
-from web.node import Node, WebError, open_node
+from web.node import open_node
 
 EMBEDDED = embedded_model() / "model.tflite"
 # At the end of an error: files that web pages can run.
@@ -34,7 +35,7 @@ Errors = list[dict[str, str] | None]
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
+def node() -> Iterator[BenchProcess]:
     with open_node() as opened:
         yield opened
 
@@ -280,7 +281,7 @@ def test_an_archive_larger_than_what_is_read(opened):
 # What a runtime returns.
 
 
-def run_model(node: Node, outputs: dict[str, list[Any]], **given: Any) -> Any:
+def run_model(node: BenchProcess, outputs: dict[str, list[Any]], **given: Any) -> Any:
     return node.call("runModel", path=str(EMBEDDED), outputs=outputs, **given)
 
 
@@ -294,10 +295,10 @@ def test_outputs_that_contradict_the_task(node):
         ({"logits": ["NaN", 1.0]}, "the model returns NaN or infinity in logits: its weights are"),
         ({"logits": [0.0, "-Infinity"]}, "returns NaN or infinity in logits"),
     ):
-        with pytest.raises(WebError, match=message):
+        with pytest.raises(BenchError, match=message):
             run_model(node, right | changed, ids=[2], types=None)
     for missing, name in (({"layers_used": [3]}, "logits"), ({"logits": [1, 2]}, "layers_used")):
-        with pytest.raises(WebError, match=f"its output {name} is missing, expected"):
+        with pytest.raises(BenchError, match=f"its output {name} is missing, expected"):
             run_model(node, missing, ids=[2], types=None)
 
 
@@ -313,7 +314,7 @@ def test_ids_out_of_range(node):
         ([2], [0, 1], "token_type_ids has 2 entries for 1 input_ids."),
         ([2] * (most + 1), None, f"{most + 1} tokens are too many; this model supports at most"),
     ):
-        with pytest.raises(WebError, match=message):
+        with pytest.raises(BenchError, match=message):
             run_model(node, right, ids=ids, types=types)
 
 

@@ -23,6 +23,7 @@ from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import AlbertEdgeError, InputError
 from albert_edge.pipelines import load
 from albert_edge.runtime import interpreter_forward, open_interpreter
+from bench_process import BenchError, BenchProcess, Run
 from pipelines.drawn_texts import drawn
 from pipelines.ports import (
     Input,
@@ -40,7 +41,7 @@ from pipelines.ports import (
     place,
     two_texts,
 )
-from web.node import Node, Run, WebError, open_node
+from web.node import open_node
 
 TEXTS = 200  # of each task; of another kind of a task 50, and where the outputs are large
 # `exp` and sums in another order, in double precision; but the mean of hidden states and their
@@ -112,7 +113,7 @@ def file_of(tiny_albert, built_once) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
+def node() -> Iterator[BenchProcess]:
     with open_node() as opened:
         yield opened
 
@@ -197,7 +198,7 @@ def pipeline(path: Path, task: str | None = None) -> Any:
     return load(path, task=task)
 
 
-def both(node: Node, path: Path, case: Case) -> Iterator[tuple[Input, Result, Result]]:
+def both(node: BenchProcess, path: Path, case: Case) -> Iterator[tuple[Input, Result, Result]]:
     """Run both on a case's texts; yield text, result and Python's result."""
     task = "summarize" if case.name == "summarize" else None
     handle = node.call("openPipeline", path=str(path), task=task)
@@ -307,7 +308,7 @@ def test_a_file_for_another_task_is_refused(node, file_of):
     for task in ("summarize", "translate"):
         with pytest.raises(InputError) as expected:
             load(path, task=task)
-        with pytest.raises(WebError) as raised:
+        with pytest.raises(BenchError) as raised:
             node.call("openPipeline", path=str(path), task=task)
         assert (raised.value.kind, str(raised.value)) == ("input", str(expected.value))
 
@@ -328,7 +329,7 @@ def test_a_file_without_its_own_tokenizer_is_refused(node, file_of, tmp_path):
     larger.write_bytes(pack(blob, replace(bundle, tokenizer_files=files)))
     with pytest.raises(AlbertEdgeError) as expected:
         load(larger)
-    with pytest.raises(WebError) as raised:
+    with pytest.raises(BenchError) as raised:
         node.call("openPipeline", path=str(larger), task=None)
     assert (raised.value.kind, str(raised.value)) == ("file", str(expected.value))
 
@@ -349,7 +350,7 @@ def test_the_cosine_of_vectors(node):
     pairs = [([1, 2, 2], [2, 4, 4], 1), ([1, 0], [0, 3], 0), ([3, 4], [-3, -4], -1), ([0], [1], 0)]
     for first, second, expected in pairs:
         assert node.call("cosine", first=first, second=second) == pytest.approx(expected)
-    with pytest.raises(WebError, match="vectors of 2 and 1 have no cosine"):
+    with pytest.raises(BenchError, match="vectors of 2 and 1 have no cosine"):
         node.call("cosine", first=[1, 2], second=[1])
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from albert_edge.errors import AlbertEdgeError, TokenizerError
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.protobuf import encode_bytes, encode_varint, parse_fields
+from bench_process import BenchError, BenchProcess
 from tokenizer.conftest import SENTENCES
 from tokenizer.ports import (
     ADDED_TOKENS,
@@ -48,7 +49,7 @@ from tokenizer.ports import (
     windows,
 )
 from tokenizer.reference import TEXT as ANY_TEXT
-from web.node import WEB, Node, WebError, open_node
+from web.node import WEB, open_node
 
 LIBRARY = Path(__file__).parents[2] / "android_demo/library"
 BOTH = pytest.mark.parametrize("files", [embedded_files, chinese_files])
@@ -61,7 +62,7 @@ def in_base64(files: Files) -> dict[str, str]:
 class Web:
     """A tokenizer in JavaScript."""
 
-    def __init__(self, node: Node, files: Files) -> None:
+    def __init__(self, node: BenchProcess, files: Files) -> None:
         loaded = node.call("loadTokenizer", files=in_base64(files))
         self.properties = loaded["properties"]
         self._node, self._handle = node, loaded["handle"]
@@ -75,13 +76,13 @@ PairOf = Callable[[Files], Pair]
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
+def node() -> Iterator[BenchProcess]:
     with open_node() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def pair_of(node: Node) -> PairOf:
+def pair_of(node: BenchProcess) -> PairOf:
     """Returns the tokenizers of some files in both languages."""
     made: dict[tuple[bytes, ...], Pair] = {}
 
@@ -337,7 +338,7 @@ def test_properties_are_those_of_python(
 @BOTH
 @pytest.mark.parametrize("options", CONFIGS)
 def test_options_that_python_refuses(
-    node: Node, files: Callable[[], Files], options: dict[str, Any]
+    node: BenchProcess, files: Callable[[], Files], options: dict[str, Any]
 ) -> None:
     whole = {**files(), **config(**options)}
     if "remove_spaces" in options and "vocab.txt" in whole:
@@ -345,7 +346,7 @@ def test_options_that_python_refuses(
         return
     with pytest.raises(TokenizerError) as expected:
         tokenizer_from_files(whole)
-    with pytest.raises(WebError) as found:
+    with pytest.raises(BenchError) as found:
         Web(node, whole)
     assert found.value.kind == "file"
     # Python's values, and types, have other names in JavaScript.
@@ -381,12 +382,12 @@ def test_unicode_table_is_that_of_the_android_library() -> None:
     assert (WEB / "src/unicode_table.js").read_text() == script["module"](content)
 
 
-def test_no_vocabulary(node: Node) -> None:
-    with pytest.raises(WebError, match=r"^no tokenizer in these files: expected one of spiece"):
+def test_no_vocabulary(node: BenchProcess) -> None:
+    with pytest.raises(BenchError, match=r"^no tokenizer in these files: expected one of spiece"):
         Web(node, config())
 
 
-def test_damaged_vocabularies_give_one_error(node: Node) -> None:
+def test_damaged_vocabularies_give_one_error(node: BenchProcess) -> None:
     rng = random.Random(10)
     kept = [field.raw for field in parse_fields(embedded_files()["spiece.model"])]
     small = b"".join(kept[:120] + kept[-2:])
@@ -408,14 +409,14 @@ def assert_python_gives(files: Files, ids: list[int]) -> None:
     assert ids == expected
 
 
-def try_all(node: Node, candidates: Sequence[Mapping[str, bytes]]) -> list[Any]:
+def try_all(node: BenchProcess, candidates: Sequence[Mapping[str, bytes]]) -> list[Any]:
     found: list[Any] = node.call(
         "tryAll", candidates=[in_base64(files) for files in candidates], text=LANGUAGES[0]
     )
     return found
 
 
-def test_damaged_options_give_one_error(node: Node) -> None:
+def test_damaged_options_give_one_error(node: BenchProcess) -> None:
     rng = random.Random(11)
     whole = config(do_lower_case=True, added_tokens_decoder=ADDED_TOKENS, cls_token="[CLS]")  # noqa: S106
     content = whole["tokenizer_config.json"]
