@@ -155,6 +155,45 @@ class CopiedFiles:
         return self._copy(host, f"{name}/{HOST}")
 
 
+def run_worker(
+    command: Sequence[str | Path],
+    job: Mapping[str, Any],
+    *,
+    where: str,
+    timeout_s: float,
+    advice: str,
+    **process: Any,
+) -> dict[str, Any]:
+    """Run one job in a process of this machine and return its result.
+
+    Args:
+        command: What starts the worker.
+        job: The job.
+        where: What to call the worker in a message.
+        timeout_s: When to stop it.
+        advice: What to do if it takes longer.
+        process: Further arguments of `subprocess.run`.
+
+    Raises:
+        AlbertEdgeError: As in `parse_worker_output`.
+        DeviceError: It took too long.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 (our own worker, and no shell)
+            command,
+            input=json.dumps(job),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            **process,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"{where} took over {timeout_s:g} s; {advice}.") from error
+    ending = describe_exit(done.returncode)
+    return parse_worker_output(done.stdout, stderr=done.stderr, ending=ending, where=where)
+
+
 def parse_worker_output(stdout: str, *, stderr: str, ending: str, where: str) -> dict[str, Any]:
     """Parse a worker's result, or raise its error.
 
@@ -216,21 +255,9 @@ class Local:
     def _run(self, job: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         where = f"{job.get('path', 'the job')} in a process of its own"
         folder = str(Path(albert_edge.__file__).parent.parent)
-        try:
-            done = subprocess.run(  # noqa: S603 (our own interpreter and module, and no shell)
-                worker_command(self._python, folder, *engine_folder(job)),
-                input=json.dumps(job),
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=timeout_s,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise DeviceError(
-                f"{where} took over {timeout_s:g} s; increase the timeout, or measure fewer runs."
-            ) from error
-        ending = describe_exit(done.returncode)
-        return parse_worker_output(done.stdout, stderr=done.stderr, ending=ending, where=where)
+        command = worker_command(self._python, folder, *engine_folder(job))
+        advice = "increase the timeout, or measure fewer runs"
+        return run_worker(command, job, where=where, timeout_s=timeout_s, advice=advice)
 
     def close(self) -> None:
         """Do nothing."""

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -25,10 +23,10 @@ from typing import Any
 from rich.progress import Progress
 
 from albert_edge.benchmark.devices.arm64_root import PYTHON, Arm64Root, cache_folder, get_root
-from albert_edge.benchmark.devices.device import ENGINE, engine_folder, parse_worker_output
+from albert_edge.benchmark.devices.device import ENGINE, engine_folder, run_worker
 from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.devices.ssh import pack_worker
-from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError, describe_exit
+from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
 
 # The part of each processor and its features, as Linux shows them: XNNPACK picks its kernels by the
 # part, and qemu runs the instructions.  Raspberry Pi 3, 4 and 5.
@@ -44,6 +42,7 @@ CPUS = {
 # The folder of the emulated process with the model, the package, the wheels, and compiled modules.
 _HOME = "albert_edge"
 _MODEL, _ENGINES = f"/{_HOME}/model.tflite", f"/{_HOME}/engines"
+_THE_MODEL = re.compile(rf"(?<![\w.-]){re.escape(_MODEL)}")  # not at the end of a longer path
 
 
 def write_cpu_files(root: Path, cpu: str) -> None:
@@ -149,29 +148,18 @@ class Qemu:
         _link(model, [job["path"]] if "path" in job else [])
         _link(engines, search := engine_folder(job)[:1])
         try:
-            done = subprocess.run(  # noqa: S603 (qemu, and no shell)
+            result = run_worker(
                 self._command(counts, *([_ENGINES] if search else [])),
+                {**job, "path": _MODEL},
+                where=where,
+                timeout_s=timeout_s,
+                advice="emulation is slow: increase --timeout",
                 cwd=self._view,
                 env=self._environment(compiling),
-                input=json.dumps({**job, "path": _MODEL}),
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=timeout_s,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise DeviceError(
-                f"{where} took over {timeout_s:g} s; emulation is slow: increase --timeout."
-            ) from error
-        ending = describe_exit(done.returncode)
-        try:
-            result = parse_worker_output(
-                done.stdout, stderr=done.stderr, ending=ending, where=where
             )
         except AlbertEdgeError as error:
-            raise type(error).__new__(
-                type(error), str(error).replace(_MODEL, str(job.get("path")))
-            ) from error
+            message = _THE_MODEL.sub(lambda _: str(job.get("path")), str(error))
+            raise type(error).__new__(type(error), message) from error
         return result, [int(line) for line in counts.read_text().split()]
 
     def _command(self, counts: Path, *search: str) -> list[str | Path]:

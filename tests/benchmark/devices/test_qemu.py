@@ -215,10 +215,13 @@ def test_a_gpu_s_library_does_not_end_this_process(
 def test_errors_name_the_file_of_the_user(
     open_cpu: Callable[[str], Device], tmp_path: Path, tiny_file: Path
 ) -> None:
-    path = tmp_path / "damaged.tflite"
+    path = tmp_path / "albert_edge/model.tflite"  # as it is called in the root, too
+    path.parent.mkdir()
     path.write_bytes(b"no model")
     device = open_cpu("cortex-a76")
-    with pytest.raises(BundleError, match=str(path)):
+    with pytest.raises(BundleError, match=f"^{path} is not a"):
         count(path, device=device)
+    with pytest.raises(DeviceError, match=f"^{path} on qemu://cortex-a76 took over"):
+        count(path, device=device, timeout_s=0.01)
     with pytest.raises(DeviceError, match=r"tiny\.tflite on qemu://cortex-a76 took over 0\.01 s"):
         count(tiny_file, device=device, timeout_s=0.01)
