@@ -20,7 +20,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +70,26 @@ def time_python(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict
     return {"load_ms": load_ms, "seconds": seconds, "tokens": len(ids), "sha256": digest}
 
 
-def time_kotlin(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Do the same in a JVM of its own."""
+def time_bench(
+    command: Sequence[str | Path], functions: tuple[str, str], vocabulary: str,
+    paragraphs: Sequence[str], rounds: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Do the same in a process in another language, which answers lines of JSON.
+
+    Args:
+        command: The program.
+        functions: Its functions that load a tokenizer, and that time it.
+        vocabulary: What `load_tokenizer` loads.
+        paragraphs: The text.
+        rounds: How many.
+    """
     files = load_tokenizer(vocabulary).files()
     encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    load, timing = functions
     calls = (
-        {"call": "Tokenizers.load", "arguments": {"files": encoded}},
-        {
-            "call": "Tokenizers.time",
-            "arguments": {"handle": 0, "texts": paragraphs, "rounds": rounds},
-        },
+        {"call": load, "arguments": {"files": encoded}},
+        {"call": timing, "arguments": {"handle": 0, "texts": paragraphs, "rounds": rounds}},
     )
-    command = ("java", "-Xmx512m", "-cp", class_path("none"), "org.albertedge.bench.Bench")
     done = subprocess.run(
         command,
         input="".join(f"{json.dumps(call)}\n" for call in calls),
@@ -89,39 +97,53 @@ def time_kotlin(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise click.ClickException(f"the JVM ended ({done.returncode}): {done.stderr[-2000:]}")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    if wrong := [answer for answer in answers if "result" not in answer]:
-        raise click.ClickException(f"the Kotlin library failed: {wrong[0]}")
+    wrong = [answer for answer in answers if "result" not in answer]
+    if done.returncode or wrong or len(answers) < len(calls):
+        raise click.ClickException(f"{command[0]} failed: {wrong or done.stderr[-2000:]}")
     loaded, timed = (answer["result"] for answer in answers)
     return {"load_ms": loaded["milliseconds"], **timed}
 
 
+def time_kotlin(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Do the same in a JVM of its own."""
+    command = ("java", "-Xmx512m", "-cp", class_path("none"), "org.albertedge.bench.Bench")
+    functions = ("Tokenizers.load", "Tokenizers.time")
+    return time_bench(command, functions, vocabulary, paragraphs, rounds)
+
+
 def measure(
-    vocabulary: str, paragraphs: Sequence[str], rounds: int, processes: int
+    vocabulary: str,
+    paragraphs: Sequence[str],
+    rounds: int,
+    processes: int,
+    *,
+    others: Mapping[str, Callable[[str, Sequence[str], int], dict[str, Any]]],
 ) -> dict[str, Any]:
-    """Return the row of a vocabulary: the two in turn, `processes` times."""
+    """Return the row of a vocabulary: Python and the others in turn, `processes` times."""
     size = sum(len(paragraph.encode()) for paragraph in paragraphs)
     tokenizer = load_tokenizer(vocabulary)
     kind = type(tokenizer).__name__.removesuffix("Tokenizer")
     row: dict[str, Any] = {"vocabulary": Path(vocabulary).name, "kind": kind}
     row |= {"pieces": tokenizer.vocab_size, "size_bytes": size}
-    timed = {"python": time_python, "kotlin": time_kotlin}
+    timed = {"python": time_python, **others}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in timed}
     for _ in range(processes):
         for name, function in timed.items():
             found[name].append(function(vocabulary, paragraphs, rounds))
     if len({one["sha256"] for several in found.values() for one in several}) > 1:
-        raise click.ClickException(f"{vocabulary}: the two tokenizers give different tokens.")
+        raise click.ClickException(f"{vocabulary}: the tokenizers give different tokens.")
+    tokens = found["python"][0]["tokens"]
     for name, several in found.items():
         seconds = [one["seconds"] for one in several]
+        fastest = min(map(min, seconds))
         row[name] = {
             "load_ms": min(one["load_ms"] for one in several),
             "seconds": seconds,
-            "mb_per_second": size / 1e6 / min(map(min, seconds)),
+            "mb_per_second": size / 1e6 / fastest,
+            "tokens_per_second": tokens / fastest,
         }
-    return {**row, "tokens": found["python"][0]["tokens"]}
+    return {**row, "tokens": tokens}
 
 
 def make_markdown(report: Mapping[str, Any]) -> str:
@@ -186,7 +208,8 @@ def main(
 ) -> None:
     KOTLIN.install()
     paragraphs = read_paragraphs(text, 1e6 * megabytes)
-    rows = [measure(vocabulary, paragraphs, rounds, processes) for vocabulary in vocabularies]
+    others = {"kotlin": time_kotlin}
+    rows = [measure(one, paragraphs, rounds, processes, others=others) for one in vocabularies]
     header = report_header("android_tokenizer", describe_machine())
     about = {"text": text.name, "java": java_version()}
     report = {**header, "complete": True, **about, "rows": rows}

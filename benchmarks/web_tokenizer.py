@@ -13,9 +13,7 @@ only slow a round down.  Both give the same tokens, or the benchmark fails.
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,7 @@ from typing import Any
 import click
 
 from albert_edge.benchmark.system import describe_machine
-from albert_edge.tokenizer import load_tokenizer
-from benchmarks.android_tokenizer import read_paragraphs, time_python
+from benchmarks.android_tokenizer import measure, read_paragraphs, time_bench
 from benchmarks.markdown_table import MarkdownTable
 from tests.rigs.install import call
 from tests.rigs.node import NODE
@@ -33,62 +30,9 @@ BENCH = Path(__file__).parents[1] / "tests/web/bench.mjs"
 
 
 def time_web(vocabulary: str, paragraphs: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Tokenize all paragraphs in rounds of at least a second, in a process of its own.
-
-    Returns:
-        The seconds that each round took for the paragraphs, the milliseconds of loading, and the
-        ids' digest.
-    """
-    files = load_tokenizer(vocabulary).files()
-    encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
-    timing = {"handle": 0, "texts": paragraphs, "rounds": rounds}
-    calls = (
-        {"call": "loadTokenizer", "arguments": {"files": encoded}},
-        {"call": "timeTokenizer", "arguments": timing},
-    )
-    done = subprocess.run(
-        [NODE.path / "node", BENCH],
-        input="".join(f"{json.dumps(call)}\n" for call in calls),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    wrong = [answer for answer in answers if "result" not in answer]
-    if done.returncode or wrong or len(answers) < len(calls):
-        raise click.ClickException(f"the package failed: {wrong or done.stderr[-2000:]}")
-    loaded, timed = (answer["result"] for answer in answers)
-    return {"load_ms": loaded["milliseconds"], **timed}
-
-
-def measure(
-    vocabulary: str, paragraphs: Sequence[str], rounds: int, processes: int
-) -> dict[str, Any]:
-    """Return the row of a vocabulary: the two in turn, `processes` times."""
-    size = sum(len(paragraph.encode()) for paragraph in paragraphs)
-    tokenizer = load_tokenizer(vocabulary)
-    row: dict[str, Any] = {
-        "vocabulary": Path(vocabulary).name,
-        "kind": type(tokenizer).__name__.removesuffix("Tokenizer"),
-        "pieces": tokenizer.vocab_size,
-        "size_bytes": size,
-    }
-    timed = {"python": time_python, "web": time_web}
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in timed}
-    for _ in range(processes):
-        for name, function in timed.items():
-            found[name].append(function(vocabulary, paragraphs, rounds))
-    if len({one["sha256"] for several in found.values() for one in several}) > 1:
-        raise click.ClickException(f"{vocabulary}: the two tokenizers give different tokens.")
-    for name, several in found.items():
-        seconds = [one["seconds"] for one in several]
-        row[name] = {
-            "load_ms": min(one["load_ms"] for one in several),
-            "seconds": seconds,
-            "mb_per_second": size / 1e6 / min(map(min, seconds)),
-            "tokens_per_second": several[0]["tokens"] / min(map(min, seconds)),
-        }
-    return row
+    """Tokenize all paragraphs in rounds of at least a second, in a process of its own."""
+    functions = ("loadTokenizer", "timeTokenizer")
+    return time_bench((NODE.path / "node", BENCH), functions, vocabulary, paragraphs, rounds)
 
 
 def make_table(rows: Sequence[dict[str, Any]]) -> MarkdownTable:
@@ -133,7 +77,8 @@ def main(
 ) -> None:
     NODE.install()
     paragraphs = read_paragraphs(text, 1e6 * megabytes)
-    rows = [measure(vocabulary, paragraphs, rounds, processes) for vocabulary in vocabularies]
+    others = {"web": time_web}
+    rows = [measure(one, paragraphs, rounds, processes, others=others) for one in vocabularies]
     machine = describe_machine()
     version = call(NODE.path / "node", "--version").strip()
     if as_json:
