@@ -28,6 +28,7 @@ from albert_edge.quantization.model import quantize_exported, quantize_stages
 from albert_edge.quantization.products import fit_products
 from albert_edge.quantization.recipes import Recipe, get_recipe, override_precision
 from albert_edge.targets import Target, get_target
+from albert_edge.tasks import TASKS
 from albert_edge.tflite.edgetpu_graph import export_host_steps, link_host, product_graph
 from albert_edge.tflite.edgetpu_rules import check_edgetpu, require_edgetpu
 from albert_edge.tflite.export import export_stages
@@ -36,6 +37,7 @@ from albert_edge.tflite.graph import pack as pack_graph
 from albert_edge.tflite.graph import parse
 from albert_edge.tflite.legacy_runtimes import Runtime, check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
+from albert_edge.tokenizer import library_files
 from albert_edge.verification import check_fidelity, verify
 
 __all__ = ["convert"]
@@ -127,6 +129,8 @@ def convert(
         check_recipe(compat, quantize)
     if place.rows:
         _check_kept(chosen, place)
+    if place.libraries:
+        _check_libraries(model, place, lengths)
     early_exit = _early_exit(early_exit, model, layout)
     texts = None if calibration is None else list(islice(calibration, MOST_TEXTS))
     start = time.monotonic()
@@ -137,6 +141,7 @@ def convert(
         lengths = ()  # the host graph takes any
     else:
         options: Any = {"layout": layout, "calibration": texts, "gpu": place.gpu}
+        options["libraries"] = place.libraries
         stages = {
             length: quantize_stages(model, chosen, seq_len=length or None, **options)
             for length in lengths or (0,)
@@ -145,13 +150,16 @@ def convert(
     if place.gpu:
         found = describe_findings(check_gpu(linked.model))
         require_gpu(found, where=f"the {quantize} file of this checkpoint")
+    tokenizer_files = model.tokenizer_files
+    if place.libraries:
+        tokenizer_files = library_files(tokenizer_files)
     bundle = Bundle(
         task=model.task,
         layout=layout,
         quantize=quantize,
         seq_len=max(lengths, default=None),
         config=model.config,
-        tokenizer_files=model.tokenizer_files,
+        tokenizer_files=tokenizer_files,
         provenance=_provenance(model, chosen, compat, texts, calibrated=bool(products)),
         verification=None,
         early_exit=early_exit,
@@ -176,6 +184,27 @@ def _check_kept(recipe: Recipe, target: Target) -> None:
         raise ConversionError(
             f"--keep {parts[0]} contradicts --target {target.name}: {target.reasons['quantize']} "
             "Keep only parts of the embedding and the head."
+        )
+
+
+def _check_libraries(model: Albert, target: Target, lengths: Sequence[int]) -> None:
+    """Check that MediaPipe Tasks or Task Library performs a model's task, on one length."""
+    tasks = [name for name, task in TASKS.items() if task.library_outputs]
+    if model.task not in tasks:
+        raise ConversionError(
+            f"--task {model.task} contradicts --target {target.name}: neither MediaPipe Tasks nor "
+            f"Task Library performs it. Choose --task {', '.join(tasks)}, or another target."
+        )
+    if model.task == "classification" and model.config.kind == "regression":
+        raise ConversionError(
+            f"a regression contradicts --target {target.name}: the numbers of its classifiers are "
+            "probabilities. Choose another target."
+        )
+    if len(lengths) > 1:
+        given = ",".join(map(str, lengths))
+        raise ConversionError(
+            f"--seq-len {given} contradicts --target {target.name}: {target.reasons['layout']} "
+            "Choose one length, or another target."
         )
 
 

@@ -28,6 +28,9 @@ class Target:
         seq_len: The fixed length of its files in tokens, or None for any length.
         seq_len_of_task: Task → another length.
         gpu: Whether the graph is the one that GPUs compute right.
+        libraries: Whether the outputs and the tokenizer are those of MediaPipe Tasks and Task
+            Library: `Task.library_outputs`, and `tokenizer.library_files`.  One file then has one
+            length.
         compat: The older runtime whose operators it is limited to, or None.
         rows: How many rows its products take at once: they are files of their own, for a chip, and
             the host graph beside them takes any length.  None for one file.
@@ -41,6 +44,7 @@ class Target:
     seq_len: int | None = None
     seq_len_of_task: Mapping[str, int] = field(default_factory=dict)
     gpu: bool = False
+    libraries: bool = False
     compat: str | None = None
     rows: int | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +115,20 @@ TARGETS: dict[str, Target] = {
                 "seq-len": "A text of any length is computed at its own, without padding.",
                 "quantize": "TFLite 2.14 to 2.16 lack the operators of the other recipes.",
                 "compat": "It is the oldest runtime of this target.",
+            },
+        ),
+        Target(
+            name="mediapipe",
+            summary="MediaPipe Tasks; with --compat also TensorFlow Lite's Task Library.",
+            layouts=("unrolled",),
+            recipes=("int8", "float32", "float16"),
+            seq_len=128,
+            seq_len_of_task={"question-answering": 384},
+            libraries=True,
+            reasons={
+                "layout": "The libraries accept one graph, without loops.",
+                "seq-len": "The libraries pad every text to the length of the file's input.",
+                "quantize": "A quarter of the size; Task Library needs --compat for it.",
             },
         ),
         Target(

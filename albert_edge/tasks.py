@@ -31,6 +31,8 @@ class Task:
         head: The canonical names of the tensors by which a checkpoint's head is recognized.
         part_of: The task whose head contains this head, if any.
         examples: The kinds of examples for evaluation; see `datasets.examples.KINDS`.
+        library_outputs: The outputs of a file of the target `mediapipe`; empty for a task that
+            neither MediaPipe Tasks nor Task Library performs.
         has_labels: Whether there is one logit per label.
         options: The optional arguments of the pipeline.
     """
@@ -38,6 +40,7 @@ class Task:
     name: str
     outputs: tuple[str, ...]
     per_token: tuple[str, ...] = ()
+    library_outputs: tuple[str, ...] = ()
     architecture: str
     head: tuple[str, ...] = ()
     part_of: str | None = None
@@ -52,6 +55,7 @@ _TASKS = (
         name="feature-extraction",
         outputs=("last_hidden_state", "pooler_output"),
         per_token=("last_hidden_state",),
+        library_outputs=("sentence_embedding",),
         architecture="AlbertModel",
         examples=("similarity",),
         options=("pair", "pooling", "normalize"),
@@ -59,6 +63,7 @@ _TASKS = (
     Task(
         name="classification",
         outputs=("logits",),
+        library_outputs=("probabilities",),
         architecture="AlbertForSequenceClassification",
         head=("pooler/kernel", "classifier/kernel"),
         examples=tuple(PROBLEM_TYPES),
@@ -79,6 +84,7 @@ _TASKS = (
         name="question-answering",
         outputs=("start_logits", "end_logits"),
         per_token=("start_logits", "end_logits"),
+        library_outputs=("start_logits", "end_logits"),
         architecture="AlbertForQuestionAnswering",
         head=("qa_outputs/kernel",),
         examples=("question-answering",),

@@ -14,6 +14,7 @@ from albert_edge.bundle.bundle import Bundle
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import BundleError, FidelityError, InputError
 from albert_edge.modeling import Albert
+from albert_edge.pipelines.classification import sigmoid, softmax
 from albert_edge.quantization.calibration import BUILT_IN
 from albert_edge.quantization.recipes import get_recipe
 from albert_edge.runtime import Model, open_model
@@ -71,7 +72,7 @@ def verify(
         inputs += longer
         described += f", and {len(longer)} rows of random ids for the other lengths"
     try:
-        pairs = [(edge.run_all_layers(**row), _reference(model, row)) for row in inputs]
+        pairs = [(edge.run_all_layers(**row), _reference(model, bundle, row)) for row in inputs]
     except BundleError as error:  # outputs that are not finite
         raise FidelityError(str(error)) from error
     limit = get_recipe(bundle.quantize).max_error
@@ -137,8 +138,15 @@ def _inputs_of_lengths(bundle: Bundle, inputs: Sequence[Mapping[str, Any]]) -> l
     ]
 
 
-def _reference(model: Albert, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: values.numpy() for name, values in model(_batch(row)).items()}
+def _reference(model: Albert, bundle: Bundle, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    outputs = {name: values.numpy() for name, values in model(_batch(row)).items()}
+    if "probabilities" in bundle.outputs:
+        alone = bundle.config.kind == "multi-label" or bundle.config.num_labels == 1
+        return {"probabilities": (sigmoid if alone else softmax)(outputs["logits"])}
+    if "sentence_embedding" in bundle.outputs:
+        mean = outputs["last_hidden_state"].mean(axis=1)  # [1, H]
+        return {"sentence_embedding": mean / np.linalg.norm(mean)}
+    return outputs
 
 
 def _batch(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -184,8 +192,12 @@ def _agreement(
 
 
 def _predictions(outputs: Mapping[str, Any], multi_label: bool) -> np.ndarray:
-    """Return the labels: the argmax of the logits; multi-label, those above a half."""
-    logits = [outputs[name] for name in sorted(outputs) if name.endswith("logits")]
+    """Return the labels: the argmax of the outputs; multi-label, those above a half."""
+    limits = {name: 0.5 if name == "probabilities" else 0.0 for name in sorted(outputs)}
     return np.concatenate(
-        [(values > 0 if multi_label else values.argmax(axis=-1)).ravel() for values in logits]
+        [
+            (outputs[name] > limit if multi_label else outputs[name].argmax(axis=-1)).ravel()
+            for name, limit in limits.items()
+            if name.endswith("logits") or name == "probabilities"
+        ]
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 165,
-    "edges": 818,
-    "imported by one": 54,
+    "modules": 166,
+    "edges": 825,
+    "imported by one": 55,
     "exported": 350,
     "circles": 0,
     "README lines": 120,

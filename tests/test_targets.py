@@ -64,10 +64,14 @@ def test_an_explicit_option_is_kept(tiny_albert: Any) -> None:
         ("edgetpu", {"quantize": "float32"}, "--quantize float32 contradicts --target edgetpu"),
         ("edgetpu", {"kept": ["layer.ffn=float32"]}, "--keep layer.ffn_.* --target edgetpu: The"),
         ("android", {"quantize": "int4"}, "--quantize int4 contradicts --target android"),
+        ("mediapipe", {"layout": "loop"}, "--layout loop contradicts --target mediapipe: The lib"),
+        ("mediapipe", {"seq_len": "any"}, "--seq-len any contradicts --target mediapipe: The lib"),
+        ("mediapipe", {"seq_len": [8, 16]}, "--seq-len 8,16 contradicts --target mediapipe: The"),
+        ("mediapipe", {"quantize": "int4"}, "--quantize int4 contradicts --target mediapipe"),
         ("cpu", {"seq_len": [8, 16]}, "--seq-len 8,16 contradicts --layout loop"),
         ("cpu", {"seq_len": 41}, r"in \[1, 40\] for this model, not 41"),
         ("cpu", {"seq_len": []}, "seq_len must be in"),
-        ("tpu", {}, "unknown target 'tpu'; choose from cpu, gpu, android, edgetpu"),
+        ("tpu", {}, "unknown target 'tpu'; choose from cpu, gpu, android, mediapipe, edgetpu"),
     ],
 )
 def test_a_contradiction_names_both(

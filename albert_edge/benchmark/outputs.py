@@ -153,7 +153,7 @@ def _agreement(actual: Sequence[Outputs], expected: Sequence[Outputs]) -> float 
         np.equal(outputs[name].argmax(axis=-1), values.argmax(axis=-1)).ravel()
         for outputs, reference in zip(actual, expected, strict=True)
         for name, values in reference.items()
-        if name.endswith("logits")
+        if (name.endswith("logits") or name == "probabilities")
         # A row of one value has no meaningful argmax, and neither has a subsampled output, [2^16].
         and values.ndim > 1
         and values.shape[-1] > 1

@@ -38,6 +38,7 @@ FORMAT_VERSION = 3
 _MAX_QUOTED = 200  # bytes of a damaged file in a message
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 MOST_ROWS = 4096  # of a product; no text of a published model is longer than 512
+LIBRARIES = "mediapipe"  # the target whose outputs are those of MediaPipe Tasks and Task Library
 _UNSEALED = "0" * 64  # in place of the digest while it is computed
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
 
@@ -78,12 +79,20 @@ class Bundle:
     seq_lens: tuple[int, ...] = ()
     products: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of the signature; `pooler_output` only if the encoder has a pooler."""
+        task = TASKS[self.task]
+        return task.library_outputs if self.target == LIBRARIES else task.outputs
+
     def __post_init__(self) -> None:
         if len(self.seq_lens) < 2:
             only = () if self.seq_len is None else (self.seq_len,)
             object.__setattr__(self, "seq_lens", only)
         if self.task not in tuple(TASKS):  # it may be of any type, from a manifest
             raise BundleError(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}.")
+        if not self.outputs:
+            raise BundleError(f"a file for {self.task} cannot be of the target {self.target}.")
         if self.layout not in tuple(LAYOUTS):
             raise BundleError(f"unknown layout {self.layout!r}; choose from {', '.join(LAYOUTS)}.")
         if not isinstance(self.quantize, str) or not self.quantize:

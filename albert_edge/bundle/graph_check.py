@@ -1252,8 +1252,10 @@ def output_shapes(bundle: Bundle, name: str, tokens: int) -> dict[str, _Dims]:
         "last_hidden_state": (1, tokens, hidden),
         "pooler_output": (1, hidden),
         "sop_logits": (1, 2),
+        "probabilities": (1, last),
+        "sentence_embedding": (1, hidden),
     }
-    dims = {key: known.get(key, (1, tokens)) for key in task.outputs}
+    dims = {key: known.get(key, (1, tokens)) for key in bundle.outputs}
     if bundle.early_exit and name == "serving_default":
         dims["layers_used"] = (1,)
     return dims

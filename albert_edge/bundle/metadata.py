@@ -27,7 +27,10 @@ _INPUTS = {
 }
 _OUTPUTS = {"layers_used": "How many layers were run."}
 # The Task Library crashes on a classifier whose output has another name.
-_LABEL_LOGITS = ("probability", "The logit of each label.")
+_SCORES = {
+    "logits": ("probability", "The logit of each label."),
+    "probabilities": ("probability", "The probability of each label."),
+}
 _FEATURE_PROPERTIES = 1  # ContentProperties
 _TENSOR_AXIS_LABELS, _VOCABULARY = 2, 5  # AssociatedFileType
 _BERT_TOKENIZER, _SENTENCE_PIECE = 4, 5  # ProcessUnitOptions
@@ -43,7 +46,8 @@ def build_metadata(
         name: The model's name.
         description: One sentence about it.
         files: The files that will be appended, each with its description.
-        labels: The entry of `files` that names the labels on the last axis of the output `logits`.
+        labels: The entry of `files` that names the labels on the last axis of `logits` or
+            `probabilities`.
 
     Returns:
         A flatbuffer with the identifier `M001`.
@@ -56,9 +60,9 @@ def build_metadata(
     entries = [_tensor(b, *_INPUTS.get(key, (key, f"The input {key}."))) for key in inputs]
     exits = []
     for key in outputs:
-        if labels and key == "logits":
+        if labels and key in _SCORES:
             axis = _file(b, labels, files[labels], _TENSOR_AXIS_LABELS)
-            exits.append(_tensor(b, *_LABEL_LOGITS, [axis]))
+            exits.append(_tensor(b, *_SCORES[key], [axis]))
         else:
             exits.append(_tensor(b, key, _OUTPUTS.get(key, f"The output {key}.")))
     ins, outs, units = _vector(b, entries), _vector(b, exits), _tokenizer_units(b, files)

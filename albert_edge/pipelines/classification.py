@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -13,7 +13,7 @@ from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 
-__all__ = ["ORDER_LABELS"]
+__all__ = ["ORDER_LABELS", "sigmoid", "softmax"]
 
 ORDER_LABELS = ("in order", "swapped")  # as ALBERT numbers them in pre-training
 
@@ -80,7 +80,7 @@ class Classification(Pipeline):
         )
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         outputs = self.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=early_exit)
-        result = self._postprocess(outputs["logits"][0], 0.5 if threshold is None else threshold)
+        result = self._postprocess(outputs, 0.5 if threshold is None else threshold)
         if early_exit:
             result["layers_used"] = int(outputs["layers_used"][0])
         return {**result, "tokens": len(encoding.input_ids), "truncated": truncated}
@@ -93,36 +93,46 @@ class Classification(Pipeline):
             self.model.require_early_exit()
         return replace(default, **changes) if default else None
 
-    def _postprocess(self, logits: npt.NDArray[np.float32], threshold: float) -> dict[str, Any]:
+    def _postprocess(
+        self, outputs: Mapping[str, npt.NDArray[np.float32]], threshold: float
+    ) -> dict[str, Any]:
         config = self.model.bundle.config
         if config.kind == "regression":
+            logits = outputs["logits"][0]
             values = dict(zip(config.labels, logits.tolist(), strict=True))
             return {"value": logits[0].item()} if len(values) == 1 else {"values": values}
+        probabilities = self._probabilities(outputs)
         if config.kind != "multi-label":
-            if config.num_labels == 1:  # as transformers does: the only label may be wrong
-                score = sigmoid(logits)[0].item()
-                return {
-                    "label": config.labels[0],
-                    "score": score,
-                    "scores": {config.labels[0]: score},
-                }
-            return top_label(logits, config.labels)
-        scores = dict(zip(config.labels, sigmoid(logits).tolist(), strict=True))
+            return top_label(probabilities, config.labels)
+        scores = dict(zip(config.labels, probabilities.tolist(), strict=True))
         ranked = sorted(scores, key=scores.__getitem__, reverse=True)
         return {"labels": [x for x in ranked if scores[x] >= threshold], "scores": scores}
 
+    def _probabilities(
+        self, outputs: Mapping[str, npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.float64]:
+        """Return the probability of each label, float64 [C]."""
+        if "probabilities" in outputs:  # a file of the target mediapipe
+            found: npt.NDArray[np.float64] = outputs["probabilities"][0].astype(np.float64)
+            return found
+        config = self.model.bundle.config
+        # As transformers does: the only label may be wrong.
+        alone = config.kind == "multi-label" or config.num_labels == 1
+        logits = outputs["logits"][0]
+        return sigmoid(logits) if alone else softmax(logits)
 
-def top_label(logits: npt.NDArray[np.float32], labels: Sequence[str]) -> dict[str, Any]:
+
+def top_label(probabilities: npt.NDArray[np.float64], labels: Sequence[str]) -> dict[str, Any]:
     """Return the most probable label.
 
     Args:
-        logits: float32 [C].
+        probabilities: float64 [C].
         labels: The C labels.
 
     Returns:
         `label`; `score`, its probability; `scores`, the probability of every label.
     """
-    scores = dict(zip(labels, softmax(logits).tolist(), strict=True))
+    scores = dict(zip(labels, probabilities.tolist(), strict=True))
     label = max(scores, key=scores.__getitem__)
     return {"label": label, "score": scores[label], "scores": scores}
 
@@ -186,7 +196,7 @@ class SentenceOrder(Pipeline):
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         outputs = self.model.run(encoding.input_ids, encoding.token_type_ids)
         return {
-            **top_label(outputs["sop_logits"][0], ORDER_LABELS),
+            **top_label(softmax(outputs["sop_logits"][0]), ORDER_LABELS),
             "tokens": len(encoding.input_ids),
             "truncated": truncated,
         }

@@ -51,9 +51,10 @@ class FeatureExtraction(Pipeline):
 
         Returns:
             `last_hidden_state`, float32 [T, H]; `mean`, its mean over all T tokens, float32 [H];
-            `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; with
-            `pooling` also `embedding`, float32 [H]; `tokens`, the T pieces, or the ids if the file
-            carries no tokenizer; `truncated`, whether text was cut off.
+            `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; of a file of
+            the target `mediapipe` instead of these `sentence_embedding`, the mean scaled to length
+            1, float32 [H].  With `pooling` also `embedding`, float32 [H]; `tokens`, the T pieces,
+            or the ids if the file carries no tokenizer; `truncated`, whether text was cut off.
 
         Raises:
             InputError: The text is empty, the ids are invalid, or there is no such pooling.
@@ -63,7 +64,8 @@ class FeatureExtraction(Pipeline):
         encoding, truncated = self.encode(text, pair, input_ids, token_type_ids)
         ids = encoding.input_ids
         outputs = self.model.run(ids, encoding.token_type_ids)
-        outputs["mean"] = outputs["last_hidden_state"].mean(axis=1)  # [1, H]
+        if "last_hidden_state" in outputs:
+            outputs["mean"] = outputs["last_hidden_state"].mean(axis=1)  # [1, H]
         if pooling is not None:
             outputs["embedding"] = _pool(outputs, pooling, normalize)
         to_piece = self.tokenizer.id_to_piece if self.tokenizer else int
@@ -80,6 +82,13 @@ def _pool(
     """Return one vector of the text, float32 [1, H], from the outputs and their `mean`."""
     if pooling not in POOLINGS:
         raise InputError(f"pooling is {pooling!r}; choose from {', '.join(POOLINGS)}.")
+    if "sentence_embedding" in outputs:
+        if pooling == "mean" and normalize:
+            return outputs["sentence_embedding"]
+        raise InputError(
+            "this file was made with --target mediapipe: its vectors are means, scaled to length "
+            "1. Choose pooling mean with normalize, or convert the checkpoint with --target cpu."
+        )
     if pooling == "cls":
         pooled = outputs["last_hidden_state"][:, 0]
     elif pooling == "pooler" and "pooler_output" not in outputs:

@@ -121,7 +121,7 @@ class Pretraining(Pipeline):
         if masked:
             result = _fill(text, pair, encoding, logits, tokenizer, top_k=top_k)
         if paired:
-            result["order"] = top_label(outputs["sop_logits"][0], ORDER_LABELS)
+            result["order"] = top_label(softmax(outputs["sop_logits"][0]), ORDER_LABELS)
         return {**result, "tokens": len(ids), "truncated": truncated}
 
 

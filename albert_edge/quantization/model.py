@@ -32,6 +32,7 @@ def quantize_stages(
     seq_len: int | None = None,
     calibration: Iterable[str] | None = None,
     gpu: bool = False,
+    libraries: bool = False,
 ) -> Stages:
     """Convert every stage of `model` once, and quantize it.
 
@@ -42,12 +43,14 @@ def quantize_stages(
         seq_len: A fixed number of tokens, or None for any length.
         calibration: Texts for a recipe that needs them; built-in sentences if left out.
         gpu: Whether to write the graph that GPUs compute right, of a fixed length and in floats.
+        libraries: Whether to write the outputs `Task.library_outputs`, of a fixed length.
 
     Raises:
         ConversionError: A stage cannot be converted.
         InputError: There are too few texts, or none.
     """
-    stages, stats = export_stages(model, seq_len=seq_len, forms=GPU if gpu else CPU), None
+    forms, stats = GPU if gpu else CPU, None
+    stages = export_stages(model, seq_len=seq_len, forms=forms, libraries=libraries)
     if recipe.calibrated or recipe.uses_hessians:
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
         stats = collect_stats(

@@ -200,7 +200,8 @@ class Model:
             or [1, T, V] (`classification`, `token-classification`, `fill-mask`); `start_logits`,
             `end_logits` [1, T]; `sentence_logits` [1, T]; `last_hidden_state` [1, T, H] and
             `pooler_output` [1, H];
-            `prediction_logits` [1, T, V] and `sop_logits` [1, 2].  Of a file with early exit
+            `prediction_logits` [1, T, V] and `sop_logits` [1, 2]; of the target `mediapipe`
+            `probabilities` [1, C] and `sentence_embedding` [1, H].  Of a file with early exit
             also `layers_used`, int32 [1], how many passes ran.
 
         Raises:
@@ -234,7 +235,7 @@ class Model:
         outputs: Arrays = self._one_at_a_time(infer)
         _check_finite(outputs)
         if lengths:
-            for name in TASKS[self.bundle.task].per_token:
+            for name in outputs.keys() & set(TASKS[self.bundle.task].per_token):
                 outputs[name] = outputs[name][:, :count]
         return outputs
 

@@ -61,7 +61,11 @@ class GraphForms:
 
 
 def export_stages(
-    model: Albert, *, seq_len: int | None = None, forms: GraphForms | None = None
+    model: Albert,
+    *,
+    seq_len: int | None = None,
+    forms: GraphForms | None = None,
+    libraries: bool = False,
 ) -> Stages:
     """Convert every stage of `model` once, to float32.
 
@@ -69,6 +73,7 @@ def export_stages(
         model: A Keras ALBERT.
         seq_len: A fixed number of tokens, or None for any length.
         forms: The blocks of an accelerator, which may need a fixed length; the CPU's if left out.
+        libraries: Whether the head returns `Task.library_outputs`, of a fixed length.
 
     Raises:
         ConversionError: The TFLite converter refused a stage.
@@ -93,15 +98,23 @@ def export_stages(
 
         return convert_stage(f"layer_{group}", stage, {**hidden, **bias})
 
-    def head_stage(hidden_states: Any) -> Outputs:
-        return HEADS[model.task](weights, config, forms, hidden_states)
+    def head_stage(hidden_states: Any, attention_mask: Any = None) -> Outputs:
+        if attention_mask is not None:
+            return {"sentence_embedding": _mean_of_tokens(hidden_states, attention_mask)}
+        outputs = HEADS[model.task](weights, config, forms, hidden_states)
+        if libraries and "logits" in outputs:
+            return {"probabilities": _probabilities(config, outputs["logits"])}
+        return outputs
 
     def embed_stage(**inputs: Any) -> Outputs:
         return forms.embed(under(weights, "embeddings"), config, **inputs)
 
+    pooled = libraries and model.task == "feature-extraction"
     embed, head = (
         convert_stage("embed", embed_stage, inputs),
-        convert_stage("head", head_stage, hidden),
+        convert_stage(
+            "head", head_stage, {**hidden, **({"attention_mask": ids} if pooled else {})}
+        ),
     )
     groups = range(config.num_hidden_groups)
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
@@ -238,6 +251,23 @@ HEADS: dict[str, Callable[[Weights, AlbertConfig, GraphForms, Any], Outputs]] = 
     "sentence-order": _sentence_order,
     "pretraining": _pretraining,
 }
+
+
+def _probabilities(config: AlbertConfig, logits: Any) -> Any:
+    if config.kind == "multi-label" or config.num_labels == 1:
+        return tf.sigmoid(logits)
+    return tf.nn.softmax(logits)
+
+
+def _mean_of_tokens(hidden: Any, attention_mask: Any) -> Any:
+    """Return the mean [1, H] of the rows of hidden states [T, H] that are no padding, at length 1.
+
+    Of length 1, the sum and the mean over any number of rows are the same.
+    """
+    real = tf.gather(tf.constant([[0.0], [1.0]]), tf.reshape(attention_mask, [-1]))  # [T, 1]
+    mean = tf.reduce_mean(hidden * real, axis=0, keepdims=True)  # [1, H]
+    square = tf.reduce_mean(tf.square(mean), axis=-1, keepdims=True)  # the squared length / H
+    return mean * tf.math.rsqrt(square + 1e-12) * hidden.shape[1] ** -0.5
 
 
 def _exits(weights: Weights, forms: GraphForms, hidden: Any) -> Outputs:

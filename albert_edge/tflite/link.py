@@ -214,7 +214,8 @@ def _unroll(
     """Add a graph of all passes; return it and its outputs."""
     main = builder.graph(name)
     layers = stages.layers
-    state = main.inline(stages.embed, _embed_inputs(main, stages.embed))
+    inputs = _embed_inputs(main, stages.embed)
+    state = {**inputs, **main.inline(stages.embed, inputs)}
     for index in range(config.num_hidden_layers):
         per_pass = len(layers) == config.num_hidden_layers
         layer = layers[index if per_pass else config.group_of_layer(index)]

@@ -1,12 +1,14 @@
 """Convert text to token ids, each with its span in the original text.
 
 `sentencepiece` and `wordpiece` normalize text and split it into pieces, `base` joins the pieces of
-one or two texts into the model's input, and `load` and `huggingface_json` read files.
+one or two texts into the model's input, `load` and `huggingface_json` read files, and `charsmap`
+compiles the normalization for other libraries.
 """
 
 from __future__ import annotations
 
 from albert_edge.tokenizer.base import Encoding, Span, Tokenizer
+from albert_edge.tokenizer.charsmap import library_files
 from albert_edge.tokenizer.config import CONFIG_FILE, VOCABULARY_FILES, SentencePieceConfig
 from albert_edge.tokenizer.load import load_tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.sentencepiece import preprocess
@@ -20,6 +22,7 @@ __all__ = [
     "Span",
     "Tokenizer",
     "WordPieceTokenizer",
+    "library_files",
     "load_tokenizer",
     "preprocess",
     "tokenizer_from_files",
