@@ -13,6 +13,7 @@ import time
 from .adb import ADB
 from .android_arm64 import RIG as ANDROID_ARM64
 from .app import APP, ROBOLECTRIC
+from .cpp import CPP
 from .edgetpu_delegate import RIG as EDGETPU
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
@@ -22,7 +23,7 @@ from .qemu import RIG as QEMU
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE, QEMU)
+USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE, QEMU, CPP)
 RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, ROBOLECTRIC, APP, FLOAT16)}
 
 

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,14 +112,20 @@ def taking_turns(path: Path) -> Iterator[None]:
         yield
 
 
-def call(*command: str | Path, folder: Path | None = None) -> str:
-    """Run a program and return what it printed.
+def call(
+    *command: str | Path,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program, in a folder and an environment of its own, and return what it printed.
 
     Raises:
         RigError: if the program is missing, or failed; with what it printed.
     """
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError as error:
         raise RigError(f"{command[0]} is missing: install it to build this rig") from error
     if done.returncode:
@@ -201,6 +207,17 @@ def maven(folder: Path, artifact: str, *members: str) -> list[Path]:
         for member in members:
             (folder / Path(member).name).write_bytes(opened.read(member))
     return [folder / Path(member).name for member in members]
+
+
+def maven_headers(folder: Path, artifact: str) -> None:
+    """Unpack the C headers of an AAR, such as `tensorflow/lite/c/c_api.h`, below `folder`."""
+    with (
+        tempfile.TemporaryDirectory() as downloads,
+        zipfile.ZipFile(maven_archive(Path(downloads), artifact)) as opened,
+    ):
+        names = [name for name in opened.namelist() if name.startswith("headers/")]
+        opened.extractall(downloads, names)
+        shutil.copytree(Path(downloads) / "headers", folder, dirs_exist_ok=True)
 
 
 def maven_archive(folder: Path, artifact: str) -> Path:
