@@ -29,7 +29,9 @@ from typing import Any
 from albert_edge.errors import AlbertEdgeError, OutputError
 
 __all__ = [
+    "EMBEDDED_MODELS",
     "MAX_ARCHIVE_BYTES",
+    "add_members",
     "check_members",
     "check_writable",
     "dump_json",
@@ -57,16 +59,20 @@ _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _CANNOT_LINK = (*_CANNOT_SYNC, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EMLINK)
 
 
+# The models embedded in this package: name → folder.
+EMBEDDED_MODELS = {"default": "sentiment", "questions": "questions", "embeddings": "embeddings"}
+
+
 @cache
-def embedded_model() -> Path:
-    """Return the folder of the model called "default": a checkpoint with `model.tflite`.
+def embedded_model(name: str = "default") -> Path:
+    """Return the folder of an embedded model, with `model.tflite`; `default` is a checkpoint too.
 
     If the package is imported from a zip file, the folder is a temporary copy.
     """
     import atexit
     from importlib import resources
 
-    packed = resources.files("albert_edge") / "models" / "sentiment"
+    packed = resources.files("albert_edge") / "models" / EMBEDDED_MODELS[name]
     if isinstance(packed, Path):
         return packed
     folder = Path(tempfile.mkdtemp())
@@ -501,6 +507,28 @@ def parse_json(content: bytes | str, *, where: str, error: type[AlbertEdgeError]
     if not isinstance(values, dict):
         raise error(f"{where}: expected a JSON object, got {type(values).__name__}.")
     return values
+
+
+def add_members(
+    hashed: Any, members: Mapping[str, bytes], *, manifest: str, stored: str | None
+) -> str:
+    """Add the members of a `.tflite` file's archive to the hash of what stands before them.
+
+    Args:
+        hashed: The hash.
+        members: The members by name.
+        manifest: The member that holds the digest.
+        stored: The digest in it, for which zeros are counted; None in files without one.
+
+    Returns:
+        The digest, in hexadecimal digits.
+    """
+    for name, content in sorted(members.items()):
+        if name == manifest and stored is not None:
+            content = content.replace(stored.encode(), b"0" * len(stored), 1)
+        hashed.update(f"{name}\0{len(content)}\0".encode())
+        hashed.update(content)
+    return str(hashed.hexdigest())
 
 
 def check_members(

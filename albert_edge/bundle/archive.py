@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from albert_edge.errors import BundleError, InputError
-from albert_edge.files import check_members, embedded_model, open_input, parse_json
+from albert_edge.files import EMBEDDED_MODELS, check_members, embedded_model, open_input, parse_json
 
 # The model begins and ends at multiples of a cache line, and so of the 16 bytes by which TFLite's
 # kernels require memory-mapped weights to be aligned.
@@ -48,8 +48,8 @@ def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
             f"a model is given as a path, as bytes or as 'default', not as {source!r}; of an open "
             "file, give its name or what its read() returns."
         )
-    if source == "default":
-        return embedded_model() / "model.tflite"
+    if source in EMBEDDED_MODELS:
+        return embedded_model(str(source)) / "model.tflite"
     path = Path(source)
     try:
         return path / HOST if (path / HOST).is_file() else path

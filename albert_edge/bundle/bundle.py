@@ -28,7 +28,7 @@ from albert_edge.bundle.archive import (
 from albert_edge.config import LAYOUTS, AlbertConfig
 from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import BundleError, ConfigError, list_choices, printable
-from albert_edge.files import dump_json, read_input
+from albert_edge.files import add_members, dump_json, read_input
 from albert_edge.tasks import TASKS
 
 __all__ = ["Bundle", "add_verification", "has_bundle", "model_bytes", "pack"]
@@ -243,7 +243,8 @@ class _Hashing(Thread):
         file = self._file
         stored = json.loads(file.members[_MANIFEST])["model"].get("sha256")
         hashed = file.sha256(self._view)
-        self._equal = stored in (None, _add_members(hashed, file.members, str(stored)))
+        digest = add_members(hashed, file.members, manifest=_MANIFEST, stored=stored)
+        self._equal = stored in (None, digest)
 
     def check(self) -> None:
         """Check that the digest is the manifest's, if it has one."""
@@ -295,19 +296,9 @@ def _seal(front: bytes, members: Mapping[str, bytes], manifest: dict[str, Any]) 
 
     manifest["model"] = {**manifest["model"], "sha256": _UNSEALED}
     sealed = {**members, _MANIFEST: _json_bytes(manifest)}
-    digest = _add_members(hashlib.sha256(front), sealed, _UNSEALED)
+    digest = add_members(hashlib.sha256(front), sealed, manifest=_MANIFEST, stored=_UNSEALED)
     sealed[_MANIFEST] = sealed[_MANIFEST].replace(_UNSEALED.encode(), digest.encode(), 1)
     return append_archive(front, sealed)
-
-
-def _add_members(hashed: Any, members: Mapping[str, bytes], stored: str) -> str:
-    """Return the digest of a model and its archive; zeros stand for the manifest's own digest."""
-    for name, content in sorted(members.items()):
-        if name == _MANIFEST:
-            content = content.replace(stored.encode(), _UNSEALED.encode(), 1)
-        hashed.update(f"{name}\0{len(content)}\0".encode())
-        hashed.update(content)
-    return str(hashed.hexdigest())
 
 
 def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:

@@ -39,9 +39,16 @@ from albert_edge.checkpoints.tensorflow1 import (
     tensorflow1_files,
 )
 from albert_edge.checkpoints.tensorflow2 import find_tensorflow2, is_tensorflow2
+from albert_edge.checkpoints.tflite_file import find_tflite, is_tflite
 from albert_edge.config import PRESETS
 from albert_edge.errors import CheckpointError, ConfigError, OutputError, requires_extra
-from albert_edge.files import check_writable, embedded_model, recover_folder, write_folder
+from albert_edge.files import (
+    EMBEDDED_MODELS,
+    check_writable,
+    embedded_model,
+    recover_folder,
+    write_folder,
+)
 from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.config import TOKENIZER_FILES
 
@@ -95,8 +102,12 @@ def read_checkpoint(
     # Not Path.is_dir, which raises on names that are too long.
     if os.path.isdir(name) or os.path.isfile(f"{name}.index"):  # noqa: PTH112, PTH113
         return _read(Path(name), **options)
-    if name == "default":
-        return dataclasses.replace(_read(embedded_model(), **options), source="default")
+    if name in EMBEDDED_MODELS:
+        folder = embedded_model(name)
+        weights = folder if has_file(folder, CONFIG) else folder / "model.tflite"
+        return dataclasses.replace(_read(weights, **options), source=name)
+    if os.path.isfile(name) and is_tflite(Path(name)):  # noqa: PTH113
+        return _read(Path(name), **options)
     if name in PRESETS:
         return _random_checkpoint(name, "feature-extraction" if task == "auto" else task)
     if is_hub_id(name):
@@ -122,6 +133,8 @@ def is_hub_id(name: str) -> bool:
 
 def _open(path: Path) -> CheckpointContents:
     """Open a directory, or the TensorFlow checkpoint with the prefix `path`."""
+    if is_tflite(path):
+        return find_tflite(path)
     if not path.is_dir():
         return find_tensorflow1(path.parent, prefix=path.name)
     if has_file(path, CONFIG) and not has_file(path, "saved_model.pb"):
