@@ -1,4 +1,4 @@
-"""Convert, verify and benchmark the embedded model, then classify sentences with it.
+"""Convert, verify and benchmark the embedded sentiment model, then run all embedded models.
 
 `run_demo` does the work; `to_document` returns its results as a benchmark report, and `render` lays
 them out for a terminal.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,19 @@ SENTENCES = (
     "Two hours of stale jokes and a plot that goes nowhere.",
     "Not the masterpiece they promised, but I would see it again.",
 )
+QUESTION = "When was the first program written?"
+PASSAGE = (
+    "Ada Lovelace wrote the first program for a machine that was never built. It appeared in 1843, "
+    "in her notes on the Analytical Engine of Charles Babbage."
+)
+# The first is compared with the others.
+STATEMENTS = (
+    "Where is the money that I sent?",
+    "My transfer has not arrived.",
+    "I lost my card.",
+    "The exchange rate looks wrong.",
+    "How do I change my address?",
+)
 # Rounds, least runs and least seconds per round: for a stable median, and for a short demo.
 _FULL, _QUICK = (3, 20, 0.3), (1, 5, 0.0)
 _CLASSIFIER = ("int8", "loop")  # the default of `albert-edge convert`
@@ -48,10 +61,14 @@ class Demo:
     Attributes:
         rows: Every recipe in every layout, verified and measured.
         answers: Predictions of the int8 loop file for `SENTENCES`: `text`, `label`, `score`, ....
+        found: The embedded model's answer to `QUESTION`: `answer`, `score`, ....
+        nearest: The other `STATEMENTS` by similarity to the first: `text`, `score`.
     """
 
     rows: tuple[Row, ...]
     answers: tuple[dict[str, Any], ...]
+    found: dict[str, Any]
+    nearest: tuple[dict[str, Any], ...]
 
 
 def run_demo(folder: Path, *, quick: bool = False, force: bool = False, progress: Progress) -> Demo:
@@ -71,7 +88,12 @@ def run_demo(folder: Path, *, quick: bool = False, force: bool = False, progress
     paths = _paths(folder, force=force)
     verifications = _convert_all(paths, force=force, progress=progress)
     rows = _measure_all(paths, verifications, quick=quick, progress=progress)
-    return Demo(rows=rows, answers=_classify(paths[_CLASSIFIER]))
+    return Demo(
+        rows=rows,
+        answers=_classify(paths[_CLASSIFIER]),
+        found=albert_edge.load("questions")(QUESTION, PASSAGE),
+        nearest=_compare(),
+    )
 
 
 def _paths(folder: Path, *, force: bool) -> dict[tuple[str, str], Path]:
@@ -128,10 +150,24 @@ def _classify(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple({"text": text, **pipe(text)} for text in SENTENCES)
 
 
+def _compare() -> tuple[dict[str, Any], ...]:
+    pipe: Any = albert_edge.load("embeddings")
+    first, *others = pipe.embed(STATEMENTS)
+    scores = [float(vector @ first) for vector in others]
+    order = sorted(range(len(scores)), key=lambda at: -scores[at])
+    return tuple({"text": STATEMENTS[1 + at], "score": scores[at]} for at in order)
+
+
 def to_document(demo: Demo) -> dict[str, Any]:
     """Return the JSON document of a demo: a benchmark report with the predictions."""
-    answers = list(demo.answers)
-    return make_report("demo", demo.rows, layouts_agree=_layouts_agree(demo.rows), answers=answers)
+    return make_report(
+        "demo",
+        demo.rows,
+        layouts_agree=_layouts_agree(demo.rows),
+        answers=list(demo.answers),
+        found=demo.found,
+        nearest=list(demo.nearest),
+    )
 
 
 def _layouts_agree(rows: Sequence[Row]) -> bool:
@@ -155,15 +191,16 @@ def render(demo: Demo) -> Group:
         f"The embedded sentiment model, {len(one.input_ids)} tokens, 1 thread, "
         f"{describe_machine()['model']}"
     )
-    answers = Table(box=None, pad_edge=False, show_header=False)
-    for justify in ("left", "right", "left"):
-        answers.add_column(justify=justify)
-    for answer in demo.answers:
-        answers.add_row(Text(answer["label"], "bold"), f"{answer['score']:.1%}", answer["text"])
     return Group(
         make_table(demo.rows, title=title),
         Text(_explain(demo.rows) + "\n", style="dim"),
-        answers,
+        _columns(
+            (Text(one["label"], "bold"), f"{one['score']:.1%}", one["text"]) for one in demo.answers
+        ),
+        Text(f"\n{PASSAGE}", style="dim"),
+        _columns([(QUESTION, Text(demo.found["answer"], "bold"), f"{demo.found['score']:.1%}")]),
+        Text(f"\nNearest to: {STATEMENTS[0]}"),
+        _columns((f"{one['score']:.2f}", one["text"]) for one in demo.nearest),
         Text.assemble(
             "\nConvert a model:  ",
             ("albert-edge convert", "bold"),
@@ -174,6 +211,13 @@ def render(demo: Demo) -> Group:
             " model.tflite",
         ),
     )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _explain(rows: Sequence[Row]) -> str:

@@ -22,7 +22,7 @@ from albert_edge.benchmark.report_file import SCHEMA, Row
 from albert_edge.bundle import bundle
 from albert_edge.cli.demo import command
 from albert_edge.config import LAYOUTS
-from albert_edge.demo import SENTENCES, Demo, render, run_demo
+from albert_edge.demo import SENTENCES, STATEMENTS, Demo, render, run_demo
 from albert_edge.errors import OutputError
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tflite.export import export_stages
@@ -68,6 +68,14 @@ def test_the_answers_are_those_of_the_default_file(report: dict[str, Any], folde
     assert report["answers"] == [{"text": text, **pipe(text)} for text in SENTENCES]
 
 
+def test_the_other_embedded_models_answer(report: dict[str, Any]) -> None:
+    assert report["found"]["answer"] == "1843"
+    assert report["nearest"][0]["text"] == STATEMENTS[1]
+    scores = [one["score"] for one in report["nearest"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == len(STATEMENTS) - 1
+
+
 def test_what_is_printed_fits_80_columns(report: dict[str, Any], folder: Path) -> None:
     rows = tuple(
         Row(
@@ -79,12 +87,20 @@ def test_what_is_printed_fits_80_columns(report: dict[str, Any], folder: Path) -
         for row in report["rows"][:2]
     )
     console = Console(file=io.StringIO(), width=80)
-    console.print(render(Demo(rows=rows, answers=tuple(report["answers"]))))
+    demo = Demo(
+        rows=rows,
+        answers=tuple(report["answers"]),
+        found=report["found"],
+        nearest=tuple(report["nearest"]),
+    )
+    console.print(render(demo))
     text = console.file.getvalue()
     assert "…" not in text
     assert "The layouts agree bit for bit." in " ".join(text.split())
     for answer in report["answers"]:
-        assert f"{answer['label']}  {answer['score']:.1%}  {answer['text']}" in text
+        line = f"{answer['label']} {answer['score']:.1%} {answer['text']}"
+        assert line in " ".join(text.split())
+    assert "When was the first program written? 1843" in " ".join(text.split())
 
 
 def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:

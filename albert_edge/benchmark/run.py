@@ -72,7 +72,7 @@ def benchmark(
     A configuration that fails becomes a row with an `error`; the others are still measured.
 
     Args:
-        paths: The `.tflite` files; "default" is the embedded one.
+        paths: The `.tflite` files; "default", "questions" and "embeddings" are embedded.
         settings: How to measure them.
         device: The address of a device, for `open_device`.
         runtime: The archives of the TFLite libraries for a phone, for `open_device`.

@@ -36,7 +36,7 @@ _ZIP_ERRORS = (
 
 
 def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
-    """Return a path: the embedded model's for "default"; return bytes as they are.
+    """Return a path: an embedded model's for its name; return bytes as they are.
 
     A file called `default` in the working directory is `./default`.  Of a folder of the target
     `edgetpu` the path is that of its host graph.
@@ -45,8 +45,8 @@ def locate(source: str | os.PathLike[str] | bytes) -> Path | bytes:
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(
-            f"a model is given as a path, as bytes or as 'default', not as {source!r}; of an open "
-            "file, give its name or what its read() returns."
+            f"a model is given as a path, as bytes or by an embedded model's name, not as "
+            f"{source!r}; of an open file, give its name or what its read() returns."
         )
     if source in EMBEDDED_MODELS:
         return embedded_model(str(source)) / "model.tflite"
@@ -83,7 +83,7 @@ class OpenFile:
     """
 
     def __init__(self, source: str | os.PathLike[str] | bytes, *, has_archive: bool = True) -> None:
-        """Open a path, a file's content, or "default".
+        """Open a path, a file's content, or an embedded model.
 
         Args:
             source: What to open.

@@ -190,7 +190,7 @@ def read(source: str | os.PathLike[str] | bytes | OpenFile) -> Bundle:
     """Read everything in a file but the weights.
 
     Args:
-        source: A path, a file's content, "default" for the embedded model, or a file that is open.
+        source: A path, a file's content, the name of an embedded model, or a file that is open.
 
     Raises:
         BundleError: The file is missing, damaged, of another program, incomplete, contradictory, or

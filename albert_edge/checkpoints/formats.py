@@ -76,7 +76,8 @@ def read_checkpoint(
         source: A directory, whose format is recognized by its files (see `huggingface`,
             `tensorflow1` and `tensorflow2`); the prefix of one TensorFlow checkpoint in a directory
             of several, such as "albert/model.ckpt-1000"; a model of the Hugging Face Hub, such as
-            "albert/albert-base-v2"; "default", the model embedded in this package; or the name of a
+            "albert/albert-base-v2"; a model embedded in this package ("default", "questions",
+            "embeddings"); a `.tflite` file of this project, see `tflite_file`; or the name of a
             preset, for random weights, which are always the same.  An existing directory takes
             precedence over all other meanings of its name.
         task: One of `tasks.TASKS`, or "auto" for the head that the checkpoint has.
@@ -116,8 +117,9 @@ def read_checkpoint(
     what = "a file, and a checkpoint is" if os.path.isfile(name) else "not"  # noqa: PTH113
     raise CheckpointError(
         f"{name!r} is {what} a directory. A source is a directory of Hugging Face, of Google's "
-        "ALBERT or of Keras weights; a model of the Hub, such as albert/albert-base-v2; 'default' "
-        f"for the embedded model; or, for random weights, one of {', '.join(PRESETS)}."
+        "ALBERT or of Keras weights; a model of the Hub, such as albert/albert-base-v2; a .tflite "
+        f"file of albert_edge; an embedded model: {', '.join(EMBEDDED_MODELS)}; or, for random "
+        f"weights, one of {', '.join(PRESETS)}."
     )
 
 
@@ -133,9 +135,9 @@ def is_hub_id(name: str) -> bool:
 
 def _open(path: Path) -> CheckpointContents:
     """Open a directory, or the TensorFlow checkpoint with the prefix `path`."""
-    if is_tflite(path):
-        return find_tflite(path)
     if not path.is_dir():
+        if is_tflite(path):
+            return find_tflite(path)
         return find_tensorflow1(path.parent, prefix=path.name)
     if has_file(path, CONFIG) and not has_file(path, "saved_model.pb"):
         return find_huggingface(path)

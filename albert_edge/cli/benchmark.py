@@ -82,8 +82,8 @@ def command(
 ) -> None:
     """Measure every MODEL in every combination of settings, each in fresh processes.
 
-    MODEL is a .tflite file, or "default" for the embedded sentiment model.  Exits with 1 if a file
-    fails or its outputs differ from the reference; the others are still measured.
+    MODEL is a .tflite file, or an embedded model, such as "default".  Exits with 1 if a file fails
+    or its outputs differ from the reference; the others are still measured.
 
     \b
     albert-edge benchmark my.tflite

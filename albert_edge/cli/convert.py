@@ -143,7 +143,8 @@ def command(
 
     SOURCE is a directory of Hugging Face (safetensors, pytorch_model.bin, tf_model.h5), of
     Google's ALBERT (albert_config.json, model.ckpt-best) or of Keras weights; a model on the
-    Hugging Face Hub; "default" for the embedded model; or a preset's name for random weights.
+    Hugging Face Hub; a .tflite file of albert_edge, whose weights are read back; an embedded model
+    ("default", "questions", "embeddings"); or a preset's name for random weights.
 
     \b
     albert-edge convert ./my-albert -o my.tflite

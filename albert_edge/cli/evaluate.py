@@ -51,10 +51,10 @@ def command(
 ) -> None:
     """Score MODEL on DATA with the official metrics of its task and their 95% intervals.
 
-    MODEL is a .tflite file, "default", or a .json file of predictions, saved earlier or in the
-    format of SQuAD's evaluation scripts.  DATA is a table (.tsv, .csv, .jsonl, .parquet) with named
-    columns, a SQuAD .json file, a CoNLL file with one word and label per line, or plain .txt for
-    masked words.
+    MODEL is a .tflite file, an embedded model ("default", "questions", "embeddings"), or a .json
+    file of predictions, saved earlier or in the format of SQuAD's evaluation scripts.  DATA is a
+    table (.tsv, .csv, .jsonl, .parquet) with named columns, a SQuAD .json file, a CoNLL file with
+    one word and label per line, or plain .txt for masked words.
 
     \b
     albert-edge evaluate default reviews.tsv

@@ -36,6 +36,12 @@ from albert_edge.tasks import TASKS
     help="Pool TEXT into one vector.",
 )
 @click.option("--normalize", is_flag=True, help="Scale that vector to unit length.")
+@click.option(
+    "--nearest-in",
+    metavar="FILE",
+    help="Find the lines of FILE that are nearest in meaning; their vectors are kept in "
+    "FILE.vectors.",
+)
 @click.option("--allow-null", is_flag=True, help='Allow "no answer" as the answer (SQuAD 2).')
 @click.option(
     "--task",
@@ -79,6 +85,7 @@ def command(
     question: str | None,
     pair: str | None,
     use: str | None,
+    nearest_in: str | None,
     ids: bool,
     skip_bad: bool,
     threads: int,
@@ -91,12 +98,15 @@ def command(
 ) -> None:
     """Run MODEL on TEXT, or on every line of standard input if TEXT is left out.
 
-    MODEL is a .tflite file, or "default" for the embedded sentiment model.  With --json, every
+    MODEL is a .tflite file, or an embedded model: "default" (sentiment), "questions" or
+    "embeddings".  Of question answering all of standard input is the passage.  With --json, every
     result is one JSON document on its own line.
 
     \b
     albert-edge run default "a quiet, moving film"
-    albert-edge run qa.tflite "Ada wrote it in 1843." --question "Who wrote it?"
+    albert-edge run questions "Ada wrote it in 1843." --question "Who wrote it?"
+    albert-edge run questions --question "Who wrote it?" --allow-null < article.txt
+    albert-edge run embeddings "Where is my card?" --nearest-in questions.txt --top-k 3
     albert-edge run words.tflite "Paris is the [MASK] of France." --top-k 3
     albert-edge run names.tflite "Ada met Charles in London." --entities
     albert-edge run encoder.tflite "a quiet film" --pooling mean --normalize --json
@@ -116,6 +126,7 @@ def command(
     given = {k: value for k, value in options.items() if value is not None and value is not False}
     with quiet() as terminal:
         random: dict[str, str] = {}
+        whole = False
         how: Any = {"threads": threads, "check": check, "time_limit_s": time_limit}
         show: Callable[[dict[str, Any]], str] = _format
         if isolated and ids and not has_bundle(model):
@@ -124,12 +135,16 @@ def command(
         else:
             pipe = load(model, task=use, isolated=isolated, accelerator=accelerator, **how)
             task = "summarization" if use else pipe.model.bundle.task
-            _check_usage(f"{model} is for {task}", task, question, pair, given, ids)
+            named = given if nearest_in is None else {**given, "nearest_in": nearest_in}
+            _check_usage(f"{model} is for {task}", task, question, pair, named, ids)
+            whole = use is not None or (task == "question-answering" and not ids)
             random = _warn_of_random(pipe.model.bundle.provenance, model, terminal)
             if (acceleration := pipe.model.acceleration) is not None:
                 terminal.print(describe_acceleration(acceleration.to_dict()), soft_wrap=True)
+            if nearest_in is not None:
+                pipe = _nearest(pipe, nearest_in, given.pop("pooling", "mean"), terminal)
         skipped = []
-        for where, line in _given(text, whole=use is not None):
+        for where, line in _given(text, whole=whole):
             try:
                 decoded = _decoded(line)
                 inputs = _ids(decoded) if ids else _texts(decoded, question, pair)
@@ -142,6 +157,30 @@ def command(
             click.echo(dump_json({**_plain(result), **random}) if as_json else show(result))
     if skipped:
         click.echo(f"{len(skipped)} skipped; the first: {printable(skipped[0])}", err=True)
+
+
+def _nearest(pipe: Any, path: str, pooling: str, terminal: Any) -> Callable[..., dict[str, Any]]:
+    """Return a function from a text to the lines of a file that are nearest to it."""
+    from rich.progress import track
+
+    from albert_edge.pipelines.nearest import index_lines
+
+    def progress(lines: list[str]) -> Any:
+        shown = {"console": terminal, "transient": True, "disable": not terminal.is_terminal}
+        return track(lines, f"Encoding {len(lines):,} lines", **shown)
+
+    index = index_lines(pipe, path, pooling=pooling, progress=progress)
+    if index.problem:
+        terminal.print(f"The vectors are not kept: {printable(index.problem)}", soft_wrap=True)
+
+    def find(*, top_k: int = 1, **inputs: Any) -> dict[str, Any]:
+        result = pipe(**inputs, pooling=pooling, normalize=True)
+        return {
+            "nearest": index.nearest(result["embedding"], top_k),
+            "truncated": result["truncated"],
+        }
+
+    return find
 
 
 def _warn_of_random(provenance: Mapping[str, Any], model: str, terminal: Any) -> dict[str, str]:
@@ -167,6 +206,8 @@ def _check_usage(
         raise click.UsageError(f"{model}, which needs --question.")
     texts = {"question": question, "pair": pair}
     given = [*options, *(name for name, value in texts.items() if value is not None)]
+    if task == "feature-extraction" and "top_k" in options and "nearest_in" not in options:
+        raise click.UsageError("--top-k needs --nearest-in FILE for a model of embeddings.")
     if foreign := [name for name in given if name not in TASKS[task].options]:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
         raise click.UsageError(f"{model}, which does not take {flags}.")
@@ -298,5 +339,8 @@ _PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "words": _format_words,
     "masks": _format_masks,
     "order": _format_order,
+    "nearest": lambda answer: "\n".join(
+        f"{one['score']:.3f}  line {one['line']}: {one['text']}" for one in answer["nearest"]
+    ),
     "last_hidden_state": _format_shapes,
 }

@@ -66,7 +66,7 @@ def evaluate(
     """Score a model on the examples of a data file.
 
     Args:
-        model: A `.tflite` file, "default" for the embedded model, or a `.json` file of predictions
+        model: A `.tflite` file, the name of an embedded model, or a `.json` file of predictions
             that was saved here or made for SQuAD's official evaluators.
         data: The examples: a table (`.tsv`, `.csv`, `.jsonl`), SQuAD's JSON, CoNLL's columns, or
             plain text for masked words.

@@ -242,7 +242,8 @@ def load_keras(
     """Read a checkpoint into a Keras model.
 
     Args:
-        source: A directory, a model of the Hub, "default", or a preset; see `read_checkpoint`.
+        source: A directory, a model of the Hub, a `.tflite` file, an embedded model, or a preset;
+            see `read_checkpoint`.
         task: One of `tasks.TASKS`, or "auto" for the head that the checkpoint has.
         init_head: Whether to initialize a missing head randomly, to be trained.
         allow_nan: Whether weights may be NaN or infinite.

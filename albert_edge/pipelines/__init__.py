@@ -51,7 +51,8 @@ def load(
     """Open a file as a function from text to the task's result.
 
     Args:
-        source: A path, a file's content, or "default" for the embedded sentiment model.
+        source: A path, a file's content, or the name of an embedded model: `default` (sentiment),
+            `questions` or `embeddings`.
         threads: The number of CPU threads.
         accelerator: What runs the model: `cpu`; `gpu` or `gpu:float32`, a GPU in float32
             arithmetic; or `gpu:default`, in the precision that its driver prefers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -74,6 +74,28 @@ class FeatureExtraction(Pipeline):
             "tokens": [to_piece(token) for token in ids],
             "truncated": truncated,
         }
+
+    def embed(self, texts: Iterable[str], *, pooling: str = "mean") -> npt.NDArray[np.float32]:
+        """Encode texts as vectors of length 1: the dot product of two is their similarity.
+
+        Args:
+            texts: N texts, at least one.
+            pooling: See `__call__`.
+
+        Returns:
+            Float32 [N, H].
+
+        Raises:
+            InputError: There is no text, a text is empty, or there is no such pooling.
+
+        Example:
+            >>> vectors = pipe.embed(["a film", "a movie", "a bill"])    # doctest: +SKIP
+            >>> (vectors @ vectors.T).round(2)                           # doctest: +SKIP
+        """
+        vectors = [self(text, pooling=pooling, normalize=True)["embedding"] for text in texts]
+        if not vectors:
+            raise InputError("there is no text to encode.")
+        return np.stack(vectors)
 
 
 def _pool(

@@ -57,8 +57,8 @@ def open_model(
     """Open a file to run it.
 
     Args:
-        source: A path, a file's content, or "default" for the embedded model; of the target
-            `edgetpu`, its folder.
+        source: A path, a file's content, or the name of an embedded model (`default`, `questions`,
+            `embeddings`); of the target `edgetpu`, its folder.
         threads: How many CPU threads to use.
         accelerator: What runs it: `cpu`; `gpu` or `gpu:float32`, a GPU in float32 arithmetic;
             `gpu:default`, in the precision that its driver prefers; or, of a folder of the target
@@ -262,6 +262,12 @@ class Model:
         never = None if self.bundle.early_exit is None else NEVER
         outputs = self.run(input_ids, token_type_ids, early_exit=never)
         return {name: values for name, values in outputs.items() if name != "layers_used"}
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the file's model, without what describes it."""
+        if self._file is None:
+            raise InputError("this model was not opened from a file.")
+        return str(self._file.sha256(self._file.view()).hexdigest())
 
     def require_early_exit(self) -> None:
         """Check that the file supports early exit.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from albert_edge.errors import TokenizerError
 from albert_edge.files import (
+    EMBEDDED_MODELS,
     MAX_ARCHIVE_BYTES,
     check_members,
     embedded_model,
@@ -45,8 +46,8 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
     Args:
         source: A SentencePiece model of any name, a `.txt` file with a WordPiece vocabulary, a
             `tokenizer.json`, a directory with one of these, a `.tflite` file with a tokenizer
-            inside, or "default" for that of the embedded model.  Of several vocabularies the first
-            in this order is used.
+            inside, or the name of an embedded model, such as "default".  Of several vocabularies
+            the first in this order is used.
 
     Raises:
         TokenizerError: There is no tokenizer, or it is damaged or not supported.
@@ -56,7 +57,9 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
         >>> tokenizer.encode("Who?", "Ada did.").offsets[1]  # doctest: +SKIP
         (0, 3)
     """
-    path = embedded_model() / SPIECE_FILE if source == "default" else Path(source)
+    path = Path(source)
+    if source in EMBEDDED_MODELS:
+        path = embedded_model(str(source)) / "model.tflite"
     try:
         if path.is_dir():
             found = [name for name in TOKENIZER_FILES if (path / name).is_file()]

@@ -208,3 +208,40 @@ def test_ids_behind_a_bar_are_of_the_second_text() -> None:
 )
 def test_an_answer_is_printed_by_what_it_holds(answer: dict[str, Any], text: str) -> None:
     assert _format({"truncated": False, **answer}) == text
+
+
+def test_all_of_standard_input_is_the_passage():
+    passage = "Ada Lovelace wrote the first program.\nIt was in 1843, for the Analytical Engine.\n"
+    done = albert_edge("run", "questions", "--question", "When was it written?", stdin=passage)
+    assert (done.exit_code, done.stdout.split()[0]) == (0, "1843")
+    done = albert_edge(
+        "run", "questions", "--question", "Who rules France?", "--allow-null", stdin="It rained.\n"
+    )
+    assert done.stdout.startswith("(no answer)")
+
+
+def test_the_nearest_lines(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("I lost my card.\nMy transfer has not arrived.\n")
+    command = ("run", "embeddings", "--nearest-in", str(path))
+    done = albert_edge(*command, "--top-k", "2", stdin="Where is the money that I sent?\n")
+    first, second = done.stdout.splitlines()
+    assert first.endswith("line 2: My transfer has not arrived.")
+    assert second.endswith("line 1: I lost my card.")
+    done = albert_edge(*command, "--json", stdin="my card is gone\nno money came\n")
+    found = [json.loads(line)["nearest"][0]["line"] for line in done.stdout.splitlines()]
+    assert found == [1, 2]
+    assert (tmp_path / "lines.txt.vectors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["embeddings", "x", "--top-k", "2"], "--top-k needs --nearest-in FILE"),
+        (["default", "x", "--nearest-in", "f"], "does not take --nearest-in"),
+    ],
+)
+def test_nearest_lines_need_embeddings(arguments, message):
+    done = albert_edge("run", *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
