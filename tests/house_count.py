@@ -13,9 +13,9 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 169,
-    "edges": 842,
-    "imported by one": 55,
+    "modules": 168,
+    "edges": 838,
+    "imported by one": 56,
     "exported": 350,
     "circles": 0,
     "README lines": 120,
