@@ -13,9 +13,9 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 168,
-    "edges": 838,
-    "imported by one": 56,
+    "modules": 171,
+    "edges": 847,
+    "imported by one": 58,
     "exported": 350,
     "circles": 0,
     "README lines": 120,

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "albert_edge"
 ORDER = (
     ("errors",),
     ("tasks", "files", "targets"),
-    ("config", "early_exit"),
+    ("config", "early_exit", "litert_js"),
     ("tokenizer",),
     ("checkpoints",),
     ("modeling",),
@@ -31,7 +31,7 @@ ORDER = (
     ("datasets",),
     ("verification", "inspection"),
     ("conversion", "evaluation"),
-    ("demo",),
+    ("demo", "demo_page"),
     ("training",),
     ("cli",),
 )

@@ -1,7 +1,7 @@
 """Install the rigs: `python -m tests.rigs install`, or only some: `... install opencl android`.
 
-They are installed into `.rigs`, or the folder `ALBERT_EDGE_RIGS_DIR`, by apt-get, Maven, pip and
-gcc, without root. What is there already stays.
+They are installed into `.rigs`, or the folder `ALBERT_EDGE_RIGS_DIR`, by apt-get, Maven, pip, npm
+and gcc, without root. What is there already stays.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ import time
 from .adb import ADB
 from .android_arm64 import RIG as ANDROID_ARM64
 from .app import APP, ROBOLECTRIC
+from .chromium import CHROMIUM
 from .cpp import CPP
 from .edgetpu_delegate import RIG as EDGETPU
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .kotlin import KOTLIN
+from .litert_js import LITERT_JS
 from .node import NODE
 from .qemu import RIG as QEMU
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
-USUAL = (SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE, QEMU, CPP)
+USUAL = (
+    *(SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE, QEMU, CPP),
+    *(CHROMIUM, LITERT_JS),
+)
 RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, ROBOLECTRIC, APP, FLOAT16)}
 
 
