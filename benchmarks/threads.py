@@ -14,8 +14,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 
 import albert_edge
 from albert_edge.benchmark.memory_energy import read_memory
@@ -47,13 +49,19 @@ def measure(path: str, *, threads: int, calls: int, rounds: int) -> str:
                 if future.exception() is not None:
                     errors += 1
                 else:
-                    wrong += future.result() != wanted[at % len(TEXTS)]
+                    wrong += not _equal(future.result(), wanted[at % len(TEXTS)])
     rates = {count: calls / statistics.median(taken) for count, taken in seconds.items()}
     return (
         f"{Path(path).name}: {wrong} wrong, {errors} errors of {2 * rounds * calls:,} calls; "
         f"{rates[1]:,.0f} calls/s with 1 thread, {rates[threads]:,.0f} with {threads} "
         f"({rates[threads] / rates[1]:.3f}); RSS {memory[1] / 1e6:.1f} and "
         f"{memory[threads] / 1e6:.1f} MB"
+    )
+
+
+def _equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        np.array_equal(value, other[name]) for name, value in one.items()
     )
 
 

@@ -31,7 +31,7 @@ ORDER = (
     ("datasets",),
     ("verification", "inspection"),
     ("conversion", "evaluation"),
-    ("demo", "demo_page"),
+    ("demo", "demo_page", "doctor"),
     ("training",),
     ("cli",),
 )

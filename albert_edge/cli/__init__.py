@@ -36,6 +36,7 @@ _VERBS = {
     "pretrain": "Pre-train an ALBERT on plain text.",
     "finetune": "Fine-tune an ALBERT on labelled data.",
     "compress": "Prune, cluster or quantization-aware train a text classifier.",
+    "doctor": "Say what works on this machine, and what installs the rest.",
     "presets": "List the published ALBERT configurations.",
     "recipes": "List the quantization recipes and the layouts.",
     "targets": "List the targets: where a file can run, and what each of them chooses.",

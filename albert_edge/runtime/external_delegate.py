@@ -200,6 +200,17 @@ def check_edgetpu(paths: Sequence[Path], *, accelerator: str) -> None:
     _passed.update((library, device, path.resolve()) for path in new)
 
 
+def find_edgetpu() -> str:
+    """Open the Edge TPU in a child process, without a file, and return its library's name.
+
+    Raises:
+        DeviceError: The library or the device is missing, or it ends the process.
+    """
+    if message := _try(_library(), ""):
+        raise DeviceError(message)
+    return _library()
+
+
 def _library() -> str:
     return os.environ.get(_VARIABLE) or _LIBRARIES.get(sys.platform, "libedgetpu.so.1")
 

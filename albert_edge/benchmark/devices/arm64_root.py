@@ -100,6 +100,19 @@ def get_root(progress: Progress) -> Arm64Root:
     return _open(folder)
 
 
+def describe_root() -> str:
+    """Say whether the arm64 root is there.
+
+    Raises:
+        DeviceError: It is not, and cannot be made on this machine.
+    """
+    _check_system()
+    made = [path for path in cache_folder().glob("root-*") if not path.name.endswith(".partial")]
+    if made:
+        return f"the arm64 root is in {cache_folder()}"
+    return "can be measured; the first time makes the arm64 root, and says how much it fetches"
+
+
 def _check_system() -> None:
     try:
         release = dict(re.findall(r'^(\w+)="?(.*?)"?$', _RELEASE.read_text(), re.M))

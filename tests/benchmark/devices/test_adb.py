@@ -31,6 +31,7 @@ from albert_edge.benchmark.measure import measure
 from albert_edge.benchmark.report_file import read_report
 from albert_edge.benchmark.statistics import raise_on_failures
 from albert_edge.bundle.bundle import pack, read
+from albert_edge.doctor import _find_phones
 from albert_edge.errors import AlbertEdgeError, BundleError, ConfigError, DeviceError, FidelityError
 from albert_edge.runtime import open_model
 from benchmark.devices.samples import ENDLESS, await_true
@@ -471,3 +472,11 @@ def test_what_services_do_not_report_is_none() -> None:
         "screen_on": False,
         "thermal_status": None,
     }
+
+
+def test_the_doctor_finds_the_phone(
+    phone: RigPhone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "adb").symlink_to(phone.adb)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert f"adb://{SERIAL}" in _find_phones()

@@ -1,0 +1,134 @@
+"""Say what works on this machine: packages, the runtime, accelerators and devices.
+
+What may end a process, such as a GPU's driver, is tried in a child process.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata, util
+from typing import Any
+
+import albert_edge
+from albert_edge.benchmark.system import describe_machine
+from albert_edge.errors import EXTRAS, AlbertEdgeError, DeviceError, MissingExtraError
+
+__all__ = ["diagnose"]
+
+_TEXT = "a quiet, moving film"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What was found out about one thing.
+
+    Attributes:
+        area: `packages`, `runtime`, `accelerators` or `devices`.
+        name: What was tried.
+        works: Whether it works here.
+        detail: What was found; or why it does not work, and what to do.
+    """
+
+    area: str
+    name: str
+    works: bool
+    detail: str
+
+
+def diagnose() -> dict[str, Any]:
+    """Try everything that this package can use.
+
+    Returns:
+        `machine`, as `describe_machine` returns it; `checks`, a list of `Check` as dictionaries;
+        and `ready`, whether models run here.
+    """
+    checks = [*_check_extras()]
+    for area, name, tried in _TRIED:
+        try:
+            checks.append(Check(area=area, name=name, works=True, detail=tried()))
+        except AlbertEdgeError as error:
+            checks.append(Check(area=area, name=name, works=False, detail=str(error)))
+    return {
+        "albert_edge": albert_edge.__version__,
+        "machine": describe_machine(),
+        "ready": all(one.works for one in checks if one.area == "runtime"),
+        "checks": [asdict(one) for one in checks],
+    }
+
+
+def _check_extras() -> Iterator[Check]:
+    for extra in dict.fromkeys(EXTRAS.values()):
+        packages = [package for package, owner in EXTRAS.items() if owner == extra]
+        missing = [package for package in packages if util.find_spec(package) is None]
+        detail = ", ".join(f"{package} {_version(package)}" for package in packages)
+        if missing:
+            detail = str(MissingExtraError(", ".join(missing), extra))
+        yield Check(area="packages", name=extra, works=not missing, detail=detail)
+
+
+def _version(package: str) -> str:
+    names = metadata.packages_distributions().get(package, [package])
+    return metadata.version(names[0])
+
+
+def _run_model() -> str:
+    pipe = albert_edge.load("default", isolated=True)
+    return f"{pipe.model.runtime}: {_TEXT!r} is {pipe(_TEXT)['label']}"
+
+
+def _find_gpu() -> str:
+    from albert_edge.runtime.compiled_model import check_gpu
+
+    found = check_gpu()
+    kind = ", a program on the CPU: right, and slow" if found["is_software"] else ""
+    return f"{found['device']}{kind}"
+
+
+def _find_edgetpu() -> str:
+    from albert_edge.runtime.external_delegate import find_edgetpu
+
+    return f"{find_edgetpu()} opens it"
+
+
+def _find_ssh() -> str:
+    if util.find_spec("asyncssh") is None:
+        raise MissingExtraError("asyncssh", EXTRAS["asyncssh"])
+    return "ssh://USER@HOST can be measured; albert_edge need not be installed there"
+
+
+def _find_phones() -> str:
+    from albert_edge.benchmark.devices.adb_connection import (
+        choose_serial,
+        find_adb,
+        list_devices,
+        parse_address,
+    )
+
+    address = parse_address("adb://")
+    program = find_adb(address)
+    devices = list_devices(program)
+    ready = [serial for serial, state in devices.items() if state == "device"]
+    if not ready:
+        choose_serial(address, devices)  # raises what is wrong
+    libraries = "" if shutil.which("mvn") else "; without Maven give --runtime FILE.aar"
+    return f"{', '.join(f'adb://{serial}' for serial in ready)}{libraries}"
+
+
+def _find_qemu() -> str:
+    try:
+        from albert_edge.benchmark.devices.arm64_root import describe_root
+    except ModuleNotFoundError as error:  # fcntl, on Windows
+        raise DeviceError("qemu:// devices need Linux.") from error
+    return describe_root()
+
+
+_TRIED: tuple[tuple[str, str, Callable[[], str]], ...] = (
+    ("runtime", "embedded model", _run_model),
+    ("accelerators", "gpu", _find_gpu),
+    ("accelerators", "edgetpu", _find_edgetpu),
+    ("devices", "ssh://", _find_ssh),
+    ("devices", "adb://", _find_phones),
+    ("devices", "qemu://", _find_qemu),
+)
