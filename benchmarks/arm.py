@@ -1,18 +1,22 @@
 """Count instructions on the processors of the Raspberry Pi 3, 4 and 5, which qemu emulates.
 
 \b
-python -m benchmarks.arm                       writes reference/arm-*.json; takes an hour
+python -m benchmarks.arm --texts DEV.tsv --encoder DIR --classifier DIR --embedder DIR
+                                               writes reference/arm-*.json; takes two hours
 python -m benchmarks.arm --part counts         every recipe and layout of the embedded model, and
                                                ALBERT-base's shape, on the three processors
 python -m benchmarks.arm --part operators      where int8 gains or loses against float32
-python -m benchmarks.arm --part answers        200 sentences: the same answers as on this machine?
-python -m benchmarks.arm --part float16        what XNNPACK's float16 arithmetic saves, and breaks
+python -m benchmarks.arm --part answers ...    200 sentences: the same answers as on this machine?
+python -m benchmarks.arm --part float16 ...    what XNNPACK's float16 arithmetic saves, and breaks
 python -m benchmarks.arm --part counts --cpu cortex-a76 --recipe int8 -o /tmp --json
+python -m benchmarks.arm --part float16 --encoder DIR --add counts.json --add answers.json
 
 All at 128 tokens and on one thread, without early exits.  A count is the same from run to run,
-and is no time.  ALBERT-base's floats are counted with one pass and with two, because emulated
-floats are slow: each further pass runs the same instructions.  The instructions of an operator are
-those of the graph that is cut after it, less those of the graph that is cut before it.
+and is no time.  ALBERT-base's shape is counted with one pass and with two, because emulation is
+slow: each further pass runs the same instructions.  The instructions of an operator are those of
+the graph that is cut after it, less those of the graph that is cut before it.  The sentences are
+the shortest ones of a table.  A report is complete when every part and every file has been
+measured, in one run or in several (--add).
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
@@ -54,9 +58,21 @@ from benchmarks.trained_encoder import calibration, compare
 REFERENCE = Path(__file__).parent / "reference"
 BASE = "albert-base-v2"
 SOURCES = {"default": "the embedded model", BASE: "ALBERT-base's shape"}
+BASE_RECIPES, BASE_LAYOUTS = ("float32", "int8", "int4"), ("loop",)  # emulation is slow
 LAYOUTS = ("loop", "unrolled", "split")
 PARTS = ("counts", "operators", "answers", "float16")
-SECTIONS = ("rows", *PARTS[1:])  # of the report
+# Of the report, and the fields that tell the rows of each apart.
+SECTIONS = {
+    "rows": ("source", "quantize", "layout", "cpu"),
+    "operators": ("source", "cpu", "operator"),
+    "answers": ("source", "quantize", "cpu"),
+    "float16": ("source", "cpu", "arithmetic"),
+}
+ANSWERING = {
+    "default": "the embedded model",
+    "classifier": "another classifier",
+    "embedder": "a sentence encoder",
+}
 FLOAT16_CPU = "cortex-a76"  # the only one of the three with float16 arithmetic
 T = 128
 TIMEOUT_S = 7200.0
@@ -65,7 +81,7 @@ ENCODER_TEXT = 12  # of phonemes.txt: the shortest with a token that float16 ari
 FLOAT32_LIMIT = 1e-5
 LIMITS = {"float32": FLOAT32_LIMIT, "float16": FLOAT32_LIMIT}
 INTEGER_LIMIT = 0.05
-SENTENCES = 200
+SENTENCES, ANSWER_RECIPES = 200, ("int8", "float32")
 HEAVY = ("FULLY_CONNECTED", "BATCH_MATMUL", "SOFTMAX", "GELU")
 OTHERS = "others"
 FIRST_PASS = 5  # products: of the embedding, of query, key and value, of attention, two of the FFN
@@ -135,36 +151,34 @@ def count_file(path: Path, device: Device) -> tuple[Count, float]:
 
 
 def count_all(
-    files: Files, recipes: Iterable[str], layouts: Iterable[str], cpu: str, device: Device
+    files: Files, every: Iterable[tuple[str, str]], cpu: str, device: Device
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each recipe and layout of a source."""
-    whole = files.source == "default"
-    for layout in layouts:
-        for quantize in recipes:
-            summed = not whole and quantize == "float32"
-            passes = (1, 2) if summed else (files.passes,)
-            found = [count_file(files.path(quantize, layout, n), device) for n in passes]
-            last, difference = found[-1][0], max(apart for _, apart in found)
-            more = (files.passes - 2) if summed else 0
-            step = last.instructions_inference - found[0][0].instructions_inference
-            limit = LIMITS.get(quantize, INTEGER_LIMIT)
-            yield {
-                "source": files.source,
-                "quantize": quantize,
-                "layout": layout,
-                "cpu": cpu,
-                "seq_len": T,
-                "passes": files.passes,
-                "passes_counted": list(passes),
-                "instructions_load": last.instructions_load,
-                "instructions_first": last.instructions_first,
-                "instructions_inference": last.instructions_inference + more * step,
-                "runtime": last.runtime,
-                "delegate": last.delegate,
-                "difference": difference,
-                "limit": limit,
-                "status": "right" if difference <= limit else "WRONG",
-            }
+    """Yield a row for each layout and recipe of a source."""
+    for layout, quantize in every:
+        summed = files.source == BASE
+        passes = (1, 2) if summed else (files.passes,)
+        found = [count_file(files.path(quantize, layout, n), device) for n in passes]
+        last, difference = found[-1][0], max(apart for _, apart in found)
+        more = (files.passes - 2) if summed else 0
+        step = last.instructions_inference - found[0][0].instructions_inference
+        limit = LIMITS.get(quantize, INTEGER_LIMIT)
+        yield {
+            "source": files.source,
+            "quantize": quantize,
+            "layout": layout,
+            "cpu": cpu,
+            "seq_len": T,
+            "passes": files.passes,
+            "passes_counted": list(passes),
+            "instructions_load": last.instructions_load,
+            "instructions_first": last.instructions_first,
+            "instructions_inference": last.instructions_inference + more * step,
+            "runtime": last.runtime,
+            "delegate": last.delegate,
+            "difference": difference,
+            "limit": limit,
+            "status": "right" if difference <= limit else "WRONG",
+        }
 
 
 def cut_after(model: bytes, end: int) -> bytes:
@@ -227,56 +241,86 @@ def profile_all(
             yield {"source": files.source, "cpu": cpu, "operator": name, **counts}
 
 
-def answer_files(files: Files, embedder: Path | None, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files whose answers are compared, and the recipe of each."""
-    for quantize in ("float32", "int8"):
-        yield quantize, files.path(quantize)
-        if embedder is not None:
-            path = folder / f"embedder_{quantize}.tflite"
-            model = load_keras(embedder, task="feature-extraction")
-            convert(model, quantize=quantize, verified=False).save(path)
-            yield quantize, path
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a file answers to sentences.
+
+    Attributes:
+        values: float32 [sentences, C], the logits; or [sentences, H], the mean vectors.
+        scores: float32 [sentences, L], by which a label is chosen: the logits; or the cosines with
+            the vectors of all sentences, -1 with its own.
+    """
+
+    values: Any
+    scores: Any
+
+    @property
+    def labels(self) -> Any:
+        """The labels, int64 [sentences]: of vectors the nearest of the other sentences."""
+        return self.scores.argmax(1)
 
 
-def compare_answers(
-    answering: Iterable[tuple[str, Path]], cpus: Sequence[str], sentences: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield how the answers of files on sentences differ from this machine's."""
-    for quantize, path in answering:
-        tokenizer = load(path).tokenizer
-        ids = [tokenizer.encode(text).input_ids for text in sentences]
-        job = {"do": "predict", "path": str(path), "threads": 1, "sha256": None, "inputs": ids}
-        here, expected = _answer(job, "local")
-        for cpu in cpus:
-            found, labels = _answer(job, f"qemu://{cpu}")
-            apart = float(np.abs(found - here).max() / np.abs(here).max())
-            same = float((labels == expected).mean())
-            holds = same == 1 and (quantize != "float32" or apart <= FLOAT32_LIMIT)
-            yield {
-                "source": "default" if path.stem.startswith("default") else "embedder",
-                "cpu": cpu,
-                "quantize": quantize,
-                "sentences": len(ids),
-                "difference": apart,
-                "same_labels": same,
-                "status": "right" if holds else "WRONG",
-            }
-
-
-def _answer(job: Mapping[str, Any], address: str) -> tuple[Any, Any]:
-    """Return the values of all sentences, and their labels: of vectors the nearest sentence."""
+def answer(path: Path, sentences: Sequence[str], address: str) -> Answers:
+    """Run a file on sentences, on a device."""
+    tokenizer = load(path).tokenizer
+    ids = [tokenizer.encode(text).input_ids for text in sentences]
+    job = {"do": "predict", "path": str(path), "threads": 1, "sha256": None, "inputs": ids}
     with closing(open_device(address)) as device:
         ready = {**job, "engine": device.engines["cpu"]}
         made = device.run(ready, timeout_s=TIMEOUT_S)["outputs"]
     outputs = [decode_outputs(text) for text in made]
     if "logits" in outputs[0]:
-        values = np.concatenate([one["logits"] for one in outputs])  # [sentences, C]
-        return values, values.argmax(1)
-    values = np.stack([one["last_hidden_state"][0].mean(0) for one in outputs])  # [sentences, H]
-    units = values / np.linalg.norm(values, axis=1, keepdims=True)
+        logits = np.concatenate([one["logits"] for one in outputs])
+        return Answers(logits, logits)
+    vectors = np.stack([one["last_hidden_state"][0].mean(0) for one in outputs])
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = units @ units.T
     np.fill_diagonal(cosines, -1)
-    return values, cosines.argmax(1)
+    return Answers(vectors, cosines)
+
+
+def compare_answers(
+    source: str, files: Mapping[str, Path], cpus: Sequence[str], sentences: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield how the answers of a model's files differ from this machine's.
+
+    Args:
+        source: The model, one of `ANSWERING`.
+        files: The files by recipe, `float32` among them.
+        cpus: The processors.
+        sentences: The texts.
+    """
+    exact = answer(files["float32"], sentences, "local")
+    for quantize, path in files.items():
+        here = exact if quantize == "float32" else answer(path, sentences, "local")
+        # What the recipe changes here; labels whose scores are nearer to each other are a tie.
+        tie = float(np.sqrt(np.square(here.scores - exact.scores).mean()))
+        for cpu in cpus:
+            found = answer(path, sentences, f"qemu://{cpu}")
+            every = np.arange(len(sentences))
+            lost = here.scores[every, here.labels] - here.scores[every, found.labels]
+            apart = float(np.abs(found.values - here.values).max() / np.abs(here.values).max())
+            limit = LIMITS.get(quantize, INTEGER_LIMIT)
+            yield {
+                "source": source,
+                "quantize": quantize,
+                "cpu": cpu,
+                "sentences": len(sentences),
+                "difference": apart,
+                "limit": limit,
+                "least_cosine": _least_cosine(found.values, here.values),
+                "least_cosine_of_recipe": _least_cosine(here.values, exact.values),
+                "same_labels": int((found.labels == here.labels).sum()),
+                "same_labels_or_tie": int((lost <= tie).sum()),
+                "tie": tie,
+                "status": "right" if apart <= limit and (lost <= tie).all() else "WRONG",
+            }
+
+
+def _least_cosine(found: Any, expected: Any) -> float:
+    """Return the least cosine of two rows, of float32 [sentences, C]."""
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    return float(((found * expected).sum(1) / norms).min())
 
 
 def allow_float16(path: Path) -> Path:
@@ -310,7 +354,7 @@ def compare_float16(files: Files, encoder: Path | None, folder: Path) -> Iterato
                 predict(device_, file, ids)["last_hidden_state"]
                 for device_, file in ((open_device("local"), path), (device, allow_float16(path)))
             ]
-            figures = compare(states[1], states[0])
+            figures = {"arithmetic": "float16", **compare(states[1], states[0])}
             yield {"source": "PL-BERT", "cpu": FLOAT16_CPU, "tokens": len(ids), **figures}
 
 
@@ -321,8 +365,8 @@ def make_markdown(report: Mapping[str, Any]) -> str:
     worst = {name: _worst(rows, name) for name in dict.fromkeys(row["quantize"] for row in rows)}
     apart = ", ".join(f"{worst[name]:.0e} in `{name}`" for name in worst)
     summed = (
-        "ALBERT-base's shape has random weights; its `float32` follows from counts of one and of "
-        "two passes. "
+        "ALBERT-base's shape has random weights; its counts follow from those of one pass and of "
+        "two. "
     )
     about_base = summed if any(row["source"] == BASE for row in rows) else ""
     parts.append(
@@ -336,25 +380,22 @@ def make_markdown(report: Mapping[str, Any]) -> str:
             "The same of the operators of the embedding and the first pass of the embedded model, "
             "in layout `unrolled`.\n"
         )
-    if answers := report["answers"]:
-        cpus = dict.fromkeys(row["cpu"] for row in answers)
-        same = min(row["same_labels"] for row in answers)
-        most = max(row["difference"] for row in answers if row["quantize"] == "float32")
-        models = "the embedded model"
-        if any(row.get("source") == "embedder" for row in answers):
-            models += ", and of a sentence encoder (whose labels are the nearest sentences),"
+    if report["answers"]:
+        parts.append(make_answers(report["answers"]).markdown())
         parts.append(
-            f"On {answers[0]['sentences']} sentences ({', '.join(cpus)}) the `float32` outputs of "
-            f"{models} differ from x86-64's by at most {most:.0e} of the largest, and {same:.1%} "
-            "of the labels of `float32` and `int8` are the same.\n"
+            "The answers to the shortest sentences of a dev set beside x86-64's: the largest "
+            "difference, of the largest logit or value of a vector, and how many labels are the "
+            "same. A sentence encoder's label is the nearest "
+            "of the other sentences. In a tie the scores of the two labels are nearer to each "
+            "other than what the recipe changes in such scores (root mean square, on x86-64).\n"
         )
     parts += _describe_float16(report["float16"])
     return "\n".join(parts)
 
 
 def _describe_float16(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    counts = {row["arithmetic"]: row for row in rows if "arithmetic" in row}
-    encoders = [row for row in rows if "min_cosine" in row]
+    counts = {row["arithmetic"]: row for row in rows if row["source"] == "default"}
+    encoders = [row for row in rows if row["source"] == "PL-BERT"]
     if counts and encoders:
         without, with_it = (counts[name] for name in ("float32", "float16"))
         yield (
@@ -374,22 +415,37 @@ def _worst(rows: Iterable[Mapping[str, Any]], quantize: str) -> float:
 
 def make_table(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
     """Make the table: a row for each file, a column for each processor."""
-    cpus = tuple(dict.fromkeys(row["cpu"] for row in rows))
-    found = {
-        (row["source"], row["quantize"], row["layout"], row["cpu"]): row["instructions_inference"]
-        for row in rows
-    }
+    cpus = _cpus_of(rows)
+    found = {_key("rows", row): row["instructions_inference"] / 1e6 for row in rows}
     lines = []
-    for source, quantize, layout in dict.fromkeys(key[:3] for key in found):
+    for source, layout, quantize in product(SOURCES, LAYOUTS, RECIPES):
         counts = [found.get((source, quantize, layout, cpu)) for cpu in cpus]
-        cells = [cell(None if one is None else one / 1e6, ",.1f") for one in counts]
-        lines.append((f"{SOURCES[source]}, `{quantize}`, `{layout}`", *cells))
+        if counts != [None] * len(cpus):
+            cells = [cell(one, ",.1f") for one in counts]
+            lines.append((f"{SOURCES[source]}, `{quantize}`, `{layout}`", *cells))
     return MarkdownTable("file", cpus, tuple(lines))
+
+
+def _cpus_of(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(cpu for cpu in CPUS if any(row["cpu"] == cpu for row in rows))
+
+
+def make_answers(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
+    """Make the table of answers: a row for each model, recipe and processor."""
+    lines = []
+    for row in rows:
+        name = f"{ANSWERING[row['source']]}, `{row['quantize']}`, {row['cpu']}"
+        same, or_tie, total = (
+            row[key] for key in ("same_labels", "same_labels_or_tie", "sentences")
+        )
+        cells = (f"{row['difference']:.0e}", f"{same} of {total}", f"{or_tie} of {total}")
+        lines.append((name, *cells))
+    return MarkdownTable("answers of", ("difference", "same label", "or a tie"), tuple(lines))
 
 
 def make_operators(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
     """Make the table of operators: of each processor `int8` and `float32`."""
-    cpus = tuple(dict.fromkeys(row["cpu"] for row in rows))
+    cpus = _cpus_of(rows)
     recipes = ("int8", "float32")
     found = {
         (row["operator"], row["cpu"], name): row[f"instructions_{name}"]
@@ -405,16 +461,51 @@ def make_operators(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
     return MarkdownTable("operator", headings, tuple(lines))
 
 
-def _merge(old: Path | None, report: dict[str, Any]) -> dict[str, Any]:
-    """Keep from an earlier report the parts that were not measured now."""
-    before = json.loads(old.read_text()) if old else {}
-    kept = {name: before.get(name, []) for name in SECTIONS}
-    return {**report, **{name: report[name] or kept[name] for name in kept}}
+def _key(section: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in SECTIONS[section])
+
+
+def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join reports; of rows of the same thing the last one is kept."""
+    rows = {
+        name: list({_key(name, row): row for one in reports for row in one[name]}.values())
+        for name in SECTIONS
+    }
+    return {**reports[-1], **rows, "complete": is_complete(rows)}
+
+
+def is_complete(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    """Return whether the rows of a report have every part, file and model."""
+    counted = {_key("rows", row) for row in rows["rows"]}
+    answered = {row["source"] for row in rows["answers"]}
+    wanted = {
+        (source, quantize, layout, cpu)
+        for source in SOURCES
+        for layout, quantize in files_to_count(source, RECIPES, LAYOUTS)
+        for cpu in CPUS
+    }
+    return all(rows.values()) and counted >= wanted and answered >= set(ANSWERING)
+
+
+def files_to_count(
+    source: str, recipes: Iterable[str], layouts: Iterable[str]
+) -> list[tuple[str, str]]:
+    """Return the layouts and recipes that are counted of a source, of those that are asked for."""
+    every = product(layouts, recipes)
+    if source == BASE:
+        return [one for one in every if one[0] in BASE_LAYOUTS and one[1] in BASE_RECIPES]
+    return list(every)
 
 
 def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]:
     return click.option(
         flag, name, multiple=True, type=click.Choice([*choices]), default=[*choices]
+    )
+
+
+def _folder(flag: str, text: str) -> Callable[..., Any]:
+    return click.option(
+        flag, type=click.Path(exists=True, file_okay=False, path_type=Path), help=text
     )
 
 
@@ -429,20 +520,15 @@ def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A table with sentences in its first column, for the answers.",
 )
-@click.option(
-    "--encoder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="PL-BERT (see trained_encoder), for float16.",
-)
-@click.option(
-    "--embedder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A checkpoint that makes vectors of sentences, for the answers too.",
-)
+@_folder("--encoder", "PL-BERT (see trained_encoder), for float16.")
+@_folder("--classifier", "A checkpoint that classifies sentences, for the answers too.")
+@_folder("--embedder", "A checkpoint that makes vectors of sentences, for the answers too.")
 @click.option(
     "--add",
+    "earlier",
+    multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An earlier report, whose other parts are kept.",
+    help="An earlier report, whose other rows are kept; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
@@ -452,69 +538,84 @@ def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]
     default=REFERENCE,
     help="Folder of the report.",
 )
-def main(
-    parts: tuple[str, ...],
-    sources: tuple[str, ...],
-    recipes: tuple[str, ...],
-    layouts: tuple[str, ...],
-    cpus: tuple[str, ...],
-    texts: Path | None,
-    encoder: Path | None,
-    embedder: Path | None,
-    add: Path | None,
-    as_json: bool,
-    output: Path,
-) -> None:
-    if "answers" in parts and texts is None:
+def main(earlier: tuple[Path, ...], as_json: bool, output: Path, **chosen: Any) -> None:
+    options = Options(**chosen)
+    if "answers" in options.parts and options.texts is None:
         raise click.UsageError("--part answers needs --texts TABLE.")
-    report: dict[str, Any] = {
+    measured: dict[str, Any] = {
         **report_header("arm", describe_machine()),
-        "complete": True,
+        "complete": False,
         **{name: [] for name in SECTIONS},
     }
+    reports = [*(json.loads(path.read_text(encoding="utf-8")) for path in earlier), measured]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        embedded = Files("default", folder)
-        for part, row in _measure(
-            parts, sources, recipes, layouts, cpus, texts, encoder, embedder, folder, embedded
-        ):
-            report[part].append(row)
+        for section, row in measure(options, Path(name)):
+            measured[section].append(row)
             click.echo(json.dumps(row), err=True)
-            save_dated_report(_merge(add, {**report, "complete": False}), output)
-    report = _merge(add, report)
+            save_dated_report(merge(reports), output)
+    report = merge(reports)
     path = save_dated_report(report, output)
     click.echo(json.dumps(report) if as_json else f"{make_markdown(report)}\n{path}")
 
 
-def _measure(
-    parts: Sequence[str],
-    sources: Sequence[str],
-    recipes: Sequence[str],
-    layouts: Sequence[str],
-    cpus: Sequence[str],
-    texts: Path | None,
-    encoder: Path | None,
-    embedder: Path | None,
-    folder: Path,
-    embedded: Files,
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    if "answers" in parts and texts is not None:
-        lines = texts.read_text(encoding="utf-8").splitlines()[1 : SENTENCES + 1]
-        sentences = [line.split("\t")[0] for line in lines]
-        answering = answer_files(embedded, embedder, folder)
-        yield from (("answers", row) for row in compare_answers(answering, cpus, sentences))
-    if "float16" in parts:
-        yield from (("float16", row) for row in compare_float16(embedded, encoder, folder))
-    if "operators" in parts:
-        yield from (("operators", row) for row in profile_all(embedded, cpus, folder))
-    for source in sources if "counts" in parts else ():
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is measured: the options of the command line."""
+
+    parts: Sequence[str]
+    sources: Sequence[str]
+    recipes: Sequence[str]
+    layouts: Sequence[str]
+    cpus: Sequence[str]
+    texts: Path | None
+    encoder: Path | None
+    classifier: Path | None
+    embedder: Path | None
+
+
+def measure(options: Options, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the section of each row, and the row; files are written to a folder."""
+    embedded = Files("default", folder)
+    if "answers" in options.parts and options.texts is not None:
+        sentences = shortest_sentences(options.texts)
+        rows = measure_answers(options, embedded, folder, sentences)
+        yield from (("answers", row) for row in rows)
+    if "float16" in options.parts:
+        rows = compare_float16(embedded, options.encoder, folder)
+        yield from (("float16", row) for row in rows)
+    if "operators" in options.parts:
+        rows = profile_all(embedded, options.cpus, folder)
+        yield from (("operators", row) for row in rows)
+    for source in options.sources if "counts" in options.parts else ():
         files = embedded if source == "default" else Files(source, folder)
-        few = source == BASE
-        chosen = [name for name in recipes if not few or name in ("int8", "float32")]
-        for layout, cpu in product(layouts[:1] if few else layouts, cpus):
+        every = files_to_count(source, options.recipes, options.layouts)
+        for cpu in options.cpus:
             with closing(open_device(f"qemu://{cpu}")) as device:
-                for row in count_all(files, chosen, [layout], cpu, device):
-                    yield "rows", row
+                yield from (("rows", row) for row in count_all(files, every, cpu, device))
+
+
+def shortest_sentences(table: Path) -> list[str]:
+    """Return the shortest texts in the first column of a table, which has a heading."""
+    lines = table.read_text(encoding="utf-8").splitlines()[1:]
+    return sorted((line.split("\t")[0] for line in lines), key=len)[:SENTENCES]
+
+
+def measure_answers(
+    options: Options, embedded: Files, folder: Path, sentences: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the embedded model, and of the checkpoints that are given."""
+    files = {quantize: embedded.path(quantize) for quantize in ANSWER_RECIPES}
+    yield from compare_answers("default", files, options.cpus, sentences)
+    for source, checkpoint, task in (
+        ("classifier", options.classifier, "classification"),
+        ("embedder", options.embedder, "feature-extraction"),
+    ):
+        if checkpoint is not None:
+            model = load_keras(checkpoint, task=task)
+            files = {name: folder / f"{source}_{name}.tflite" for name in ANSWER_RECIPES}
+            for quantize, path in files.items():
+                convert(model, quantize=quantize, verified=False).save(path)
+            yield from compare_answers(source, files, options.cpus, sentences)
 
 
 if __name__ == "__main__":

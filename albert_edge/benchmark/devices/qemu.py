@@ -8,17 +8,20 @@ the emulated process, whose addresses are the same too.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
 import re
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.progress import Progress
 
@@ -42,6 +45,8 @@ CPUS = {
 # The folder of the emulated process with the model, the package, the wheels, and compiled modules.
 _HOME = "albert_edge"
 _MODEL, _ENGINES = f"/{_HOME}/model.tflite", f"/{_HOME}/engines"
+_PREFIX = "albert_edge.qemu."  # of the temporary folders
+_UNUSED_S = 30 * 86400.0  # after which the worker of another version of the package is removed
 _THE_MODEL = re.compile(rf"(?<![\w.-]){re.escape(_MODEL)}")  # not at the end of a longer path
 
 
@@ -79,7 +84,7 @@ class Qemu:
         self.name = name
         self._cpu, self._root = cpu, root
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="albert_edge."))
+            self._folder, self._lock = _make_folder()
             self._lay_out(_unpack_worker(root))
         except OSError as error:
             raise DeviceError(f"cannot write the files of {name}: {error.strerror}.") from error
@@ -124,6 +129,7 @@ class Qemu:
     def close(self) -> None:
         """Remove the folder; never raises."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
 
     def _describe(self, machine: dict[str, Any]) -> dict[str, Any]:
         version = self._root.qemu_version
@@ -216,6 +222,20 @@ def _link(link: Path, targets: Sequence[str]) -> None:
         link.symlink_to(Path(target).resolve())
 
 
+def _make_folder() -> tuple[Path, IO[str]]:
+    """Return a temporary folder with its lock; remove those of processes that were killed."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/lock"):
+        # Another process may hold it, or remove it too.
+        with suppress(OSError), lock.open() as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    made = (folder / "lock.partial").open("w")
+    fcntl.flock(made, fcntl.LOCK_EX)
+    Path(made.name).rename(folder / "lock")  # held from the moment that it can be found
+    return folder, made
+
+
 def _unpack_worker(root: Arm64Root) -> Path:
     """Return the folder with the worker's `package`, and its `compiled` modules so far."""
     archive = pack_worker()
@@ -233,6 +253,10 @@ def _unpack_worker(root: Arm64Root) -> Path:
             made.rename(folder)
         except OSError:  # another process was first
             shutil.rmtree(made)
+    os.utime(folder)
+    for other in folder.parent.glob("root-*-worker-*"):
+        if other.stat().st_mtime < time.time() - _UNUSED_S:
+            shutil.rmtree(other, ignore_errors=True)
     return folder
 
 

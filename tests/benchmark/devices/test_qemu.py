@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shlex
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +24,7 @@ import albert_edge
 from albert_edge.benchmark.compare import compare_reports
 from albert_edge.benchmark.config import BenchmarkConfig
 from albert_edge.benchmark.console import render_comparison, render_report
-from albert_edge.benchmark.devices.arm64_root import PYTHON
+from albert_edge.benchmark.devices.arm64_root import PYTHON, cache_folder
 from albert_edge.benchmark.devices.device import Device, open_device
 from albert_edge.benchmark.devices.qemu import Qemu
 from albert_edge.benchmark.html import render_page
@@ -142,6 +146,43 @@ def predict(device: Device, path: Path, ids: list[list[int]]) -> list[dict[str, 
     with closing(device):
         result = device.run({**job, "inputs": ids, "sha256": None}, timeout_s=300)
     return [decode_outputs(text) for text in result["outputs"]]
+
+
+def test_what_a_killed_process_left_is_removed(
+    open_cpu: Callable[[str], Device], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    opening = (
+        "import time\n"
+        "from albert_edge.benchmark.devices.device import open_device\n"
+        "device = open_device('qemu://cortex-a72')\n"
+        "print(flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", opening], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"\n"
+        (left,) = tmp_path.iterdir()
+        open_cpu("cortex-a72")
+        assert left.exists()  # while the process lives
+        other.kill()
+    open_cpu("cortex-a72")
+    assert not left.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_workers_of_other_versions_are_removed_after_a_month(
+    open_cpu: Callable[[str], Device],
+) -> None:
+    open_cpu("cortex-a72")
+    old, new = (cache_folder() / f"root-0-worker-{days}" for days in (31, 29))
+    for folder, days in ((old, 31), (new, 29)):
+        folder.mkdir(exist_ok=True)
+        os.utime(folder, (time.time() - days * 86400,) * 2)
+    open_cpu("cortex-a72")
+    assert not old.exists()
+    new.rmdir()
 
 
 def test_a_report_has_instructions_and_no_times(
