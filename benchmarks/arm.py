@@ -1,15 +1,15 @@
 """Count instructions on the processors of the Raspberry Pi 3, 4 and 5, which qemu emulates.
 
 \b
-python -m benchmarks.arm --texts DEV.tsv --encoder DIR --classifier DIR --embedder DIR
+python -m benchmarks.arm --texts DEV.tsv --encoder DIR --classifier DIR
                                                writes reference/arm-*.json; takes two hours
-python -m benchmarks.arm --part counts         every recipe and layout of the embedded model, and
+python -m benchmarks.arm --part counts         every recipe of the embedded model, its layouts, and
                                                ALBERT-base's shape, on the three processors
 python -m benchmarks.arm --part operators      where int8 gains or loses against float32
 python -m benchmarks.arm --part answers ...    200 sentences: the same answers as on this machine?
 python -m benchmarks.arm --part float16 ...    what XNNPACK's float16 arithmetic saves, and breaks
 python -m benchmarks.arm --part counts --cpu cortex-a76 --recipe int8 -o /tmp --json
-python -m benchmarks.arm --part float16 --encoder DIR --add counts.json --add answers.json
+python -m benchmarks.arm --add counts.json --add answers.json --join
 
 All at 128 tokens and on one thread, without early exits.  A count is the same from run to run,
 and is no time.  ALBERT-base's shape is counted with one pass and with two, because emulation is
@@ -57,11 +57,16 @@ from benchmarks.trained_encoder import calibration, compare
 
 REFERENCE = Path(__file__).parent / "reference"
 BASE = "albert-base-v2"
+MAIN_RECIPES = ("int8", "float32")
 SOURCES = {"default": "the embedded model", BASE: "ALBERT-base's shape"}
-BASE_RECIPES, BASE_LAYOUTS = ("float32", "int8", "int4"), ("loop",)  # emulation is slow
 LAYOUTS = ("loop", "unrolled", "split")
+# Emulation is slow, so not every recipe is counted in every layout.
+COUNTED = {
+    "default": {"loop": tuple(RECIPES), "unrolled": MAIN_RECIPES, "split": MAIN_RECIPES},
+    BASE: {"loop": (*MAIN_RECIPES, "int4")},
+}
 PARTS = ("counts", "operators", "answers", "float16")
-# Of the report, and the fields that tell the rows of each apart.
+# Of the report, and the fields, if a row has them, that tell the rows of each apart.
 SECTIONS = {
     "rows": ("source", "quantize", "layout", "cpu"),
     "operators": ("source", "cpu", "operator"),
@@ -71,7 +76,7 @@ SECTIONS = {
 ANSWERING = {
     "default": "the embedded model",
     "classifier": "another classifier",
-    "embedder": "a sentence encoder",
+    "embeddings": "the embedded sentence encoder",
 }
 FLOAT16_CPU = "cortex-a76"  # the only one of the three with float16 arithmetic
 T = 128
@@ -81,7 +86,7 @@ ENCODER_TEXT = 12  # of phonemes.txt: the shortest with a token that float16 ari
 FLOAT32_LIMIT = 1e-5
 LIMITS = {"float32": FLOAT32_LIMIT, "float16": FLOAT32_LIMIT}
 INTEGER_LIMIT = 0.05
-SENTENCES, ANSWER_RECIPES = 200, ("int8", "float32")
+SENTENCES = 200
 HEAVY = ("FULLY_CONNECTED", "BATCH_MATMUL", "SOFTMAX", "GELU")
 OTHERS = "others"
 FIRST_PASS = 5  # products: of the embedding, of query, key and value, of attention, two of the FFN
@@ -230,7 +235,7 @@ def profile(files: Files, quantize: str, device: Device, folder: Path) -> dict[s
 
 
 def profile_all(
-    files: Files, cpus: Iterable[str], folder: Path, recipes: Sequence[str] = ("int8", "float32")
+    files: Files, cpus: Iterable[str], folder: Path, recipes: Sequence[str] = MAIN_RECIPES
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each type of operator."""
     for cpu in cpus:
@@ -354,7 +359,7 @@ def compare_float16(files: Files, encoder: Path | None, folder: Path) -> Iterato
                 predict(device_, file, ids)["last_hidden_state"]
                 for device_, file in ((open_device("local"), path), (device, allow_float16(path)))
             ]
-            figures = {"arithmetic": "float16", **compare(states[1], states[0])}
+            figures = compare(states[1], states[0])
             yield {"source": "PL-BERT", "cpu": FLOAT16_CPU, "tokens": len(ids), **figures}
 
 
@@ -446,23 +451,22 @@ def make_answers(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
 def make_operators(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
     """Make the table of operators: of each processor `int8` and `float32`."""
     cpus = _cpus_of(rows)
-    recipes = ("int8", "float32")
     found = {
         (row["operator"], row["cpu"], name): row[f"instructions_{name}"]
         for row in rows
-        for name in recipes
+        for name in MAIN_RECIPES
     }
     lines = []
     for operator in dict.fromkeys(row["operator"] for row in rows):
-        counts = [found.get((operator, cpu, name)) for cpu in cpus for name in recipes]
+        counts = [found.get((operator, cpu, name)) for cpu in cpus for name in MAIN_RECIPES]
         cells = ["-" if one is None else f"{one / 1e6:,.2f}" for one in counts]
         lines.append((operator if operator == OTHERS else f"`{operator}`", *cells))
-    headings = tuple(f"{cpu} `{name}`" for cpu in cpus for name in recipes)
+    headings = tuple(f"{cpu} `{name}`" for cpu in cpus for name in MAIN_RECIPES)
     return MarkdownTable("operator", headings, tuple(lines))
 
 
 def _key(section: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(row[name] for name in SECTIONS[section])
+    return tuple(row[name] for name in SECTIONS[section] if name in row)
 
 
 def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -491,10 +495,8 @@ def files_to_count(
     source: str, recipes: Iterable[str], layouts: Iterable[str]
 ) -> list[tuple[str, str]]:
     """Return the layouts and recipes that are counted of a source, of those that are asked for."""
-    every = product(layouts, recipes)
-    if source == BASE:
-        return [one for one in every if one[0] in BASE_LAYOUTS and one[1] in BASE_RECIPES]
-    return list(every)
+    every = COUNTED[source]
+    return [(layout, one) for layout in layouts for one in recipes if one in every.get(layout, ())]
 
 
 def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]:
@@ -522,7 +524,6 @@ def _folder(flag: str, text: str) -> Callable[..., Any]:
 )
 @_folder("--encoder", "PL-BERT (see trained_encoder), for float16.")
 @_folder("--classifier", "A checkpoint that classifies sentences, for the answers too.")
-@_folder("--embedder", "A checkpoint that makes vectors of sentences, for the answers too.")
 @click.option(
     "--add",
     "earlier",
@@ -530,6 +531,7 @@ def _folder(flag: str, text: str) -> Callable[..., Any]:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An earlier report, whose other rows are kept; may be repeated.",
 )
+@click.option("--join", is_flag=True, help="Measure nothing; only join the reports of --add.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "-o",
@@ -538,8 +540,8 @@ def _folder(flag: str, text: str) -> Callable[..., Any]:
     default=REFERENCE,
     help="Folder of the report.",
 )
-def main(earlier: tuple[Path, ...], as_json: bool, output: Path, **chosen: Any) -> None:
-    options = Options(**chosen)
+def main(earlier: tuple[Path, ...], join: bool, as_json: bool, output: Path, **chosen: Any) -> None:
+    options = Options(**{**chosen, **({"parts": ()} if join else {})})
     if "answers" in options.parts and options.texts is None:
         raise click.UsageError("--part answers needs --texts TABLE.")
     measured: dict[str, Any] = {
@@ -570,7 +572,6 @@ class Options:
     texts: Path | None
     encoder: Path | None
     classifier: Path | None
-    embedder: Path | None
 
 
 def measure(options: Options, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -603,16 +604,16 @@ def shortest_sentences(table: Path) -> list[str]:
 def measure_answers(
     options: Options, embedded: Files, folder: Path, sentences: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the embedded model, and of the checkpoints that are given."""
-    files = {quantize: embedded.path(quantize) for quantize in ANSWER_RECIPES}
+    """Yield the rows of two embedded models, and of the classifier that is given."""
+    files = {quantize: embedded.path(quantize) for quantize in MAIN_RECIPES}
     yield from compare_answers("default", files, options.cpus, sentences)
     for source, checkpoint, task in (
         ("classifier", options.classifier, "classification"),
-        ("embedder", options.embedder, "feature-extraction"),
+        ("embeddings", "embeddings", "feature-extraction"),
     ):
         if checkpoint is not None:
             model = load_keras(checkpoint, task=task)
-            files = {name: folder / f"{source}_{name}.tflite" for name in ANSWER_RECIPES}
+            files = {name: folder / f"{source}_{name}.tflite" for name in MAIN_RECIPES}
             for quantize, path in files.items():
                 convert(model, quantize=quantize, verified=False).save(path)
             yield from compare_answers(source, files, options.cpus, sentences)

@@ -7,7 +7,6 @@ python -m benchmarks.edgetpu ENCODER DEV.tsv -o /tmp   write the report elsewher
 ENCODER is a Hugging Face checkpoint of PL-BERT, with a kokoro_config.json that holds its phonemes.
 It is calibrated on phonemes.txt and compared with float32 on phonemes_held_out.txt.  DEV.tsv has
 the columns text and label, for the embedded model.  ALBERT-base's shape has random weights and ids.
-What PL-BERT loses with GELU on the chip too is simulated, see `ChipFfn`.
 """
 
 from __future__ import annotations
@@ -20,16 +19,13 @@ from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 
 from albert_edge.benchmark.report_file import report_header, save_dated_report
 from albert_edge.benchmark.system import describe_machine
 from albert_edge.conversion import convert
 from albert_edge.evaluation.evaluate import evaluate
 from albert_edge.inspection import inspect
-from albert_edge.modeling import Albert, activation, load_keras
-from albert_edge.quantization.products import fit_product
+from albert_edge.modeling import Albert, load_keras
 from albert_edge.runtime import open_model
 from benchmarks.trained_encoder import PHONEMES, calibration, compare
 
@@ -37,10 +33,6 @@ REFERENCE = Path(__file__).parent / "reference"
 HELD_OUT = PHONEMES.with_name("phonemes_held_out.txt")
 TOKENS = 128
 LEAST_COSINE, MOST_LOST = 0.97, 0.01
-HEADROOM = 1.3  # that of `fit_product`'s outputs
-LEAST_INPUT = -6.0  # GELU of less is 0
-
-Float = npt.NDArray[np.float32]
 
 
 def make_folder(model: Albert, path: Path, texts: Sequence[str] | None) -> dict[str, Any]:
@@ -77,120 +69,6 @@ def measure_encoder(directory: Path, folder: Path) -> dict[str, Any]:
         "worst_token_cosine": min(worst),
         "passed": float(np.mean(cosines)) >= LEAST_COSINE,
     }
-
-
-class Rounding:
-    """Rounds values to eight bits, in ranges of what it was fitted to."""
-
-    def __init__(self, least: Any, largest: Any) -> None:
-        """Take a range, or one for each channel, float32 [C]."""
-        self._least, self._step = least, np.maximum(largest - least, 1e-9) / 255
-
-    def __call__(self, values: Float) -> Float:
-        """Round values, float32 [T, C]."""
-        codes = np.clip(np.round((values - self._least) / self._step), 0, 255)
-        rounded: Float = (codes * self._step + self._least).astype(np.float32)
-        return rounded
-
-
-class ChipFfn:
-    """An FFN that the chip computes as a whole, simulated: GELU between two products in int8.
-
-    GELU is not linear, so the host cannot scale rows before it and undo it after: the first
-    product's input, GELU's input and its output have one range for all rows.  The rest is as in
-    `fit_product`: channels of the input shifted and scaled, channels of weights and output with
-    scales of their own.  Sums are exact.
-    """
-
-    def __init__(self, layer: Any, inputs: Float, *, logistic: bool) -> None:
-        """Fit it to a layer of Keras, and to what its FFN reads, float32 [rows, C].
-
-        Args:
-            layer: The layer.
-            inputs: What its FFN reads.
-            logistic: Whether GELU is x · logistic(1.702 x) in eight bits, of operators that the
-                chip has; or exact, which it has not.
-        """
-        dense = (layer.intermediate, layer.ffn_output)
-        kernel, second = (one.kernel.numpy() for one in dense)
-        bias, self._second_bias = (one.bias.numpy() for one in dense)
-        self._act, self._logistic = layer.config.hidden_act, logistic
-        fitted = fit_product(kernel, bias, inputs)
-        self._offset, self._factor = fitted.input_offset, fitted.input_factor
-        self._kernel = _round_weights(kernel / self._factor[:, None])
-        self._bias, self._second = fitted.bias, _round_weights(second)
-        scaled = self._scale(inputs)
-        largest = np.abs(scaled).max()
-        self._round_input = Rounding(-largest, largest)
-        sums = scaled @ self._kernel + self._bias
-        self._round_sums = Rounding(max(float(sums.min()), LEAST_INPUT), float(sums.max()))
-        inner = self._activate(sums)
-        self._round_inner = Rounding(float(inner.min()), float(inner.max()))
-        outputs = inner @ self._second
-        centre = (outputs.min(0) + outputs.max(0)) / 2
-        ranges = (outputs.max(0) - outputs.min(0)) / 2 * HEADROOM
-        self._round_outputs = Rounding(centre - ranges, centre + ranges)
-
-    def _scale(self, inputs: Float) -> Float:
-        scaled: Float = (inputs - self._offset) * self._factor
-        return scaled
-
-    def _activate(self, sums: Float) -> Float:
-        if self._logistic:  # Hendrycks and Gimpel 2016, arXiv:1606.08415, sec. 2
-            return sums * _LOGISTIC(tf.sigmoid(1.702 * sums).numpy())
-        activated: Float = activation(self._act, tf.constant(sums)).numpy()
-        return activated
-
-    def __call__(self, inputs: Float) -> Float:
-        """Return what the FFN adds, float32 [T, C]."""
-        sums = self._round_input(self._scale(inputs)) @ self._kernel + self._bias
-        inner = self._round_inner(self._activate(self._round_sums(sums)))
-        return self._round_outputs(inner @ self._second) + self._second_bias
-
-
-_LOGISTIC = Rounding(0.0, 255 / 256)  # the range that TFLite demands of LOGISTIC
-
-
-def _round_weights(kernel: Float) -> Float:
-    """Round a kernel, float32 [C, K], to int8 with a scale for each column."""
-    scales = np.maximum(np.abs(kernel).max(axis=0), 1e-9) / 127
-    rounded: Float = (np.round(kernel / scales) * scales).astype(np.float32)
-    return rounded
-
-
-def measure_chip_ffn(directory: Path) -> dict[str, Any]:
-    """Compare hidden states with those of an encoder whose FFN alone is in eight bits."""
-    model = load_keras(directory, task="feature-extraction")
-    (layer,) = (one for one in model.submodules if hasattr(one, "ffn_output"))
-    inner, read = layer.intermediate, list[Float]()
-
-    def keep(values: Any) -> Any:
-        read.append(values.numpy()[0])  # [T, C]
-        return values
-
-    def run(texts: Path) -> list[Float]:
-        ids = (np.array([row.split()], np.int32) for row in calibration(directory, texts=texts))
-        return [model({"input_ids": one})["last_hidden_state"].numpy() for one in ids]
-
-    expected = run(HELD_OUT)
-    layer.intermediate = lambda values: inner(keep(values))
-    run(PHONEMES)
-    layer.intermediate = inner
-    exact, logistic = (
-        ChipFfn(layer, np.concatenate(read), logistic=logistic) for logistic in (False, True)
-    )
-    figures = {}
-    for name, ffn in (("exact", exact), ("logistic", logistic)):
-        # What the layer computes between the two, GELU of the first one's result, is not used.
-        layer.intermediate = keep
-        layer.ffn_output = lambda _, ffn=ffn: tf.constant(ffn(read.pop())[None])
-        pairs = zip(run(HELD_OUT), expected, strict=True)
-        cosines = [compare(found, want)["mean_cosine"] for found, want in pairs]
-        figures[name] = {
-            "mean_cosine": float(np.mean(cosines)),
-            "worst_text_cosine": min(cosines),
-        }
-    return {"name": "encoder", "texts": len(expected), **figures}
 
 
 def measure_shape(folder: Path) -> dict[str, Any]:
