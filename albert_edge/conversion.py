@@ -187,7 +187,7 @@ def _check_kept(recipe: Recipe, target: Target) -> None:
         )
 
 
-def _check_libraries(model: Albert, target: Target, lengths: Sequence[int]) -> None:
+def _check_libraries(model: Albert, target: Target, lengths: tuple[int, ...]) -> None:
     """Check that MediaPipe Tasks or Task Library performs a model's task, on one length."""
     tasks = [name for name, task in TASKS.items() if task.library_outputs]
     if model.task not in tasks:
@@ -205,6 +205,13 @@ def _check_libraries(model: Albert, target: Target, lengths: Sequence[int]) -> N
         raise ConversionError(
             f"--seq-len {given} contradicts --target {target.name}: {target.reasons['layout']} "
             "Choose one length, or another target."
+        )
+    exact = target.seq_len_of_task.get(model.task)
+    if exact is not None and lengths != (exact,):
+        raise ConversionError(
+            f"--seq-len {lengths[0]} contradicts --target {target.name}: Task Library's question "
+            f"answerer always writes {exact} tokens into the input. Choose --seq-len {exact} of a "
+            "model with as many positions, or another target."
         )
 
 

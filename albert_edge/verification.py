@@ -72,7 +72,13 @@ def verify(
         inputs += longer
         described += f", and {len(longer)} rows of random ids for the other lengths"
     try:
-        pairs = [(edge.run_all_layers(**row), _reference(model, bundle, row)) for row in inputs]
+        pairs = [
+            (
+                _without_masked(bundle, row, edge.run_all_layers(**row)),
+                _without_masked(bundle, row, _reference(model, bundle, row)),
+            )
+            for row in inputs
+        ]
     except BundleError as error:  # outputs that are not finite
         raise FidelityError(str(error)) from error
     limit = get_recipe(bundle.quantize).max_error
@@ -117,7 +123,10 @@ def _inputs(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Any]]:
             raise InputError("the file holds no tokenizer, so it cannot be compared on texts.")
         random = np.random.default_rng(0)
         lengths = sorted({min(length, longest) for length in _RANDOM_LENGTHS})
-        return [{"input_ids": random.integers(0, config.vocab_size, n)} for n in lengths]
+        ids = [random.integers(0, config.vocab_size, n) for n in lengths]
+        if bundle.for_libraries:
+            return [{"input_ids": row, "token_type_ids": _halves(row.size)} for row in ids]
+        return [{"input_ids": row} for row in ids]
     tokenizer = tokenizer_from_files(bundle.tokenizer_files)
     pair = "Where was it?" if bundle.task == "question-answering" else None
     rows = []
@@ -126,6 +135,11 @@ def _inputs(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Any]]:
         encoding = tokenizer.encode(first, second, max_length=longest)
         rows.append({"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids})
     return rows
+
+
+def _halves(count: int) -> np.ndarray:
+    """Return the types of two texts of as many tokens, int32 [T]."""
+    return (np.arange(count) >= count // 2).astype(np.int32)
 
 
 def _inputs_of_lengths(bundle: Bundle, inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -147,6 +161,17 @@ def _reference(model: Albert, bundle: Bundle, row: Mapping[str, Any]) -> dict[st
         mean = outputs["last_hidden_state"].mean(axis=1)  # [1, H]
         return {"sentence_embedding": mean / np.linalg.norm(mean)}
     return outputs
+
+
+def _without_masked(
+    bundle: Bundle, row: Mapping[str, Any], outputs: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """Leave out the tokens whose logits a file masks: those before the passage, but `[CLS]`."""
+    if not bundle.for_libraries or bundle.task != "question-answering":
+        return outputs
+    kept = np.array(row["token_type_ids"], bool)
+    kept[0] = True
+    return {name: values[:, kept] for name, values in outputs.items()}
 
 
 def _batch(row: Mapping[str, Any]) -> dict[str, np.ndarray]:

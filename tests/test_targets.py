@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from albert_edge.bundle.bundle import read
@@ -12,6 +13,7 @@ from albert_edge.conversion import convert
 from albert_edge.errors import ConversionError
 from albert_edge.inspection import inspect
 from albert_edge.quantization.recipes import RECIPES
+from albert_edge.runtime import open_model
 from albert_edge.targets import TARGETS, get_target, target_figures
 from albert_edge.tflite.legacy_runtimes import RUNTIMES
 
@@ -34,7 +36,8 @@ def test_every_target_has_figures() -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_chooses_and_the_file_says_so(tiny_albert: Any, name: str) -> None:
     target = TARGETS[name]
-    made = convert(tiny_albert("question-answering"), target=name)
+    task = "classification" if target.libraries else "question-answering"
+    made = convert(tiny_albert(task), target=name)
     bundle = read(made.blob)
     assert bundle.target == made.report["target"] == name
     assert (bundle.layout, bundle.quantize) == (target.layouts[0], target.recipes[0])
@@ -79,6 +82,58 @@ def test_a_contradiction_names_both(
 ) -> None:
     with pytest.raises(ConversionError, match=message):
         convert(tiny_albert(), target=target, **given)
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "given", "message"),
+    [
+        ("fill-mask", {}, {}, "--task fill-mask contradicts --target mediapipe: neither"),
+        ("classification", {"problem_type": "regression"}, {}, "a regression contradicts --target"),
+        ("question-answering", {}, {}, "--seq-len 40 contradicts --target mediapipe: .*384"),
+        (
+            "question-answering",
+            {"max_position_embeddings": 400},
+            {"seq_len": 128},
+            "--seq-len 128 contradicts --target mediapipe: .*384",
+        ),
+    ],
+)
+def test_the_libraries_of_mediapipe_perform_some_tasks(
+    tiny_albert: Any, task: str, shape: dict[str, Any], given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConversionError, match=message):
+        convert(tiny_albert(task, **shape), target="mediapipe", **given)
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "outputs"),
+    [
+        ("classification", {}, {"probabilities"}),
+        ("classification", {"problem_type": "multi_label_classification"}, {"probabilities"}),
+        ("classification", {"labels": ("spam",)}, {"probabilities"}),
+        ("feature-extraction", {}, {"sentence_embedding"}),
+        (
+            "question-answering",
+            {"max_position_embeddings": 400},
+            {"start_logits", "end_logits"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("quantize", ["float32", "int8"])
+def test_a_file_for_libraries_has_their_outputs_and_runs(
+    tiny_albert: Any, task: str, shape: dict[str, Any], outputs: set[str], quantize: str
+) -> None:
+    made = convert(tiny_albert(task, **shape), target="mediapipe", quantize=quantize)
+    assert set(made.report["verification"]["outputs"]) == outputs
+    assert set(inspect(made.blob)["signatures"]["serving_default"]["outputs"]) == outputs
+    found = open_model(made.blob).run([2, 9, 3, 7, 3], [0, 0, 0, 1, 1])
+    assert set(found) == outputs
+    if task == "feature-extraction":
+        np.testing.assert_allclose(np.linalg.norm(found["sentence_embedding"]), 1, atol=1e-5)
+    elif task == "question-answering":
+        assert np.nonzero(found["start_logits"][0] > -1000)[0].tolist() == [0, 3, 4]
+    elif shape == {}:
+        np.testing.assert_allclose(found["probabilities"].sum(), 1, atol=1e-5)
 
 
 def test_another_older_runtime_contradicts_a_target() -> None:

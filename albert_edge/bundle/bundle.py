@@ -38,7 +38,6 @@ FORMAT_VERSION = 3
 _MAX_QUOTED = 200  # bytes of a damaged file in a message
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 MOST_ROWS = 4096  # of a product; no text of a published model is longer than 512
-LIBRARIES = "mediapipe"  # the target whose outputs are those of MediaPipe Tasks and Task Library
 _UNSEALED = "0" * 64  # in place of the digest while it is computed
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
 
@@ -80,10 +79,15 @@ class Bundle:
     products: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     @property
+    def for_libraries(self) -> bool:
+        """Whether the outputs are those that MediaPipe Tasks and Task Library read."""
+        return self.target == "mediapipe"
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The outputs of the signature; `pooler_output` only if the encoder has a pooler."""
         task = TASKS[self.task]
-        return task.library_outputs if self.target == LIBRARIES else task.outputs
+        return task.library_outputs if self.for_libraries else task.outputs
 
     def __post_init__(self) -> None:
         if len(self.seq_lens) < 2:

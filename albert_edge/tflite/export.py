@@ -98,23 +98,19 @@ def export_stages(
 
         return convert_stage(f"layer_{group}", stage, {**hidden, **bias})
 
-    def head_stage(hidden_states: Any, attention_mask: Any = None) -> Outputs:
-        if attention_mask is not None:
-            return {"sentence_embedding": _mean_of_tokens(hidden_states, attention_mask)}
-        outputs = HEADS[model.task](weights, config, forms, hidden_states)
-        if libraries and "logits" in outputs:
-            return {"probabilities": _probabilities(config, outputs["logits"])}
-        return outputs
+    def head_stage(hidden_states: Any, **inputs: Any) -> Outputs:
+        if libraries:
+            return LIBRARY_HEADS[model.task](weights, config, forms, hidden_states, **inputs)
+        return HEADS[model.task](weights, config, forms, hidden_states)
 
     def embed_stage(**inputs: Any) -> Outputs:
         return forms.embed(under(weights, "embeddings"), config, **inputs)
 
-    pooled = libraries and model.task == "feature-extraction"
+    read = {"feature-extraction": "attention_mask", "question-answering": "token_type_ids"}
+    more = {read[model.task]: ids} if libraries and model.task in read else {}
     embed, head = (
         convert_stage("embed", embed_stage, inputs),
-        convert_stage(
-            "head", head_stage, {**hidden, **({"attention_mask": ids} if pooled else {})}
-        ),
+        convert_stage("head", head_stage, {**hidden, **more}),
     )
     groups = range(config.num_hidden_groups)
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
@@ -253,21 +249,48 @@ HEADS: dict[str, Callable[[Weights, AlbertConfig, GraphForms, Any], Outputs]] = 
 }
 
 
-def _probabilities(config: AlbertConfig, logits: Any) -> Any:
-    if config.kind == "multi-label" or config.num_labels == 1:
-        return tf.sigmoid(logits)
-    return tf.nn.softmax(logits)
+# The heads of the target `mediapipe`.
 
 
-def _mean_of_tokens(hidden: Any, attention_mask: Any) -> Any:
-    """Return the mean [1, H] of the rows of hidden states [T, H] that are no padding, at length 1.
+def _probabilities(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
+) -> Outputs:
+    logits = _classification(weights, config, forms, hidden)["logits"]
+    alone = config.kind == "multi-label" or config.num_labels == 1
+    return {"probabilities": tf.sigmoid(logits) if alone else tf.nn.softmax(logits)}
 
-    Of length 1, the sum and the mean over any number of rows are the same.
+
+def _context_logits(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any, token_type_ids: Any
+) -> Outputs:
+    """Return the logits of `[CLS]` and of the passage; all others are too low to be chosen.
+
+    Task Library forms spans of the five best starts and ends among all tokens, padding included.
+    """
+    logits = _question_answering(weights, config, forms, hidden)
+    behind_first = tf.constant([[0.0] + [1.0] * (hidden.shape[0] - 1)])
+    bias = tf.gather(tf.constant([MASKED, 0.0]), token_type_ids) * behind_first  # [1, T]
+    return {name: values + bias for name, values in logits.items()}
+
+
+def _sentence_embedding(
+    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any, attention_mask: Any
+) -> Outputs:
+    """Return the mean [1, H] of the hidden states that are no padding, scaled to length 1.
+
+    Then it is the same whether a sum is divided by the number of tokens or of all rows.
     """
     real = tf.gather(tf.constant([[0.0], [1.0]]), tf.reshape(attention_mask, [-1]))  # [T, 1]
-    mean = tf.reduce_mean(hidden * real, axis=0, keepdims=True)  # [1, H]
-    square = tf.reduce_mean(tf.square(mean), axis=-1, keepdims=True)  # the squared length / H
-    return mean * tf.math.rsqrt(square + 1e-12) * hidden.shape[1] ** -0.5
+    mean = tf.reduce_mean(hidden * real, axis=0, keepdims=True)
+    square = tf.reduce_mean(tf.square(mean), axis=-1, keepdims=True)  # the squared length over H
+    return {"sentence_embedding": mean * tf.math.rsqrt(square + 1e-12) * config.hidden_size**-0.5}
+
+
+LIBRARY_HEADS: dict[str, Callable[..., Outputs]] = {
+    "feature-extraction": _sentence_embedding,
+    "classification": _probabilities,
+    "question-answering": _context_logits,
+}
 
 
 def _exits(weights: Weights, forms: GraphForms, hidden: Any) -> Outputs:

@@ -16,12 +16,14 @@ from .app import APP, ROBOLECTRIC
 from .chromium import CHROMIUM
 from .cpp import CPP
 from .edgetpu_delegate import RIG as EDGETPU
+from .google_libraries import MEDIAPIPE, TASK_LIBRARY
 from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .kotlin import KOTLIN
 from .litert_js import LITERT_JS
 from .node import NODE
 from .qemu import RIG as QEMU
+from .readers import RIG as READERS
 from .swiftshader import RIG as SWIFTSHADER
 from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
@@ -29,7 +31,9 @@ USUAL = (
     *(SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE, QEMU, CPP),
     *(CHROMIUM, LITERT_JS),
 )
-RIGS = {rig.name: rig for rig in (*USUAL, KOTLIN, ROBOLECTRIC, APP, FLOAT16)}
+# Of `make libraries`.
+LIBRARIES = (MEDIAPIPE, TASK_LIBRARY, READERS)
+RIGS = {rig.name: rig for rig in (*USUAL, *LIBRARIES, KOTLIN, ROBOLECTRIC, APP, FLOAT16)}
 
 
 def main() -> None:

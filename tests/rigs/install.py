@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -231,6 +232,19 @@ def compile_c(source: str, library: Path, *options: str | Path) -> None:
     """Compile a C file beside this one into a shared library with its own name as soname."""
     soname = f"-Wl,-soname,{library.name}"
     call("gcc", "-O1", "-Wall", "-shared", "-fPIC", soname, "-o", library, HERE / source, *options)
+
+
+def old_python() -> Path:
+    """Return a Python 3.10 or 3.11, the newest that packages of 2023 have wheels for.
+
+    Raises:
+        RigError: if there is none.
+    """
+    found = sys.executable if sys.version_info < (3, 12) else None
+    found = found or next(filter(None, map(shutil.which, ("python3.11", "python3.10"))), None)
+    if found is None:
+        raise RigError("this rig needs Python 3.10 or 3.11: install python3.11")
+    return Path(found)
 
 
 def virtual_environment(folder: Path, python: Path, *packages: str) -> None:

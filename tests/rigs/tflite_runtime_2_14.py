@@ -5,15 +5,13 @@ It needs Python 3.11 at most and NumPy 1, so it has a virtual environment of its
 
 from __future__ import annotations
 
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .child import Inputs, ask
-from .install import Rig, RigError, call
+from .install import Rig, old_python, virtual_environment
 
 # What this project's command line needs there, so that it can be run as on a board.
 _PACKAGES = (
@@ -27,12 +25,7 @@ _PACKAGES = (
 
 
 def _build(folder: Path) -> None:
-    found = sys.executable if sys.version_info < (3, 12) else None
-    found = found or next(filter(None, map(shutil.which, ("python3.11", "python3.10"))), None)
-    if found is None:
-        raise RigError("tflite-runtime needs Python 3.10 or 3.11: install python3.11")
-    call(found, "-m", "venv", folder)
-    call(folder / "bin/python", "-m", "pip", "install", "-q", *_PACKAGES)
+    virtual_environment(folder, old_python(), *_PACKAGES)
 
 
 RIG = Rig(name="tflite-runtime", what="tflite-runtime 2.14.0", build=_build)
