@@ -19,9 +19,11 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from albert_edge import __version__
 from albert_edge.errors import AlbertEdgeError, OutputError, printable, requires_extra
+from albert_edge.files import EMBEDDED_MODELS
 
 # Verb → its line in `albert-edge --help`.  A verb's module is imported only when the verb is used,
 # so that --help is fast and needs no TensorFlow.
@@ -37,6 +39,7 @@ _VERBS = {
     "finetune": "Fine-tune an ALBERT on labelled data.",
     "compress": "Prune, cluster or quantization-aware train a text classifier.",
     "doctor": "Say what works on this machine, and what installs the rest.",
+    "completion": "Print the script that completes albert-edge in a shell.",
     "presets": "List the published ALBERT configurations.",
     "recipes": "List the quantization recipes and the layouts.",
     "targets": "List the targets: where a file can run, and what each of them chooses.",
@@ -56,6 +59,9 @@ class _Verbs(click.Group):
         verbs = import_module(f"albert_edge.cli.{module}")
         command: click.Command = getattr(verbs, cmd_name if module == "catalog" else "command")
         _restore_help(command)
+        for parameter in command.params:
+            if parameter.type is click.STRING:  # nearly all are names of files
+                parameter.shell_complete = _complete_path  # type: ignore[method-assign]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -253,6 +259,12 @@ class _OutputStream(io.RawIOBase):
 
 
 # Help.
+
+
+def _complete_path(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a file, or of an embedded model."""
+    names = [name for name in EMBEDDED_MODELS if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
 def _restore_help(command: click.Command) -> None:
