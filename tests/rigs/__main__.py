@@ -13,6 +13,7 @@ import time
 from .adb import ADB
 from .android_arm64 import RIG as ANDROID_ARM64
 from .app import APP, ROBOLECTRIC
+from .base_install import RIG as BASE_INSTALL
 from .chromium import CHROMIUM
 from .cpp import CPP
 from .edgetpu_delegate import RIG as EDGETPU
@@ -29,7 +30,7 @@ from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
 USUAL = (
     *(SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE, QEMU, CPP),
-    *(CHROMIUM, LITERT_JS),
+    *(CHROMIUM, LITERT_JS, BASE_INSTALL),
 )
 # Of `make libraries`.
 LIBRARIES = (MEDIAPIPE, TASK_LIBRARY, READERS)
