@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 ANDROID_RIGS := android opencl kotlin robolectric app adb
 
-.PHONY: demo test lint android clean
+.PHONY: demo test lint android web serve clean
 
 demo: .venv/installed
 	$(BIN)/albert-edge demo
@@ -21,6 +21,16 @@ android: .venv/installed
 	$(BIN)/python -m tests.rigs.app
 	ALBERT_EDGE_RIGS=required $(PYTEST) tests/android tests/benchmark/devices/test_adb.py
 
+# The page that runs models in the browser, in build/web_demo; see web_demo/README.md.
+web: .venv/installed
+	rm -rf build/web_demo && mkdir -p build
+	$(BIN)/albert-edge convert default --target web --force -o build/sentiment.tflite
+	$(BIN)/albert-edge serve-demo build/sentiment.tflite -o build/web_demo
+
+# Opens that page.
+serve: web
+	$(BIN)/albert-edge serve-demo build/sentiment.tflite
+
 lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -28,7 +38,7 @@ lint: .venv/installed
 	$(BIN)/python -m benchmarks.update_readme --check
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo build
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -42,6 +42,7 @@ _VERBS = {
     "completion": "Print the script that completes albert-edge in a shell.",
     "presets": "List the published ALBERT configurations.",
     "recipes": "List the quantization recipes and the layouts.",
+    "serve-demo": "Run models in a page of the browser.",
     "targets": "List the targets: where a file can run, and what each of them chooses.",
 }
 
@@ -55,7 +56,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        module = "catalog" if cmd_name in ("presets", "recipes", "targets") else cmd_name
+        is_listing = cmd_name in ("presets", "recipes", "targets")
+        module = "catalog" if is_listing else cmd_name.replace("-", "_")
         verbs = import_module(f"albert_edge.cli.{module}")
         command: click.Command = getattr(verbs, cmd_name if module == "catalog" else "command")
         _restore_help(command)

@@ -118,12 +118,13 @@ def files_of_cases(tiny_albert: Any, built_once: Any) -> Callable[..., Path]:
         return model
 
     @cache
-    def make(name: str, *, target: str = "android", quantize: str = "float32") -> Path:
+    def make(name: str, *, target: str = "android", quantize: str = "float32", **how: Any) -> Path:
         def build(path: Path) -> None:
-            made = convert(keras(name), target=target, quantize=quantize, verified=False)
+            made = convert(keras(name), target=target, quantize=quantize, verified=False, **how)
             made.save(path)
 
-        return built_once(f"task_{name}_{target}_{quantize}.tflite", build)
+        words = (target, quantize, *(f"{key}-{value}" for key, value in how.items()))
+        return built_once(f"task_{name}_{'_'.join(words)}.tflite", build)
 
     return make
 
