@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 ANDROID_RIGS := android opencl kotlin robolectric app adb
+CONVERT_FOR_WEB := $(BIN)/albert-edge convert --layout unrolled --force
+WEB_MODELS := build/sentiment.tflite build/questions.tflite build/embeddings.tflite
 
 .PHONY: demo test lint android web serve clean
 
@@ -24,12 +26,14 @@ android: .venv/installed
 # The page that runs models in the browser, in build/web_demo; see web_demo/README.md.
 web: .venv/installed
 	rm -rf build/web_demo && mkdir -p build
-	$(BIN)/albert-edge convert default --target web --force -o build/sentiment.tflite
-	$(BIN)/albert-edge serve-demo build/sentiment.tflite -o build/web_demo
+	$(CONVERT_FOR_WEB) --seq-len 32,128 default -o build/sentiment.tflite
+	$(CONVERT_FOR_WEB) --seq-len 384 questions -o build/questions.tflite
+	$(CONVERT_FOR_WEB) --seq-len 32,128 embeddings -o build/embeddings.tflite
+	$(BIN)/albert-edge serve-demo $(WEB_MODELS) -o build/web_demo
 
 # Opens that page.
 serve: web
-	$(BIN)/albert-edge serve-demo build/sentiment.tflite
+	$(BIN)/albert-edge serve-demo $(WEB_MODELS)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
