@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rigs.base_install import RIG
+from rigs.litert_js import LITERT_JS
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 40 * 10**6  # bytes of the wheel; 27 million of them are the embedded models
@@ -48,6 +49,23 @@ def test_the_wheel_has_what_it_needs(published: tuple[Path, Path]) -> None:
         }
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {"albert_edge", wheel_info(wheel)}
+
+
+def test_the_wheel_carries_the_page_for_browsers(
+    published: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LITERT_JS.use(monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
+    with zipfile.ZipFile(published[1]) as files:
+        files.extractall(tmp_path / "installed")  # noqa: S202 (ours)
+    code = "from albert_edge.cli import main; main()"
+    call(sys.executable, "-c", code, "serve-demo", "-o", "site", cwd=tmp_path)
+    for name, folder in (("", "web_demo"), ("albert-edge/src", "web/src")):
+        sources = {path for path in (ROOT / folder).rglob("*") if path.suffix in (".js", ".html")}
+        assert sources
+        for source in sources:
+            written = tmp_path / "site" / name / source.relative_to(ROOT / folder)
+            assert written.read_bytes() == source.read_bytes()
 
 
 def wheel_info(wheel: Path) -> str:

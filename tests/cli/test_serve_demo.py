@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import urllib.request
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,10 +28,10 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     LITERT_JS.use(monkeypatch)
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, **how: object) -> subprocess.Popen[str]:
+    def start(*arguments: str) -> subprocess.Popen[str]:
         command = [*SERVE, "--port", "0", "--no-open", *arguments]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **how)
+        process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
         started.append(process)
         return process
 
@@ -91,26 +89,3 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     assert refused.exit_code == 1
     assert "README.md" in refused.output
     assert not (tmp_path / "site").exists()
-
-
-def test_the_wheel_carries_the_page(start: Start, tmp_path: Path) -> None:
-    pytest.importorskip("hatchling")
-    build = [
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        tmp_path,
-    ]
-    subprocess.run([sys.executable, "-m", *map(str, build), str(ROOT)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as opened:
-        opened.extractall(tmp_path / "installed")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
-    process = start(cwd=tmp_path, env=environment)
-    url = line_of(process).split()[0]
-    for name, source in (("index.html", "web_demo"), ("albert-edge/src/index.js", "web")):
-        content = (ROOT / source / name.removeprefix("albert-edge/")).read_bytes()
-        assert get(url + name)[1] == content
