@@ -136,20 +136,21 @@ def convert(
     start = time.monotonic()
     runtime = None if compat is None else get_runtime(compat)
     products: Products = {}
+    graph = place.graph if layout == "unrolled" else "cpu"
     if place.rows:
         linked, products = _split_products(model, chosen, texts, runtime, rows=lengths)
         lengths = ()  # the host graph takes any
     else:
-        options: Any = {"layout": layout, "calibration": texts, "gpu": place.gpu}
+        options: Any = {"layout": layout, "calibration": texts, "graph": graph}
         options["libraries"] = place.libraries
         stages = {
             length: quantize_stages(model, chosen, seq_len=length or None, **options)
             for length in lengths or (0,)
         }
         linked = link(stages, model.config, layout=layout, runtime=runtime)
-    if place.gpu:
-        found = describe_findings(check_gpu(linked.model))
-        require_gpu(found, where=f"the {quantize} file of this checkpoint")
+    if graph != "cpu":
+        where = f"the {quantize} file of this checkpoint"
+        require_gpu(describe_findings(check_gpu(linked.model)), where=where, whole=graph == "web")
     tokenizer_files = model.tokenizer_files
     if place.libraries:
         tokenizer_files = library_files(tokenizer_files)
@@ -266,7 +267,10 @@ def _lengths(
     most = model.config.max_position_embeddings
     if seq_len is None:
         usual = target.seq_len_of_task.get(model.task, target.seq_len or target.rows)
-        return () if usual is None else (min(usual, most),)
+        if usual is None:
+            return ()
+        shorter = target.shorter.get(usual, most) if layout == "unrolled" else most
+        return (*((shorter,) if shorter < min(usual, most) else ()), min(usual, most))
     if seq_len == "any":
         return ()
     lengths = (seq_len,) if isinstance(seq_len, int) else tuple(sorted(set(seq_len)))

@@ -27,7 +27,9 @@ class Target:
         recipes: The recipes that it runs, its own first.
         seq_len: The fixed length of its files in tokens, or None for any length.
         seq_len_of_task: Task → another length.
-        gpu: Whether the graph is the one that GPUs compute right.
+        shorter: One of these lengths → a shorter one, for short texts, in the same file.
+        graph: Whose operators the layout `unrolled` has: `cpu`; `gpu`, which GPUs compute right,
+            with the lookups on the CPU; `web`, the same with the lookups on the GPU.
         libraries: Whether the outputs and the tokenizer are those of MediaPipe Tasks and Task
             Library: `Task.library_outputs`, and `tokenizer.library_files`.  One file then has one
             length.
@@ -43,7 +45,8 @@ class Target:
     recipes: tuple[str, ...]
     seq_len: int | None = None
     seq_len_of_task: Mapping[str, int] = field(default_factory=dict)
-    gpu: bool = False
+    shorter: Mapping[int, int] = field(default_factory=dict)
+    graph: str = "cpu"
     libraries: bool = False
     compat: str | None = None
     rows: int | None = None
@@ -95,13 +98,28 @@ TARGETS: dict[str, Target] = {
             recipes=("float16", "float32", "int8"),
             seq_len=128,
             seq_len_of_task={"question-answering": 384},
-            gpu=True,
+            graph="gpu",
             compat="tflite-runtime-2.14",
             reasons={
                 "layout": "GPUs have no loops.",
                 "seq-len": "GPUs are compiled for fixed lengths; give several for short texts.",
                 "quantize": "GPUs compute in floats, whatever the weights are stored in.",
                 "compat": "The GPU delegate of Android apps is one of TFLite 2.16.",
+            },
+        ),
+        Target(
+            name="web",
+            summary="A web page: LiteRT.js on WebAssembly and on WebGPU, one file for both.",
+            layouts=("unrolled", "loop"),
+            recipes=("int8", "float16", "float32"),
+            seq_len=128,
+            seq_len_of_task={"question-answering": 384},
+            shorter={128: 32, 384: 128},
+            graph="web",
+            reasons={
+                "layout": "WebGPU has no loops; a loop, on WebAssembly only, takes less memory.",
+                "seq-len": "LiteRT.js does not resize inputs; a short text takes the shorter one.",
+                "quantize": "The least to download, and the fastest on WebAssembly.",
             },
         ),
         Target(

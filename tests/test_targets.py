@@ -50,6 +50,18 @@ def test_a_target_chooses_and_the_file_says_so(tiny_albert: Any, name: str) -> N
     assert (described["target"], described["seq_lens"]) == (name, list(expected))
 
 
+def test_a_file_for_web_pages_is_whole_on_a_gpu_or_a_loop_for_cpus(tiny_albert: Any) -> None:
+    for quantize in get_target("web").recipes:
+        file = convert(tiny_albert(), target="web", quantize=quantize)
+        assert read(file.blob).seq_lens == (32, 40)  # of a model of 40 positions
+        found = inspect(file.blob, accelerator="gpu")["gpu"]["kinds"]
+        assert not [kind for kind in found if "CompiledModel" in kind["runtimes"]]
+    loop = convert(tiny_albert(), target="web", layout="loop")
+    described = inspect(loop.blob)["bundle"]
+    assert (described["target"], described["layout"]) == ("web", "loop")
+    assert described["seq_lens"] == [40]
+
+
 def test_an_explicit_option_is_kept(tiny_albert: Any) -> None:
     made = convert(tiny_albert(), target="gpu", quantize="float32", seq_len=[24, 8, 16, 8])
     bundle = read(made.blob)
@@ -59,6 +71,13 @@ def test_an_explicit_option_is_kept(tiny_albert: Any) -> None:
 @pytest.mark.parametrize(
     ("target", "given", "message"),
     [
+        (
+            "web",
+            {"layout": "split"},
+            "--layout split contradicts --target web: WebGPU has no",
+        ),
+        ("web", {"seq_len": "any"}, "--seq-len any contradicts --target web: LiteRT.js does not"),
+        ("web", {"quantize": "int4"}, "--quantize int4 contradicts --target web: The least to"),
         ("gpu", {"layout": "loop"}, "--layout loop contradicts --target gpu.*--layout unrolled"),
         ("gpu", {"seq_len": "any"}, "--seq-len any contradicts --target gpu"),
         ("gpu", {"quantize": "int8-full"}, "--quantize int8-full contradicts --target gpu.*float"),
@@ -74,7 +93,7 @@ def test_an_explicit_option_is_kept(tiny_albert: Any) -> None:
         ("cpu", {"seq_len": [8, 16]}, "--seq-len 8,16 contradicts --layout loop"),
         ("cpu", {"seq_len": 41}, r"in \[1, 40\] for this model, not 41"),
         ("cpu", {"seq_len": []}, "seq_len must be in"),
-        ("tpu", {}, "unknown target 'tpu'; choose from cpu, gpu, android, mediapipe, edgetpu"),
+        ("tpu", {}, "unknown target 'tpu'; choose from cpu, gpu, web, android, mediapipe, edgetpu"),
     ],
 )
 def test_a_contradiction_names_both(

@@ -515,7 +515,7 @@ class _GraphCheck:
         if tensor.type in (_INT8, _INT16):
             if tensor.scales != 1:
                 raise BundleError(f"tensor {index} has {tensor.scales} scales instead of one.")
-        elif tensor.type in (_HALF, _INT4, _INT64):
+        elif tensor.type in (_INT4, _INT64):
             raise BundleError(f"tensor {index} is of a type that only constants have.")
         if known[1] > check.most_elements:
             raise BundleError(f"tensor {index} would have {known[1]} elements.")
@@ -667,7 +667,8 @@ def _requantize(graph: _GraphCheck, operator: _Operator) -> _Dims:
 
 
 def _cast(graph: _GraphCheck, operator: _Operator) -> _Dims:
-    graph.limit(operator, 0, 1)  # of a truth value
+    if graph.tensors[operator.inputs[0]].type == _BOOL:
+        graph.limit(operator, 0, 1)
     return graph.dims(operator, 0)
 
 
@@ -910,7 +911,7 @@ _FORMS = {
     _MUL: ("MUL", 4, 21, "ff>f ii>i ss>s cc>c", _multiply),
     _ARG_MAX: ("ARG_MAX", 1, 40, "fi>i", _reduce),
     126: ("BATCH_MATMUL", 3, 101, "ff>f ss>s cc>c", _multiply_batches),
-    53: ("CAST", 1, 37, "b>i", _cast),
+    53: ("CAST", 1, 37, "b>i h>f", _cast),
     2: ("CONCATENATION", 1, 10, "ff>f", _concatenate),
     6: ("DEQUANTIZE", 3, 38, "c>f h>f s>f", _requantize),
     7: ("EMBEDDING_LOOKUP", 4, 0, "in>f ic>f if>f", _look_up),

@@ -146,7 +146,8 @@ def targets(as_json: bool) -> None:
             "seq_len": entry.seq_len,
             "seq_len_of_task": dict(entry.seq_len_of_task),
             "rows": entry.rows,
-            "graph": "gpu" if entry.gpu else "cpu",
+            "shorter": {str(most): less for most, less in entry.shorter.items()},
+            "graph": entry.graph,
             "compat": entry.compat,
             "reasons": dict(entry.reasons),
             **target_figures(name),
@@ -190,9 +191,15 @@ def _render_targets(rows: list[dict[str, Any]]) -> Iterator[Any]:
 
 
 def _describe_lengths(row: Mapping[str, Any]) -> str:
-    others = [f", {length} for {task}" for task, length in row["seq_len_of_task"].items()]
+    def lengths(longest: int | None) -> str:
+        shorter = row["shorter"].get(str(longest))
+        return (f"{shorter}, " if shorter else "") + str(longest or "any")
+
+    of_task = row["seq_len_of_task"].items()
+    between = "; " if row["shorter"] else ", "
+    others = [f"{between}{lengths(length)} for {task}" for task, length in of_task]
     parts = [] if row["rows"] is None else [f", in parts of {row['rows']}"]
-    return "".join([str(row["seq_len"] or "any"), *others, *parts])
+    return "".join([lengths(row["seq_len"]), *others, *parts])
 
 
 def _measured_target(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,11 +16,12 @@ from albert_edge.quantization.quantize import MASK_MARGIN, quantize_stage
 from albert_edge.quantization.recipes import Recipe
 from albert_edge.quantization.tensors import Array, CalibrationRanges
 from albert_edge.tflite.export import CPU, export_stages
-from albert_edge.tflite.gpu_graph import GPU
+from albert_edge.tflite.gpu_graph import GPU, WEB
 from albert_edge.tflite.graph import StageModel, Stages, builtin_code, schema
 
 __all__ = ["quantize_stages"]
 
+_FORMS = {"cpu": CPU, "gpu": GPU, "web": WEB}
 _HEADROOM = 4.0  # two of 16 bits
 
 
@@ -31,7 +32,7 @@ def quantize_stages(
     layout: str = "loop",
     seq_len: int | None = None,
     calibration: Iterable[str] | None = None,
-    gpu: bool = False,
+    graph: str = "cpu",
     libraries: bool = False,
 ) -> Stages:
     """Convert every stage of `model` once, and quantize it.
@@ -42,14 +43,15 @@ def quantize_stages(
         layout: The layout that the stages will be linked in: `unrolled` has ranges for every pass.
         seq_len: A fixed number of tokens, or None for any length.
         calibration: Texts for a recipe that needs them; built-in sentences if left out.
-        gpu: Whether to write the graph that GPUs compute right, of a fixed length and in floats.
+        graph: Whose operators: `cpu`; `gpu` or `web`, of a fixed length and in floats, which GPUs
+            compute right.
         libraries: Whether to write the outputs `Task.library_outputs`, of a fixed length.
 
     Raises:
         ConversionError: A stage cannot be converted.
         InputError: There are too few texts, or none.
     """
-    forms, stats = GPU if gpu else CPU, None
+    forms, stats = _FORMS[graph], None
     stages = export_stages(model, seq_len=seq_len, forms=forms, libraries=libraries)
     if recipe.calibrated or recipe.uses_hessians:
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
@@ -63,6 +65,7 @@ def quantize_stages(
         stats=stats,
         trained=model.ranges if recipe.calibrated else {},
         per_pass=layout == "unrolled",
+        stored_tables=graph == "web",
     )
 
 
@@ -74,6 +77,7 @@ def quantize_exported(
     stats: Stats | None = None,
     trained: Mapping[str, Array] = MappingProxyType({}),
     per_pass: bool = False,
+    stored_tables: bool = False,
 ) -> Stages:
     """Quantize float32 stages.
 
@@ -86,6 +90,8 @@ def quantize_exported(
             `checkpoints.activation_ranges`; they replace the calibrated ones.
         per_pass: Whether every pass gets ranges of its own, and so a stage of its own over the same
             weights; for a calibrated recipe in a layout with an operator a pass.
+        stored_tables: Whether float16 tables are read as they are stored, and what was read is
+            made float32; TFLite 2.14 to 2.16 cannot.
 
     Raises:
         ConversionError: An operator has no kernel in the recipe's types.
@@ -105,7 +111,7 @@ def quantize_exported(
         layers = [layer(group, None) for group in range(len(stages.layers))]
     exits = stages.exits and quantize_stage(stages.exits, recipe, ranges.of_exits())
     return Stages(
-        embed=quantize_stage(stages.embed, recipe, ranges.of_embed()),
+        embed=quantize_stage(stages.embed, recipe, ranges.of_embed(), stored_tables=stored_tables),
         layers=tuple(layers),
         head=quantize_stage(stages.head, recipe, ranges.of_head()),
         exits=exits,

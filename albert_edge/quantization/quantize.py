@@ -63,7 +63,11 @@ _VERSIONS = {
 
 
 def quantize_stage(
-    stage: StageModel, recipe: Recipe, ranges: CalibrationRanges | None = None
+    stage: StageModel,
+    recipe: Recipe,
+    ranges: CalibrationRanges | None = None,
+    *,
+    stored_tables: bool = False,
 ) -> StageModel:
     """Quantize a stage model.
 
@@ -71,11 +75,13 @@ def quantize_stage(
         stage: A float32 stage; its name (`embed`, `layer_0`, `head`) determines its parts.
         recipe: The precision of every part.
         ranges: The ranges of its tensors; for a recipe that is calibrated or uses Hessians.
+        stored_tables: Whether float16 tables are read as they are stored.
 
     Raises:
         ConversionError: An operator has no kernel in the recipe's types.
     """
-    return _StageQuantizer(stage, recipe, ranges or CalibrationRanges(stats={})).run()
+    ranges = ranges or CalibrationRanges(stats={})
+    return _StageQuantizer(stage, recipe, ranges, stored_tables=stored_tables).run()
 
 
 class _WeightQuantizer:
@@ -142,8 +148,15 @@ class _WeightQuantizer:
 
 
 class _StageQuantizer:
-    def __init__(self, stage: StageModel, recipe: Recipe, ranges: CalibrationRanges) -> None:
-        self._recipe = recipe
+    def __init__(
+        self,
+        stage: StageModel,
+        recipe: Recipe,
+        ranges: CalibrationRanges,
+        *,
+        stored_tables: bool = False,
+    ) -> None:
+        self._recipe, self._stored_tables = recipe, stored_tables
         self._residuals = recipe.residual_dtype
         self._scores = recipe.precision_of("layer.attention_scores").arithmetic
         self._tensors = StageTensors(stage, ranges)
@@ -214,6 +227,9 @@ class _StageQuantizer:
             read, dtype = self._mask_table(table), self._scores
         else:
             dtype = self._weights.dtype(part, table)
+            if dtype == "float16" and self._stored_tables:
+                self._gather_float16(operator)
+                return
             read = self._weights.add(table, dtype, part)
             if dtype == "int4":  # the one operator that supports a scale for every row or block
                 result = tensors.add_result(out, "float32")
@@ -225,6 +241,18 @@ class _StageQuantizer:
             else:
                 dtype = "float32"
         self._emit(operator, dtype, [read, tensors.cast(rows, "int32")])
+
+    def _gather_float16(self, operator: Any) -> None:
+        tensors, (table, rows), out = self._tensors, operator.inputs, int(operator.outputs[0])
+        stored = tensors.add_constant(table, "float16", tensors.data(table))
+        read = tensors.graph.tensor(tensors.clone(out, "float16", None), f"{out}/float16")
+        options = copy.copy(operator.builtinOptions)
+        inputs = [stored, tensors.cast(rows, "int32")]
+        tensors.graph.operator(_Op.GATHER, inputs, [read], options)
+        result = tensors.add_result(out, "float32")
+        types = schema.CastOptionsT()
+        types.inDataType, types.outDataType = schema.TensorType.FLOAT16, schema.TensorType.FLOAT32
+        tensors.graph.operator(_Op.CAST, [read], [result], types)
 
     def _mask_table(self, table: int) -> int:
         """Add the table of attention biases: in integers -10000 would take up all the range."""

@@ -19,6 +19,7 @@ lists that with sources.  In short:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,11 +57,32 @@ def _embed(
     vectors = lookup(weights, "word_embeddings", input_ids)  # [1, T, E]
     vectors += lookup(weights, "token_type_embeddings", token_type_ids)
     vectors += lookup(weights, "position_embeddings", position_ids)
+    return _embedded(weights, config, vectors, attention_mask)
+
+
+def _embed_lists(
+    weights: Weights,
+    config: AlbertConfig,
+    input_ids: Any,
+    token_type_ids: Any,
+    attention_mask: Any,
+) -> Outputs:
+    """Look up with lists of ids, which the GPU does where the page's runtime asks it to."""
+    tokens, size = input_ids.shape[1], config.embedding_size
+    vectors = lookup(weights, "word_embeddings", tf.reshape(input_ids, [-1]))  # [T, E]
+    vectors += lookup(weights, "token_type_embeddings", tf.reshape(token_type_ids, [-1]))
+    # It refuses ids that are a constant, so the rows are one; of rank 4, see `rows-of-constant`.
+    rows = weights["position_embeddings"][:tokens, None]  # [T, 1, E]
+    vectors = tf.reshape(vectors, [1, tokens, 1, size]) + tf.constant(rows[None])
+    return _embedded(weights, config, vectors, tf.reshape(attention_mask, [-1]))
+
+
+def _embedded(weights: Weights, config: AlbertConfig, vectors: Any, mask: Any) -> Outputs:
     vectors = tf.reshape(vectors, [-1, config.embedding_size])  # [T, E]
     vectors = layer_norm(under(weights, "layer_norm"), config, vectors)
     heads = config.num_attention_heads
     table = tf.constant([[MASKED] * heads, [0.0] * heads])
-    bias = tf.gather(table, attention_mask)  # [1, T, N]
+    bias = tf.gather(table, mask)  # [1, T, N], or of a list [T, N]
     return {
         "hidden_states": dense(weights, "projection", vectors),  # [T, H]
         "attention_bias": tf.reshape(bias, [1, -1, heads, 1]),  # [1, T, N, 1]
@@ -186,3 +208,6 @@ GPU = GraphForms(
     prepare=_prepare,
     position_ids=True,
 )
+# LiteRT.js on WebGPU: the same, with all of it on the GPU.  A browser without JSPI runs a model of
+# which the GPU takes only a part on the CPU.
+WEB = replace(GPU, embed=_embed_lists, position_ids=False)

@@ -275,17 +275,21 @@ def check_gpu(model: Any) -> list[Finding]:
     ]
 
 
-def require_gpu(kinds: Sequence[Mapping[str, Any]], *, where: str) -> None:
+def require_gpu(kinds: Sequence[Mapping[str, Any]], *, where: str, whole: bool = False) -> None:
     """Raise if a file does not belong on a GPU.
 
     Args:
         kinds: The findings, as `describe_findings` returns them.
         where: What to call the file in the message.
+        whole: Whether CompiledModel, the only runtime that matters then, is to run all of it.
 
     Raises:
         UnsupportedOpError: Some are more than tables left to the CPU; the message names the first.
     """
-    serious = [kind for kind in kinds if kind["effect"] != CPU]
+    if whole:
+        serious = [kind for kind in kinds if "CompiledModel" in kind["runtimes"]]
+    else:
+        serious = [kind for kind in kinds if kind["effect"] != CPU]
     if not serious:
         return
     listed = "; ".join(
@@ -296,7 +300,7 @@ def require_gpu(kinds: Sequence[Mapping[str, Any]], *, where: str) -> None:
     more = f"; and {len(serious) - _LISTED} more" if len(serious) > _LISTED else ""
     raise UnsupportedOpError(
         f"{where} does not belong on a GPU: {listed}{more}. Convert its checkpoint with --target "
-        "gpu, which avoids all of these."
+        f"{'web' if whole else 'gpu'}, which avoids all of these."
     )
 
 
@@ -597,7 +601,8 @@ def _looks_up_float16(one: Operator) -> bool:
 def stays_on_cpu(one: Operator) -> bool:
     """Return whether an operator reads a table, or unpacks what was read from it."""
     if one.name in ("CAST", "DEQUANTIZE") and one.inputs[0].kind == "float16":
-        return one.inputs[0].comes_from(*_LOOKUPS)
+        source = one.inputs[0].source
+        return source is not None and source.name in _LOOKUPS and stays_on_cpu(source)
     return _looks_up(one) and not _looks_up_list(one)
 
 

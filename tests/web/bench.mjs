@@ -215,7 +215,8 @@ const FUNCTIONS = {
   },
 
   /** Returns why a file cannot be compiled for a page. */
-  compileError: async ({path}) => compile(await openFile(path), {}).then(() => null, shownError),
+  compileError: async ({path, ...options}) =>
+    compile(await openFile(path), {}, options).then(() => null, shownError),
 
   cosine: ({first, second}) => cosineSimilarity(first, second),
 

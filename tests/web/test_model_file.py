@@ -26,10 +26,7 @@ from web.node import open_node
 
 EMBEDDED = embedded_model() / "model.tflite"
 # At the end of an error: files that web pages can run.
-COMMAND = (
-    "Convert the checkpoint again: albert-edge convert CHECKPOINT --layout unrolled --seq-len "
-    "32,128."
-)
+COMMAND = "Convert the checkpoint again: albert-edge convert CHECKPOINT --target web."
 KEPT = Path(__file__).parents[1] / "data" / "written_by_0_1" / "files"
 Errors = list[dict[str, str] | None]
 
@@ -336,3 +333,20 @@ def test_a_file_for_another_target_gets_the_command_that_converts_it(node, seeds
         assert error["kind"] == "file"
         assert error["message"].startswith(f"{path} cannot run in a web page: {form}, and LiteRT")
         assert error["message"].endswith(COMMAND)
+
+
+def test_webgpu_gets_only_graphs_that_it_computes_right(node, seeds):
+    fixed = [path for path in seeds if read(path).seq_lens and read(path).layout != "split"]
+    targets = set()
+    for path in fixed:
+        bundle = read(path)
+        targets.add(bundle.target)
+        error = node.call("compileError", path=str(path), accelerator="webgpu")
+        if bundle.target == "gpu" and bundle.layout == "unrolled":
+            assert error["kind"] == "device"  # its runtime is missing here
+            continue
+        what = f"layout {bundle.layout}, for the target {bundle.target}"
+        start = f"{path} runs in web pages on WebAssembly only: it has {what}. "
+        assert error["kind"] == "file"
+        assert error["message"].startswith(start + COMMAND.removesuffix("."))
+    assert {"cpu"} <= targets

@@ -23,15 +23,16 @@ const SCALARS = ['patience', 'threshold', 'max_layers'];
  * @param {import('./file/model_file.js').ModelFile} file One of fixed lengths.
  * @param {any} litert The module `@litertjs/core`, whose `loadLiteRt` has ended.
  * @param {object} [options] Those of its `loadAndCompile`, such as `accelerator`: `wasm` (the
- *   default) or `webgpu`.
+ *   default), or `webgpu`, which runs all of a file of `--target web`.
  * @returns {Promise<Compiled>}
  * @throws {AlbertEdgeError} The file is for another target, or LiteRT.js does not compile it.
  */
 export async function compile(file, litert, options = {}) {
-  checkForm(file);
+  const chosen = {accelerator: 'wasm', ...options};
+  checkForm(file, chosen.accelerator);
   let model;
   try {
-    model = await litert.loadAndCompile(file.model, {accelerator: 'wasm', ...options});
+    model = await litert.loadAndCompile(file.model, chosen);
   } catch (error) {
     throw deviceError(`LiteRT.js cannot compile ${file.name}: ${lineOf(error)}.`, error);
   }
@@ -46,15 +47,26 @@ export async function compile(file, litert, options = {}) {
   return {run, isFullyAccelerated: model.isFullyAccelerated, delete: () => model.delete()};
 }
 
-function checkForm(file) {
+const AGAIN = 'Convert the checkpoint again: albert-edge convert CHECKPOINT --target web';
+
+function checkForm(file, accelerator) {
   let form = null;
   if (file.layout === 'split') form = 'its layout is split';
   else if (file.seq_lens.length === 0) form = 'it takes inputs of any length';
-  if (form === null) return;
+  if (form !== null) {
+    throw fileError(
+      `${file.name} cannot run in a web page: ${form}, and LiteRT.js runs whole files of fixed ` +
+        `lengths. ${AGAIN}.`,
+    );
+  }
+  if (accelerator === 'wasm') return;
+  // GPUs compute the graph for CPUs wrong, without an error.
+  const isRight = ['web', 'gpu'].includes(file.target) && file.layout === 'unrolled';
+  if (isRight) return;
+  const what = `layout ${file.layout}, for the target ${file.target}`;
   throw fileError(
-    `${file.name} cannot run in a web page: ${form}, and LiteRT.js runs whole files of fixed ` +
-      'lengths. Convert the checkpoint again: albert-edge convert CHECKPOINT --layout unrolled ' +
-      '--seq-len 32,128.',
+    `${file.name} runs in web pages on WebAssembly only: it has ${what}. ${AGAIN}, or choose the ` +
+      'accelerator wasm.',
   );
 }
 

@@ -94,7 +94,7 @@ export function storedDigest(manifest, where) {
     throw fileError(
       `${where} was written by albert_edge ${printable(String(manifest.written_by))} without a ` +
         'digest, so it cannot be checked here. Convert the checkpoint again: albert-edge convert ' +
-        'CHECKPOINT --layout unrolled --seq-len 32,128.',
+        'CHECKPOINT --target web.',
     );
   }
   return typeof sha256 === 'string' && DIGEST.test(sha256) ? sha256 : null;
