@@ -194,7 +194,7 @@ def tiny_stages(
         from albert_edge.quantization.model import quantize_stages
         from albert_edge.quantization.recipes import get_recipe
 
-        def floats(model: Any, *, seq_len: int | None, forms: Any) -> Any:
+        def floats(model: Any, *, seq_len: int | None, **_: Any) -> Any:
             return tiny_floats(task, seq_len, **config)
 
         model = tiny_albert(task, **config)
