@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+LIBRARY_RIGS := mediapipe task-library readers node
 ANDROID_RIGS := android opencl kotlin robolectric app adb
 CONVERT_FOR_WEB := $(BIN)/albert-edge convert --layout unrolled --force
 WEB_MODELS := build/sentiment.tflite build/questions.tflite build/embeddings.tflite
 
-.PHONY: demo test lint android web serve clean
+.PHONY: demo test lint libraries android web serve clean
 
 demo: .venv/installed
 	$(BIN)/albert-edge demo
@@ -14,6 +15,11 @@ demo: .venv/installed
 # A worker a core, of 2 GB each; it takes a file of tests at a time, the longest first (conftest.py).
 test: .venv/installed
 	$(PYTEST)
+
+# MediaPipe Tasks and Task Library, and others that open .tflite files, with our files.
+libraries: .venv/installed
+	$(BIN)/python -m tests.rigs install $(LIBRARY_RIGS)
+	ALBERT_EDGE_RIGS=required $(PYTEST) tests/libraries
 
 # The app and the library for Android, and their tests; see android_demo/README.md.
 android: .venv/installed
