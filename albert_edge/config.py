@@ -20,6 +20,7 @@ from albert_edge.tasks import PROBLEM_TYPES
 __all__ = ["ACCELERATORS", "LAYOUTS", "PRESETS", "PRODUCTS", "AlbertConfig", "check_accelerator"]
 
 # `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
+FAMILIES = ("albert", "bert", "distilbert")
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 _POSITIVE = (
     "vocab_size",
@@ -81,6 +82,9 @@ class AlbertConfig:
     `inner_group_num` layers, and applies one group in each of its `num_hidden_layers` passes.  With
     `early_exit` each pass has its own classifier, so that inference can stop early on easy inputs
     (Zhou et al. 2020, arXiv:2006.04152); this needs a single group and single-label classification.
+    `family` is "albert", or "bert" or "distilbert" for a model of theirs: one group a pass, no
+    projection of embeddings of the encoder's width, and in DistilBERT no token types, and ReLU
+    instead of tanh in the pooler.
 
     Example:
         >>> AlbertConfig(num_hidden_layers=24).group_of_layer(23)
@@ -109,6 +113,7 @@ class AlbertConfig:
     labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
     problem_type: str | None = None
     early_exit: bool = False
+    family: str = "albert"
 
     def __post_init__(self) -> None:
         for name in (*_POSITIVE, *_TOKEN_IDS):
@@ -152,6 +157,8 @@ class AlbertConfig:
             )
         if type(self.early_exit) is not bool:
             raise ConfigError(f"early_exit must be true or false, not {self.early_exit!r}.")
+        if self.family not in FAMILIES:
+            raise ConfigError(f"family {self.family!r} is not one of {', '.join(FAMILIES)}.")
         if self.early_exit and (need := self._unmet_early_exit_need()):
             raise ConfigError(f"early_exit needs {need}; turn it off.")
 
@@ -161,6 +168,16 @@ class AlbertConfig:
         if self.num_hidden_groups > 1:
             return f"one hidden group, not {self.num_hidden_groups}: only one loop can stop early"
         return "" if self.num_hidden_layers > 1 else "at least two passes, not one"
+
+    @property
+    def has_projection(self) -> bool:
+        """Whether the embeddings are projected to the encoder's width; an ALBERT's always are."""
+        return self.family == "albert" or self.embedding_size != self.hidden_size
+
+    @property
+    def pooler_act(self) -> str:
+        """The activation of the pooler, `tanh` or `relu`."""
+        return "relu" if self.family == "distilbert" else "tanh"
 
     @property
     def num_labels(self) -> int:
@@ -296,6 +313,8 @@ class AlbertConfig:
         }
         if not self.early_exit:  # not a key of transformers, so written only where needed
             del values["early_exit"]
+        if self.family == "albert":
+            del values["family"]
         names = {str(index): label for index, label in enumerate(self.labels)}
         ids = {label: index for index, label in enumerate(self.labels)}
         return {"model_type": "albert", **values, "id2label": names, "label2id": ids}

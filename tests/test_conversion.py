@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from albert_edge import convert
+from albert_edge import convert, load_keras
 from albert_edge.bundle import bundle
 from albert_edge.errors import ConversionError, FidelityError, OutputError
 from albert_edge.modeling import Albert
 from albert_edge.modeling.layers import assign, tensors
+from albert_edge.runtime import open_model
 from albert_edge.verification import check_fidelity, verify
 
 
@@ -107,3 +110,33 @@ def test_figures_are_of_every_output(tiny_albert, tiny_tflite):
     assert figures["outputs"].keys() == {"last_hidden_state", "pooler_output"}
     assert figures["agreement"] is None
     assert all(row["cosine"] > 0.999999 for row in figures["outputs"].values())
+
+
+BERTS = Path(__file__).parent / "data" / "bert_parity"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("bert_classification", {}),
+        ("bert_odd_bin_answers", {"layout": "split"}),
+        ("distilbert_classification", {"layout": "unrolled", "seq_len": 24}),
+        ("distilbert_masks", {"target": "gpu", "seq_len": (12, 24)}),
+    ],
+)
+def test_a_berts_file_says_what_torch_says(name, options):
+    """1e-5 as in `test_parity`: the same weights in float32, in another order of summation."""
+    made = convert(load_keras(BERTS / name), quantize="float32", **options)
+    model = open_model(made.blob)
+    with np.load(BERTS / name / "golden.npz") as golden:
+        outputs = model.run(golden["alone/input_ids"])
+        for output, values in outputs.items():
+            np.testing.assert_allclose(values, golden[f"alone/{output}"], atol=1e-5)
+    assert made.report["duplication"] < 1.01
+    assert made.report["provenance"]["notes"][0].startswith("no layers are shared")
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int8-full"])
+def test_a_bert_quantizes(quantize):
+    made = convert(load_keras(BERTS / "bert_tags"), quantize=quantize)
+    assert made.report["verification"]["passed"]

@@ -12,6 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from albert_edge.checkpoints.bert import (
+    BERTS,
+    architecture_in,
+    bert_config_values,
+    bert_naming,
+    berts_tokenizer,
+    config_from_bert,
+    describe_sharing,
+    distilberts_tokenizer,
+    without_token_types,
+)
 from albert_edge.checkpoints.checkpoint import Checkpoint
 from albert_edge.checkpoints.hdf5 import HDF5_MAGIC, open_hdf5
 from albert_edge.checkpoints.match import CheckpointContents, TensorNaming, rename_tensors
@@ -48,6 +61,7 @@ _TABLE = "embeddings.word_embeddings.weight"
 # Tensors that a checkpoint may have besides those of one task: other heads, and a constant.
 _HEAD_PARTS = {part for parts in HEADS.values() for part in parts}
 _IGNORABLE = ("embeddings.position_ids", *(f"{part}." for part in _HEAD_PARTS))
+_BERT = re.compile("^(Distil)?Bert")
 _KERAS_HEADS = tuple(f"{part}/" for part in _HEAD_PARTS)
 KERAS_NAMING = TensorNaming("name", lambda name: name.startswith(_KERAS_HEADS))
 
@@ -72,18 +86,20 @@ def find_huggingface(directory: Path) -> CheckpointContents:
         )
     path = safe_path(directory, CONFIG)
     values = read_json(path, error=ConfigError)
-    config = AlbertConfig.from_huggingface(values, where=str(path))
-    file, notes = _without_prefix(_open_weights(safe_path(directory, weights)))
-    bare = not any(name.startswith(_PREFIX) for name in file.tensors)
+    family = family_of(values)
+    read = AlbertConfig.from_huggingface if family == "albert" else config_from_bert
+    config = read(values, where=str(path))
+    file, notes = _without_prefix(_open_weights(safe_path(directory, weights)), f"{family}.")
     from_keras = "embeddings/word_embeddings" in file.tensors
     return CheckpointContents(
         directory=directory,
         file=file,
-        naming=KERAS_NAMING if from_keras else _naming(file.tensors, bare=bare),
+        naming=KERAS_NAMING if from_keras else _naming_of(config, file.tensors),
         config=config,
         has_label_count=bool(values.get("id2label") or values.get("num_labels")),
-        tokenizer_files=read_tokenizer(directory),
-        notes=notes,
+        tokenizer_files=_read_tokenizer(directory, family),
+        implied={} if from_keras else _implied(config, file),
+        notes=(*notes, *_sharing_notes(config, file)),
         architectures=architectures_of(values),
         changes=_parse_changes(values, path),
     )
@@ -98,6 +114,11 @@ def read_tokenizer(folder: Path) -> dict[str, bytes]:
     }
 
 
+def _read_tokenizer(folder: Path, family: str) -> dict[str, bytes]:
+    files = read_tokenizer(folder)
+    return berts_tokenizer(files, where=str(folder)) if family == "distilbert" else files
+
+
 def huggingface_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     """Return the files of a directory for transformers' `from_pretrained`, deterministically.
 
@@ -105,24 +126,58 @@ def huggingface_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         CheckpointError: The tensors do not fit the configuration and the task.
         MissingExtraError: safetensors is not installed.
     """
-    naming = _naming((), bare=checkpoint.task == "feature-extraction")  # as for AlbertModel
+    bare = checkpoint.task == "feature-extraction"  # as for AlbertModel
+    family = checkpoint.config.family
+    naming = _naming((), bare=bare) if family == "albert" else bert_naming(family, (), bare=bare)
     blob = pack_tensors(rename_tensors(checkpoint, naming))
-    return {WEIGHTS[0]: blob, **checkpoint.tokenizer_files, CONFIG: config_json(checkpoint)}
+    tokenizer: Mapping[str, bytes] = checkpoint.tokenizer_files
+    if family == "distilbert":
+        tokenizer = distilberts_tokenizer(tokenizer, where=checkpoint.source)
+    return {WEIGHTS[0]: blob, **tokenizer, CONFIG: config_json(checkpoint)}
 
 
 def config_json(checkpoint: Checkpoint) -> bytes:
     """Return the content of `config.json`, with the architecture and the changes."""
-    config = checkpoint.config.to_huggingface()
-    config["architectures"] = [TASKS[checkpoint.task].architecture]
+    family = checkpoint.config.family
+    albert = checkpoint.config.to_huggingface()
+    config = albert if family == "albert" else bert_config_values(checkpoint.config)
+    config["architectures"] = [architecture_in(family, TASKS[checkpoint.task].architecture)]
     if checkpoint.changes:
         config[_OUR_KEY] = {"changes": dict(checkpoint.changes)}
     return (dump_json(config, indent=2, sort_keys=True) + "\n").encode()
 
 
 def architectures_of(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the classes that a `config.json` names; empty if it names none."""
+    """Return the classes that a `config.json` names, as ALBERT's are called."""
     names = values.get("architectures")
-    return tuple(str(name) for name in names) if isinstance(names, list) else ()
+    return tuple(_BERT.sub("Albert", str(x)) for x in names) if isinstance(names, list) else ()
+
+
+def family_of(values: Mapping[str, Any]) -> str:
+    """Return the family of a `config.json`: one of `BERTS`, or else "albert"."""
+    kind = values.get("model_type")
+    return kind if kind in BERTS else "albert"
+
+
+def _naming_of(config: AlbertConfig, stored: Collection[str]) -> TensorNaming:
+    bare = not any(name.startswith(f"{config.family}.") for name in stored)
+    if config.family == "albert":
+        return _naming(stored, bare=bare)
+    return bert_naming(config.family, stored, bare=bare)
+
+
+def _implied(config: AlbertConfig, file: TensorFile) -> dict[str, np.ndarray]:
+    if config.family != "distilbert":
+        return {}
+    # The width is that of the stored table: a wrong configuration cannot allocate a huge one.
+    tables = (t.shape[-1] for name, t in file.tensors.items() if name.endswith(_TABLE) and t.shape)
+    return without_token_types(config, next(tables, 0))
+
+
+def _sharing_notes(config: AlbertConfig, file: TensorFile) -> tuple[str, ...]:
+    if config.family == "albert" or config.num_hidden_groups > len(file.tensors):
+        return ()
+    return (describe_sharing(config),)
 
 
 def _reject_adapter(directory: Path) -> None:
@@ -137,7 +192,7 @@ def _unmerged(what: str) -> CheckpointError:
     )
 
 
-def _without_prefix(file: TensorFile) -> tuple[TensorFile, tuple[str, ...]]:
+def _without_prefix(file: TensorFile, own: str) -> tuple[TensorFile, tuple[str, ...]]:
     """Remove what a wrapper, such as DataParallel's `module.`, puts before all names.
 
     Returns:
@@ -150,13 +205,15 @@ def _without_prefix(file: TensorFile) -> tuple[TensorFile, tuple[str, ...]]:
     if found := [name for name in names if _ADAPTER_NAMES.search(name)]:
         raise _unmerged(f"{file.path} has {len(found)} tensors of an adapter, such as {found[0]}")
     tables = [name for name in names if name.endswith(_TABLE)]
-    prefix = tables[0].removesuffix(_TABLE).removesuffix(_PREFIX) if len(tables) == 1 else ""
+    prefix = tables[0].removesuffix(_TABLE) if len(tables) == 1 else ""
+    if prefix == own or prefix.endswith(f".{own}"):
+        prefix = prefix.removesuffix(own)
     if not prefix:
         return file, ()
     if others := [name for name in names if not name.startswith(prefix)]:
         raise CheckpointError(
             f"{file.path}: the names of the encoder's tensors begin with {prefix!r} (expected "
-            f"{_PREFIX!r}), and those of {len(others)} others do not, such as {others[0]}; save "
+            f"{own!r}), and those of {len(others)} others do not, such as {others[0]}; save "
             "the weights as a model of transformers does."
         )
     tensors = {name.removeprefix(prefix): tensor for name, tensor in file.tensors.items()}

@@ -47,7 +47,8 @@ class TensorNaming:
         format: The attribute of `TensorName` with the format's names.
         is_ignorable: Returns whether an ALBERT checkpoint of the format may hold a tensor of this
             name that the task does not need.  Any other unneeded tensor is an error.
-        rename: Maps a name of `TensorName` to the name in this file.
+        rename: Maps a name of `TensorName` to the name in this file; empty if its values follow
+            from the configuration.
         decoder: The name of the copy of the word embeddings that the format may store for the
             product with the vocabulary.
     """
@@ -77,7 +78,7 @@ class CheckpointContents:
         implied: float32 arrays by canonical name: tensors that the format does not store because
             their values follow from the configuration.
         notes: Remarks for the user.
-        architectures: The classes that the configuration names.
+        architectures: The classes that the configuration names, as ALBERT's are called.
         default_architectures: The classes to assume where it names none.
         changes: The changes that this project made to the weights earlier; see `Checkpoint`.
     """
@@ -188,7 +189,8 @@ def rename_tensors(checkpoint: Checkpoint, naming: TensorNaming) -> dict[str, np
     renamed = {}
     for tensor in needed:
         name, transposed = naming.stored_name(tensor)
-        renamed[name] = tensors[tensor.name].T if transposed else tensors[tensor.name]
+        if name:  # the format has no such tensor where it has no name
+            renamed[name] = tensors[tensor.name].T if transposed else tensors[tensor.name]
     return renamed
 
 

@@ -110,7 +110,7 @@ def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[
         task: One of `tasks.TASKS`.
         pooler: Whether an encoder (`feature-extraction`) has a pooler; some were trained without.
     """
-    if task == "feature-extraction" and not pooler:
+    if task == "feature-extraction" and (not pooler or config.family == "distilbert"):
         return []
     width = config.hidden_size
     exits = (config.num_hidden_layers - 1) * config.num_labels
@@ -175,14 +175,18 @@ def _embeddings(config: AlbertConfig) -> list[TensorName]:
             "albert.embeddings.LayerNorm",
             "bert/embeddings/LayerNorm",
         ),
-        *_dense(
-            "embeddings/projection",
-            size,
-            config.hidden_size,
-            "albert.encoder.embedding_hidden_mapping_in",
-            "bert/encoder/embedding_hidden_mapping_in",
-        ),
+        *(_projection(config) if config.has_projection else ()),
     ]
+
+
+def _projection(config: AlbertConfig) -> list[TensorName]:
+    return _dense(
+        "embeddings/projection",
+        config.embedding_size,
+        config.hidden_size,
+        "albert.encoder.embedding_hidden_mapping_in",
+        "bert/encoder/embedding_hidden_mapping_in",
+    )
 
 
 def _layer(config: AlbertConfig, group: int, layer: int) -> list[TensorName]:

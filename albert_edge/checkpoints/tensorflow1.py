@@ -103,6 +103,8 @@ def tensorflow1_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         MissingExtraError: TensorFlow is not installed.
     """
     config = checkpoint.config
+    if config.family != "albert":
+        raise CheckpointError(f"Google's ALBERT cannot be a {config.family}; write huggingface.")
     tensors = rename_tensors(checkpoint, _naming(""))
     _check_expressible(checkpoint)
     if config.embedding_size == config.hidden_size:

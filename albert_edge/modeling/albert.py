@@ -147,11 +147,14 @@ class AlbertEmbeddings(tf_keras.layers.Layer):
         self.word = self._table("word_embeddings", config.vocab_size, config)
         self.position = self._table("position_embeddings", config.max_position_embeddings, config)
         self.token_type = self._table("token_type_embeddings", config.type_vocab_size, config)
+        # DistilBERT ignores token types: their rows are zeros, and no gradient changes them.
+        self.type_scale = float(config.family != "distilbert")
         self.norm = layer_norm("embeddings/layer_norm", config.embedding_size, config)
         self.dropout = tf_keras.layers.Dropout(config.hidden_dropout_prob)
-        self.projection = dense(
-            "embeddings/projection", config.embedding_size, config.hidden_size, config
-        )
+        size, width = config.embedding_size, config.hidden_size
+        self.projection: Any = None
+        if config.has_projection:
+            self.projection = dense("embeddings/projection", size, width, config)
 
     def _table(self, name: str, rows: int, config: AlbertConfig) -> Any:
         initializer = tf_keras.initializers.TruncatedNormal(stddev=config.initializer_range)
@@ -170,10 +173,10 @@ class AlbertEmbeddings(tf_keras.layers.Layer):
             float32 [B, T, H].
         """
         vectors = tf.gather(self.word, input_ids)  # [B, T, E]
-        vectors += tf.gather(self.token_type, token_type_ids)
+        vectors += self.type_scale * tf.gather(self.token_type, token_type_ids)
         vectors += self.position[: tf.shape(input_ids)[1]]
         vectors = self.dropout(self.norm(vectors), training=training)
-        return self.projection(vectors)  # [B, T, H]
+        return vectors if self.projection is None else self.projection(vectors)  # [B, T, H]
 
 
 class AlbertLayer(tf_keras.layers.Layer):

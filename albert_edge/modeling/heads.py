@@ -13,19 +13,23 @@ from albert_edge.errors import ConfigError
 from albert_edge.modeling.layers import activation, dense, layer_norm
 
 
+def make_pooler(config: AlbertConfig) -> Any:
+    """Build the dense layer, with `config.pooler_act`, that reads the first hidden state."""
+    return dense("pooler", config.hidden_size, config.hidden_size, config, act=config.pooler_act)
+
+
 class FeatureHead(tf_keras.layers.Layer):
     """The outputs of the encoder: all hidden states and, with a pooler, the pooled first one."""
 
     def __init__(self, config: AlbertConfig, *, pooler: bool = True) -> None:
         super().__init__(name="features")
-        width = config.hidden_size
-        self.pooler = dense("pooler", width, width, config) if pooler else None
+        self.pooler = make_pooler(config) if pooler else None
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Return `last_hidden_state` [B, T, H] and `pooler_output` [B, H] for float32 [B, T, H]."""
         if self.pooler is None:
             return {"last_hidden_state": hidden_states}
-        pooled = tf.tanh(self.pooler(hidden_states[:, 0]))
+        pooled = self.pooler(hidden_states[:, 0])
         return {"last_hidden_state": hidden_states, "pooler_output": pooled}
 
 
@@ -38,7 +42,7 @@ class ClassificationHead(tf_keras.layers.Layer):
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(name="classification")
-        self.pooler = dense("pooler", config.hidden_size, config.hidden_size, config)
+        self.pooler = make_pooler(config)
         self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
         self.classifier = dense("classifier", config.hidden_size, config.num_labels, config)
         early = (config.num_hidden_layers - 1) * config.num_labels
@@ -48,12 +52,12 @@ class ClassificationHead(tf_keras.layers.Layer):
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Return `logits` [B, num_labels] for float32 [B, T, H]."""
-        pooled = tf.tanh(self.pooler(hidden_states[:, 0]))  # [B, H]
+        pooled = self.pooler(hidden_states[:, 0])  # [B, H]
         return {"logits": self.classifier(self.dropout(pooled, training=training))}
 
     def exits(self, firsts: Any, training: bool = False) -> Any:
         """Return logits [B, L, C] for the first hidden state of every pass, float32 [B, L, H]."""
-        pooled = self.dropout(tf.tanh(self.pooler(firsts)), training=training)  # [B, L, H]
+        pooled = self.dropout(self.pooler(firsts), training=training)  # [B, L, H]
         width, count = self.classifier.kernel.shape
         # With mixed precision the layers compute in another type than that of the variables.
         kernels = tf.cast(tf.reshape(self.early.kernel, [width, -1, count]), pooled.dtype)
@@ -138,13 +142,13 @@ class SentenceOrderHead(tf_keras.layers.Layer):
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(name="sentence_order")
-        self.pooler = dense("pooler", config.hidden_size, config.hidden_size, config)
+        self.pooler = make_pooler(config)
         self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
         self.classifier = dense("sop_classifier", config.hidden_size, 2, config)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Return `sop_logits` [B, 2] for float32 [B, T, H]."""
-        pooled = tf.tanh(self.pooler(hidden_states[:, 0]))  # [B, H]
+        pooled = self.pooler(hidden_states[:, 0])  # [B, H]
         return {"sop_logits": self.classifier(self.dropout(pooled, training=training))}
 
 

@@ -63,11 +63,13 @@ def check_eager() -> None:
         )
 
 
-def dense(path: str, inputs: int, units: int, config: AlbertConfig) -> Any:
+def dense(
+    path: str, inputs: int, units: int, config: AlbertConfig, *, act: str | None = None
+) -> Any:
     """Build a dense layer with the variables `path/kernel` [inputs, units] and `path/bias`."""
     initializer = tf_keras.initializers.TruncatedNormal(stddev=config.initializer_range)
     layer = tf_keras.layers.Dense(
-        units, kernel_initializer=initializer, name=path.rsplit("/", 1)[-1]
+        units, activation=act, kernel_initializer=initializer, name=path.rsplit("/", 1)[-1]
     )
     with tf.name_scope(f"{path}/"):
         layer.build((None, inputs))

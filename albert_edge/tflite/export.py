@@ -117,7 +117,7 @@ def export_stages(
     if not config.early_exit:
         return stages
     exits = convert_stage(
-        "head_exits", lambda hidden_states: _exits(weights, forms, hidden_states), hidden
+        "head_exits", lambda hidden_states: _exits(weights, config, forms, hidden_states), hidden
     )
     step = convert_stage("decision", partial(early_exit_step, config), early_exit_inputs(config))
     return replace(stages, exits=exits, early_exit_step=step)
@@ -137,7 +137,7 @@ def _embed(
     positions = tf.range(config.max_position_embeddings)[: tf.shape(input_ids)[1]]  # [T]
     vectors += lookup(weights, "position_embeddings", positions)
     vectors = layer_norm(under(weights, "layer_norm"), config, vectors)
-    outputs = {"hidden_states": dense(weights, "projection", vectors)}  # [T, H]
+    outputs = {"hidden_states": project(weights, config, vectors)}  # [T, H]
     if attention_mask is not None:
         # Looked up, not computed, so that it can be in integers like everything else.
         outputs["attention_bias"] = tf.gather(tf.constant([MASKED, 0.0]), attention_mask)
@@ -185,14 +185,14 @@ def fuse_projections(weights: Weights, head_size: int) -> Weights:
 def _features(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Outputs:
     outputs = {"last_hidden_state": hidden[None]}  # [1, T, H]
     if "pooler/kernel" in weights:
-        outputs["pooler_output"] = _pool(weights, forms, hidden)
+        outputs["pooler_output"] = _pool(weights, config, forms, hidden)
     return outputs
 
 
 def _classification(
     weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
 ) -> Outputs:
-    return {"logits": dense(weights, "classifier", _pool(weights, forms, hidden))}  # [1, C]
+    return {"logits": dense(weights, "classifier", _pool(weights, config, forms, hidden))}  # [1, C]
 
 
 def _token_classification(
@@ -229,7 +229,7 @@ def _fill_mask(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden
 def _sentence_order(
     weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
 ) -> Outputs:
-    return {"sop_logits": dense(weights, "sop_classifier", _pool(weights, forms, hidden))}
+    return {"sop_logits": dense(weights, "sop_classifier", _pool(weights, config, forms, hidden))}
 
 
 def _pretraining(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Outputs:
@@ -293,17 +293,23 @@ LIBRARY_HEADS: dict[str, Callable[..., Outputs]] = {
 }
 
 
-def _exits(weights: Weights, forms: GraphForms, hidden: Any) -> Outputs:
-    return {"exits": dense(weights, "exits", _pool(weights, forms, hidden))}  # [1, (L-1)*C]
+def _exits(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Outputs:
+    return {"exits": dense(weights, "exits", _pool(weights, config, forms, hidden))}  # [1, (L-1)*C]
 
 
-def _pool(weights: Weights, forms: GraphForms, hidden: Any) -> Any:
-    return forms.tanh(dense(weights, "pooler", forms.first_token(hidden)))
+def _pool(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Any:
+    pooled = dense(weights, "pooler", forms.first_token(hidden))
+    return tf.nn.relu(pooled) if config.pooler_act == "relu" else forms.tanh(pooled)
 
 
 def _first_token(hidden: Any) -> Any:
     # A slice of known size: the converter gives `hidden[:1]` an unknown number of rows.
     return tf.slice(hidden, [0, 0], [1, hidden.shape[1]])  # [1, H]
+
+
+def project(weights: Weights, config: AlbertConfig, vectors: Any) -> Any:
+    """Project embedded tokens [T, E] to [T, H], where a model does."""
+    return dense(weights, "projection", vectors) if config.has_projection else vectors
 
 
 def lookup(weights: Weights, name: str, rows: Any) -> Any:

@@ -35,6 +35,7 @@ from albert_edge.tflite.export import (
     fuse_projections,
     layer_norm,
     lookup,
+    project,
     under,
 )
 
@@ -84,7 +85,7 @@ def _embedded(weights: Weights, config: AlbertConfig, vectors: Any, mask: Any) -
     table = tf.constant([[MASKED] * heads, [0.0] * heads])
     bias = tf.gather(table, mask)  # [1, T, N], or of a list [T, N]
     return {
-        "hidden_states": dense(weights, "projection", vectors),  # [T, H]
+        "hidden_states": project(weights, config, vectors),  # [T, H]
         "attention_bias": tf.reshape(bias, [1, -1, heads, 1]),  # [1, T, N, 1]
     }
 
@@ -148,8 +149,10 @@ def max_norms(weights: Weights, config: AlbertConfig) -> dict[str, float]:
     ]
     embedded = _normalized(weights, "embeddings/layer_norm")
     # What a layer reads is the embedding or the result of one of the layers.
+    if config.has_projection:
+        embedded = _product(weights, "embeddings/projection", embedded)
     hidden = max(
-        _product(weights, "embeddings/projection", embedded),
+        embedded,
         *(_normalized(weights, f"{path}/ffn/layer_norm") for path in layers),
     )
     for path in layers:

@@ -177,9 +177,16 @@ def test_incomplete_directories(folder: Path, tmp_path: Path) -> None:
         read_checkpoint(folder)
 
 
+def test_another_models_config(folder: Path) -> None:
+    change_config(folder, model_type="roberta")
+    with pytest.raises(ConfigError, match=r"config\.json: model_type is 'roberta'"):
+        read_checkpoint(folder)
+
+
 def test_berts_config(folder: Path) -> None:
+    """A BERT's tensors have other names."""
     change_config(folder, model_type="bert")
-    with pytest.raises(ConfigError, match=r"config\.json: model_type is 'bert'"):
+    with pytest.raises(CheckpointError, match=r"begin with 'albert\.' \(expected 'bert\.'\)"):
         read_checkpoint(folder)
 
 

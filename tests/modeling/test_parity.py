@@ -19,6 +19,8 @@ from albert_edge.checkpoints import read_checkpoint
 from albert_edge.modeling import from_checkpoint, load_keras
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
+BERT_PARITY = PARITY.parent / "bert_parity"
+DIRECTORIES = sorted([*PARITY.iterdir(), *BERT_PARITY.iterdir()])
 INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 TASKS = {
     "features": "feature-extraction",
@@ -47,7 +49,7 @@ def compare(model: Any, golden: Path) -> float:
     return float(max(differences))
 
 
-@pytest.mark.parametrize("directory", sorted(PARITY.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
 def test_says_what_torch_says(directory: Path) -> None:
     assert (
         compare(

@@ -22,6 +22,7 @@ from .gpu_delegate import ANDROID, FLOAT16, OPENCL
 from .install import RigError
 from .kotlin import KOTLIN
 from .litert_js import LITERT_JS
+from .minilm import MINILM
 from .node import NODE
 from .qemu import RIG as QEMU
 from .readers import RIG as READERS
@@ -30,7 +31,7 @@ from .tflite_runtime_2_14 import RIG as TFLITE_RUNTIME
 
 USUAL = (
     *(SWIFTSHADER, OPENCL, ANDROID, ANDROID_ARM64, TFLITE_RUNTIME, ADB, EDGETPU, NODE, QEMU, CPP),
-    *(CHROMIUM, LITERT_JS, BASE_INSTALL),
+    *(CHROMIUM, LITERT_JS, BASE_INSTALL, MINILM),
 )
 # Of `make libraries`.
 LIBRARIES = (MEDIAPIPE, TASK_LIBRARY, READERS)
