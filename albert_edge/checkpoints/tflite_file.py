@@ -225,7 +225,8 @@ class _Constants:
             raise ValueError(f"tables of {[table.shape for table in stage.tables]}")
         found = {tables[table.shape]: table for table in stage.tables}
         found |= _norm("embeddings/layer_norm", stage, config.embedding_size)
-        return found | _products(["embeddings/projection"], stage.products)
+        paths = ["embeddings/projection"] if config.has_projection else []
+        return found | _products(paths, stage.products)
 
     def layers(self, config: AlbertConfig) -> dict[str, Array]:
         """Return the weights of all groups."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from albert_edge import convert
 from albert_edge.checkpoints import read_checkpoint
 from albert_edge.errors import CheckpointError
 from albert_edge.modeling import from_checkpoint, load_keras
@@ -12,6 +15,7 @@ from albert_edge.tasks import TASKS
 from albert_edge.verification import verify
 from bundle.damaged import changed_manifest
 
+BERTS = Path(__file__).parents[1] / "data/bert_parity"
 TWO_GROUPS = {"num_hidden_groups": 2, "inner_group_num": 2, "num_hidden_layers": 4}
 
 
@@ -42,6 +46,13 @@ def test_every_head(tiny_tflite, tmp_path, task):
 )
 def test_every_layout_and_recipe(tiny_tflite, tmp_path, options, limit):
     assert max(errors(tmp_path / "m.tflite", tiny_tflite(**options))) < limit
+
+
+@pytest.mark.parametrize("name", ["bert_masks", "distilbert_classification"])
+def test_berts(name, tmp_path):
+    made = convert(load_keras(BERTS / name), quantize="float32", verified=False)
+    assert max(errors(tmp_path / "m.tflite", made.blob)) < 1e-5
+    assert read_checkpoint(tmp_path / "m.tflite").config == read_checkpoint(BERTS / name).config
 
 
 @pytest.mark.parametrize(
