@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LIBRARY_RIGS := mediapipe task-library readers node
 ANDROID_RIGS := android opencl kotlin robolectric app adb
-CONVERT_FOR_WEB := $(BIN)/albert-edge convert --layout unrolled --force
+CONVERT_FOR_WEB := $(BIN)/albert-edge convert --target web --force
 WEB_MODELS := build/sentiment.tflite build/questions.tflite build/embeddings.tflite
 
 .PHONY: demo test lint libraries android web serve clean
@@ -32,9 +32,9 @@ android: .venv/installed
 # The page that runs models in the browser, in build/web_demo; see web_demo/README.md.
 web: .venv/installed
 	rm -rf build/web_demo && mkdir -p build
-	$(CONVERT_FOR_WEB) --seq-len 32,128 default -o build/sentiment.tflite
-	$(CONVERT_FOR_WEB) --seq-len 384 questions -o build/questions.tflite
-	$(CONVERT_FOR_WEB) --seq-len 32,128 embeddings -o build/embeddings.tflite
+	$(CONVERT_FOR_WEB) default -o build/sentiment.tflite
+	$(CONVERT_FOR_WEB) questions -o build/questions.tflite
+	$(CONVERT_FOR_WEB) embeddings -o build/embeddings.tflite
 	$(BIN)/albert-edge serve-demo $(WEB_MODELS) -o build/web_demo
 
 # Opens that page.

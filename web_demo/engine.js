@@ -9,7 +9,6 @@ import {
 import * as litert from './litert/core/index.js';
 
 const WASM_FOLDER = new URL('litert/core/wasm/', import.meta.url).href;
-const GPU_TARGETS = ['web', 'gpu'];
 const MOST_THREADS = 4; // more make small models slower
 const MOST_VECTORS = 500; // embeddings of texts that are kept
 
@@ -39,7 +38,7 @@ export async function answer({kind, ...message}) {
 async function open({source, name, accelerator}) {
   const content = typeof source === 'string' ? await fetched(source) : source;
   const file = await ModelFile.open(content, name);
-  if (accelerator === 'webgpu') await checkGpu(file);
+  if (accelerator === 'webgpu') await requireGpu();
   const runtime = await loadRuntime(accelerator);
   const compiled = await compile(file, watched, {accelerator, ...runtime.options});
   const pipe = load(file, timed(compiled.run));
@@ -81,18 +80,10 @@ async function fetched(address) {
   }
 }
 
-/** Checks that there is a GPU, and that the file's graph is one that GPUs compute right. */
-async function checkGpu({name, target}) {
-  if (!(await navigator.gpu?.requestAdapter())) {
-    const message = 'this browser does not support WebGPU, or finds no GPU for it: choose CPU.';
-    throw new AlbertEdgeError('device', message);
-  }
-  if (GPU_TARGETS.includes(target)) return;
-  throw new AlbertEdgeError(
-    'file',
-    `${name} is for the target ${target}, and GPUs compute its graph wrong. Choose CPU, or ` +
-      'convert the checkpoint again: albert-edge convert CHECKPOINT --target web.',
-  );
+async function requireGpu() {
+  if (await navigator.gpu?.requestAdapter()) return;
+  const message = 'this browser does not support WebGPU, or finds no GPU for it: choose CPU.';
+  throw new AlbertEdgeError('device', message);
 }
 
 let lastCompiled = null;

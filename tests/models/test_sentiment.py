@@ -126,7 +126,7 @@ def test_the_file_for_web_pages_is_what_convert_writes(model: Any) -> None:
     from albert_edge import convert
     from albert_edge.bundle.bundle import model_bytes
 
-    made = convert(model, layout="unrolled", seq_len=(32, 128), verified=False)
+    made = convert(model, target="web", verified=False)
     assert model_bytes(made.blob) == model_bytes(FOLDER / "web.tflite")
 
 

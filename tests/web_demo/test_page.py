@@ -35,7 +35,7 @@ TEXTS = (
     "great " * 200,  # longer than the model takes
 )
 # The tiny models take 96 tokens.
-FORM: dict[str, Any] = {"target": "cpu", "layout": "unrolled", "seq_len": (32, 96)}
+FORM: dict[str, Any] = {"target": "web", "seq_len": (32, 96)}
 # Percentage points.  A number is shown with one digit behind the point; the kernels of WebAssembly
 # round float32 otherwise than those of this machine, and int8 by up to 1% of the largest logit.
 ROUNDING, INT8 = 0.0501, 2.0
@@ -337,7 +337,7 @@ def test_a_gpu_computes_all_of_a_file_for_the_web(
         expect(browser, load(path)(text)["scores"], ROUNDING)
 
 
-def test_a_gpu_does_not_get_a_graph_that_gpus_compute_wrong(
+def test_a_gpu_does_not_get_a_graph_for_cpus(
     browser: Browser, url: str, tmp_path: Path
 ) -> None:
     from albert_edge import convert, load_keras
@@ -348,7 +348,7 @@ def test_a_gpu_does_not_get_a_graph_that_gpus_compute_wrong(
     browser.choose(path)
     browser.call("click", selector="input[value=webgpu]")
     browser.until(
-        lambda: "GPUs compute its graph wrong. Choose CPU, or" in browser.text("#error"),
+        lambda: "runs in web pages on WebAssembly only" in browser.text("#error"),
         lambda: browser.text("#computed-line"),
     )
     assert browser.evaluate("document.querySelector('input[value=wasm]').checked")
