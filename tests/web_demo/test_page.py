@@ -337,9 +337,7 @@ def test_a_gpu_computes_all_of_a_file_for_the_web(
         expect(browser, load(path)(text)["scores"], ROUNDING)
 
 
-def test_a_gpu_does_not_get_a_graph_for_cpus(
-    browser: Browser, url: str, tmp_path: Path
-) -> None:
+def test_a_gpu_does_not_get_a_graph_for_cpus(browser: Browser, url: str, tmp_path: Path) -> None:
     from albert_edge import convert, load_keras
 
     path = tmp_path / "cpu.tflite"
