@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LIBRARY_RIGS := mediapipe task-library readers node
-ANDROID_RIGS := android opencl kotlin robolectric app adb
+ANDROID_RIGS := app opencl adb robolectric android kotlin
 CONVERT_FOR_WEB := $(BIN)/albert-edge convert --target web --force
 WEB_MODELS := build/sentiment.tflite build/questions.tflite build/embeddings.tflite
 
-.PHONY: demo test lint libraries android web serve clean
+.PHONY: demo test lint libraries android android-modules android-rigs web serve clean
 
 demo: .venv/installed
 	$(BIN)/albert-edge demo
@@ -21,13 +21,19 @@ libraries: .venv/installed
 	$(BIN)/python -m tests.rigs install $(LIBRARY_RIGS)
 	ALBERT_EDGE_RIGS=required $(PYTEST) tests/libraries
 
-# The app and the library for Android, and their tests; see android_demo/README.md.
-android: .venv/installed
-	$(BIN)/python -m tests.rigs.android_project
-	$(BIN)/python -m tests.rigs install $(ANDROID_RIGS)
+# The app and the library for Android, and their tests; see android_demo/README.md.  Maven builds
+# what needs none of Python's packages while they are installed.
+android:
+	$(MAKE) --no-print-directory --jobs=2 android-modules android-rigs
 	$(BIN)/python -m tests.rigs.adb
 	$(BIN)/python -m tests.rigs.app
 	ALBERT_EDGE_RIGS=required $(PYTEST) tests/android tests/benchmark/devices/test_adb.py
+
+android-modules:
+	$(PYTHON) -m tests.rigs.android_project tflite desktop library worker
+
+android-rigs: .venv/installed
+	$(BIN)/python -m tests.rigs install $(ANDROID_RIGS)
 
 # The page that runs models in the browser, in build/web_demo; see web_demo/README.md.
 web: .venv/installed

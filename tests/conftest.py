@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("tokenizer.port_tests")
+pytest.register_assert_rewrite("tokenizer.port_tests", "android.task_tests")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from bench_process import BenchProcess
 from rigs.gpu_delegate import ANDROID, OPENCL, environment
+from rigs.install import SHORT_JVM
 from rigs.kotlin import KOTLIN, android_options, class_path
 
 # Android's own library, 2.16.1, and TensorFlow Lite 2.19 for desktops.
@@ -41,5 +42,5 @@ def open_jvm(
     if maker not in (None, "none"):
         OPENCL.require()
         env |= environment(maker, precision_loss=False)
-    command = ["java", "-Xmx1g", "-Xshare:auto", *options, "-cp", class_path(runtime)]
+    command = ["java", "-Xmx1g", *SHORT_JVM, *options, "-cp", class_path(runtime)]
     return BenchProcess([*command, "org.albertedge.bench.Bench"], env)

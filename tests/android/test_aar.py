@@ -15,7 +15,7 @@ import pytest
 import albert_edge
 from albert_edge.files import embedded_model
 from rigs.android_project import PROJECT, built
-from rigs.install import call, rigs_folder
+from rigs.install import SHORT_JVM, call, rigs_folder
 from rigs.kotlin import KOTLIN, class_path
 
 CONSUMER = Path(__file__).with_name("consumer")
@@ -95,7 +95,9 @@ def test_a_project_of_its_own_uses_what_maven_installs(aar, tmp_path):
     assert installed.read_bytes() == aar.read_bytes()
     project = shutil.copytree(CONSUMER, tmp_path / "consumer")
     goals = ("compile", f"{_DEPENDENCY}:build-classpath", "-Dmdep.outputFile=classpath.txt")
-    call(*maven, *goals, f"-Daar.version={version}", folder=project)
+    options = " ".join((os.environ.get("MAVEN_OPTS", ""), *SHORT_JVM))
+    environment = {**os.environ, "MAVEN_OPTS": options}
+    call(*maven, *goals, f"-Daar.version={version}", folder=project, environment=environment)
     jars = [j for j in (project / "classpath.txt").read_text().split(":") if j.endswith(".jar")]
     runtime = [
         p for p in class_path("desktop").split(":") if "/desktop/" in p or "android-all" in p
@@ -103,6 +105,7 @@ def test_a_project_of_its_own_uses_what_maven_installs(aar, tmp_path):
     answer = subprocess.run(
         [
             "java",
+            *SHORT_JVM,
             "-cp",
             ":".join([str(project / "target/classes"), *jars, *runtime]),
             "Consumer",

@@ -9,7 +9,7 @@ import pytest
 
 from albert_edge.files import embedded_model
 from rigs.app import ANDROIDS, APP, ROBOLECTRIC
-from rigs.install import call
+from rigs.install import SHORT_JVM, call
 
 PROGRAM = Path(__file__).with_name("AssetsTest.java")
 MODEL = embedded_model() / "model.tflite"
@@ -53,6 +53,7 @@ def _pack(apk: Path) -> None:
 def test_assets_and_descriptors(class_path):
     opened = (f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "io", "nio"))
     options = [
+        *SHORT_JVM,
         *opened,
         "-Drobolectric.offline=true",
         f"-Drobolectric.dependency.dir={ROBOLECTRIC.path}",

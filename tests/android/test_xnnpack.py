@@ -9,7 +9,7 @@ import pytest
 
 from albert_edge import convert, load_keras
 from rigs.gpu_delegate import ANDROID
-from rigs.install import call
+from rigs.install import SHORT_JVM, call
 from rigs.kotlin import KOTLIN, android_options, class_path
 
 LENGTHS = (3, 24, 3, 7)
@@ -29,7 +29,7 @@ def run(built_once):
     def run_lengths(xnnpack: str, lengths: tuple[int, ...] = LENGTHS) -> list[np.ndarray | None]:
         program = Path(__file__).with_name("Lengths.java")
         words = [program, file, xnnpack, *map(str, lengths)]
-        printed = call("java", *android_options(), "-cp", class_path("android"), *words)
+        printed = call("java", *SHORT_JVM, *android_options(), "-cp", class_path("android"), *words)
         return [
             None if line == "refused" else np.float32(line.split()) for line in printed.splitlines()
         ]

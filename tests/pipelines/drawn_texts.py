@@ -68,7 +68,7 @@ def marks(source: random.Random) -> str:
 
 
 def question_and_passage(source: random.Random) -> tuple[str, str]:
-    """Draw a question and its passage, of SQuAD where it is: some 20 words around the answer.
+    """Draw a question and its passage, of SQuAD where it is: a dozen words around the answer.
 
     One in fifty is of several windows.
     """
@@ -76,7 +76,7 @@ def question_and_passage(source: random.Random) -> tuple[str, str]:
         return f"who {' '.join(_made(source))}?", article(source, source.randint(1, 12))
     question, passage = source.choice(_squad())
     if source.random() < 0.02:
-        others = [source.choice(_squad())[1] for _ in range(18)]
+        others = [source.choice(_squad())[1] for _ in range(6)]
         passage = "\n".join([*others[:2], passage, *others[2:]])
     if source.random() < 0.3:
         at = source.randint(0, len(passage))
@@ -120,8 +120,8 @@ def _squad() -> tuple[tuple[str, str], ...]:
 
 def _around(text: str, at: int) -> str:
     """Return the words of a text around a place."""
-    begin = text.find(" ", max(0, at - 60)) + 1 if at > 60 else 0
-    return text[begin : at + 60].rpartition(" ")[0]
+    begin = text.find(" ", max(0, at - 40)) + 1 if at > 40 else 0
+    return text[begin : at + 40].rpartition(" ")[0]
 
 
 def _read(name: str, parse: Callable[[str], list[Any]]) -> tuple[Any, ...]:

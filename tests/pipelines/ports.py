@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -16,6 +17,8 @@ import numpy as np
 
 from albert_edge import convert, load_keras
 from albert_edge.bundle.bundle import read
+from albert_edge.checkpoints import read_checkpoint
+from albert_edge.modeling import Albert, from_checkpoint
 from albert_edge.pipelines import Pipeline
 from pipelines.drawn_texts import article, marks, masked, question_and_passage, sentence
 
@@ -100,6 +103,8 @@ _TINY: dict[str, tuple[str, dict[str, Any]]] = {
 _DATA = Path(os.environ.get("ALBERT_EDGE_DATA") or "/nonexistent")
 # Real weights beside the embedded model's.
 _TRAINED = {"question-answering": "qa", "feature-extraction": "encoder_small"}
+# What fits the models, so that texts that are quick to run are cut, or fill several windows.
+_TOKENS = 96
 
 
 def files_of_cases(tiny_albert: Any, built_once: Any) -> Callable[..., Path]:
@@ -111,9 +116,9 @@ def files_of_cases(tiny_albert: Any, built_once: Any) -> Callable[..., Path]:
             return load_keras("default")
         trained = _DATA / "albert_minilm" / _TRAINED.get(name, "none")
         if trained.exists():
-            return load_keras(trained, task=name)
+            return _shortened(trained, name)
         task, config = _TINY.get(name, (name, {}))
-        model = tiny_albert(task, vocab_size=20000, max_position_embeddings=96, **config)
+        model = tiny_albert(task, vocab_size=20000, max_position_embeddings=_TOKENS, **config)
         model.tokenizer_files = embedded
         return model
 
@@ -127,6 +132,15 @@ def files_of_cases(tiny_albert: Any, built_once: Any) -> Callable[..., Path]:
         return built_once(f"task_{name}_{'_'.join(words)}.tflite", build)
 
     return make
+
+
+def _shortened(folder: Path, task: str) -> Albert:
+    """Load a checkpoint without its places for later tokens."""
+    whole = read_checkpoint(folder, task=task)
+    places = "embeddings/position_embeddings"
+    tensors = {**whole.tensors, places: whole.tensors[places][:_TOKENS]}
+    config = replace(whole.config, max_position_embeddings=_TOKENS)
+    return from_checkpoint(replace(whole, config=config, tensors=tensors))
 
 
 def difference(found: Any, expected: Any, where: str = "") -> float:

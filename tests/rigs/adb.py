@@ -24,7 +24,7 @@ from pathlib import Path
 
 from .android_project import PROJECT, built
 from .gpu_delegate import ANDROID, MAKERS, OPENCL
-from .install import Rig, RigError, call, compile_c, debian, maven_archive
+from .install import Rig, RigError, call, compile_c, debian, maven_archives
 
 SERIAL = "127.0.0.1:5555"
 _JARS = ("android_worker", "worker_classes")
@@ -47,7 +47,7 @@ def _build(folder: Path) -> None:
     # What the library uses of Android's framework, of which the JVM has none.
     with (
         tempfile.TemporaryDirectory() as downloads,
-        zipfile.ZipFile(maven_archive(Path(downloads), _FRAMEWORK)) as framework,
+        zipfile.ZipFile(*maven_archives(Path(downloads), _FRAMEWORK)) as framework,
         zipfile.ZipFile(folder / "framework.jar", "w") as kept,
     ):
         for name in framework.namelist():

@@ -61,7 +61,7 @@ def _build(folder: Path) -> None:
             program.unlink()  # of 35 other processors
     debian(folder, "libc6-arm64-cross")
     artifact = f"org.tensorflow:tensorflow-lite:{VERSION}:aar"
-    (library,) = maven(folder, artifact, f"jni/arm64-v8a/{_LIBRARY}")
+    (library,) = maven(folder, {artifact: f"jni/arm64-v8a/{_LIBRARY}"})
     library.write_bytes(without_versions(library.read_bytes()))
     with tempfile.TemporaryDirectory() as compiler:
         debian(Path(compiler), *_COMPILER)

@@ -1,8 +1,9 @@
-"""The Maven build of `android_demo`: one call for all modules that are asked for, and none twice.
+"""The Maven build of `android_demo`: what is built of the same files is not built again.
 
-    python -m tests.rigs.android_project    # builds all of them, as `make android` does
+    python -m tests.rigs.android_project [MODULE...]    # those named, or all
 
-It takes the programs that `TOOLS` installs, of which only the app needs the last ones.
+It takes the programs that `TOOLS` installs, and for the app those of `APP_TOOLS`.  Only the models
+in the app take Python's packages.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .install import Rig, RigError, call, rigs_folder, taking_turns
+from .install import Rig, RigError, call, maven_lock, rigs_folder, taking_turns
 
 PROJECT = Path(__file__).parents[2] / "android_demo"
 TOOLS = "sudo apt-get install openjdk-17-jdk-headless maven"
@@ -100,6 +101,8 @@ def built(*modules: str) -> Iterator[None]:
         RigError: A program is missing, or Maven failed.
     """
     require_programs(app="app" in modules)
+    if "app" in modules and not _is_built("app"):
+        _convert_models(PROJECT / "app/src/main/assets")
     with taking_turns(PROJECT / "target/lock"):
         if not all(_is_built(name) for name in modules):
             _build(_with_needed(modules))
@@ -108,12 +111,12 @@ def built(*modules: str) -> Iterator[None]:
 
 def _build(modules: tuple[str, ...]) -> None:
     versions = {name: version_of(name) for name in modules}
+    kept = ("-Dlibrary.built",) if _is_built("library") else ()
     for name in modules:
         _mark(name).unlink(missing_ok=True)
-    if "app" in modules:
-        _convert_models(PROJECT / "app/src/main/assets")
-    options = ("-q", "-B", "-T2", "-DskipTests", "-pl", ",".join(modules))
-    call("mvn", *options, "package", folder=PROJECT)
+    options = ("-q", "-B", "-T2", "-DskipTests", *kept, "-pl", ",".join(modules))
+    with taking_turns(maven_lock()):
+        call("mvn", *options, "package", folder=PROJECT)
     for name, version in versions.items():
         _mark(name).write_text(str(version))
 
@@ -128,14 +131,16 @@ def _mark(module: str) -> Path:
 
 
 def _convert_models(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    words = [word for name, target in MODELS.items() for word in (folder / name, target)]
-    call(sys.executable, "-c", _CONVERT, *words, folder=PROJECT.parent)
+    """Convert the models in the app, also while another process builds other modules."""
+    with taking_turns(PROJECT / "target/models.lock"):
+        folder.mkdir(exist_ok=True)
+        words = [word for name, target in MODELS.items() for word in (folder / name, target)]
+        call(sys.executable, "-c", _CONVERT, *words, folder=PROJECT.parent)
 
 
 if __name__ == "__main__":
     try:
-        with built(*_NEEDED):
+        with built(*(sys.argv[1:] or _NEEDED)):
             pass
     except RigError as error:
         sys.exit(str(error))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .android_project import APP_TOOLS, PROJECT, MavenRig, built, version_of
 from .gpu_delegate import environment
-from .install import Rig, call, maven
+from .install import SHORT_JVM, Rig, maven_archives
 from .kotlin import KOTLIN, android_options
 
 # Android's classes as Robolectric 4.16 takes them, by SDK level.
@@ -30,16 +30,11 @@ _ANDROIDX = ("androidx.test:monitor:1.8.0:aar", "androidx.tracing:tracing:1.1.0:
 
 
 def _build_robolectric(folder: Path) -> None:
-    for version in ANDROIDS.values():
-        call(
-            *("mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"),
-            f"-Dartifact=org.robolectric:android-all-instrumented:{version}",
-            f"-DoutputDirectory={folder}",
-        )
-    for artifact in _ANDROIDX:
-        (classes,) = maven(folder, artifact, "classes.jar")
-        with zipfile.ZipFile(classes) as archive:
-            archive.extractall(folder / "androidx")
+    androids = [f"org.robolectric:android-all-instrumented:{v}" for v in ANDROIDS.values()]
+    for archive in maven_archives(folder, *androids, *_ANDROIDX)[len(androids) :]:
+        with zipfile.ZipFile(archive) as aar, zipfile.ZipFile(aar.open("classes.jar")) as classes:
+            classes.extractall(folder / "androidx")
+        archive.unlink()
 
 
 def _build_app(folder: Path) -> None:
@@ -89,6 +84,7 @@ def run_tests(name: str, sdk: int, **properties: Path) -> subprocess.CompletedPr
     """
     opened = ("lang", "io", "nio")
     options = [
+        *SHORT_JVM,
         *android_options(gpu=True, opencl=True),
         *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in opened),
         "-Drobolectric.offline=true",

@@ -25,7 +25,7 @@ _PACKAGES = ("libsentencepiece-dev", "libicu-dev", "libicu72", "nlohmann-json3-d
 def _build(folder: Path) -> None:
     debian(folder, *_PACKAGES, dependencies=True)
     maven_headers(folder / "usr/include", _HEADERS)
-    maven(folder / "usr/lib", _LIBRARY, _MEMBER)
+    maven(folder / "usr/lib", {_LIBRARY: _MEMBER})
     prefix = f"-DCMAKE_PREFIX_PATH={folder / 'usr'}"
     call("cmake", "-S", EXAMPLE, "-B", folder / "build", prefix)
     environment = {**os.environ, **_libraries(folder)}

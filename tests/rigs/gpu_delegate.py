@@ -31,14 +31,17 @@ MAKERS = {
     "amd": "Advanced Micro Devices gfx1030",
     "nvidia": "NVIDIA Tegra X1",
 }
+_LIBRARIES = {"tensorflow-lite": "tensorflowlite", "tensorflow-lite-gpu": "tensorflowlite_gpu"}
 STUBS = ("libm.so", "libdl.so", "liblog.so")  # what they hold on Android is in the shim, or libc
 _GRAPHICS = ("libEGL.so", "libGLESv3.so")
 
 
 def _build_android(folder: Path) -> None:
-    for name in ("tensorflow-lite", "tensorflow-lite-gpu"):
-        library = f"jni/x86_64/lib{name.replace('-', '').replace('gpu', '_gpu')}_jni.so"
-        (path,) = maven(folder, f"org.tensorflow:{name}:{VERSION}:aar", library)
+    members = {
+        f"org.tensorflow:{name}:{VERSION}:aar": f"jni/x86_64/lib{library}_jni.so"
+        for name, library in _LIBRARIES.items()
+    }
+    for path in maven(folder, members):
         path.write_bytes(without_versions(path.read_bytes()))
     # Its functions call each other, and not the C library's of the same name.
     compile_c("android.c", folder / "libc.so", "-fno-builtin", "-Wl,-Bsymbolic")

@@ -20,11 +20,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).parent
-_COPIER = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-
+_COPY = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+<modelVersion>4.0.0</modelVersion><packaging>pom</packaging>
+<groupId>rigs</groupId><artifactId>rigs</artifactId><version>1</version>
+<build><plugins><plugin>
+<groupId>org.apache.maven.plugins</groupId><artifactId>maven-dependency-plugin</artifactId>
+<version>3.8.1</version><configuration><artifactItems>{items}</artifactItems></configuration>
+</plugin></plugins></build></project>
+"""
+_COORDINATES = ("groupId", "artifactId", "version", "type", "classifier")
+# As in `android_demo/.mvn`: half the CPU time of a JVM that runs for seconds.
+SHORT_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 # Of the machine that the rig runs on: Python has loaded them before it can load a rig's. Those for
 # another processor are none of these.
@@ -64,7 +71,7 @@ class Rig:
     @property
     def lock(self) -> Path:
         """The file that is locked while it is built."""
-        return rigs_folder() / "lock"
+        return rigs_folder() / f"{self.name}.lock"
 
     @property
     def installed(self) -> bool:
@@ -94,6 +101,8 @@ class Rig:
         message = (
             f"{self.what} is missing: install it by `python -m tests.rigs install {self.name}`"
         )
+        import pytest  # Maven's build runs before Python's packages are installed.
+
         if os.environ.get("ALBERT_EDGE_RIGS") == "required":
             pytest.fail(f"{message} (ALBERT_EDGE_RIGS is `required`)", pytrace=False)
         return pytest.skip(message)
@@ -160,7 +169,8 @@ def debian(folder: Path, *names: str, dependencies: bool = False, suite: str | N
 
 
 def _download(folder: Path, names: Iterable[str], *options: str) -> None:
-    with tempfile.TemporaryDirectory() as downloads:
+    turn = taking_turns(rigs_folder() / "apt.lock")
+    with turn, tempfile.TemporaryDirectory() as downloads:
         _apt(*options, "download", *names, folder=Path(downloads))
         for package in Path(downloads).glob("*.deb"):
             call("dpkg-deb", "--extract", package, folder)
@@ -199,33 +209,57 @@ def _apt(*arguments: str, folder: Path | None = None) -> str:
         raise RigError(f"{error}\nIf packages are not found, run `apt-get update` first") from None
 
 
-def maven(folder: Path, artifact: str, *members: str) -> list[Path]:
-    """Unpack members of an artifact, such as `org.tensorflow:tensorflow-lite:2.16.1:aar`."""
-    with (
-        tempfile.TemporaryDirectory() as downloads,
-        zipfile.ZipFile(maven_archive(Path(downloads), artifact)) as opened,
-    ):
-        for member in members:
-            (folder / Path(member).name).write_bytes(opened.read(member))
-    return [folder / Path(member).name for member in members]
+def maven(folder: Path, members: Mapping[str, str]) -> list[Path]:
+    """Unpack one member of each of some artifacts, and return where they are.
+
+    Args:
+        folder: Where to.
+        members: The member by the artifact, such as `org.tensorflow:tensorflow-lite:2.16.1:aar`.
+    """
+    with tempfile.TemporaryDirectory() as downloads:
+        archives = maven_archives(Path(downloads), *members)
+        for archive, member in zip(archives, members.values(), strict=True):
+            with zipfile.ZipFile(archive) as opened:
+                (folder / Path(member).name).write_bytes(opened.read(member))
+    return [folder / Path(member).name for member in members.values()]
 
 
 def maven_headers(folder: Path, artifact: str) -> None:
     """Unpack the C headers of an AAR, such as `tensorflow/lite/c/c_api.h`, below `folder`."""
     with (
         tempfile.TemporaryDirectory() as downloads,
-        zipfile.ZipFile(maven_archive(Path(downloads), artifact)) as opened,
+        zipfile.ZipFile(*maven_archives(Path(downloads), artifact)) as opened,
     ):
         names = [name for name in opened.namelist() if name.startswith("headers/")]
         opened.extractall(downloads, names)
         shutil.copytree(Path(downloads) / "headers", folder, dirs_exist_ok=True)
 
 
-def maven_archive(folder: Path, artifact: str) -> Path:
-    """Fetch an artifact into an empty folder."""
-    call("mvn", "-q", "-B", _COPIER, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
-    (archive,) = folder.iterdir()
-    return archive
+def maven_archives(folder: Path, *artifacts: str) -> list[Path]:
+    """Fetch artifacts, such as `group:name:version[:type[:classifier]]`; return their paths.
+
+    One call of Maven fetches all of them into `folder`.
+    """
+    parts = [(a if a.count(":") > 2 else f"{a}:jar").split(":") for a in artifacts]
+    items = "".join(f"<artifactItem>{_elements(part)}</artifactItem>" for part in parts)
+    with tempfile.TemporaryDirectory() as project, taking_turns(maven_lock()):
+        (Path(project) / ".mvn").mkdir()
+        (Path(project) / ".mvn/jvm.config").write_text(" ".join(SHORT_JVM))
+        (Path(project) / "pom.xml").write_text(_COPY.format(items=items))
+        options = ("-q", "-B", f"-DoutputDirectory={folder}")
+        call("mvn", *options, "dependency:copy", folder=Path(project))
+    return [folder / f"{'-'.join((*part[1:3], *part[4:]))}.{part[3]}" for part in parts]
+
+
+def _elements(coordinates: Iterable[str]) -> str:
+    return "".join(
+        f"<{name}>{value}</{name}>" for name, value in zip(_COORDINATES, coordinates, strict=False)
+    )
+
+
+def maven_lock() -> Path:
+    """Return what is locked while Maven runs: two at a time might spoil each other's downloads."""
+    return rigs_folder() / "maven.lock"
 
 
 def compile_c(source: str, library: Path, *options: str | Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from rigs import __main__ as command
 from rigs.install import Rig, RigError, call, compile_c
 
 ROOT = Path(__file__).parents[2]
@@ -89,3 +91,34 @@ def test_the_command_refuses_a_name_that_is_no_rig():
     )
     assert done.returncode == 2
     assert "no rig is named gpu; choose from swiftshader, opencl, android" in done.stderr
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """A function that installs rigs as the command does."""
+
+    def run(*rigs: Rig) -> None:
+        monkeypatch.setattr(command, "RIGS", {rig.name: rig for rig in rigs})
+        monkeypatch.setattr(sys, "argv", ["rigs", "install", *(rig.name for rig in rigs)])
+        command.main()
+
+    return run
+
+
+def test_the_command_installs_several_rigs_at_a_time(install, capsys):
+    met = threading.Barrier(2, timeout=60)
+    rigs = [a_rig(lambda _: met.wait(), name=name) for name in ("one", "two")]
+    install(*rigs)
+    assert all(rig.installed for rig in rigs)
+    printed = capsys.readouterr().out
+    assert all(f"{rig.name}: installed in {rig.path} in " in printed for rig in rigs)
+
+
+def test_the_command_names_the_rig_that_fails(install):
+    def fail(_):
+        raise RigError("no network")
+
+    whole = a_rig(name="whole")
+    with pytest.raises(SystemExit, match=r"^broken: no network$"):
+        install(whole, a_rig(fail, name="broken"))
+    assert whole.installed
