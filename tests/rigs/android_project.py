@@ -138,9 +138,17 @@ def _convert_models(folder: Path) -> None:
         call(sys.executable, "-c", _CONVERT, *words, folder=PROJECT.parent)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Build the modules that the command line names, or all."""
+    names = sys.argv[1:] or list(_NEEDED)
+    if unknown := sorted(set(names) - set(_NEEDED)):
+        sys.exit(f"no module is named {', '.join(unknown)}; choose from {', '.join(_NEEDED)}")
     try:
-        with built(*(sys.argv[1:] or _NEEDED)):
+        with built(*names):
             pass
     except RigError as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
