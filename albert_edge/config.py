@@ -17,10 +17,18 @@ from albert_edge.errors import ConfigError
 from albert_edge.files import dump_json, parse_json, read_input
 from albert_edge.tasks import PROBLEM_TYPES
 
-__all__ = ["ACCELERATORS", "LAYOUTS", "PRESETS", "PRODUCTS", "AlbertConfig", "check_accelerator"]
+__all__ = [
+    "ACCELERATORS",
+    "FAMILIES",
+    "LAYOUTS",
+    "PRESETS",
+    "PRODUCTS",
+    "AlbertConfig",
+    "check_accelerator",
+]
 
-# `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 FAMILIES = ("albert", "bert", "distilbert")
+# `gelu` is the exact error-function form; `gelu_new` and `gelu_pytorch_tanh` are the tanh form.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 _POSITIVE = (
     "vocab_size",

@@ -132,6 +132,7 @@ def test_any_bytes_give_one_clear_error(
         ({"labels": ()}, "at least one"),
         ({"pad_token_id": "0"}, "pad_token_id must be a whole number"),
         ({"early_exit": 1}, "early_exit must be true or false"),
+        ({"family": "gpt"}, "family 'gpt' is not one of albert, bert"),
         ({"early_exit": True, "labels": ("a",)}, "one of several labels for each input, not regr"),
         (
             {"early_exit": True, "problem_type": PROBLEM_TYPES["multi-label"]},

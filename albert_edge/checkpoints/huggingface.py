@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from albert_edge.checkpoints.bert import (
-    BERTS,
     architecture_in,
     bert_config_values,
     bert_naming,
@@ -32,7 +31,7 @@ from albert_edge.checkpoints.pytorch import LEGACY_MAGIC, ZIP_MAGIC, open_torch
 from albert_edge.checkpoints.safetensors import open_safetensors, pack_tensors
 from albert_edge.checkpoints.tensor_file import TensorFile, has_file, read_json, safe_path
 from albert_edge.checkpoints.tensor_names import HEADS
-from albert_edge.config import AlbertConfig
+from albert_edge.config import FAMILIES, AlbertConfig
 from albert_edge.errors import CheckpointError, ConfigError
 from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
@@ -86,10 +85,8 @@ def find_huggingface(directory: Path) -> CheckpointContents:
         )
     path = safe_path(directory, CONFIG)
     values = read_json(path, error=ConfigError)
-    family = family_of(values)
-    read = AlbertConfig.from_huggingface if family == "albert" else config_from_bert
-    config = read(values, where=str(path))
-    file, notes = _without_prefix(_open_weights(safe_path(directory, weights)), f"{family}.")
+    config = _read_config(values, path)
+    file, notes = _without_prefix(_open_weights(safe_path(directory, weights)), f"{config.family}.")
     from_keras = "embeddings/word_embeddings" in file.tensors
     return CheckpointContents(
         directory=directory,
@@ -97,12 +94,22 @@ def find_huggingface(directory: Path) -> CheckpointContents:
         naming=KERAS_NAMING if from_keras else _naming_of(config, file.tensors),
         config=config,
         has_label_count=bool(values.get("id2label") or values.get("num_labels")),
-        tokenizer_files=_read_tokenizer(directory, family),
+        tokenizer_files=_read_tokenizer(directory, config.family),
         implied={} if from_keras else _implied(config, file),
         notes=(*notes, *_sharing_notes(config, file)),
         architectures=architectures_of(values),
         changes=_parse_changes(values, path),
     )
+
+
+def _read_config(values: Mapping[str, Any], path: Path) -> AlbertConfig:
+    family = values.get("model_type") or "albert"
+    if family not in FAMILIES:
+        raise ConfigError(
+            f"{path}: model_type is {family!r}, expected one of {', '.join(FAMILIES)}."
+        )
+    read = AlbertConfig.from_huggingface if family == "albert" else config_from_bert
+    return read(values, where=str(path))
 
 
 def read_tokenizer(folder: Path) -> dict[str, bytes]:
@@ -151,12 +158,6 @@ def architectures_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the classes that a `config.json` names, as ALBERT's are called."""
     names = values.get("architectures")
     return tuple(_BERT.sub("Albert", str(x)) for x in names) if isinstance(names, list) else ()
-
-
-def family_of(values: Mapping[str, Any]) -> str:
-    """Return the family of a `config.json`: one of `BERTS`, or else "albert"."""
-    kind = values.get("model_type")
-    return kind if kind in BERTS else "albert"
 
 
 def _naming_of(config: AlbertConfig, stored: Collection[str]) -> TensorNaming:

@@ -179,7 +179,7 @@ def test_incomplete_directories(folder: Path, tmp_path: Path) -> None:
 
 def test_another_models_config(folder: Path) -> None:
     change_config(folder, model_type="roberta")
-    with pytest.raises(ConfigError, match=r"config\.json: model_type is 'roberta'"):
+    with pytest.raises(ConfigError, match=r"model_type is 'roberta', expected one of albert, bert"):
         read_checkpoint(folder)
 
 
