@@ -59,6 +59,12 @@ function checkForm(file, accelerator) {
         `lengths. ${AGAIN}.`,
     );
   }
+  if (file.target === 'mediapipe') {
+    throw fileError(
+      `${file.name} was made with --target mediapipe, for MediaPipe Tasks and Task Library, which ` +
+        `read other outputs. ${AGAIN}.`,
+    );
+  }
   if (accelerator === 'wasm') return;
   // GPUs compute the graph for CPUs wrong, without an error.
   const isRight = ['web', 'gpu'].includes(file.target) && file.layout === 'unrolled';
