@@ -38,10 +38,9 @@ from pipelines.ports import (
     files_of_cases,
     masked_texts,
     masks_or_two_texts,
-    place,
     two_texts,
 )
-from web.node import open_node
+from web.node import arguments, decoded, moved, open_node
 
 TEXTS = 200  # of each task; of another kind of a task 50, and where the outputs are large
 # `exp` and sums in another order, in double precision; but the mean of hidden states and their
@@ -149,40 +148,6 @@ def in_base64(values: np.ndarray) -> dict[str, str]:
     assert values.dtype in (np.float32, np.int32)
     encoded = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
     return {"type": str(values.dtype), "base64": encoded}
-
-
-def arguments(given: Input, options: dict[str, Any]) -> list[Any]:
-    """Return the arguments in JavaScript: the text, and options."""
-    given = dict(given)
-    if "question" in given:
-        return [given | options]
-    text = given.pop("sentences", None) or given.pop("text")
-    return [text, given | options]
-
-
-def moved(result: Any, given: Input) -> Any:
-    """Convert the places in a result of Python to UTF-16."""
-    if isinstance(result, list):
-        return [moved(one, given) for one in result]
-    if not isinstance(result, dict):
-        return result
-    text = given.get("context") or given.get("text") or " ".join(given.get("sentences", ()))
-    if result.get("in_pair"):
-        text = given["pair"]
-    found = place(text, result) if "start" in result else result
-    return {name: moved(one, given) for name, one in found.items()}
-
-
-def decoded(value: Any) -> Any:
-    """Decode the vectors of a result, as arrays."""
-    if isinstance(value, dict):
-        if value.keys() == {"float32"}:
-            return np.frombuffer(base64.b64decode(value["float32"]), np.float32)
-        return {name: decoded(one) for name, one in value.items()}
-    if isinstance(value, list):
-        found = [decoded(one) for one in value]
-        return np.stack(found) if found and isinstance(found[0], np.ndarray) else found
-    return value
 
 
 def in_python(path: Path, case: Case, given: Input, options: dict[str, Any]) -> Result:
