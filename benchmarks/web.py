@@ -2,8 +2,8 @@
 
 \b
 python -m tests.rigs install node chromium litert_js   once
-python -m benchmarks.web                               prints a table, and saves no report
-python -m benchmarks.web --source ./my-albert --json
+PYTHONPATH=tests python -m benchmarks.web                prints a table, and saves no report
+PYTHONPATH=tests python -m benchmarks.web --source ./my-albert --json
 
 A file is opened in a page of its own, with one thread.  The memory is WebAssembly's, which only
 grows; the page's own module takes some 18 MB of it.  WebGPU computes on SwiftShader, a GPU in
