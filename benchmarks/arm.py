@@ -12,11 +12,11 @@ python -m benchmarks.arm --part counts --cpu cortex-a76 --recipe int8 -o /tmp --
 python -m benchmarks.arm --add counts.json --add answers.json --join
 
 All at 128 tokens and on one thread, without early exits.  A count is the same from run to run,
-and is no time.  ALBERT-base's shape is counted with one pass and with two, because emulation is
-slow: each further pass runs the same instructions.  The instructions of an operator are those of
-the graph that is cut after it, less those of the graph that is cut before it.  The sentences are
-the shortest ones of a table.  A report is complete when every part and every file has been
-measured, in one run or in several (--add).
+and is no time.  Emulation is slow: ALBERT-base's shape is counted with one pass and with two, since
+each further pass runs the same instructions, and its floats on one processor only; the sentences
+are the shortest ones of the table.  The instructions of an operator are those of the graph that is
+cut after it, less those of the graph that is cut before it.  A report is complete when every part
+and every file has been measured, in one run or in several (--add).
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ LAYOUTS = ("loop", "unrolled", "split")
 # Emulation is slow, so not every recipe is counted in every layout.
 COUNTED = {
     "default": {"loop": tuple(RECIPES), "unrolled": MAIN_RECIPES, "split": MAIN_RECIPES},
-    BASE: {"loop": (*MAIN_RECIPES, "int4")},
+    BASE: {"loop": ("int8", "float32", "int4")},
 }
+BASE_FLOAT_CPU = "cortex-a53"  # the only one on which the floats of ALBERT-base are counted
 PARTS = ("counts", "operators", "answers", "float16")
 # Of the report, and the fields, if a row has them, that tell the rows of each apart.
 SECTIONS = {
@@ -73,11 +74,12 @@ SECTIONS = {
     "answers": ("source", "quantize", "cpu"),
     "float16": ("source", "cpu", "arithmetic"),
 }
-ANSWERING = {
+MODELS = {  # that answer
     "default": "the embedded model",
     "classifier": "another classifier",
     "embeddings": "the embedded sentence encoder",
 }
+ANSWERED = {"default": MAIN_RECIPES, "classifier": MAIN_RECIPES, "embeddings": ("int8",)}
 FLOAT16_CPU = "cortex-a76"  # the only one of the three with float16 arithmetic
 T = 128
 TIMEOUT_S = 7200.0
@@ -285,18 +287,24 @@ def answer(path: Path, sentences: Sequence[str], address: str) -> Answers:
 
 
 def compare_answers(
-    source: str, files: Mapping[str, Path], cpus: Sequence[str], sentences: Sequence[str]
+    source: str,
+    files: Mapping[str, Path],
+    recipes: Iterable[str],
+    cpus: Sequence[str],
+    sentences: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     """Yield how the answers of a model's files differ from this machine's.
 
     Args:
-        source: The model, one of `ANSWERING`.
+        source: The model, one of `MODELS`.
         files: The files by recipe, `float32` among them.
+        recipes: Those whose answers are compared.
         cpus: The processors.
         sentences: The texts.
     """
     exact = answer(files["float32"], sentences, "local")
-    for quantize, path in files.items():
+    for quantize in recipes:
+        path = files[quantize]
         here = exact if quantize == "float32" else answer(path, sentences, "local")
         # What the recipe changes here; labels whose scores are nearer to each other are a tie.
         tie = float(np.sqrt(np.square(here.scores - exact.scores).mean()))
@@ -439,7 +447,7 @@ def make_answers(rows: Sequence[Mapping[str, Any]]) -> MarkdownTable:
     """Make the table of answers: a row for each model, recipe and processor."""
     lines = []
     for row in rows:
-        name = f"{ANSWERING[row['source']]}, `{row['quantize']}`, {row['cpu']}"
+        name = f"{MODELS[row['source']]}, `{row['quantize']}`, {row['cpu']}"
         same, or_tie, total = (
             row[key] for key in ("same_labels", "same_labels_or_tie", "sentences")
         )
@@ -481,22 +489,26 @@ def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def is_complete(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
     """Return whether the rows of a report have every part, file and model."""
     counted = {_key("rows", row) for row in rows["rows"]}
-    answered = {row["source"] for row in rows["answers"]}
+    answered = {(row["source"], row["quantize"]) for row in rows["answers"]}
+    models = {(name, quantize) for name, recipes in ANSWERED.items() for quantize in recipes}
     wanted = {
         (source, quantize, layout, cpu)
         for source in SOURCES
-        for layout, quantize in files_to_count(source, RECIPES, LAYOUTS)
         for cpu in CPUS
+        for layout, quantize in files_to_count(source, cpu, RECIPES, LAYOUTS)
     }
-    return all(rows.values()) and counted >= wanted and answered >= set(ANSWERING)
+    return all(rows.values()) and counted >= wanted and answered >= models
 
 
 def files_to_count(
-    source: str, recipes: Iterable[str], layouts: Iterable[str]
+    source: str, cpu: str, recipes: Iterable[str], layouts: Iterable[str]
 ) -> list[tuple[str, str]]:
     """Return the layouts and recipes that are counted of a source, of those that are asked for."""
     every = COUNTED[source]
-    return [(layout, one) for layout in layouts for one in recipes if one in every.get(layout, ())]
+    found = [(layout, one) for layout in layouts for one in recipes if one in every.get(layout, ())]
+    if source == BASE and cpu != BASE_FLOAT_CPU:
+        return [one for one in found if one[1] != "float32"]
+    return found
 
 
 def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]:
@@ -517,6 +529,7 @@ def _folder(flag: str, text: str) -> Callable[..., Any]:
 @_choices("--recipe", "recipes", RECIPES)
 @_choices("--layout", "layouts", LAYOUTS)
 @_choices("--cpu", "cpus", CPUS)
+@_choices("--model", "models", MODELS)
 @click.option(
     "--texts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -569,6 +582,7 @@ class Options:
     recipes: Sequence[str]
     layouts: Sequence[str]
     cpus: Sequence[str]
+    models: Sequence[str]
     texts: Path | None
     encoder: Path | None
     classifier: Path | None
@@ -589,8 +603,8 @@ def measure(options: Options, folder: Path) -> Iterator[tuple[str, dict[str, Any
         yield from (("operators", row) for row in rows)
     for source in options.sources if "counts" in options.parts else ():
         files = embedded if source == "default" else Files(source, folder)
-        every = files_to_count(source, options.recipes, options.layouts)
         for cpu in options.cpus:
+            every = files_to_count(source, cpu, options.recipes, options.layouts)
             with closing(open_device(f"qemu://{cpu}")) as device:
                 yield from (("rows", row) for row in count_all(files, every, cpu, device))
 
@@ -605,18 +619,20 @@ def measure_answers(
     options: Options, embedded: Files, folder: Path, sentences: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of two embedded models, and of the classifier that is given."""
-    files = {quantize: embedded.path(quantize) for quantize in MAIN_RECIPES}
-    yield from compare_answers("default", files, options.cpus, sentences)
-    for source, checkpoint, task in (
-        ("classifier", options.classifier, "classification"),
-        ("embeddings", "embeddings", "feature-extraction"),
-    ):
-        if checkpoint is not None:
-            model = load_keras(checkpoint, task=task)
-            files = {name: folder / f"{source}_{name}.tflite" for name in MAIN_RECIPES}
+    for name in options.models:
+        if name == "default":
+            files = {quantize: embedded.path(quantize) for quantize in MAIN_RECIPES}
+        elif name == "classifier" and options.classifier is None:
+            continue
+        else:
+            encodes = name == "embeddings"
+            task = "feature-extraction" if encodes else "classification"
+            model = load_keras(name if encodes else str(options.classifier), task=task)
+            files = {quantize: folder / f"{name}_{quantize}.tflite" for quantize in MAIN_RECIPES}
             for quantize, path in files.items():
                 convert(model, quantize=quantize, verified=False).save(path)
-            yield from compare_answers(source, files, options.cpus, sentences)
+        recipes = [one for one in ANSWERED[name] if one in options.recipes]
+        yield from compare_answers(name, files, recipes, options.cpus, sentences)
 
 
 if __name__ == "__main__":
