@@ -13,8 +13,8 @@ python -m benchmarks.arm --add counts.json --add answers.json --join
 
 All at 128 tokens and on one thread, without early exits.  A count is the same from run to run,
 and is no time.  Emulation is slow: ALBERT-base's shape is counted with one pass and with two, since
-each further pass runs the same instructions, and its floats on one processor only; the sentences
-are the shortest ones of the table.  The instructions of an operator are those of the graph that is
+each further pass runs the same instructions, and not on all processors; the sentences are the
+shortest ones of the table.  The instructions of an operator are those of the graph that is
 cut after it, less those of the graph that is cut before it.  A report is complete when every part
 and every file has been measured, in one run or in several (--add).
 """
@@ -60,12 +60,13 @@ BASE = "albert-base-v2"
 MAIN_RECIPES = ("int8", "float32")
 SOURCES = {"default": "the embedded model", BASE: "ALBERT-base's shape"}
 LAYOUTS = ("loop", "unrolled", "split")
-# Emulation is slow, so not every recipe is counted in every layout.
+# Emulation is slow, so not everything is counted: of a source, and what else a row is of.
 COUNTED = {
-    "default": {"loop": tuple(RECIPES), "unrolled": MAIN_RECIPES, "split": MAIN_RECIPES},
-    BASE: {"loop": ("int8", "float32", "int4")},
+    *(("default", recipe, "loop", cpu) for recipe in RECIPES for cpu in CPUS),
+    *product(("default",), MAIN_RECIPES, ("unrolled", "split"), CPUS),
+    *product((BASE,), ("int8", "int4"), ("loop",), ("cortex-a72", "cortex-a76")),
+    (BASE, "float32", "loop", "cortex-a53"),
 }
-BASE_FLOAT_CPU = "cortex-a53"  # the only one on which the floats of ALBERT-base are counted
 PARTS = ("counts", "operators", "answers", "float16")
 # Of the report, and the fields, if a row has them, that tell the rows of each apart.
 SECTIONS = {
@@ -491,24 +492,7 @@ def is_complete(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
     counted = {_key("rows", row) for row in rows["rows"]}
     answered = {(row["source"], row["quantize"]) for row in rows["answers"]}
     models = {(name, quantize) for name, recipes in ANSWERED.items() for quantize in recipes}
-    wanted = {
-        (source, quantize, layout, cpu)
-        for source in SOURCES
-        for cpu in CPUS
-        for layout, quantize in files_to_count(source, cpu, RECIPES, LAYOUTS)
-    }
-    return all(rows.values()) and counted >= wanted and answered >= models
-
-
-def files_to_count(
-    source: str, cpu: str, recipes: Iterable[str], layouts: Iterable[str]
-) -> list[tuple[str, str]]:
-    """Return the layouts and recipes that are counted of a source, of those that are asked for."""
-    every = COUNTED[source]
-    found = [(layout, one) for layout in layouts for one in recipes if one in every.get(layout, ())]
-    if source == BASE and cpu != BASE_FLOAT_CPU:
-        return [one for one in found if one[1] != "float32"]
-    return found
+    return all(rows.values()) and counted >= COUNTED and answered >= models
 
 
 def _choices(flag: str, name: str, choices: Iterable[str]) -> Callable[..., Any]:
@@ -604,7 +588,11 @@ def measure(options: Options, folder: Path) -> Iterator[tuple[str, dict[str, Any
     for source in options.sources if "counts" in options.parts else ():
         files = embedded if source == "default" else Files(source, folder)
         for cpu in options.cpus:
-            every = files_to_count(source, cpu, options.recipes, options.layouts)
+            every = [
+                (layout, quantize)
+                for layout, quantize in product(options.layouts, options.recipes)
+                if (source, quantize, layout, cpu) in COUNTED
+            ]
             with closing(open_device(f"qemu://{cpu}")) as device:
                 yield from (("rows", row) for row in count_all(files, every, cpu, device))
 
