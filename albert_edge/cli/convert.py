@@ -150,6 +150,7 @@ def command(
     albert-edge convert ./my-albert -o my.tflite
     albert-edge convert ./my-albert -o gpu.tflite --target gpu --seq-len 32,128
     albert-edge convert ./my-albert -o app.tflite --target android
+    albert-edge convert ./my-albert -o tasks.tflite --target mediapipe
     albert-edge convert ./my-albert -o coral --target edgetpu --calibration texts.txt
     albert-edge convert ./my-albert -o npu.tflite --quantize int8-full --calibration texts.txt
     albert-edge convert albert-base-v2 -o shape.tflite --task classification --json

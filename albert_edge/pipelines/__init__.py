@@ -94,7 +94,13 @@ def load(
                 f"{where} contradicts itself: its tokenizer has {tokenizer.vocab_size} tokens, "
                 f"its model {model.bundle.config.vocab_size}."
             )
-    return _pipeline_class(model.bundle.task, task)(model, tokenizer)
+    pipeline = _pipeline_class(model.bundle.task, task)
+    if pipeline is Summarization and model.bundle.for_libraries:
+        raise InputError(
+            "this file was made with --target mediapipe and has no vector for each token, of which "
+            "sentences are selected. Convert the checkpoint with another target."
+        )
+    return pipeline(model, tokenizer)
 
 
 def _pipeline_class(file_task: str, task: str | None) -> type[Pipeline]:

@@ -71,3 +71,18 @@ def test_no_tokenizer_and_no_pooler(tiny_albert: Callable[..., Any]) -> None:
         embed(input_ids=[2, 9, 3], pooling="pooler")
     with pytest.raises(InputError, match="carries no tokenizer"):
         embed(TEXT)
+
+
+def test_a_file_for_libraries_has_one_vector(tiny_albert: Any) -> None:
+    model = tiny_albert("feature-extraction")
+    pipe = load(convert(model, target="mediapipe", quantize="float32").blob)
+    usual = load(convert(model, quantize="float32").blob)
+    ids = [2, 9, 3, 7, 3]
+    found = pipe(input_ids=ids, pooling="mean", normalize=True)
+    expected = usual(input_ids=ids, pooling="mean", normalize=True)
+    np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-6)
+    np.testing.assert_array_equal(found["embedding"], found["sentence_embedding"])
+    with pytest.raises(InputError, match="--target mediapipe: its vectors are means"):
+        pipe(input_ids=ids, pooling="cls")
+    with pytest.raises(InputError, match="--target mediapipe and has no vector for each token"):
+        load(convert(model, target="mediapipe").blob, task="summarize")
