@@ -129,7 +129,11 @@ def test_the_libraries_of_mediapipe_perform_some_tasks(
     [
         ("classification", {}, {"probabilities"}),
         ("classification", {"problem_type": "multi_label_classification"}, {"probabilities"}),
-        ("classification", {"labels": ("spam",)}, {"probabilities"}),
+        (
+            "classification",
+            {"labels": ("spam",), "problem_type": "single_label_classification"},
+            {"probabilities"},
+        ),
         ("feature-extraction", {}, {"sentence_embedding"}),
         (
             "question-answering",
