@@ -40,6 +40,7 @@ _DAMAGE = (
     AttributeError,
     IndexError,
     KeyError,
+    MemoryError,
     OverflowError,
     TypeError,
     ValueError,
@@ -79,7 +80,7 @@ def find_tflite(path: Path) -> CheckpointContents:
     except _DAMAGE as error:
         raise _damaged(path, f"{type(error).__name__} {error}") from error
     recipe, provenance = manifest["quantize"], manifest["provenance"]
-    note = "its codes, which have lost what int8 rounds" if recipe == "int8" else "what it stores"
+    lost = ", which have lost what rounding cost" if recipe == "int8" else ""
     return CheckpointContents(
         directory=path,
         file=TensorFile(path, (path,), {name: _tensor(one) for name, one in tensors.items()}),
@@ -87,7 +88,7 @@ def find_tflite(path: Path) -> CheckpointContents:
         config=config,
         has_label_count=bool(values.get("id2label")),
         tokenizer_files={name: members[name] for name in TOKENIZER_FILES if name in members},
-        notes=(f"the weights were read from a {recipe} .tflite file: {note}",),
+        notes=(f"the weights were read from a .tflite file in {recipe}{lost}",),
         architectures=(TASKS[manifest["task"]].architecture,),
         changes=provenance.get("changes", {}),
     )

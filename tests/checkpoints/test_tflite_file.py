@@ -90,7 +90,7 @@ def test_the_embedded_files_are_sources(name, task, parameters):
     size = sum(values.size for values in checkpoint.tensors.values())
     assert abs(size / parameters - 1) < 0.02
     assert np.unique(checkpoint.tensors["embeddings/word_embeddings"]).size <= 256  # int8 codes
-    assert "int8 .tflite file" in checkpoint.notes[0]
+    assert ".tflite file in int8" in checkpoint.notes[0]
     # What the file rounds besides: the inputs of its products.
     figures = verify(name, from_checkpoint(checkpoint))
     assert 1e-4 < max(output["error"] for output in figures["outputs"].values()) < 0.03
