@@ -118,19 +118,15 @@ class _UnigramVocab(Vocab):
         if normal:
             by_score = self.scores.__getitem__
             self.required_ids |= {min(normal, key=by_score), max(normal, key=by_score)}
-        # A piece such as `9,` is split again after SentencePiece; see `SentencePieceTokenizer`.
-        self._resplit = {
-            token_id: self._processor.encode(text[:-1].replace("\u2581", ""))
-            for token_id, text in enumerate(self._texts)
-            if len(text) > 1 and text[-1] == "," and text[-2].isdigit()
-        }
 
     def used_ids(self, text: str) -> Iterator[int]:
         for part in self.tokenizer.plain_parts(text):
-            ids = self._processor.encode(preprocess(part, self._config).text)
-            yield from ids
-            for token_id in self._resplit.keys() & ids:
-                yield from self._resplit[token_id]
+            prepared = preprocess(part, self._config).text
+            yield from self._processor.encode(prepared)
+            # A piece such as `9,` is split again, also an unknown one; see `_PieceConverter`.
+            for piece in self._processor.encode(prepared, out_type=str):
+                if len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit():
+                    yield from self._processor.encode(piece[:-1].replace("\u2581", ""))
 
     def char_coverable(self, token_id: int) -> bool:
         return self._regular.issuperset(self.tokenizer.id_to_piece(token_id))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from albert_edge.checkpoints import Checkpoint, trim_vocab
@@ -111,6 +111,7 @@ _TEXTS = st.lists(
 ).filter(lambda texts: any(map(str.strip, texts)))
 
 
+@example(pieces={"▁99": (0.0, NORMAL), "▁9": (0.0, NORMAL)}, texts=["999a9,"])  # an unknown `9a9,`
 @settings(max_examples=300)
 @given(pieces=_PIECES, texts=_TEXTS)
 def test_any_unigram_model(pieces: Mapping[str, tuple[float, int]], texts: Sequence[str]) -> None:
