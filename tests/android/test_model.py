@@ -242,6 +242,15 @@ def test_a_file_for_a_host_that_runs_its_passes(jvms, tiny):
     assert caught.value.kind == "FILE"
 
 
+def test_a_file_for_other_libraries(jvms, tiny_albert, tmp_path):
+    path = tmp_path / "m.tflite"
+    made = convert(tiny_albert("classification"), target="mediapipe", quantize="float32")
+    made.save(path)
+    with pytest.raises(BenchError, match=r"made with --target mediapipe.*--target android\.$") as caught:
+        jvms("android").call("Models.open", path=str(path))
+    assert caught.value.kind == "FILE"
+
+
 def test_weights_that_give_no_numbers(jvms, tiny_albert, tmp_path):
     model = tiny_albert("classification")
     for weight in model.keras.weights if hasattr(model, "keras") else model.weights:

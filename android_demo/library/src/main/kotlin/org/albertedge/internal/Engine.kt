@@ -59,6 +59,13 @@ private fun checkForm(file: ModelFile, accelerator: Accelerator) {
                 "checkpoint again: albert-edge convert CHECKPOINT --target android."
         )
     }
+    if (file.target == "mediapipe") {
+        throw fileError(
+            "${file.name} was made with --target mediapipe, for MediaPipe Tasks and Task Library, " +
+                "which read other outputs. Convert the checkpoint again: albert-edge convert " +
+                "CHECKPOINT --target android."
+        )
+    }
     if (accelerator == Accelerator.CPU) return
     val form =
         when {
