@@ -246,7 +246,8 @@ def test_a_file_for_other_libraries(jvms, tiny_albert, tmp_path):
     path = tmp_path / "m.tflite"
     made = convert(tiny_albert("classification"), target="mediapipe", quantize="float32")
     made.save(path)
-    with pytest.raises(BenchError, match=r"made with --target mediapipe.*--target android\.$") as caught:
+    message = r"made with --target mediapipe.*--target android\.$"
+    with pytest.raises(BenchError, match=message) as caught:
         jvms("android").call("Models.open", path=str(path))
     assert caught.value.kind == "FILE"
 
