@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from urllib.parse import unquote
 
 from albert_edge.bundle import bundle
 from albert_edge.errors import InputError, OutputError
-from albert_edge.files import embedded_model, read_input
+from albert_edge.files import dump_json, embedded_model, read_input
 from albert_edge.litert_js import litert_files
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def page_files(
         files[place] = _read_model(path)
         name = Path(path).name if models else "sentiment.tflite"
         listed.append({"name": name, "path": place})
-    files["models.json"] = json.dumps(listed).encode()
+    files["models.json"] = dump_json(listed).encode()
     files |= {f"litert/{name}": content for name, content in litert_files(announce).items()}
     return files | {"files.js": _listed(files)}
 
@@ -113,7 +112,7 @@ def _own_files() -> Iterator[tuple[str, bytes]]:
         page, code, license_file = root / "web_demo", root / "web" / "src", root / _LICENSE
     yield from _tree(page, "")
     yield from _tree(code, f"{_CODE_FOLDER}/")
-    yield _LICENSE, license_file.read_bytes()
+    yield _LICENSE, license_file.read_bytes()  # of the package
 
 
 def _tree(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
@@ -121,7 +120,7 @@ def _tree(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
         if entry.is_dir():
             yield from _tree(entry, f"{prefix}{entry.name}/")
         elif Path(entry.name).suffix in _TYPES:
-            yield prefix + entry.name, entry.read_bytes()
+            yield prefix + entry.name, entry.read_bytes()  # of the package
 
 
 def _listed(files: Mapping[str, bytes]) -> bytes:
@@ -134,7 +133,7 @@ def _listed(files: Mapping[str, bytes]) -> bytes:
         for path, content in files.items()
         if path != "service_worker.js"
     }
-    return f"self.FILES = {json.dumps(entries, indent=1)};\n".encode()
+    return f"self.FILES = {dump_json(entries, indent=1)};\n".encode()
 
 
 def write_page(files: Mapping[str, bytes], folder: str | os.PathLike[str]) -> None:

@@ -11,10 +11,11 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from albert_edge.errors import DeviceError
-from albert_edge.files import write_file
+from albert_edge.files import read_input, write_file
 
 __all__ = ["litert_files"]
 
@@ -63,8 +64,9 @@ def cache_folder() -> Path:
 
 def _archive(name: str, announce: Callable[[str], None]) -> bytes:
     path = cache_folder() / f"litertjs-{name}-{VERSION}.tgz"
-    if path.is_file() and _is_expected(name, content := path.read_bytes()):
-        return content
+    with suppress(OSError):  # it is not there yet
+        if _is_expected(name, content := read_input(path)):
+            return content
     if name == "core":
         announce(
             f"Fetching LiteRT.js {VERSION} (Apache-2.0) by npm, {ARCHIVE_MB} MB, once; it is kept "
@@ -106,7 +108,7 @@ def _fetch(name: str) -> bytes:
         if done.returncode or len(archives) != 1:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["npm printed nothing"]
             raise DeviceError(f"npm cannot fetch {package}: {' '.join(lines[:3])}.")
-        content = archives[0].read_bytes()
+        content = read_input(archives[0])
     if not _is_expected(name, content):
         raise DeviceError(
             f"npm fetched another {package} than the expected one: its SHA-512 differs. See which "
