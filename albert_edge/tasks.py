@@ -58,7 +58,7 @@ _TASKS = (
         library_outputs=("sentence_embedding",),
         architecture="AlbertModel",
         examples=("similarity",),
-        options=("pair", "pooling", "normalize", "nearest_in", "top_k"),
+        options=("pair", "pooling", "normalize"),
     ),
     Task(
         name="classification",

@@ -17,6 +17,9 @@ from albert_edge.errors import AlbertEdgeError, InputError, printable
 from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 
+# What a model of embeddings takes besides the options of its pipeline.
+_NEAREST = ("nearest_in", "top_k")
+
 
 @click.command()
 @click.argument("model")
@@ -205,10 +208,13 @@ def _check_usage(
     if task == "question-answering" and question is None and not ids:
         raise click.UsageError(f"{model}, which needs --question.")
     texts = {"question": question, "pair": pair}
+    takes = TASKS[task].options
+    if task == "feature-extraction":
+        takes = (*takes, *_NEAREST)
     given = [*options, *(name for name, value in texts.items() if value is not None)]
     if task == "feature-extraction" and "top_k" in options and "nearest_in" not in options:
         raise click.UsageError("--top-k needs --nearest-in FILE for a model of embeddings.")
-    if foreign := [name for name in given if name not in TASKS[task].options]:
+    if foreign := [name for name in given if name not in takes]:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
         raise click.UsageError(f"{model}, which does not take {flags}.")
 
