@@ -61,9 +61,9 @@ private fun checkForm(file: ModelFile, accelerator: Accelerator) {
     }
     if (file.target == "mediapipe") {
         throw fileError(
-            "${file.name} was made with --target mediapipe, for MediaPipe Tasks and Task Library, " +
-                "which read other outputs. Convert the checkpoint again: albert-edge convert " +
-                "CHECKPOINT --target android."
+            "${file.name} was made with --target mediapipe, for MediaPipe Tasks and Task " +
+                "Library, which read other outputs. Convert the checkpoint again: albert-edge " +
+                "convert CHECKPOINT --target android."
         )
     }
     if (accelerator == Accelerator.CPU) return
