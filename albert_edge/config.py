@@ -203,6 +203,11 @@ class AlbertConfig:
         return next(kind for kind, name in PROBLEM_TYPES.items() if name == self.problem_type)
 
     @property
+    def labels_are_independent(self) -> bool:
+        """Whether each label has a probability of its own; a single one has, as in transformers."""
+        return self.kind == "multi-label" or self.num_labels == 1
+
+    @property
     def head_size(self) -> int:
         """D, the width of one attention head."""
         return self.hidden_size // self.num_attention_heads

@@ -13,7 +13,13 @@ from typing import Any
 
 import albert_edge
 from albert_edge.benchmark.system import describe_machine
-from albert_edge.errors import EXTRAS, AlbertEdgeError, DeviceError, MissingExtraError
+from albert_edge.errors import (
+    EXTRAS,
+    AlbertEdgeError,
+    DeviceError,
+    MissingExtraError,
+    requires_extra,
+)
 
 __all__ = ["diagnose"]
 
@@ -59,18 +65,16 @@ def diagnose() -> dict[str, Any]:
 
 
 def _check_extras() -> Iterator[Check]:
+    distributions = metadata.packages_distributions()
     for extra in dict.fromkeys(EXTRAS.values()):
         packages = [package for package, owner in EXTRAS.items() if owner == extra]
         missing = [package for package in packages if util.find_spec(package) is None]
-        detail = ", ".join(f"{package} {_version(package)}" for package in packages)
         if missing:
             detail = str(MissingExtraError(", ".join(missing), extra))
+        else:
+            names = {package: distributions.get(package, [package])[0] for package in packages}
+            detail = ", ".join(f"{one} {metadata.version(name)}" for one, name in names.items())
         yield Check(area="packages", name=extra, works=not missing, detail=detail)
-
-
-def _version(package: str) -> str:
-    names = metadata.packages_distributions().get(package, [package])
-    return metadata.version(names[0])
 
 
 def _run_model() -> str:
@@ -93,8 +97,8 @@ def _find_edgetpu() -> str:
 
 
 def _find_ssh() -> str:
-    if util.find_spec("asyncssh") is None:
-        raise MissingExtraError("asyncssh", EXTRAS["asyncssh"])
+    with requires_extra():
+        import asyncssh  # noqa: F401
     return "ssh://USER@HOST can be measured; albert_edge need not be installed there"
 
 

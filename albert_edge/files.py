@@ -32,6 +32,7 @@ __all__ = [
     "EMBEDDED_MODELS",
     "MAX_ARCHIVE_BYTES",
     "add_members",
+    "cache_folder",
     "check_members",
     "check_writable",
     "dump_json",
@@ -80,6 +81,12 @@ def embedded_model(name: str = "default") -> Path:
     for member in packed.iterdir():
         (folder / member.name).write_bytes(member.read_bytes())
     return folder
+
+
+def cache_folder(name: str) -> Path:
+    """Return the folder where what was fetched or made for `name` is kept; it may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "albert_edge", name)
 
 
 def open_input(path: str | os.PathLike[str]) -> BufferedReader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import shutil
 import subprocess
 import tarfile
@@ -15,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from albert_edge.errors import DeviceError
-from albert_edge.files import read_input, write_file
+from albert_edge.files import cache_folder, read_input, write_file
 
 __all__ = ["litert_files"]
 
@@ -56,14 +55,8 @@ def litert_files(announce: Callable[[str], None]) -> dict[str, bytes]:
     return {name: _edited(content) for name, content in scripts.items()} | wasm
 
 
-def cache_folder() -> Path:
-    """Return the folder where the packages are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "albert_edge", "litert_js")
-
-
 def _archive(name: str, announce: Callable[[str], None]) -> bytes:
-    path = cache_folder() / f"litertjs-{name}-{VERSION}.tgz"
+    path = cache_folder("litert_js") / f"litertjs-{name}-{VERSION}.tgz"
     with suppress(OSError):  # it is not there yet
         if _is_expected(name, content := read_input(path)):
             return content

@@ -155,7 +155,7 @@ def _inputs_of_lengths(bundle: Bundle, inputs: Sequence[Mapping[str, Any]]) -> l
 def _reference(model: Albert, bundle: Bundle, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
     outputs = {name: values.numpy() for name, values in model(_batch(row)).items()}
     if "probabilities" in bundle.outputs:
-        alone = bundle.config.kind == "multi-label" or bundle.config.num_labels == 1
+        alone = bundle.config.labels_are_independent
         return {"probabilities": (sigmoid if alone else softmax)(outputs["logits"])}
     if "sentence_embedding" in bundle.outputs:
         mean = outputs["last_hidden_state"].mean(axis=1)  # [1, H]

@@ -146,6 +146,12 @@ class OpenFile:
         self._sha256 = hashed.digest()
         return hashed
 
+    def digest(self) -> str:
+        """Return the SHA-256 of the part before the archive, in hexadecimal digits."""
+        if not self._sha256:
+            self.sha256(self.view())
+        return self._sha256.hex()
+
     def check_unchanged(self) -> None:
         """Check that nobody has written to the file since it was opened.
 

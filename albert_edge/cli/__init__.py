@@ -19,11 +19,9 @@ from types import FrameType
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from albert_edge import __version__
 from albert_edge.errors import AlbertEdgeError, OutputError, printable, requires_extra
-from albert_edge.files import EMBEDDED_MODELS
 
 # Verb → its line in `albert-edge --help`.  A verb's module is imported only when the verb is used,
 # so that --help is fast and needs no TensorFlow.
@@ -56,14 +54,14 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
+        from albert_edge.cli.options import complete_files
+
         is_listing = cmd_name in ("presets", "recipes", "targets")
         module = "catalog" if is_listing else cmd_name.replace("-", "_")
         verbs = import_module(f"albert_edge.cli.{module}")
         command: click.Command = getattr(verbs, cmd_name if module == "catalog" else "command")
         _restore_help(command)
-        for parameter in command.params:
-            if parameter.type is click.STRING:  # nearly all are names of files
-                parameter.shell_complete = _complete_path  # type: ignore[method-assign]
+        complete_files(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -261,12 +259,6 @@ class _OutputStream(io.RawIOBase):
 
 
 # Help.
-
-
-def _complete_path(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a file, or of an embedded model."""
-    names = [name for name in EMBEDDED_MODELS if name.startswith(incomplete)]
-    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
 def _restore_help(command: click.Command) -> None:

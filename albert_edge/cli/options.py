@@ -23,10 +23,11 @@ from click.core import ParameterSource
 
 from albert_edge.config import ACCELERATORS
 from albert_edge.errors import InputError
-from albert_edge.files import open_input, read_input
+from albert_edge.files import EMBEDDED_MODELS, open_input, read_input
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from click.shell_completion import CompletionItem
 
     from albert_edge.checkpoints import Checkpoint
 
@@ -136,6 +137,20 @@ def options_from(
         return command
 
     return decorate
+
+
+def complete_files(command: click.Command) -> None:
+    """Let a shell complete the texts that a command takes, of which nearly all name files."""
+    for parameter in command.params:
+        if parameter.type is click.STRING:
+            parameter.shell_complete = _complete_file  # type: ignore[method-assign]
+
+
+def _complete_file(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    names = [name for name in EMBEDDED_MODELS if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
 def docstring_of(what: Any) -> str:

@@ -115,11 +115,9 @@ class Classification(Pipeline):
         if "probabilities" in outputs:  # a file of the target mediapipe
             found: npt.NDArray[np.float64] = outputs["probabilities"][0].astype(np.float64)
             return found
-        config = self.model.bundle.config
-        # As transformers does: the only label may be wrong.
-        alone = config.kind == "multi-label" or config.num_labels == 1
         logits = outputs["logits"][0]
-        return sigmoid(logits) if alone else softmax(logits)
+        independent = self.model.bundle.config.labels_are_independent
+        return sigmoid(logits) if independent else softmax(logits)
 
 
 def top_label(probabilities: npt.NDArray[np.float64], labels: Sequence[str]) -> dict[str, Any]:

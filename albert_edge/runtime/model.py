@@ -267,7 +267,7 @@ class Model:
         """Return the SHA-256 of the file's model, without what describes it."""
         if self._file is None:
             raise InputError("this model was not opened from a file.")
-        return str(self._file.sha256(self._file.view()).hexdigest())
+        return self._file.digest()
 
     def require_early_exit(self) -> None:
         """Check that the file supports early exit.

@@ -256,8 +256,8 @@ def _probabilities(
     weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any
 ) -> Outputs:
     logits = _classification(weights, config, forms, hidden)["logits"]
-    alone = config.kind == "multi-label" or config.num_labels == 1
-    return {"probabilities": tf.sigmoid(logits) if alone else tf.nn.softmax(logits)}
+    probabilities = tf.sigmoid if config.labels_are_independent else tf.nn.softmax
+    return {"probabilities": probabilities(logits)}
 
 
 def _context_logits(

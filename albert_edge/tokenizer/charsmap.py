@@ -19,7 +19,7 @@ import sentencepiece
 
 from albert_edge.tokenizer.config import SPIECE_FILE, SentencePieceConfig
 from albert_edge.tokenizer.protobuf import encode_bytes, encode_varint, parse_fields
-from albert_edge.tokenizer.sentencepiece import preprocess
+from albert_edge.tokenizer.sentencepiece import is_split_again, preprocess
 
 __all__ = ["library_files"]
 
@@ -110,7 +110,7 @@ def _without_resplit(record: bytes, raw: bytes) -> bytes:
     """Mark a piece as unused if the tokenizer would split it again; return the encoded field."""
     fields = list(parse_fields(record))
     text = b"".join(bytes(one.value) for one in fields if one.number == _PIECE).decode()
-    if len(text) < 2 or text[-1] != "," or not text[-2].isdigit():
+    if not is_split_again(text):
         return raw
     kept = b"".join(one.raw for one in fields if one.number != _TYPE)
     return encode_bytes(_PIECES, kept + encode_varint(_TYPE, _UNUSED))

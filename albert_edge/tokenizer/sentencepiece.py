@@ -167,6 +167,11 @@ class SentencePieceTokenizer(Tokenizer):
         return {SPIECE_FILE: self._model, CONFIG_FILE: self._config.to_json()}
 
 
+def is_split_again(piece: str) -> bool:
+    """Return whether the tokenizer splits a piece of SentencePiece again: one such as `9,`."""
+    return len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+
+
 @dataclass(frozen=True, slots=True)
 class _PieceConverter:
     """Converts a piece to tokens.
@@ -183,7 +188,7 @@ class _PieceConverter:
 
     def __call__(self, piece: str) -> tuple[_PieceToken, ...]:
         """Return the tokens of a piece: one, or several for a piece such as `9,`."""
-        if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():
+        if not is_split_again(piece):
             return (self._token(piece, len(piece)),)
         # As in the original tokenizer: encode `9` again, then append `,`.
         number = piece[:-1]

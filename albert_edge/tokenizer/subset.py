@@ -34,7 +34,7 @@ from albert_edge.tokenizer.config import (
 )
 from albert_edge.tokenizer.load import tokenizer_from_files
 from albert_edge.tokenizer.protobuf import encode_bytes, encode_varint, parse_fields
-from albert_edge.tokenizer.sentencepiece import preprocess
+from albert_edge.tokenizer.sentencepiece import is_split_again, preprocess
 from albert_edge.tokenizer.wordpiece import clean_text, split_units, split_words
 
 __all__ = ["Vocab", "open_vocab"]
@@ -123,9 +123,9 @@ class _UnigramVocab(Vocab):
         for part in self.tokenizer.plain_parts(text):
             prepared = preprocess(part, self._config).text
             yield from self._processor.encode(prepared)
-            # A piece such as `9,` is split again, also an unknown one; see `_PieceConverter`.
+            # Unknown pieces are split again too.
             for piece in self._processor.encode(prepared, out_type=str):
-                if len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit():
+                if is_split_again(piece):
                     yield from self._processor.encode(piece[:-1].replace("\u2581", ""))
 
     def char_coverable(self, token_id: int) -> bool:

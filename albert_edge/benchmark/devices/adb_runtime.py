@@ -18,7 +18,7 @@ from pathlib import Path
 
 from albert_edge.benchmark.worker import file_digest
 from albert_edge.errors import DeviceError, printable
-from albert_edge.files import write_file
+from albert_edge.files import cache_folder, write_file
 
 _JAR = "android_worker.jar"
 # TFLite's libraries by name, the GPU delegate's second, and the archive that contains each.
@@ -69,15 +69,9 @@ def fetch_runtime(*, gpu: bool) -> list[Path]:
     return [_fetch(*ARCHIVES[name]) for name in names]
 
 
-def cache_folder() -> Path:
-    """Return the folder where the archives are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "albert_edge", "android")
-
-
 def _fetch(artifact: str, sha256: str) -> Path:
     name, version = artifact.split(":")[1:]
-    path = cache_folder() / f"{name}-{version}.aar"
+    path = cache_folder("android") / f"{name}-{version}.aar"
     if path.is_file() and file_digest(path) == sha256:
         return path
     if (maven := shutil.which("mvn")) is None:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from albert_edge import files
 from albert_edge.errors import DeviceError, printable
 
 __all__ = ["Arm64Root", "get_root"]
@@ -69,8 +70,7 @@ class Arm64Root:
 
 def cache_folder() -> Path:
     """Return the folder where roots are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "albert_edge", "arm64")
+    return files.cache_folder("arm64")
 
 
 def get_root(progress: Progress) -> Arm64Root:
@@ -86,10 +86,8 @@ def get_root(progress: Progress) -> Arm64Root:
             fetched.
     """
     _check_system()
-    wheels = {name: _installed_version(name) for name in _WHEELS}
-    with suppress(metadata.PackageNotFoundError):
-        wheels |= {name: metadata.version(name) for name in _MORE_WHEELS}
-    folder = cache_folder() / f"root-{_digest(wheels)}"
+    wheels = _wanted_wheels()
+    folder = _folder(wheels)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _taking_turns(folder.parent / "lock"):
@@ -107,10 +105,21 @@ def describe_root() -> str:
         DeviceError: It is not, and cannot be made on this machine.
     """
     _check_system()
-    made = [path for path in cache_folder().glob("root-*") if not path.name.endswith(".partial")]
-    if made:
+    if _folder(_wanted_wheels()).is_dir():
         return f"the arm64 root is in {cache_folder()}"
     return "can be measured; the first time makes the arm64 root, and says how much it fetches"
+
+
+def _wanted_wheels() -> dict[str, str]:
+    """Return the wheels of a root and their versions, which are those installed here."""
+    wheels = {name: _installed_version(name) for name in _WHEELS}
+    with suppress(metadata.PackageNotFoundError):
+        wheels |= {name: metadata.version(name) for name in _MORE_WHEELS}
+    return wheels
+
+
+def _folder(wheels: Mapping[str, str]) -> Path:
+    return cache_folder() / f"root-{_digest(wheels)}"
 
 
 def _check_system() -> None:
