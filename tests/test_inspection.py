@@ -16,7 +16,6 @@ from albert_edge.inspection import bisect, inspect, require_right
 from albert_edge.tflite.graph import pack, schema
 from albert_edge.tflite.link import link
 from gpu_graphs import E, Sketch, T
-from rigs import swiftshader
 
 
 def test_weights_add_up(tiny_tflite):
@@ -151,14 +150,6 @@ def test_nothing_is_wrong_in_a_graph_for_gpus(tiny_albert, quantize):
     found = inspect(model.blob, accelerator="gpu")["gpu"]["findings"]
     assert {finding["effect"] for finding in found} == {"left to the CPU"}
     assert {finding["name"] for finding in found} <= {"GATHER", "DEQUANTIZE"}
-
-
-@pytest.fixture
-def software_gpu(monkeypatch):
-    """A GPU that is a program."""
-    swiftshader.RIG.require()
-    for name, value in swiftshader.environment().items():
-        monkeypatch.setenv(name, value)
 
 
 def test_a_file_is_bisected_on_half_its_length(software_gpu):

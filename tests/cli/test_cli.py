@@ -14,7 +14,6 @@ from albert_edge.errors import EXTRAS, MissingExtraError
 from albert_edge.tflite.graph import pack
 from cli.commands import PARITY, albert_edge
 from gpu_graphs import GRAPHS, RIGHT
-from rigs import swiftshader
 
 
 def test_help_names_every_verb_and_each_has_examples():
@@ -78,10 +77,7 @@ def test_inspect_exits_with_1_if_a_gpu_would_be_wrong():
     assert albert_edge("inspect", file).exit_code == 0
 
 
-def test_inspect_bisects_on_the_gpu(tmp_path, monkeypatch):
-    swiftshader.RIG.require()
-    for name, value in swiftshader.environment().items():
-        monkeypatch.setenv(name, value)
+def test_inspect_bisects_on_the_gpu(tmp_path, software_gpu):
     file = tmp_path / "rows.tflite"
     file.write_bytes(pack(GRAPHS["rows-of-constant"]()))
     done = albert_edge("inspect", file, "--accelerator", "gpu", "--bisect")

@@ -15,7 +15,7 @@ from albert_edge.runtime.interpreter import open_interpreter
 from albert_edge.tflite.gpu_rules import GraphView
 from albert_edge.tflite.graph import pack, parse, schema
 from gpu_graphs import GRAPHS, RIGHT, E, Sketch, T, make_inputs
-from rigs import gpu_delegate, swiftshader
+from rigs import gpu_delegate
 from rigs.install import RigError
 
 Engine = Callable[[bytes, dict[str, Any]], dict[str, Any]]
@@ -174,11 +174,8 @@ def delegate(tmp_path: Path) -> Engine:
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Engine:
+def gpu(software_gpu: None) -> Engine:
     """The product's own engine, on a GPU that is a program."""
-    swiftshader.RIG.require()
-    for name, value in swiftshader.environment().items():
-        monkeypatch.setenv(name, value)
     engine, limit, device = gpu_engine("gpu")
     assert (limit, "SwiftShader" in device) == (2e-5, True)
     return engine
