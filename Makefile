@@ -7,7 +7,7 @@ ANDROID_RIGS := app opencl adb robolectric android kotlin
 CONVERT_FOR_WEB := $(BIN)/albert-edge convert --target web --force
 WEB_MODELS := build/sentiment.tflite build/questions.tflite build/embeddings.tflite
 
-.PHONY: demo test lint libraries android android-modules android-rigs web serve clean
+.PHONY: demo test lint docs libraries android android-modules android-rigs web serve clean
 
 demo: .venv/installed
 	$(BIN)/albert-edge demo
@@ -15,6 +15,10 @@ demo: .venv/installed
 # A worker a core, of 2 GB each; it takes a file of tests at a time, the longest first (conftest.py).
 test: .venv/installed
 	$(PYTEST)
+
+# The site of docs/, in build/site.
+docs: .venv/installed
+	$(BIN)/properdocs build --strict
 
 # MediaPipe Tasks and Task Library, and others that open .tflite files, with our files.
 libraries: .venv/installed
