@@ -161,7 +161,9 @@ def write_state(path: Path, state: TrainingState, *, owner: str) -> None:
     """
     values = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
     arrays = values.pop("arrays")
-    text = dump_json({**values, "sums": list(state.sums), "of": owner})
+    # A task without accuracy has no sum of it: NaN, which JSON cannot express.
+    sums = [None if math.isnan(one) else one for one in state.sums]
+    text = dump_json({**values, "sums": sums, "of": owner})
     blob = io.BytesIO()
     np.savez(blob, np.array(text), *arrays)
     write_file(path, blob.getvalue(), force=True)
@@ -178,6 +180,7 @@ def _read_state(path: Path, *, owner: str) -> TrainingState:
             )
         values = json.loads(str(first))
         found = values.pop("of")
+        values["sums"] = [math.nan if one is None else one for one in values["sums"]]
         state = TrainingState(**values, arrays=arrays)
         _check_values(state)
     except FileNotFoundError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import re
 import signal
 import subprocess
@@ -107,6 +108,13 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     again = np.random.default_rng()
     again.bit_generator.state = found.random
     assert again.integers(1 << 60) == np.random.default_rng(3).integers(1 << 60)
+
+
+def test_a_sum_that_a_task_does_not_have(tmp_path: Path) -> None:
+    write_state(tmp_path / "state", state(sums=(1.5, math.nan, 8.0)), owner="mine")
+    found = open_state(tmp_path / "state", owner="mine", resume=True)
+    assert found is not None
+    np.testing.assert_array_equal(found.sums, (1.5, math.nan, 8.0))
 
 
 def test_a_state_of_another_training_or_none(tmp_path: Path) -> None:
