@@ -529,6 +529,11 @@ class _GraphCheck:
             raise BundleError(f"input {place} is not computed.")
         return dims
 
+    def is_computed(self, operator: _Operator, place: int) -> bool:
+        """Return whether the values of an input are known only when the model runs."""
+        tensor = self.tensors[operator.inputs[place]]
+        return tensor.value is None and not tensor.size
+
     def values(self, operator: _Operator, place: int) -> _Dims:
         """Return the int32 values of an input that says how to compute."""
         tensor = self.tensors[operator.inputs[place]]
@@ -817,6 +822,8 @@ def _concatenate(graph: _GraphCheck, operator: _Operator) -> _Dims:
 
 def _slice(graph: _GraphCheck, operator: _Operator) -> _Dims:
     dims = graph.dims(operator, 0)
+    if graph.is_computed(operator, 2) and operator.inputs[0] in graph.graph.inputs:
+        return dims  # at most; `run_loop` checks how many
     begins, sizes = graph.values(operator, 1), graph.values(operator, 2)
     if not len(dims) == len(begins) == len(sizes):
         raise BundleError(f"it cuts {list(begins)}, {list(sizes)} out of {_show(dims)}.")
@@ -858,6 +865,14 @@ def _strided_slice(graph: _GraphCheck, operator: _Operator) -> _Dims:
     elif source.type == _INT32:
         graph.limit(operator, *graph.bounds(operator, 0))
     return tuple(result)
+
+
+def _range(graph: _GraphCheck, operator: _Operator) -> _Dims:
+    begin, end, step = (graph.values(operator, place) for place in range(3))
+    if begin != (0,) or step != (1,) or len(end) != 1 or end[0] < 1:
+        raise BundleError(f"it counts from {list(begin)} to {list(end)} by {list(step)}.")
+    graph.limit(operator, 0, end[0] - 1)
+    return end
 
 
 def _shape(graph: _GraphCheck, operator: _Operator) -> _Dims:
@@ -904,6 +919,7 @@ def _while(graph: _GraphCheck, operator: _Operator) -> _Dims:
 
 
 _ADD, _SUB, _MUL, _LESS, _WHILE, _ARG_MAX = 0, 41, 18, 58, 119, 56
+_GATHER, _RESHAPE, _SLICE = 36, 22, 65
 _FORMS = {
     # code: (name, newest version, type of options, types, rule)
     _ADD: ("ADD", 2, 11, "ff>f ii>i ss>s cc>c", _add),
@@ -926,7 +942,7 @@ _FORMS = {
         ),
         _multiply_matrix,
     ),
-    36: ("GATHER", 4, 23, "fi>f ci>c si>s hi>h", _gather),
+    _GATHER: ("GATHER", 4, 23, "fi>f ci>c si>s hi>h ii>i", _gather),
     150: ("GELU", 2, 116, "f>f c>c s>s", _same),
     _LESS: ("LESS", 1, 41, "ff>b ii>b", _broadcast),
     86: ("LOGICAL_AND", 1, 62, "bb>b", _broadcast),
@@ -935,13 +951,14 @@ _FORMS = {
     55: ("MAXIMUM", 1, 39, "ff>f", _broadcast),
     57: ("MINIMUM", 1, 39, "ff>f ii>i", _minimum),
     114: ("QUANTIZE", 3, 89, "c>s f>c f>s s>c s>s c>c", _requantize),
+    96: ("RANGE", 1, 73, "iii>i", _range),
     82: ("REDUCE_MAX", 1, 27, "fi>f ii>i", _reduce),
     19: ("RELU", 2, 0, "f>f c>c s>s", _requantize),
-    22: ("RESHAPE", 1, 17, "fi>f ii>i si>s ci>c", _reshape),
+    _RESHAPE: ("RESHAPE", 1, 17, "fi>f ii>i si>s ci>c", _reshape),
     76: ("RSQRT", 3, 0, "f>f s>s", _same),
     123: ("SELECT_V2", 1, 98, "bff>f", _broadcast),
-    77: ("SHAPE", 1, 55, "i>i", _shape),
-    65: ("SLICE", 4, 48, "fii>f sii>s cii>c", _slice),
+    77: ("SHAPE", 1, 55, "i>i f>i c>i s>i", _shape),
+    _SLICE: ("SLICE", 4, 48, "fii>f sii>s cii>c iii>i", _slice),
     25: ("SOFTMAX", 3, 9, "f>f c>c s>s", _softmax),
     49: ("SPLIT", 4, 35, "if>ff if>fff ic>cc ic>ccc is>ss is>sss", _split),
     92: ("SQUARE", 1, 66, "f>f", _same),
@@ -1111,10 +1128,40 @@ class _ModelCheck:
         bounds[0] = (0, passes - 1)
         if limit is not None:
             bounds[limit] = (0, passes)
+        rows = None if limit is not None else self._find_rows(body, passes)
+        if rows is not None:
+            bounds[rows] = main.bounds(operator, rows)
         body.run(dims, bounds)
         self._check_body(body, dims, limit, passes)
+        if rows is not None:  # once more for the last pass, of one row
+            dims[rows] = (1,)
+            body.run(dims, bounds)
+            dims = [body.tensors[index].dims or () for index in body.graph.outputs]
         for index, one in zip(operator.outputs, dims, strict=True):
             main.write(index, one)
+
+    def _find_rows(self, body: _GraphCheck, passes: int) -> int | None:
+        """Return the variable that says which rows a pass computes, if there is one.
+
+        It is followed by itself, and in the last pass but one by its first element.
+        """
+        graph = body.graph
+        makers = {one.outputs[0]: one for one in graph.operators}
+        cuts = [one for one in graph.operators if one.code == _SLICE and body.is_computed(one, 2)]
+        if not cuts:
+            return None
+        count = makers.get(cuts[0].inputs[2])
+        number = makers.get(count.inputs[1]) if count and count.code == _GATHER else None
+        made = cuts[0].outputs[0]
+        variable = graph.outputs.index(made) if made in graph.outputs and len(cuts) == 1 else 0
+        if (
+            (count is None or number is None or number.code != _RESHAPE)
+            or (number.inputs[0] != graph.inputs[0] or cuts[0].inputs[0] != graph.inputs[variable])
+            or (body.values(cuts[0], 1) != (0,))
+            or (body.values(count, 0) != (-1,) * (passes - 2) + (1, 1))
+        ):
+            raise BundleError("it does not compute all rows in all passes but the last.")
+        return variable
 
     def _check_variables(
         self, main: _GraphCheck, operator: _Operator, condition: _Graph, body: _Graph

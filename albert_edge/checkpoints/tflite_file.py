@@ -239,10 +239,11 @@ class _Constants:
             for part, rows in {"gamma": stage.factors, "beta": stage.terms}.items():
                 found |= dict(zip((f"{name}/{part}" for name in norms), rows, strict=True))
             names = [f"{path}/{name}" for path in paths for name in _PRODUCTS]
-            found |= _products(names, stage.products)
+            products, inputs = _fuse(stage, len(names))
+            found |= _products(names, products)
             computed = dict(zip(norms, stage.sums, strict=True))
             for before, (name, read) in zip(
-                _norms_before(norms), zip(names, stage.inputs, strict=True), strict=True
+                _norms_before(norms), zip(names, inputs, strict=True), strict=True
             ):
                 if before and read != computed[before]:
                     _unfold(found, name, before)
@@ -286,6 +287,19 @@ def _products(
         found[f"{path}/kernel"] = weights.T
         found[f"{path}/bias"] = np.zeros(len(weights), np.float32) if bias is None else bias
     return found
+
+
+def _fuse(stage: _Stage, count: int) -> tuple[list[tuple[Array, Array | None]], list[str]]:
+    """Return `count` products and what they read; a query, key and value are one.
+
+    They are three where a loop computes the query of some rows only.
+    """
+    products, inputs = stage.products, stage.inputs
+    if len(products) != count + 2:
+        return products, inputs
+    weights, biases = zip(*products[:3], strict=True)
+    bias = None if biases[0] is None else np.concatenate(biases)
+    return [(np.concatenate(weights), bias), *products[3:]], inputs[2:]
 
 
 def _norm(path: str, stage: _Stage, size: int) -> dict[str, Array]:

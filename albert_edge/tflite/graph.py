@@ -210,6 +210,12 @@ class GraphBuilder:
         """Add the int32 constant `value`."""
         return self.constant(_INT32_SCALAR, name, value.to_bytes(4, "little", signed=True))
 
+    def vector(self, values: Sequence[int], name: str) -> int:
+        """Add the int32 constant `values`."""
+        like = copy.copy(_INT32_SCALAR)
+        like.shape = [len(values)]
+        return self.constant(like, name, np.array(values, np.int32).tobytes())
+
     def inline(
         self, stage: StageModel, inputs: Mapping[str, int], *, name: str = ""
     ) -> dict[str, int]:
@@ -225,8 +231,13 @@ class GraphBuilder:
         """
         tensors = {index: inputs[key] for key, index in stage.inputs.items()}
         tensors[-1] = -1  # an optional input that is left out
+        used = {
+            int(index)
+            for one in stage.graph.operators
+            for index in (*one.inputs, *one.outputs, *(one.intermediates or ()))
+        }
         for index, tensor in enumerate(stage.graph.tensors):
-            if index not in tensors:
+            if index not in tensors and index in used:
                 tensors[index] = self._copy_tensor(stage, index, tensor, name or stage.name)
         for operator in stage.graph.operators:
             self._operators.append(self._copy_operator(stage, operator, tensors))

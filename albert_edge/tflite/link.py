@@ -26,6 +26,7 @@ from albert_edge.tflite.graph import (
     schema,
     type_name,
 )
+from albert_edge.tflite.last_pass import INDICES, compute_rows, reads_first_row
 from albert_edge.tflite.legacy_runtimes import Runtime
 from albert_edge.tflite.legalize import legalize
 
@@ -40,7 +41,11 @@ __all__ = [
 ]
 
 _Op = schema.BuiltinOperator
+_INT32 = schema.TensorType.INT32
 _BOOL = schema.TensorT(shape=[1], type=schema.TensorType.BOOL, hasRank=True)
+_SCALAR, _ONE, _PAIR = (
+    schema.TensorT(shape=shape, type=_INT32, hasRank=True) for shape in ([], [1], [2])
+)
 
 
 def check_layout(name: str) -> None:
@@ -95,10 +100,12 @@ def link(
     builder = ModelBuilder()
     if isinstance(stages, Mapping) and len(stages) == 1:
         (stages,) = stages.values()
-    if isinstance(stages, Stages):
-        _LINKERS[layout](builder, config, stages)
-    else:
+    if not isinstance(stages, Stages):
         _link_lengths(builder, config, stages)
+    elif layout == "loop":
+        _link_loop(builder, config, stages, chooses_rows=runtime is None)
+    else:
+        {"unrolled": _link_unrolled, "split": _link_split}[layout](builder, config, stages)
     model = builder.build()
     if runtime is not None:
         model = legalize(model, runtime)
@@ -106,7 +113,9 @@ def link(
     return LinkedModel(model, figures["duplication"], figures["sharing"])
 
 
-def _link_loop(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
+def _link_loop(
+    builder: ModelBuilder, config: AlbertConfig, stages: Stages, *, chooses_rows: bool
+) -> None:
     # A hidden group serves consecutive passes, so each group is one WHILE of its own.
     main = builder.graph("main")
     state = main.inline(stages.embed, main.inputs_of(stages.embed))
@@ -115,6 +124,11 @@ def _link_loop(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> N
     for group, layer in enumerate(stages.layers):
         passes = config.passes_of_group(group)
         exits = [stage for stage in (stages.exits, stages.early_exit_step) if stage]
+        # Then the loop's outputs are dynamic, which CompiledModel and older runtimes refuse.
+        if chooses_rows and passes > 1 and not exits and layer is stages.layers[-1]:
+            narrowed = compute_rows(layer) if reads_first_row(stages.head) else None
+            if narrowed is not None:
+                layer, state = narrowed, state | {"rows": _all_rows(main, state["hidden_states"])}
         state = _while(builder, main, layer, state, passes=passes, exits=exits)
     outputs = main.inline(stages.head, _inputs_from(state, stages.head))
     if stages.early_exit_step:
@@ -181,6 +195,8 @@ def _while(
     outputs = {**inputs, "pass": following, **body.inline(layer, _inputs_from(inputs, layer))}
     for stage in exits:
         outputs |= body.inline(stage, _inputs_from({**outputs, "made": following}, stage))
+    if "rows" in inputs:
+        outputs["rows"] = _next_rows(body, inputs, passes=passes)
     body.outputs = [outputs[name] for name in variables]
 
     results = {name: main.clone(index, f"{layer.name}/{name}") for name, index in variables.items()}
@@ -192,6 +208,33 @@ def _while(
     )
     del results["pass"]
     return results
+
+
+def _all_rows(main: GraphBuilder, hidden: int) -> int:
+    """Add the numbers of all rows, int32 [T]."""
+    dims = main.tensor(_PAIR, "rows/dims")
+    main.operator(_Op.SHAPE, [hidden], [dims], schema.ShapeOptionsT(outType=_INT32))
+    count = main.tensor(_SCALAR, "rows/count")
+    first, second = (main.vector([at], f"rows/{at}") for at in (0, 1))
+    options = schema.StridedSliceOptionsT(shrinkAxisMask=1)
+    main.operator(_Op.STRIDED_SLICE, [dims, first, second, second], [count], options)
+    rows = main.tensor(INDICES, "rows/all")
+    limits = [main.scalar(0, "rows/begin"), count, main.scalar(1, "rows/step")]
+    main.operator(_Op.RANGE, limits, [rows], schema.RangeOptionsT())
+    return rows
+
+
+def _next_rows(body: GraphBuilder, inputs: Mapping[str, int], *, passes: int) -> int:
+    """Add the numbers of the rows of the next pass: in the last one, only the first."""
+    counts = body.vector([-1] * (passes - 2) + [1, 1], "rows/counts")  # -1 is all
+    number, count = (body.tensor(_ONE, f"rows/{name}") for name in ("pass", "count"))
+    shape = body.vector([1], "rows/one")
+    body.operator(_Op.RESHAPE, [inputs["pass"], shape], [number])
+    body.operator(_Op.GATHER, [counts, number], [count], schema.GatherOptionsT())
+    rows = body.clone(inputs["rows"], "rows/next")
+    begin = body.vector([0], "rows/begin")
+    body.operator(_Op.SLICE, [inputs["rows"], begin, count], [rows], schema.SliceOptionsT())
+    return rows
 
 
 def _link_lengths(
@@ -244,9 +287,6 @@ def _link_split(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> 
     for key, stage in signed.items():
         graph = builder.graph(key)
         builder.sign(key, graph, graph.inline(stage, graph.inputs_of(stage)))
-
-
-_LINKERS = {"loop": _link_loop, "unrolled": _link_unrolled, "split": _link_split}
 
 
 def _inputs_from(state: Mapping[str, int], stage: StageModel) -> dict[str, int]:

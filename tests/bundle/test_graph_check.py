@@ -139,6 +139,19 @@ def no_early_end(model: Any) -> None:
     cast.inputs = [cast.inputs[0], cast.inputs[0]]
 
 
+def next_rows(counts: Any = (-1, 1, 1), begin: int = 0) -> Callable[[Any], None]:
+    """Let the loop compute other rows in its next pass."""
+
+    def change(model: Any) -> None:
+        body = model.subgraphs[operators(model, Op.WHILE)[0].builtinOptions.bodySubgraphIndex]
+        cut = next(one for one in body.operators if builtin_code(model, one) == Op.SLICE)
+        gather = next(one for one in body.operators if one.outputs[0] == cut.inputs[2])
+        set_constant(model, body.tensors[gather.inputs[0]], counts)
+        set_constant(model, body.tensors[cut.inputs[1]], [begin])
+
+    return change
+
+
 def wrong_output(model: Any) -> None:
     model.signatureDefs[0].outputs[0].name = "scores"
 
@@ -180,12 +193,13 @@ def custom_operator(model: Any) -> None:
 FULL = {"quantize": "int8-full"}
 WIDE = {"quantize": "int4", "hidden_size": 64, "intermediate_size": 64, "embedding_size": 64}
 WIDE |= {"vocab_size": 2000}
+COPIES = {"layout": "unrolled"}
 EARLY = {"early_exit": True, "num_hidden_layers": 3}
 CASES: list[tuple[Callable[[Any], object], dict[str, Any], str]] = [
-    (with_option(Op.SPLIT, "numSplits", 0), {}, r"\(SPLIT\): it makes 0 parts"),
-    (with_option(Op.SPLIT, "numSplits", 1000), {}, r"\(SPLIT\): it makes 1000 parts"),
-    (options_of_no_type, {}, r"\(SPLIT\): it makes 0 parts of"),
-    (with_constant(Op.SPLIT, 0, 7), {}, r"\(SPLIT\): it has no axis \[7\]"),
+    (with_option(Op.SPLIT, "numSplits", 0), COPIES, r"\(SPLIT\): it makes 0 parts"),
+    (with_option(Op.SPLIT, "numSplits", 1000), COPIES, r"\(SPLIT\): it makes 1000 parts"),
+    (options_of_no_type, COPIES, r"\(SPLIT\): it makes 0 parts of"),
+    (with_constant(Op.SPLIT, 0, 7), COPIES, r"\(SPLIT\): it has no axis \[7\]"),
     (with_constant(Op.TRANSPOSE, 1, [1, 1, 2]), {}, r"\(TRANSPOSE\): \[1, 1, 2\] does not order"),
     (with_constant(Op.RESHAPE, 1, [-7]), {}, r"\(RESHAPE\): it makes \[-7\]"),
     (with_constant(Op.MEAN, 1, -3), {}, r"\(MEAN\): it has no axis \[-3\]"),
@@ -212,6 +226,11 @@ CASES: list[tuple[Callable[[Any], object], dict[str, Any], str]] = [
     (loops_in_itself, {}, "does not exist, or is used twice"),
     (never_counts, {}, "does not count its passes by one"),
     (never_ends, {}, "limited to .* passes instead of"),
+    (next_rows(counts=[1, 1, 1]), {}, "does not compute all rows in all passes but the last"),
+    (next_rows(counts=[-1, 2, 1]), {}, "does not compute all rows in all passes but the last"),
+    (next_rows(begin=1), {}, "does not compute all rows in all passes but the last"),
+    (with_constant(Op.RANGE, 0, 1), {}, r"\(RANGE\): it counts from \[1\]"),
+    (with_constant(Op.RANGE, 2, 0), {}, r"\(RANGE\): it counts .* by \[0\]"),
     (no_early_end, EARLY, "can be made to go on for ever"),
     (wrong_output, {}, "contradicts its task 'classification': .* scores"),
     (not_utf8, {}, "is not UTF-8"),
