@@ -124,7 +124,7 @@ def _link_loop(
     for group, layer in enumerate(stages.layers):
         passes = config.passes_of_group(group)
         exits = [stage for stage in (stages.exits, stages.early_exit_step) if stage]
-        # Then the loop's outputs are dynamic, which CompiledModel and older runtimes refuse.
+        # Then the loop's outputs are dynamic, which older runtimes refuse.
         if chooses_rows and passes > 1 and not exits and layer is stages.layers[-1]:
             narrowed = compute_rows(layer) if reads_first_row(stages.head) else None
             if narrowed is not None:
