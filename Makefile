@@ -16,8 +16,9 @@ demo: .venv/installed
 test: .venv/installed
 	$(PYTEST)
 
-# The site of docs/, in build/site.
+# The site of docs/, in build/site: the test executes the notebooks, whose results are pages.
 docs: .venv/installed
+	$(BIN)/python -m pytest tests/test_notebooks.py
 	$(BIN)/properdocs build --strict
 
 # MediaPipe Tasks and Task Library, and others that open .tflite files, with our files.

@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from albert_edge import benchmark
 from albert_edge.quantization.recipes import RECIPES
 from benchmarks import (
     android_arm64,
@@ -36,6 +37,7 @@ ROOT = Path(__file__).parents[1]
 README, GUIDE, DOCS = ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs"
 REFERENCE = ROOT / "benchmarks" / "reference"
 FIGURES = Path(inspect.getfile(type(RECIPES["int8"]))).with_name("figures.json")
+SCHEMA = Path(inspect.getfile(benchmark)).with_name("schema.json")
 WIDTH = 100  # characters of a line of text; tables are wider
 SHOWN = [("int8", "loop"), ("int8", "stock"), ("float32", "loop"), ("float32", "stock")]
 NAMES = {"loop": "albert_edge, `loop`", "stock": "stock TFLite converter"}
@@ -159,6 +161,40 @@ def make_peers() -> str:
     return "\n".join([*lines, "", where, ""])
 
 
+def make_report_fields() -> str:
+    """Make the tables of the fields of a benchmark report, from its JSON Schema."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    parts = {"the report": schema}
+    for name in ("machine", "settings"):
+        parts[f"`{name}`"] = schema["properties"][name]
+    parts |= {f"`{name}`": part for name, part in schema["$defs"].items()}
+    lines: list[str] = []
+    for title, part in parts.items():
+        whole = part.get("oneOf", [part])[0]  # or else it is null
+        lines += [f"### {title.capitalize()}", "", whole["description"], ""]
+        if fields := whole.get("properties"):
+            lines += ["| field | type | meaning |", "| --- | --- | --- |"]
+            lines += [
+                f"| `{name}` | {_type_of(field)} | {field.get('description', '')} |"
+                for name, field in fields.items()
+            ]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _type_of(field: Mapping[str, Any]) -> str:
+    if reference := field.get("$ref"):
+        name = reference.rpartition("/")[2]
+        return f"[{name}](#{name})"
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{choice}`" if choice else "null" for choice in field["enum"])
+    kinds = field.get("type", "any")
+    named = " or ".join([kinds] if isinstance(kinds, str) else kinds)
+    return f"{named} of {_type_of(field['items'])}" if "items" in field else named
+
+
 def make_exits() -> str:
     """Make the table of the embedded model's early exit: the Pareto-optimal rules."""
     report = newest("early_exit")
@@ -272,9 +308,10 @@ BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     },
     DOCS / "benchmarking.md": {
         "arm": lambda: arm.make_markdown(newest("arm")),
-        "peers": make_peers,
         "exits": make_exits,
     },
+    DOCS / "comparison.md": {"peers": make_peers},
+    DOCS / "report.md": {"fields": make_report_fields},
     GUIDE: {
         "scaling": lambda: scaling.make_markdown(newest("scaling")),
         "bert": lambda: bert.make_markdown(newest("bert")),

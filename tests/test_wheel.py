@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from albert_edge.errors import EXTRAS
 from rigs.base_install import RIG
 from rigs.litert_js import LITERT_JS
 
@@ -49,6 +51,21 @@ def test_the_wheel_has_what_it_needs(published: tuple[Path, Path]) -> None:
         }
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {"albert_edge", wheel_info(wheel)}
+
+
+def test_the_wheel_describes_itself(published: tuple[Path, Path]) -> None:
+    _, wheel = published
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as files:
+        described = email.message_from_bytes(files.read(f"{wheel_info(wheel)}/METADATA"))
+    assert described["License-Expression"] == "Apache-2.0"
+    assert described["License-File"] == "LICENSE"
+    assert described["Requires-Python"] == ">=3.10"
+    classifiers = described.get_all("Classifier")
+    assert {"Operating System :: POSIX :: Linux", "Typing :: Typed"} <= {*classifiers}
+    assert {*EXTRAS.values()} <= {*described.get_all("Provides-Extra")}
+    base = [need for need in described.get_all("Requires-Dist") if "extra ==" not in need]
+    assert not any(need.startswith("tensorflow") for need in base)
 
 
 def test_the_wheel_carries_the_page_for_browsers(

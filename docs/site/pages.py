@@ -26,6 +26,8 @@ ELSEWHERE = "repository/"
 _LINK = re.compile(
     r"^ *```.*?^ *```|(?<=\]\()(?!\w+:|#)(?P<file>[^)#\s]+)", re.MULTILINE | re.DOTALL
 )
+# A link's text that is a file's name, as on GitHub; the site shows the page's title instead.
+_NAMED_PAGE = re.compile(r"\[(?:docs/)?(\w+\.md)\](?=\()")
 
 
 def on_files(files: Files, config: ProperDocsConfig) -> Files:
@@ -54,7 +56,14 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
         place = target.removeprefix("docs/") if target.startswith("docs/") else ELSEWHERE + target
         return posixpath.relpath(place.replace(".ipynb", ".md"), posixpath.dirname(source))
 
-    return _LINK.sub(change, markdown)
+    return _NAMED_PAGE.sub(_title, _LINK.sub(change, markdown))
+
+
+def _title(match: re.Match[str]) -> str:
+    page = ROOT / "docs" / match[1]
+    if not page.is_file():
+        return match[0]
+    return f"[{page.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}]"
 
 
 def _linked(pages: list[str]) -> Iterator[str]:
