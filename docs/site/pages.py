@@ -26,6 +26,7 @@ ELSEWHERE = "repository/"
 _LINK = re.compile(
     r"^ *```.*?^ *```|(?<=\]\()(?!\w+:|#)(?P<file>[^)#\s]+)", re.MULTILINE | re.DOTALL
 )
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")  # of a terminal, which notebooks show
 # A link's text that is a file's name, as on GitHub; the site shows the page's title instead.
 _NAMED_PAGE = re.compile(r"\[(?:docs/)?(\w+\.md)\](?=\()")
 
@@ -110,5 +111,5 @@ def _render(source: Path) -> dict[str, str | bytes]:
                 )
                 parts.append(f"![The figure that this makes]({name})")
             elif text := output.get("text") or data.get("text/plain"):
-                parts.append(f"```text\n{text.rstrip()}\n```")
+                parts.append(f"```text\n{_COLOUR.sub('', text).rstrip()}\n```")
     return {source.with_suffix(".md").as_posix(): "\n\n".join(parts) + "\n", **made}
