@@ -81,6 +81,8 @@ def _megabytes(size_bytes: int | None, digits: int) -> str:
 
 def render_report(report: Mapping[str, Any]) -> Group:
     """Render a report: the fastest of every length first, then wrong and failed ones."""
+    if "boards" in report:
+        return _render_boards(report)
     machine = report["machine"]
     parts = [
         machine["model"],
@@ -101,6 +103,32 @@ def render_report(report: Mapping[str, Any]) -> Group:
         cells = _count_cells(row) if counted else _report_cells(row)
         table.add_row(rank, _name_and_warnings(row), *cells)
     return Group(table, Text("\n".join(_report_notes(report)), style="dim"))
+
+
+def _render_boards(report: Mapping[str, Any]) -> Group:
+    parts: list[Any] = []
+    for board in report["boards"]:
+        parts.append(Text(board["device"], style="bold"))
+        if board["error"] is not None:
+            parts.append(Text(f"FAILED: {board['error']['message']}\n", style="bold red"))
+        if board["report"] is not None:
+            parts.append(render_report(board["report"]))
+    return Group(*parts)
+
+
+def _render_board_comparison(comparison: Mapping[str, Any]) -> Group:
+    parts: list[Any] = []
+    for board in comparison["boards"]:
+        parts.append(Text(board["device"], style="bold"))
+        for when in ("old", "new"):
+            if (error := board[f"{when}_error"]) is not None:
+                parts.append(Text(f"failed in the {when} report: {error['message']}", "red"))
+        if board["comparison"] is not None:
+            parts.append(render_comparison(board["comparison"]))
+    for when in ("old", "new"):
+        if missing := comparison[f"only_{when}"]:
+            parts.append(Text(f"Only in the {when} report: {', '.join(missing)}."))
+    return Group(*parts)
 
 
 def _sort_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -165,8 +193,10 @@ def render_comparison(comparison: Mapping[str, Any]) -> Group:
     """Render a comparison: the worst first; of an unchanged configuration, only the median.
 
     Args:
-        comparison: The result of `albert_edge.benchmark.compare.compare_reports`.
+        comparison: The result of `albert_edge.benchmark.boards.compare_any_reports`.
     """
+    if "boards" in comparison:
+        return _render_board_comparison(comparison)
     table = _new_table()
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")

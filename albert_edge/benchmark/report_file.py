@@ -12,7 +12,7 @@ import math
 import os
 import re
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +26,7 @@ from albert_edge.benchmark.system import describe_machine, slug
 from albert_edge.errors import OutputError, ReportError
 from albert_edge.files import check_writable, dump_json, parse_json, read_input, write_file
 
-__all__ = ["Row", "make_report", "read_report", "reraise_as_report_error", "to_json"]
+__all__ = ["Row", "make_report", "reraise_as_report_error", "to_json"]
 
 # The number goes up when a field changes its meaning or is removed, not when one is added.
 SCHEMA = "albert_edge.benchmark/4"
@@ -142,10 +142,27 @@ def read_report(path: Path) -> dict[str, Any]:
         ReportError: The file cannot be read, is not a report, is one of another version, or is
             damaged: a field is missing, of another type or range, or contradicts another.
     """
+    return check_report(read_document(path), path)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a file of JSON, which is not checked yet.
+
+    Raises:
+        ReportError: It cannot be read, or is not a JSON object.
+    """
     try:
-        report = parse_json(read_input(path), where=str(path), error=ReportError)
+        return parse_json(read_input(path), where=str(path), error=ReportError)
     except OSError as error:
         raise ReportError(f"cannot read {path}: {error.strerror}.") from error
+
+
+def check_report(report: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Check what was read from `path` against `schema.json`, and return it in this version.
+
+    Raises:
+        ReportError: As of `read_report`.
+    """
     schema = report.get("schema")
     if isinstance(schema, str) and schema in (SCHEMA, *_OLDER_SCHEMAS):
         report = {**report, "schema": SCHEMA}
@@ -303,6 +320,7 @@ def open_report(
     *,
     resume: bool = False,
     force: bool = False,
+    read: Callable[[Path], dict[str, Any]] = read_report,
 ) -> dict[str, Any] | None:
     """Check that a report can be written to `path`; read the existing one if it is to be resumed.
 
@@ -311,6 +329,7 @@ def open_report(
         models: The model files, which the report must not overwrite.
         resume: Whether to read an existing report.
         force: Whether an existing file may be overwritten.
+        read: How to read an existing report.
 
     Raises:
         OutputError: It cannot be written, or exists and neither `resume` nor `force` is given.
@@ -325,7 +344,7 @@ def open_report(
         )
     resumes = resume and target.exists()
     check_writable(target, force=force or resumes)
-    return read_report(target) if resumes else None
+    return read(target) if resumes else None
 
 
 def check_same_run(report: Mapping[str, Any], saved: Mapping[str, Any], *, where: str) -> None:

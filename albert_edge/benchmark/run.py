@@ -7,8 +7,9 @@ saves the report after every measurement, so that an interrupted run can be resu
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,11 @@ from albert_edge.errors import AlbertEdgeError, DeviceError, ReportError
 
 __all__ = ["benchmark"]
 
+INTERRUPTED = (
+    "interrupted. Completed measurements are saved in the file of --json, if given, and --resume "
+    "continues later."
+)
+
 
 def benchmark(
     paths: Sequence[str | os.PathLike[str]],
@@ -91,38 +97,27 @@ def benchmark(
             written.
         ReportError: The report to resume is of another version, of another run, or damaged.
     """
-    settings = settings or BenchmarkConfig()
-    if device.startswith("qemu://"):  # before anything is made
-        settings = settings.for_counting()
-    files = ModelFile.read_all(paths)
+    settings, files = settings_of(device, settings), ModelFile.read_all(paths)
     saved = open_report(json_path, [file.path for file in files], resume=resume, force=force)
-    opening = progress.add_task("Opening the device", total=None)
-    with closing(open_device(device, runtime=runtime, progress=progress)) as opened:
-        machine = opened.run({"do": "describe"}, timeout_s=settings.timeout_s)
-        progress.remove_task(opening)
-        if (fault := find_fault(machine, "machine")) is not None:
-            raise _unexpected(opened, fault)
-        report = {
-            **report_header("benchmark", machine),
-            "device": device,
-            "settings": settings.to_dict(),
-            "files": [file.to_dict() for file in files],
-        }
-        run = _Run(files, settings, opened, progress)
-        if saved is not None:
-            check_same_run(report, saved, where=str(json_path))
-            report |= {"date": saved["date"], "machine": saved["machine"]}
-            run.restore(saved, where=str(json_path))
+    with closing(Run(files, settings, device, progress, runtime=runtime)) as run:
         try:
-            run.measure_all(lambda: save_report(json_path, run.add_rows(report, complete=False)))
+            run.prepare(saved, where=str(json_path))
+            run.measure_all(lambda: save_report(json_path, run.to_report(complete=False)))
         except KeyboardInterrupt:
-            raise DeviceError(
-                "interrupted. Completed measurements are saved in the file of --json, if given, "
-                "and --resume continues later."
-            ) from None
-    report = run.add_rows(report, complete=True)
+            raise DeviceError(INTERRUPTED) from None
+    report = run.to_report(complete=True)
     save_report(json_path, report)
     return report
+
+
+def settings_of(device: str, settings: BenchmarkConfig | None) -> BenchmarkConfig:
+    """Return the settings of a device, before anything is made for it.
+
+    Raises:
+        ConfigError: The device cannot be measured with them.
+    """
+    settings = settings or BenchmarkConfig()
+    return settings.for_counting() if device.startswith("qemu://") else settings
 
 
 def _unexpected(device: Device, fault: str) -> DeviceError:
@@ -137,25 +132,84 @@ def _engine_options(accelerator: str) -> dict[str, str]:
     return {"accelerator": accelerator} if accelerator.startswith("edgetpu") else {}
 
 
-class _Run:
-    """The state of a run: one result per configuration, and the outputs of the references."""
+class References:
+    """The outputs of the references, each computed once, also for several devices."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Any, Reference] = {}
+
+    def get(self, file: ModelFile, inputs: Inputs, engine: str, timeout_s: float) -> Reference:
+        """Return the reference of a file on inputs; see `run_reference`."""
+        key = file.name, inputs.ids, engine
+        with self._lock:
+            if key not in self._known:
+                made = run_reference(file, inputs, timeout_s=timeout_s, engine=engine)
+                self._known[key] = made
+            return self._known[key]
+
+
+class Run:
+    """A run on one device: it is opened, prepared, then measured, one result per configuration."""
 
     def __init__(
         self,
         files: Sequence[ModelFile],
         settings: BenchmarkConfig,
-        device: Device,
+        device: str,
         progress: Progress,
+        *,
+        runtime: Sequence[str | os.PathLike[str]] = (),
+        references: References | None = None,
     ) -> None:
-        self._files, self._settings = files, settings
-        self._device, self._progress = device, progress
-        self._references: dict[Any, Reference] = {}
+        """Open the device; arguments as of `benchmark`.
+
+        Raises:
+            ConfigError: The address is malformed.
+            DeviceError: The device cannot be reached.
+        """
+        self._files, self._settings, self._progress = files, settings, progress
+        self._references = references or References()
         # What was tried on the device, and the error if it failed.
         self._tried: dict[tuple[str, ...], AlbertEdgeError | None] = {}
         self._planned = configurations(files, settings)
         self.results = {one.key: Result(configuration=one) for one in self._planned}
+        self._prepared: dict[Any, tuple[Inputs, Reference, Reference | None]] = {}
+        self.is_prepared = False
+        opening = progress.add_task(f"Opening {device}", total=None)
+        try:
+            self.device = open_device(device, runtime=runtime, progress=progress)
+        finally:
+            progress.remove_task(opening)
+        self._report = {
+            "device": device,
+            "settings": settings.to_dict(),
+            "files": [file.to_dict() for file in files],
+        }
 
-    def restore(self, report: dict[str, Any], *, where: str) -> None:
+    def close(self) -> None:
+        """Close the device; never raises."""
+        self.device.close()
+
+    def prepare(self, saved: dict[str, Any] | None, *, where: str) -> None:
+        """Do all that must not be done between two measurements, and restore a saved report.
+
+        Raises:
+            DeviceError: The device does not describe itself as expected.
+            ReportError: The report is of another run, or damaged; `where` says which one it is.
+        """
+        machine = self.device.run({"do": "describe"}, timeout_s=self._settings.timeout_s)
+        if (fault := find_fault(machine, "machine")) is not None:
+            raise _unexpected(self.device, fault)
+        self._report = report_header("benchmark", machine) | self._report
+        if saved is not None:
+            check_same_run(self._report, saved, where=where)
+            self._report |= {"date": saved["date"], "machine": saved["machine"]}
+            self._restore(saved, where=where)
+        self._prepared = self._prepare()
+        self.is_prepared = True
+
+    def _restore(self, report: dict[str, Any], *, where: str) -> None:
         try:
             for row in report["rows"]:
                 key = row["name"], row["accelerator"], row["threads"], row["seq_len"]
@@ -165,18 +219,26 @@ class _Run:
                 f"{where} is damaged: {error!r}; measure again with --force."
             ) from error
 
-    def measure_all(self, on_done: Callable[[], None]) -> None:
-        prepared = self._prepare()
+    def measure_all(
+        self, on_done: Callable[[], None], *, turn: AbstractContextManager[Any] | None = None
+    ) -> None:
+        """Measure what has not been measured yet.
+
+        Args:
+            on_done: Called after every measurement.
+            turn: What is held during each of them.
+        """
         schedule = interleaved_schedule(self._planned, self._settings)
         todo = [one for number, one in schedule if self.results[one.key].rounds_done <= number]
         task = self._progress.add_task("Measuring", total=len(todo))
+        turn = turn or nullcontext()
         for configuration in todo:
             result = self.results[configuration.key]
             description = f"Measuring {describe_row(result.to_row())}"
             self._progress.update(task, description=description)
             if result.error is None:
                 try:
-                    self._measure_once(result, *prepared[configuration.key])
+                    self._measure_once(result, *self._prepared[configuration.key], turn=turn)
                 except AlbertEdgeError as error:
                     result.fail(error)
                 on_done()
@@ -198,7 +260,7 @@ class _Run:
                 result.text_tokens = inputs.text_tokens
                 self._check_accelerator(configuration)
                 if result.rounds_done < self._settings.rounds:
-                    self._device.send(file.path)
+                    self.device.send(file.path)
                     prepared[configuration.key] = (
                         inputs,
                         *self._references_of(configuration, inputs),
@@ -220,13 +282,13 @@ class _Run:
         self._engine(accelerator)
         job = {"do": "check_gpu"}
         if accelerator.startswith("edgetpu"):
-            there = self._device.send(path)
+            there = self.device.send(path)
             job = {"do": "check_edgetpu", "path": there, "accelerator": accelerator}
         key = tuple(job.values())
         if key not in self._tried:
             self._tried[key] = None
             try:
-                self._device.run(job, timeout_s=self._settings.timeout_s)
+                self.device.run(job, timeout_s=self._settings.timeout_s)
             except AlbertEdgeError as error:
                 self._tried[key] = error
         if (failed := self._tried[key]) is not None:
@@ -239,38 +301,38 @@ class _Run:
             DeviceError: Nothing does.
         """
         name = "edgetpu" if accelerator.startswith("edgetpu") else accelerator
-        if name not in self._device.engines:
+        if name not in self.device.engines:
             raise DeviceError(
-                f"{self._device.name} runs files on {', '.join(self._device.engines)}, not on "
+                f"{self.device.name} runs files on {', '.join(self.device.engines)}, not on "
                 f"{accelerator}."
             )
-        return self._device.engines[name]
+        return self.device.engines[name]
 
     def _references_of(
         self, configuration: Configuration, inputs: Inputs
     ) -> tuple[Reference, Reference | None]:
         """Return the reference of a configuration, and the CPU's of one on an accelerator."""
         file = choose_reference(configuration.file, self._files, configuration.seq_len)
-        reference = self._reference(file, inputs, ENGINE)
+        timeout_s = self._settings.timeout_s
+        reference = self._references.get(file, inputs, ENGINE, timeout_s)
         if configuration.accelerator == "cpu":
             return reference, None
         # A GPU multiplies int8 weights as floats; an Edge TPU rounds as the CPU does.
         engine = FLOAT_ENGINE if configuration.accelerator.startswith("gpu") else ENGINE
-        return reference, self._reference(configuration.file, inputs, engine)
-
-    def _reference(self, file: ModelFile, inputs: Inputs, engine: str) -> Reference:
-        key = file.name, inputs.ids, engine
-        if key not in self._references:
-            timeout_s = self._settings.timeout_s
-            made = run_reference(file, inputs, timeout_s=timeout_s, engine=engine)
-            self._references[key] = made
-        return self._references[key]
+        return reference, self._references.get(configuration.file, inputs, engine, timeout_s)
 
     def _measure_once(
-        self, result: Result, inputs: Inputs, reference: Reference, on_cpu: Reference | None
+        self,
+        result: Result,
+        inputs: Inputs,
+        reference: Reference,
+        on_cpu: Reference | None,
+        *,
+        turn: AbstractContextManager[Any],
     ) -> None:
         configuration = result.configuration
-        measurement = self._take(configuration, inputs)
+        with turn:
+            measurement = self._take(configuration, inputs)
         bundle = configuration.file.bundle
         assert bundle is not None  # noqa: S101 (it has been prepared)
         try:
@@ -286,9 +348,9 @@ class _Run:
                 alone.add(measurement, fidelity)
                 fault = find_fault(alone.to_row(), "row")
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise _unexpected(self._device, repr(error)) from error
+            raise _unexpected(self.device, repr(error)) from error
         if fault is not None:
-            raise _unexpected(self._device, fault)
+            raise _unexpected(self.device, fault)
         result.add(measurement, fidelity)
 
     def _take(self, configuration: Configuration, inputs: Inputs) -> Measurement | Count:
@@ -296,7 +358,7 @@ class _Run:
         path = configuration.file.path
         both: dict[str, Any] = {
             "engine": self._engine(configuration.accelerator),
-            "device": self._device,
+            "device": self.device,
             "input_ids": inputs.ids[0],
             "probes": inputs.ids[1:],
             "sha256": configuration.file.sha256,
@@ -304,7 +366,7 @@ class _Run:
             "warmup": settings.warmup,
             "timeout_s": settings.timeout_s,
         }
-        if self._device.counts_instructions:
+        if self.device.counts_instructions:
             return count(path, **both)
         return measure(
             path,
@@ -315,10 +377,11 @@ class _Run:
             **both,
         )
 
-    def add_rows(self, report: dict[str, Any], *, complete: bool) -> dict[str, Any]:
+    def to_report(self, *, complete: bool) -> dict[str, Any]:
+        """Return the report as far as it is measured, once the run is prepared."""
         rows = [result.to_row() for result in self.results.values()]
         rank(rows)
-        return {**report, "complete": complete, "rows": rows}
+        return {**self._report, "complete": complete, "rows": rows}
 
 
 @dataclass(slots=True, kw_only=True)

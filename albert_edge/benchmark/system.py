@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ["THROTTLE_BITS", "count_usable_cores", "describe_machine"]
+__all__ = ["THROTTLE_BITS", "count_usable_cores", "describe_machine", "machine_id"]
 
 # Packages whose version may affect a measurement.
 _PACKAGES = ("albert_edge", "ai-edge-litert", "tflite-runtime", "numpy", "tensorflow", "tf_keras")
@@ -89,6 +89,11 @@ def describe_machine() -> dict[str, Any]:
         "versions": _versions(),
         "conditions": read_conditions(),
     }
+
+
+def machine_id(root: Path = ROOT) -> str:
+    """Return what tells this machine from others until it starts again, also from a container."""
+    return read_text(root / "proc/sys/kernel/random/boot_id") or platform.node()
 
 
 def slug(machine: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 It reads one JSON job from standard input and writes one JSON result to standard output, so that
 the same worker also runs on another machine; a `Device` of `albert_edge.benchmark.devices.device`
-starts it.  A job's `do` is `measure`, `count`, `predict`, `describe`, `check_gpu` or
+starts it.  A job's `do` is `measure`, `count`, `predict`, `describe`, `identify`, `check_gpu` or
 `check_edgetpu`.
 """
 
@@ -24,7 +24,12 @@ from albert_edge.benchmark.memory_energy import (
     read_peak_bytes,
     reset_peak,
 )
-from albert_edge.benchmark.system import cpu_busy_s, describe_machine, read_conditions
+from albert_edge.benchmark.system import (
+    cpu_busy_s,
+    describe_machine,
+    machine_id,
+    read_conditions,
+)
 from albert_edge.errors import AlbertEdgeError, BundleError
 
 __all__ = ["SEED", "check_same_file", "file_digest", "file_state"]
@@ -47,6 +52,8 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """
     if job["do"] == "describe":
         return describe_machine()
+    if job["do"] == "identify":
+        return {"machine_id": machine_id()}
     if job["do"] == "check_gpu":
         from albert_edge.runtime.compiled_model import check_gpu
 

@@ -22,10 +22,13 @@ from albert_edge.cli.options import (
 @click.argument("models", nargs=-1, metavar="[MODEL...]")
 @click.option(
     "--device",
-    default="local",
-    help="Device to measure on: local, ssh://[USER@]HOST[:PORT][?python=PATH], a phone: "
-    "adb://[SERIAL][?cores=N,...][&adb=PATH], or a Raspberry Pi's processor, emulated to count "
-    "instructions: qemu://cortex-a53, qemu://cortex-a72, qemu://cortex-a76 (Pi 3, 4, 5).",
+    "devices",
+    multiple=True,
+    default=("local",),
+    help="Device to measure on; repeat it for several side by side: local, "
+    "ssh://[USER@]HOST[:PORT][?python=PATH], a phone: adb://[SERIAL][?cores=N,...][&adb=PATH], or "
+    "a Raspberry Pi's processor, emulated to count instructions: "
+    "qemu://cortex-a53, qemu://cortex-a72, qemu://cortex-a76 (Pi 3, 4, 5).",
 )
 @click.option(
     "--runtime",
@@ -95,6 +98,7 @@ def command(
     albert-edge benchmark android.tflite --device adb://
     albert-edge benchmark gpu.tflite --device 'adb://R58M12ABCDE?cores=4-7' --accelerator cpu,gpu
     albert-edge benchmark int8.tflite float32.tflite --device qemu://cortex-a72
+    albert-edge benchmark my.tflite --device ssh://pi@pi4.local --device ssh://pi@pi5.local
     albert-edge benchmark --from report.json --html report.html
     albert-edge benchmark --compare before.json after.json
     """
@@ -135,15 +139,19 @@ def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool
 
 
 def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: bool) -> None:
-    from albert_edge.benchmark.compare import compare_reports, raise_on_regression
+    from albert_edge.benchmark.boards import (
+        compare_any_reports,
+        raise_on_any_regression,
+        read_any_report,
+    )
     from albert_edge.benchmark.console import render_comparison
-    from albert_edge.benchmark.report_file import read_report, to_json
+    from albert_edge.benchmark.report_file import to_json
     from albert_edge.cli.console import print_report
     from albert_edge.files import write_file
 
     path = None if json_path == "-" else json_path
     _check_output(path, [old, new], force=force)
-    found = compare_reports(read_report(Path(old)), read_report(Path(new)))
+    found = compare_any_reports(read_any_report(Path(old)), read_any_report(Path(new)))
     if path is not None:
         write_file(path, to_json(found).encode(), force=force)
     if json_path == "-":
@@ -151,17 +159,18 @@ def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: 
     else:
         print_report(found, as_json=False, render=lambda found: [render_comparison(found)])
     if strict:
-        raise_on_regression(found)
+        raise_on_any_regression(found)
 
 
 def _show(kept: str, html_path: str | None, *, force: bool) -> None:
+    from albert_edge.benchmark.boards import read_any_report
     from albert_edge.benchmark.console import render_report
     from albert_edge.benchmark.html import write_page
-    from albert_edge.benchmark.report_file import read_report, reraise_as_report_error
+    from albert_edge.benchmark.report_file import reraise_as_report_error
     from albert_edge.cli.console import print_report
 
     _check_output(html_path, [kept], force=force)
-    report = read_report(Path(kept))
+    report = read_any_report(Path(kept))
     with reraise_as_report_error():
         render_report(report)
     if html_path is not None:
@@ -174,38 +183,33 @@ def _measure(
     json_path: str | None,
     html_path: str | None,
     *,
-    device: str,
-    runtime: tuple[str, ...],
+    devices: tuple[str, ...],
     resume: bool,
     force: bool,
     **settings: Any,
 ) -> None:
+    from albert_edge.benchmark.boards import benchmark_boards, raise_on_any_failure
     from albert_edge.benchmark.console import render_report
     from albert_edge.benchmark.html import write_page
     from albert_edge.benchmark.report_file import to_json
     from albert_edge.benchmark.run import benchmark
-    from albert_edge.benchmark.statistics import raise_on_failures
     from albert_edge.cli.console import bars, print_report
 
     path = None if json_path == "-" else json_path
     if resume and path is None:
         raise click.UsageError("--resume needs --json F, the report to continue.")
     _check_output(html_path, [*models, path], force=force)
+    several = len(devices) > 1
+    where: dict[str, Any] = {"devices": devices} if several else {"device": devices[0]}
+    chosen = take_fields(BenchmarkConfig(), settings)
+    options = {"json_path": path, "resume": resume, "force": force, **where, **settings}
     with bars(refresh_per_second=1) as progress:  # drawing takes CPU time from what is measured
-        report = benchmark(
-            models,
-            settings=take_fields(BenchmarkConfig(), settings),
-            device=device,
-            runtime=runtime,
-            json_path=path,
-            resume=resume,
-            force=force,
-            progress=progress,
-        )
+        run = benchmark_boards if several else benchmark
+        report = run(models, settings=chosen, progress=progress, **options)
     if html_path is not None:
         write_page(report, html_path, force=force)
     if json_path == "-":
         click.echo(to_json(report), nl=False)
     else:
         print_report(report, as_json=False, render=lambda report: [render_report(report)])
-    raise_on_failures(report)
+    raise_on_any_failure(report)

@@ -222,6 +222,10 @@ class Adb:
         result = parse_worker_output(text, stderr=log, ending=ending, where=where)
         return result, values, log
 
+    def machine_id(self) -> str:
+        """Return the phone's own serial number, or else its address."""
+        return self._property("ro.serialno", "ro.boot.serialno") or self.name
+
     def close(self) -> None:
         """Let the phone remove the copied files; never raises."""
         self._phone.close()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import albert_edge
 from albert_edge import errors
 from albert_edge.benchmark.devices.remote_agent import worker_command
+from albert_edge.benchmark.system import machine_id
 from albert_edge.benchmark.worker import check_same_file, file_digest, file_state
 from albert_edge.bundle.archive import HOST
 from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError, describe_exit
@@ -76,6 +77,13 @@ class Device(Protocol):
         Raises:
             AlbertEdgeError: The worker's own error (see `parse_worker_output`).
             DeviceError: The process died or timed out, or the connection is lost.
+        """
+
+    def machine_id(self) -> str:
+        """Return what is the same for every device whose processes run on the same machine.
+
+        Raises:
+            DeviceError: The connection is lost.
         """
 
     def close(self) -> None:
@@ -258,6 +266,10 @@ class Local:
         command = worker_command(self._python, folder, *engine_folder(job))
         advice = "increase the timeout, or measure fewer runs"
         return run_worker(command, job, where=where, timeout_s=timeout_s, advice=advice)
+
+    def machine_id(self) -> str:
+        """Return this machine's."""
+        return machine_id()
 
     def close(self) -> None:
         """Do nothing."""

@@ -29,6 +29,7 @@ from albert_edge.benchmark.devices.arm64_root import PYTHON, Arm64Root, cache_fo
 from albert_edge.benchmark.devices.device import ENGINE, engine_folder, run_worker
 from albert_edge.benchmark.devices.remote_agent import worker_command
 from albert_edge.benchmark.devices.ssh import pack_worker
+from albert_edge.benchmark.system import machine_id
 from albert_edge.errors import AlbertEdgeError, ConfigError, DeviceError
 
 # The part of each processor and its features, as Linux shows them: XNNPACK picks its kernels by the
@@ -125,6 +126,10 @@ class Qemu:
             "instructions_first": first,
             "instructions_inference": round(runs / job["runs"]),
         }
+
+    def machine_id(self) -> str:
+        """Return that of this machine, which emulates the other."""
+        return machine_id()
 
     def close(self) -> None:
         """Remove the folder; never raises."""

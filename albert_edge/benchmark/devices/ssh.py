@@ -10,6 +10,7 @@ import ast
 import hashlib
 import io
 import reprlib
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -33,6 +34,8 @@ _WORKER_MODULES = (
     "albert_edge.benchmark.engine",
     "albert_edge.benchmark.gpu_engine",
 )
+# Of Python 3.11, `ast.parse` fails in a thread while another one is in it.
+_PARSING = threading.Lock()
 _GRACE_S = 30  # for the reply about a worker that the agent had to kill
 
 
@@ -77,6 +80,10 @@ class Ssh:
         stdout, stderr = (self._field(reply, name, str) for name in ("stdout", "stderr"))
         ending = describe_exit(self._field(reply, "returncode", int))
         return parse_worker_output(stdout, stderr=stderr, ending=ending, where=where)
+
+    def machine_id(self) -> str:
+        """Ask the device, which may be another way to a machine that is measured too."""
+        return str(self.run({"do": "identify"}, timeout_s=_GRACE_S)["machine_id"])
 
     def close(self) -> None:
         """Remove the copied files and disconnect; never raises."""
@@ -144,7 +151,9 @@ def pack_worker() -> bytes:
     files = {f"albert_edge-{albert_edge.__version__}.dist-info/METADATA": metadata.encode()}
     blob = io.BytesIO()
     with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in (files | _worker_files()).items():
+        with _PARSING:
+            files |= _worker_files()
+        for name, content in files.items():
             # Not the files' dates, which may be before 1980, where a zip's begin.
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return blob.getvalue()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from albert_edge.benchmark.format import format_cores, format_count
 from albert_edge.benchmark.html.elements import (
     Element,
+    bdi,
     element,
     marker_shapes,
     prepare_rows,
@@ -30,7 +31,7 @@ from albert_edge.benchmark.html.tradeoffs import tradeoffs
 from albert_edge.benchmark.report_file import reraise_as_report_error
 from albert_edge.files import write_file
 
-__all__ = ["write_page"]
+__all__ = ["page_of", "write_page"]
 
 
 def write_page(
@@ -39,7 +40,7 @@ def write_page(
     """Write the page of a report.
 
     Args:
-        report: The result of `benchmark` or `read_report`.
+        report: The result of `benchmark`, `benchmark_boards` or `read_any_report`.
         path: The page's file, such as `report.html`.
         force: Whether an existing file may be overwritten.
 
@@ -56,7 +57,7 @@ def render_page(report: Mapping[str, Any]) -> str:
     """Render the page of a report.
 
     Args:
-        report: A report as `schema.json` describes it.
+        report: A report as `schema.json` describes it, or one of several devices.
 
     Returns:
         The HTML text.
@@ -65,12 +66,64 @@ def render_page(report: Mapping[str, Any]) -> str:
         ReportError: A field is missing, or has a value of another type or range.
     """
     with reraise_as_report_error():
-        return f"<!DOCTYPE html>\n{serialize(_page(report))}\n"
+        return page_of(*(_boards(report) if "boards" in report else _report(report)))
 
 
-def _page(report: Mapping[str, Any]) -> Element:
+def page_of(title: str, *parts: Element) -> str:
+    """Return a page with these parts, in the style of all pages."""
+    body = element("body", marker_shapes(), *parts)
+    page = element("html", _head(title), body, lang="en")
+    return f"<!DOCTYPE html>\n{serialize(page)}\n"
+
+
+def _report(report: Mapping[str, Any]) -> Iterator[Any]:
+    yield f"{report['machine']['model']}, {report['date']}: albert-edge {report['kind']}"
+    yield from (_header(report), element("main", *_sections(report)), _footer(report))
+
+
+def _boards(report: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the title and the parts of several devices, each with sections of its own."""
+    boards = report["boards"]
+    yield (title := f"albert-edge benchmark on {format_count(len(boards), 'device')}")
+    links = [
+        element("li", element("a", bdi(board["device"]), href=f"#board-{number}"), _state(board))
+        for number, board in enumerate(boards)
+    ]
+    yield element("header", element("h1", title), element("ul", *links))
+    for number, board in enumerate(boards):
+        yield from _board(number, board)
+    yield from [_footer(one["report"]) for one in boards if one["report"] is not None][:1]
+
+
+def _state(board: Mapping[str, Any]) -> str:
+    report = board["report"]
+    if board["error"] is not None:
+        return ": failed"
+    correct = sum(row["status"] == "ok" for row in report["rows"])
+    rows = format_count(len(report["rows"]), "configuration")
+    return f": {report['machine']['model']}, {correct} of {rows} with correct outputs"
+
+
+def _board(number: int, board: Mapping[str, Any]) -> Iterator[Element]:
+    report, error = board["report"], board["error"]
+    name = element("h2", bdi(board["device"]), id=f"board-{number}")
+    failure = error and element("p", f"Failed: {error['message']}", class_="alert bad")
+    yield element("section", name, failure)
+    if report is None:
+        return
+    main = element("main", *_sections(report))
+    for part in main.iter():  # what a link of a section goes to is in the same board's
+        if "id" in part.attrib:
+            part.set("id", f"{part.get('id')}-{number}")
+        elif part.tag == "a" and str(part.get("href")).startswith("#"):
+            part.set("href", f"{part.get('href')}-{number}")
+    yield _header(report)
+    yield main
+
+
+def _sections(report: Mapping[str, Any]) -> list[Element]:
     rows = prepare_rows(report)
-    sections = [
+    return [
         summary(report, rows),
         ranking(rows),
         *failures(rows),
@@ -80,11 +133,6 @@ def _page(report: Mapping[str, Any]) -> Element:
         *warnings_section(rows),
         system_section(report),
     ]
-    title = f"{report['machine']['model']}, {report['date']}: albert-edge {report['kind']}"
-    body = element(
-        "body", marker_shapes(), _header(report), element("main", *sections), _footer(report)
-    )
-    return element("html", _head(title), body, lang="en")
 
 
 def _head(title: str) -> Element:

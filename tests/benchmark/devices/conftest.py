@@ -88,12 +88,14 @@ def make_address(
 ) -> Callable[..., str]:
     """A function `make_address(script)`: the device's address with a Python started by a script.
 
+    Devices of other names are other devices.
+
     `script` is what a shell does with the arguments of Python, `$PYTHON` being the equipped one.
     """
 
-    def make(script: str = 'exec "$PYTHON" "$@"') -> str:
+    def make(script: str = 'exec "$PYTHON" "$@"', *, name: str = "python") -> str:
         # A name that a shell would take apart, were it not quoted.
-        wrapper = tmp_path / 'it\'s my $HOME; "python" & co'
+        wrapper = tmp_path / f'it\'s my $HOME; "{name}" & co'
         wrapper.write_text(
             f"#!/bin/sh\nPYTHON={shlex.quote(str(equipped_python))}\n"
             f"export TMPDIR={shlex.quote(str(folder_there))}\n{script}\n"

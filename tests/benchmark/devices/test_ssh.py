@@ -19,10 +19,10 @@ import pytest
 from rich.progress import Progress
 
 import albert_edge
-from albert_edge.benchmark import run
+from albert_edge.benchmark import boards, run
 from albert_edge.benchmark.config import BenchmarkConfig
 from albert_edge.benchmark.devices import ssh
-from albert_edge.benchmark.devices.device import open_device
+from albert_edge.benchmark.devices.device import Local, open_device
 from albert_edge.benchmark.devices.ssh import Ssh
 from albert_edge.benchmark.measure import measure
 from albert_edge.conversion import convert
@@ -199,6 +199,55 @@ def test_what_was_measured_before_the_connection_broke_is_kept_and_goes_on(
     assert json.loads(kept.read_text())["complete"]
     again = benchmark()
     assert [(row["status"], len(row["rounds"])) for row in again["rows"]] == [("ok", 3)] * 2
+
+
+def test_two_devices_are_measured_side_by_side_and_one_that_dies_ends_only_itself(
+    friends: Server, make_address: Addresses, tiny_file: Path, tmp_path: Path
+) -> None:
+    number, kept = tmp_path / "number", tmp_path / "boards.json"
+    well = make_address(name="well")
+    dying = make_address(f'echo $$ > {number}\nexec "$PYTHON" "$@"', name="dying")
+
+    def benchmark() -> dict[str, Any]:
+        return boards.benchmark_boards(
+            [tiny_file],
+            devices=[dying, well],
+            settings=BenchmarkConfig(rounds=3, seq_lens=(8, 16), **BRIEF),
+            json_path=kept,
+            resume=True,
+            progress=Progress(disable=True),
+        )
+
+    def rounds(document: dict[str, Any], index: int) -> int:
+        section = document["boards"][index]["report"]
+        return sum(len(row.get("rounds", ())) for row in section["rows"])
+
+    def kill() -> None:
+        while not finished.wait(0.02):
+            if kept.exists() and rounds(json.loads(kept.read_text()), 0):
+                os.kill(int(number.read_text()), signal.SIGKILL)
+                return
+
+    finished, killer = threading.Event(), threading.Thread(target=kill)
+    killer.start()
+    report = benchmark()
+    finished.set()
+    killer.join()
+    first, second = (section["report"] for section in report["boards"])
+    assert [row["error"]["type"] for row in first["rows"]] == ["DeviceError"] * 2
+    assert "is lost" in first["rows"][0]["error"]["message"]
+    assert 1 <= rounds(report, 0) < rounds(report, 1) == 6
+    assert [row["status"] for row in second["rows"]] == ["ok", "ok"]
+    assert boards.read_any_report(kept) == report
+    with pytest.raises(DeviceError, match=r"1 of 2 devices .*\n  ssh://.*dying"):
+        boards.raise_on_any_failure(report)
+    again = benchmark()  # --resume: only what is missing
+    boards.raise_on_any_failure(again)
+    assert again["boards"][1] == report["boards"][1]
+
+
+def test_two_ways_to_one_machine_are_known_as_such(device: Ssh) -> None:
+    assert device.machine_id() == Local().machine_id()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
