@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import signal
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -119,11 +120,14 @@ EXTRAS = {
     "matplotlib": "plot",
     "ml_dtypes": "convert",
     "nltk": "stem",
+    "optuna": "search",
     "pyarrow": "parquet",
+    "ray": "ray",
     "safetensors": "convert",
     "tensorflow": "convert",
     "tensorflow_model_optimization": "train",
     "tf_keras": "convert",
+    **({} if sys.version_info >= (3, 11) else {"tomli": "convert"}),
 }
 
 

@@ -340,6 +340,17 @@ def toy_model(toy_table: Path, built_once: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def swept(toy_model: Path, toy_table: Path, built_once: Callable[..., Path]) -> Path:
+    """A folder with `plan.toml` of a small sweep, and `out`, what it made in one process."""
+    from sweep.samples import run, write_plan
+
+    def build(path: Path) -> None:
+        run(write_plan(path, toy_model, toy_table), path / "out", measured=True)
+
+    return built_once("swept", build)
+
+
+@pytest.fixture(scope="session")
 def ordinary_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model's checkpoint without its exits."""
     from dataclasses import replace

@@ -13,10 +13,10 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 175,
-    "edges": 866,
+    "modules": 184,
+    "edges": 922,
     "imported by one": 58,
-    "exported": 350,
+    "exported": 364,
     "circles": 0,
     "README lines": 120,
 }

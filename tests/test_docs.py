@@ -30,7 +30,7 @@ PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "web_demo/README.md"]
 # Why a block of commands is not run, as its title says: it needs a board, a phone, an accelerator
 # or a browser; it trains for minutes; it downloads.
 MARKS = ("device", "long", "download")
-LANGUAGES = ("html", "js", "kotlin", "python", "shell", "text")
+LANGUAGES = ("html", "js", "kotlin", "python", "shell", "text", "toml")
 _FENCE = re.compile(r'^ *```(\w*)(?: title="(.*)")?$')
 # Few measurements are as good as many, if only that they work is tested.
 _CHEAP = {

@@ -33,6 +33,7 @@ ORDER = (
     ("conversion", "evaluation"),
     ("demo", "demo_page", "doctor"),
     ("training",),
+    ("sweep",),
     ("cli",),
 )
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -56,6 +57,7 @@ BROAD = {
         1,
         "cancels the request, and raises it again",
     ),
+    "sweep/trial.py:run_trial": (1, "a trial may fail in any way; it is a row of the report"),
     "runtime/model.py:_wait": (1, "gives up its place in the queue, and raises it again"),
     "runtime/model.py:_make": (1, "is raised again in the thread that called"),
     "cli/console.py:quiet": (1, "shows what libraries printed, and raises it again"),

@@ -36,6 +36,7 @@ _VERBS = {
     "pretrain": "Pre-train an ALBERT on plain text.",
     "finetune": "Fine-tune an ALBERT on labelled data.",
     "compress": "Prune, cluster or quantization-aware train a text classifier.",
+    "sweep": "Try combinations of recipes, sizes and training, and show the best.",
     "doctor": "Say what works on this machine, and what installs the rest.",
     "completion": "Print the script that completes albert-edge in a shell.",
     "presets": "List the published ALBERT configurations.",
@@ -170,7 +171,8 @@ def _advise_resuming(ctx: click.Context) -> str:
     output = verb.params.get("output") or verb.params.get("json_path")
     if output in (None, "-"):
         return "; nothing was saved"
-    states = (f"{output}.training", os.path.join(output, "training.npz"), output)  # noqa: PTH118
+    inside = (os.path.join(output, name) for name in ("training.npz", "plan.json"))  # noqa: PTH118
+    states = (f"{output}.training", *inside, output)
     state = next((state for state in states if os.path.isfile(state)), None)  # noqa: PTH113
     if state is None:
         return "; nothing was saved to resume from"

@@ -23,16 +23,26 @@ from albert_edge.benchmark.html.elements import (
 )
 from albert_edge.benchmark.statistics import float32_error
 
+__all__ = ["File", "charts_and_table", "pareto_front"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
-    """A file, summarized over its configurations; None for an unknown value."""
+class File:
+    """A file, summarized over its configurations; None for an unknown value.
+
+    Attributes:
+        series: The number of its marker.
+        label: Its name.
+        wrong: Whether its outputs are wrong.
+        error: Its largest error.
+        costs: One for every panel.
+    """
 
     series: int
     label: str
     wrong: bool
-    error: float | None  # the largest
-    costs: tuple[float | None, ...]  # one per panel
+    error: float | None
+    costs: tuple[float | None, ...]
 
     @property
     def shown(self) -> bool:
@@ -66,18 +76,28 @@ def tradeoffs(rows: list[dict[str, Any]]) -> Iterator[Element]:
     shown = [file for file in files if file.shown]
     if len(shown) < 2:
         return
-    charts = [
-        _panel(name, column, shown)
-        for column, name in enumerate(panels)
-        if any(file.costs[column] is not None for file in shown)
-    ]
     yield element(
         "section",
         element("h2", "Cost of accuracy"),
         element("p", _NOTE, class_="note"),
-        element("div", *charts, class_="panels"),
-        scrollable(_table(panels, shown), name="Cost of accuracy"),
+        *charts_and_table(panels, shown),
     )
+
+
+def charts_and_table(panels: Sequence[str], files: Sequence[File]) -> Iterator[Element]:
+    """Make a chart of the error against every cost, and the table of the values.
+
+    Args:
+        panels: The names of the costs, with their units, such as "file, MB".
+        files: The files, each with as many costs.
+    """
+    charts = [
+        _panel(name, column, files)
+        for column, name in enumerate(panels)
+        if any(file.costs[column] is not None for file in files)
+    ]
+    yield element("div", *charts, class_="panels")
+    yield scrollable(_table(panels, files), name="Cost of accuracy")
 
 
 _NOTE = (
@@ -88,13 +108,13 @@ _NOTE = (
 )
 
 
-def _summarize(rows: Sequence[Mapping[str, Any]], number: int, length: int) -> _File:
+def _summarize(rows: Sequence[Mapping[str, Any]], number: int, length: int) -> File:
     own = [row for row in rows if row["series"] == number]
     errors = [error for row in own if (error := float32_error(row)) is not None]
     memory = [one for row in own if (one := row.get("model_rss_bytes")) is not None]
     times = [row["cost"] for row in own if row["seq_len"] == length]
     size = own[0]["size_bytes"]
-    return _File(
+    return File(
         series=number,
         label=own[0]["label"],
         wrong=any(row["status"] == "wrong" for row in own),
@@ -107,19 +127,19 @@ def _summarize(rows: Sequence[Mapping[str, Any]], number: int, length: int) -> _
     )
 
 
-def _points(column: int, files: Sequence[_File]) -> Iterator[tuple[_File, float, float]]:
+def _points(column: int, files: Sequence[File]) -> Iterator[tuple[File, float, float]]:
     for file in files:
         cost = file.costs[column]
         if cost is not None and file.error is not None:
             yield file, cost, file.error
 
 
-def _front(column: int, files: Sequence[_File]) -> list[tuple[float, float]]:
+def _front(column: int, files: Sequence[File]) -> list[tuple[float, float]]:
     correct = [file for file in files if not file.wrong]
     return pareto_front([(x, y) for _, x, y in _points(column, correct)])
 
 
-def _panel(name: str, column: int, files: Sequence[_File]) -> Element:
+def _panel(name: str, column: int, files: Sequence[File]) -> Element:
     points = list(_points(column, files))
     x_axis = Axis.fit((x for _, x, _ in points), margin=0.1)
     y_axis = Axis.fit((100 * y for _, _, y in points), margin=0.1)
@@ -150,7 +170,7 @@ def _panel(name: str, column: int, files: Sequence[_File]) -> Element:
     )
 
 
-def _table(panels: Sequence[str], files: Sequence[_File]) -> Element:
+def _table(panels: Sequence[str], files: Sequence[File]) -> Element:
     names = ["file", "error", *panels]
     fronts = [_front(column, files) for column in range(len(panels))]
     lines = []
