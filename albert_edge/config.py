@@ -88,8 +88,9 @@ class AlbertConfig:
 
     Lan et al. 2020, arXiv:1909.11942, table 1.  The encoder has `num_hidden_groups` groups of
     `inner_group_num` layers, and applies one group in each of its `num_hidden_layers` passes.  With
-    `early_exit` each pass has its own classifier, so that inference can stop early on easy inputs
-    (Zhou et al. 2020, arXiv:2006.04152); this needs a single group and single-label classification.
+    `early_exit` each pass has its own head, so that inference can stop early on easy inputs (Zhou
+    et al. 2020, arXiv:2006.04152); this needs a single group, and one label for each text or token,
+    or questions.
     `family` is "albert", or "bert" or "distilbert" for a model of theirs: one group a pass, no
     projection of embeddings of the encoder's width, and in DistilBERT no token types, and ReLU
     instead of tanh in the pooler.

@@ -1,4 +1,4 @@
-"""Early exit: the rule by which a classifier stops before its last layer.
+"""Early exit: the rule by which a model stops before its last layer.
 
 A file with a loop over the layers evaluates the rule itself; where the host runs the layers, the
 host calls `EarlyExit.should_exit` after each pass.
@@ -25,14 +25,17 @@ _INT32_MAX = 2**31 - 1  # patience and max_layers are int32 in the file
 class EarlyExit:
     """An early-exit rule: stop after the first pass that meets one of three conditions.
 
-    Every pass has its own classifier, which predicts a label.  Patience is the rule of PABEE (Zhou
-    et al. 2020, arXiv:2006.04152, sec. 3.2).  The threshold is that of BranchyNet (Teerapittayanon
-    et al. 2016, arXiv:1709.01686), but applied to the probability of the most likely label.
+    Every pass has its own head, which predicts the label of a text; or the label of every token; or
+    the first and the last token of an answer.  Patience is the rule of PABEE (Zhou et al. 2020,
+    arXiv:2006.04152, sec. 3.2).  The threshold is that of BranchyNet (Teerapittayanon et al. 2016,
+    arXiv:1709.01686), but applied to the probability of the most likely label.  Where a pass
+    predicts several things, all of them must be unchanged, and the least probable of them must
+    reach the threshold.
 
     Attributes:
-        patience: Exit when this many passes in a row have predicted the same label as the pass
-            before them; at least 1.  The number of layers, or more, disables the condition.
-        threshold: Exit when the most likely label has at least this probability; a value above 1
+        patience: Exit when this many passes in a row have predicted the same as the pass before
+            them; at least 1.  The number of layers, or more, disables the condition.
+        threshold: Exit when what is predicted has at least this probability; a value above 1
             disables the condition.
         max_layers: Exit after this many passes in any case; None for no limit.
 
@@ -70,14 +73,19 @@ class EarlyExit:
         }
 
     def should_exit(self, logits: npt.NDArray[np.float32]) -> bool:
-        """Return whether to exit after passes with these `logits`, float32 [passes, C]."""
+        """Return whether to exit after passes with these `logits`, float32 [passes, ..., C].
+
+        Each row of C logits predicts one thing: one row for a text's label, one for every token's
+        label, or two for the first and the last of C tokens.
+        """
         import numpy as np
 
-        labels = logits.argmax(axis=1)
-        others = np.flatnonzero(labels != labels[-1])
+        labels = logits.argmax(axis=-1).reshape(len(logits), -1)  # [passes, D]
+        others = np.flatnonzero((labels != labels[-1]).any(axis=1))
         same = len(labels) - 1 - (others[-1] + 1 if others.size else 0)
-        powers = np.exp(logits[-1] - logits[-1].max())
-        confident = powers.max() / powers.sum() >= np.float32(self.threshold)
+        powers = np.exp(logits[-1] - logits[-1].max(axis=-1, keepdims=True))
+        least = (powers.max(axis=-1) / powers.sum(axis=-1)).min()
+        confident = least >= np.float32(self.threshold)
         return bool(same >= self.patience or confident or len(labels) == self.max_layers)
 
 

@@ -8,6 +8,7 @@ This module holds data only.  The code for each task is in one registry per fold
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["PROBLEM_TYPES", "TASKS"]
 
@@ -48,6 +49,21 @@ class Task:
     has_labels: bool = False
     options: tuple[str, ...] = ()
 
+    @property
+    def can_exit_early(self) -> bool:
+        """Whether each pass can have a head of its own, so that inference can stop early."""
+        return set(_EARLY_EXIT) <= set(self.options)
+
+    def head_width(self, num_labels: int) -> int:
+        """Return the number of logits of a text, or of a token where they are `per_token`."""
+        return num_labels if self.has_labels else len(self.outputs)
+
+    def name_logits(self, logits: Any) -> dict[str, Any]:
+        """Return the outputs by name, of the logits [..., K] of one head."""
+        if len(self.outputs) == 1:
+            return {self.outputs[0]: logits}
+        return {name: logits[..., index] for index, name in enumerate(self.outputs)}
+
 
 _EARLY_EXIT = ("patience", "threshold", "max_layers")
 _TASKS = (
@@ -78,7 +94,7 @@ _TASKS = (
         head=("classifier/kernel",),
         examples=("token-classification",),
         has_labels=True,
-        options=("entities",),
+        options=("entities", *_EARLY_EXIT),
     ),
     Task(
         name="question-answering",
@@ -88,7 +104,7 @@ _TASKS = (
         architecture="AlbertForQuestionAnswering",
         head=("qa_outputs/kernel",),
         examples=("question-answering",),
-        options=("question", "allow_null", "top_k"),
+        options=("question", "allow_null", "top_k", *_EARLY_EXIT),
     ),
     Task(
         name="summarization",

@@ -18,6 +18,7 @@ from albert_edge.pipelines.classification import sigmoid, softmax
 from albert_edge.quantization.calibration import BUILT_IN
 from albert_edge.quantization.recipes import get_recipe
 from albert_edge.runtime import Model, open_model
+from albert_edge.tasks import TASKS
 from albert_edge.tokenizer import tokenizer_from_files
 
 __all__ = ["check_fidelity", "verify"]
@@ -183,11 +184,15 @@ def _exits(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Exit once after every pass but the last, each on a different input; return both logits."""
     got, want = [], []
+    task = TASKS[model.task]
     for index in range(model.config.num_hidden_layers - 1):
         row = inputs[index % len(inputs)]
         rule = replace(NEVER, max_layers=index + 1)
-        got.append(edge.run(**row, early_exit=rule)["logits"])
-        want.append(model.exits(_batch(row))[:, index].numpy())
+        outputs = edge.run(**row, early_exit=rule)
+        expected = task.name_logits(model.exits(_batch(row))[:, index].numpy())
+        for name in task.outputs:
+            got.append(outputs[name])
+            want.append(expected[name])
     return got, want
 
 

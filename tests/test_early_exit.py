@@ -16,8 +16,8 @@ from albert_edge.errors import ConfigError
 from exits import passes_by_hand
 
 # Whole numbers, so that labels repeat and no probability is within a rounding of the threshold.
-LOGITS = st.integers(1, 8).flatmap(
-    lambda passes: arrays(np.float32, (passes, 3), elements=st.integers(-2, 2))
+LOGITS = st.tuples(st.integers(1, 8), st.sampled_from([(), (1,), (2,), (4,)])).flatmap(
+    lambda sizes: arrays(np.float32, (sizes[0], *sizes[1], 3), elements=st.integers(-2, 2))
 )
 
 

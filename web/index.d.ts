@@ -21,11 +21,11 @@ export type TaskName =
   | 'summarization'
   | 'token-classification';
 
-/** When a classifier with early exit stops: after the first pass that meets a condition. */
+/** When a model with early exit stops: after the first pass that meets a condition. */
 export interface EarlyExit {
-  /** So many passes in a row have predicted the same label as the pass before them. */
+  /** So many passes in a row have predicted the same as the pass before them. */
   patience: number;
-  /** The most likely label has at least this probability; above 1 for never. */
+  /** All that is predicted has at least this probability; above 1 for never. */
   threshold: number;
   /** So many passes ran; null for no limit. */
   max_layers: number | null;
@@ -202,6 +202,8 @@ export interface QuestionAnsweringResult extends Answer {
   null_score: number;
   windows: number;
   truncated: boolean;
+  /** Of files with early exit: how many passes ran, of several windows the mean. */
+  layers_used?: number;
   answers?: Answer[];
 }
 
@@ -214,6 +216,8 @@ export interface LabeledSpan extends Place {
 export interface TokenClassificationResult extends Counts {
   words: LabeledSpan[];
   entities?: LabeledSpan[];
+  /** Of files with early exit: how many passes ran. */
+  layers_used?: number;
 }
 
 export interface FilledMask extends Place {

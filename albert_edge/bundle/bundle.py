@@ -33,7 +33,8 @@ from albert_edge.tasks import TASKS
 
 __all__ = ["Bundle", "add_verification", "has_bundle", "model_bytes", "pack"]
 
-# Host graphs of the target `edgetpu` need it, files with early exit 2; all others are written as 1.
+# Host graphs of the target `edgetpu` need it, and early exit of tokens; other early exit needs 2,
+# and all else is written as 1.
 FORMAT_VERSION = 3
 _MAX_QUOTED = 200  # bytes of a damaged file in a message
 _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
@@ -307,7 +308,7 @@ def _seal(front: bytes, members: Mapping[str, bytes], manifest: dict[str, Any]) 
 
 def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
     values = {
-        "format_version": FORMAT_VERSION if bundle.products else 2 if bundle.early_exit else 1,
+        "format_version": _format_version(bundle),
         "written_by": albert_edge.__version__,
         "task": bundle.task,
         "layout": bundle.layout,
@@ -325,6 +326,13 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
     if bundle.products:
         values["products"] = {str(rows): dict(one) for rows, one in bundle.products.items()}
     return values
+
+
+def _format_version(bundle: Bundle) -> int:
+    """Return the first version of the format that can hold a file's content."""
+    if bundle.products or (bundle.early_exit and bundle.task != "classification"):
+        return FORMAT_VERSION
+    return 2 if bundle.early_exit else 1
 
 
 def _json_bytes(values: Mapping[str, Any]) -> bytes:

@@ -953,6 +953,7 @@ _FORMS = {
     114: ("QUANTIZE", 3, 89, "c>s f>c f>s s>c s>s c>c", _requantize),
     96: ("RANGE", 1, 73, "iii>i", _range),
     82: ("REDUCE_MAX", 1, 27, "fi>f ii>i", _reduce),
+    89: ("REDUCE_MIN", 1, 27, "fi>f ii>i", _reduce),
     19: ("RELU", 2, 0, "f>f c>c s>s", _requantize),
     _RESHAPE: ("RESHAPE", 1, 17, "fi>f ii>i si>s ci>c", _reshape),
     76: ("RSQRT", 3, 0, "f>f s>s", _same),
@@ -991,6 +992,7 @@ class _ModelCheck:
         width = max(
             *(3 * config.hidden_size, config.intermediate_size, config.embedding_size),
             *(config.num_attention_heads * self.length, config.num_labels),
+            config.num_hidden_layers * config.num_labels if bundle.early_exit else 0,
         )
         if "predictions/dense/kernel" in TASKS[bundle.task].head:
             width = max(width, config.vocab_size)
@@ -1137,8 +1139,9 @@ class _ModelCheck:
             dims[rows] = (1,)
             body.run(dims, bounds)
             dims = [body.tensors[index].dims or () for index in body.graph.outputs]
-        for index, one in zip(operator.outputs, dims, strict=True):
+        for index, one, inner in zip(operator.outputs, dims, body.graph.outputs, strict=True):
             main.write(index, one)
+            main.tensors[index].bounds = body.tensors[inner].bounds  # one pass runs at least
 
     def _find_rows(self, body: _GraphCheck, passes: int) -> int | None:
         """Return the variable that says which rows a pass computes, if there is one.
@@ -1285,7 +1288,9 @@ def output_shapes(bundle: Bundle, name: str, tokens: int) -> dict[str, _Dims]:
     if (step := host_steps(bundle).get(name)) is not None:
         return {key: (tokens, width) for key, width in step[1].items()}
     if name == "exit":
-        return {"exits": (1, (config.num_hidden_layers - 1) * labels)}
+        width = TASKS[bundle.task].head_width(labels)
+        rows = tokens if TASKS[bundle.task].per_token else 1
+        return {"exits": (rows, (config.num_hidden_layers - 1) * width)}
     if not name.startswith("serving_") and name != "head":
         bias = name == "embed" and bundle.seq_len is not None
         return {

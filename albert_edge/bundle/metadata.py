@@ -22,7 +22,7 @@ _INPUTS = {
     "attention_mask": ("mask", "1 for real tokens, 0 for padding tokens."),
     "token_type_ids": ("segment_ids", "0 for the first text, 1 for the second if there is one."),
     "patience": ("patience", "Leave when so many layers in a row confirm the answer."),
-    "threshold": ("threshold", "Leave when a label has at least this probability."),
+    "threshold": ("threshold", "Leave when all that is predicted has at least this probability."),
     "max_layers": ("max_layers", "Leave after so many layers."),
 }
 _OUTPUTS = {"layers_used": "How many layers were run."}

@@ -140,7 +140,7 @@ def build_checkpoint(
     notes = _compare_architectures(contents, task) if asked == "auto" else ()
     if "classifier/kernel" in present and task in _CLASSIFIERS:
         config = _with_label_count(contents, stored_names["classifier/kernel"])
-    if task != "classification" and config.early_exit:
+    if config.early_exit and not TASKS[task].can_exit_early:
         config = dataclasses.replace(config, early_exit=False)
     missing = _missing_head_tensors(config, task, present) if init_head else []
     needed = _match_tensors(contents, config, task, skip={tensor.name for tensor in missing})

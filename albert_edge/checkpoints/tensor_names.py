@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from albert_edge.config import AlbertConfig
+from albert_edge.tasks import TASKS
 
 # The parts of each task's head; a part's name begins the canonical names of its tensors.
 HEADS = {
     "feature-extraction": ("pooler",),
     "classification": ("pooler", "classifier", "exits"),
-    "token-classification": ("classifier",),
-    "question-answering": ("qa_outputs",),
+    "token-classification": ("classifier", "exits"),
+    "question-answering": ("qa_outputs", "exits"),
     "summarization": ("sentence_scorer",),
     "fill-mask": ("predictions",),
     "sentence-order": ("pooler", "sop_classifier"),
@@ -113,11 +114,10 @@ def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[
     if task == "feature-extraction" and (not pooler or config.family == "distilbert"):
         return []
     width = config.hidden_size
-    exits = (config.num_hidden_layers - 1) * config.num_labels
     parts = {
         "pooler": _dense("pooler", width, width, "albert.pooler", "bert/pooler/dense"),
         "classifier": _dense("classifier", width, config.num_labels, "classifier", "output_"),
-        "exits": _dense("exits", width, exits, "exits", "") if config.early_exit else [],
+        "exits": _exits(config, task) if config.early_exit else [],
         "qa_outputs": _dense("qa_outputs", width, 2, "qa_outputs", "cls/squad/output_"),
         "sentence_scorer": _dense(
             "sentence_scorer", width, 1, "sentence_scorer", "cls/sentence_scorer/output_"
@@ -128,6 +128,11 @@ def head_names(config: AlbertConfig, task: str, *, pooler: bool = True) -> list[
         ),
     }
     return [tensor for part in HEADS[task] for tensor in parts[part]]
+
+
+def _exits(config: AlbertConfig, task: str) -> list[TensorName]:
+    outputs = (config.num_hidden_layers - 1) * TASKS[task].head_width(config.num_labels)
+    return _dense("exits", config.hidden_size, outputs, "exits", "")
 
 
 def _dense(

@@ -262,7 +262,8 @@ class _Constants:
         }
         if "predictions/dense" in shapes:  # its output is multiplied by the word embeddings
             shapes[_DECODER] = (config.vocab_size, config.embedding_size)
-        exits = ["pooler", "exits"] if shapes.pop("exits", None) else []
+        exits = [path for path in ("pooler", "exits") if path in shapes and "exits" in shapes]
+        shapes.pop("exits", None)
         # The converter orders two heads as it likes; those of one shape stay in order.
         left = list(stage.products)
         found: dict[str, Array] = {}

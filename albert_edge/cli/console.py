@@ -415,7 +415,7 @@ def _lengths(report: Mapping[str, Any]) -> str:
 
 def _rule(rule: Mapping[str, Any]) -> str:
     layers = "1 layer" if rule["patience"] == 1 else f"{rule['patience']} layers"
-    when = [f"label unchanged for {layers}"]
+    when = [f"prediction unchanged for {layers}"]
     when += [f"probability {rule['threshold']:g}"] if rule["threshold"] <= 1 else []
     when += [f"{rule['max_layers']} layers run"] if rule["max_layers"] else []
     return f"default early exit: {' or '.join(when)}"

@@ -100,14 +100,14 @@ def _seq_len(_: click.Context, __: click.Parameter, value: str | None) -> list[i
     "--exit-patience",
     type=int,
     metavar="N",
-    help="Default early exit: stop when the label is unchanged for N layers.",
+    help="Default early exit: stop when nothing predicted changed for N layers.",
     show_default="half of all layers",
 )
 @click.option(
     "--exit-threshold",
     type=float,
     metavar="P",
-    help="Default early exit: stop when a label has at least this probability.",
+    help="Default early exit: stop when all that is predicted is this probable.",
     show_default="never",
 )
 @click.option(

@@ -65,7 +65,7 @@ def _split(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     metavar="NAME",
     help="Column of a teacher's probabilities, to train on instead of labels.",
 )
-@click.option("--early-exit", is_flag=True, help="Train a classifier after every layer.")
+@click.option("--early-exit", is_flag=True, help="Train a head after every layer.")
 @options_from(
     FinetuneOptions(),
     *("epochs", "batch_tokens", "max_length", "window", "learning_rate", "embeddings_rate"),

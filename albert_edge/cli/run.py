@@ -277,7 +277,8 @@ def _format(result: dict[str, Any]) -> str:
     answer = printable_values(_one_line_bullets(result))
     if "answer" in answer:
         found = answer.get("answers", [answer])
-        return "\n".join(f"{one['answer'] or '(no answer)'}  {one['score']:.3f}" for one in found)
+        lines = [f"{one['answer'] or '(no answer)'}  {one['score']:.3f}" for one in found]
+        return "\n".join(lines) + _layers(answer)
     if "bullets" in answer:
         return _format_bullets(answer)
     lines = [format_(answer) for part, format_ in _PARTS.items() if part in answer]
@@ -302,7 +303,8 @@ def _one_line_bullets(answer: dict[str, Any]) -> dict[str, Any]:
 
 def _format_words(answer: dict[str, Any]) -> str:
     found = answer.get("entities", answer["words"])
-    return "  ".join(f"{one['text']} [{one['label']} {one['score']:.3f}]" for one in found)
+    words = "  ".join(f"{one['text']} [{one['label']} {one['score']:.3f}]" for one in found)
+    return words + _layers(answer)
 
 
 def _format_masks(answer: dict[str, Any]) -> str:
@@ -326,16 +328,16 @@ def _format_shapes(answer: dict[str, Any]) -> str:
     return ", ".join(shapes) + "  (--json prints the values)"
 
 
-def _layers(count: int) -> str:
-    return "1 layer" if count == 1 else f"{count} layers"
+def _layers(answer: dict[str, Any]) -> str:
+    if "layers_used" not in answer:
+        return ""
+    count = answer["layers_used"]
+    return "  after 1 layer" if count == 1 else f"  after {count:.3g} layers"
 
 
 # Key of a result → the function that formats it.
 _PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "label": lambda answer: (
-        f"{answer['label']}  {answer['score']:.3f}"
-        + (f"  after {_layers(answer['layers_used'])}" if "layers_used" in answer else "")
-    ),
+    "label": lambda answer: f"{answer['label']}  {answer['score']:.3f}{_layers(answer)}",
     "labels": lambda answer: (
         "  ".join(f"{label} {answer['scores'][label]:.3f}" for label in answer["labels"])
         or "(no label)"

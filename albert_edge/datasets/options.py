@@ -42,9 +42,9 @@ class EvaluateOptions:
         null_threshold: SQuAD 2: margin by which the logits of "no answer" must exceed those of the
             best answer.
         stem: ROUGE: compare word stems (needs the stem extra).
-        patience: Early exit: stop when the label is unchanged for N layers.  This and the
+        patience: Early exit: stop when nothing predicted changed for N layers.  This and the
             next two are as in `early_exit.EarlyExit`; None for the file's own setting.
-        threshold: Early exit: stop when a label has at least this probability.
+        threshold: Early exit: stop when all that is predicted is this probable.
         max_layers: Early exit: stop after N layers.
     """
 

@@ -176,14 +176,13 @@ def _open(source: str | Path, options: EvaluateOptions) -> _Model:
     if options.task == "summarize":
         return _Model(name, "summarization", ("summarization",), (), None)
     metadata = bundle.read(source)
-    config = metadata.config
+    config, exits = metadata.config, metadata.early_exit is not None
     if metadata.task == "classification":
-        return _Model(
-            name, config.kind, (config.kind,), config.labels, None, bool(metadata.early_exit)
-        )
+        return _Model(name, config.kind, (config.kind,), config.labels, None, exits)
     labels = config.labels if TASKS[metadata.task].has_labels else ()
     kinds = TASKS[metadata.task].examples
-    return _Model(name, kinds[0] if len(kinds) == 1 else metadata.task, kinds, labels, None)
+    task = kinds[0] if len(kinds) == 1 else metadata.task
+    return _Model(name, task, kinds, labels, None, exits)
 
 
 def _check_comparable(models: Sequence[_Model], examples: Examples) -> None:

@@ -34,7 +34,8 @@ class PredictionOutput(NamedTuple):
             of no answer less those of the answer; and for `fill-mask` as in `_fill_mask`.
         truncated: The number of texts that were longer than the model takes; None if unknown.
         unanswered: The number of questions without a prediction.
-        layers_used: The number of passes for each example; None without early exit.
+        layers_used: The number of passes for each example, of several windows their mean; None
+            without early exit.
         bad: The errors of the examples that have no prediction, by index; their prediction is None.
         acceleration: What a GPU ran of the model, ready for JSON; None on the CPU.
     """
@@ -42,7 +43,7 @@ class PredictionOutput(NamedTuple):
     predictions: list[Any]
     truncated: int | None
     unanswered: int = 0
-    layers_used: list[int] | None = None
+    layers_used: list[float] | None = None
     bad: Mapping[int, str] = {}
     acceleration: Mapping[str, Any] | None = None
 
@@ -141,9 +142,13 @@ def _get(select: Callable[[dict[str, Any]], Any]) -> _Predictor:
     return predict
 
 
+def _layers_used(result: Mapping[str, Any]) -> tuple[float, ...]:
+    return (result["layers_used"],) if "layers_used" in result else ()
+
+
 def _classify(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
     result = pipe(**inputs)
-    return tuple(result[key] for key in ("label", "truncated", "layers_used") if key in result)
+    return result["label"], result["truncated"], *_layers_used(result)
 
 
 def _similarity(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
@@ -159,17 +164,21 @@ def _answer_question(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
     result = pipe(**inputs, top_k=2, allow_null=True, null_threshold=-math.inf)
     answers = result["answers"]
     null, best = (math.log(max(each["score"], sys.float_info.min)) for each in answers)
-    return {"answer": answers[1]["answer"], "null_odds": null - best}, result["truncated"]
+    found = {"answer": answers[1]["answer"], "null_odds": null - best}
+    return found, result["truncated"], *_layers_used(result)
 
 
 def _tag(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:
     """Return the label of every word's first token, and O for words that were cut off."""
-    encoding, truncated = pipe.encode(" ".join(inputs["words"]), None, None, None)
-    logits = pipe.model.run(encoding.input_ids, encoding.token_type_ids)["logits"][0]  # [T, C]
+    words, options = inputs["words"], {k: v for k, v in inputs.items() if k != "words"}
+    encoding, truncated = pipe.encode(" ".join(words), None, None, None)
+    rule = pipe.early_exit_rule(**options)
+    outputs = pipe.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=rule)
     names = pipe.model.bundle.config.labels
-    best = logits.argmax(axis=1).tolist()
-    positions = first_tokens(inputs["words"], encoding.offsets)
-    return ["O" if at is None else names[best[at]] for at in positions], truncated
+    best = outputs["logits"][0].argmax(axis=1).tolist()  # [T]
+    positions = first_tokens(words, encoding.offsets)
+    labels = ["O" if at is None else names[best[at]] for at in positions]
+    return labels, truncated, *outputs.get("layers_used", np.empty(0)).tolist()
 
 
 def _fill_mask(pipe: Pipeline, inputs: Mapping[str, Any]) -> _Result:

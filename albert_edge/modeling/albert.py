@@ -21,6 +21,7 @@ from albert_edge.modeling.layers import (
     keras_settings,
     layer_norm,
 )
+from albert_edge.tasks import TASKS
 
 # Added to the attention scores of padding.  exp(-10000) is 0 in float32 and the value fits float16.
 MASKED = -10000.0
@@ -102,12 +103,12 @@ class Albert(tf_keras.Model):
 
         Returns:
             The task's outputs by name, float32.  In training with `early_exit` there is also
-            `exit_logits` [B, L, C], the logits of every pass, of which `logits` are the last.
+            `exit_logits`, as in `exits`; the other outputs are the last pass's.
         """
         if training and self.config.early_exit:
             logits = self.exits(inputs, training=True)
-            return {"logits": logits[:, -1], "exit_logits": logits}
-        return self.head(self._encode(inputs, training)[0], training=training)
+            return {**TASKS[self.task].name_logits(logits[:, -1]), "exit_logits": logits}
+        return self.head(self._encode(inputs, training)[-1], training=training)
 
     def exits(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
         """Compute the logits of every pass for a batch, in a model with `early_exit`.
@@ -117,23 +118,25 @@ class Albert(tf_keras.Model):
             training: Whether to apply dropout.
 
         Returns:
-            Logits, float32 [B, L, C], where L is `num_hidden_layers`; the last are those of `call`.
+            Logits, float32, where L is `num_hidden_layers`; the last are those of `call`:
+            [B, L, C] of a text, [B, L, T, C] of tokens, and [B, L, T, 2] of starts and ends.
         """
-        firsts = self._encode(inputs, training)[1]
-        return self.task_head.exits(tf.stack(firsts, axis=1), training=training)
+        return self.task_head.exits(self._encode(inputs, training), training=training)
 
-    def _encode(self, inputs: Mapping[str, Any], training: bool) -> tuple[Any, list[Any]]:
-        """Return the last hidden states [B, T, H], and those of the first token in every pass."""
+    def _encode(self, inputs: Mapping[str, Any], training: bool) -> list[Any]:
+        """Return the hidden states [B, T, H] after every pass, or without exits after the last."""
         input_ids = tf.convert_to_tensor(inputs["input_ids"])
         types = inputs.get("token_type_ids", tf.zeros_like(input_ids))
         mask = inputs.get("attention_mask", tf.ones_like(input_ids))
         bias = (1.0 - tf.cast(mask, tf.float32))[:, None, None, :] * MASKED  # [B, 1, 1, T]
         hidden_states = self.embed(input_ids, types, training=training)
-        firsts = []
+        passes = []
         for index in range(self.config.num_hidden_layers):
             hidden_states = self.layer(index, hidden_states, bias, training=training)
-            firsts.append(hidden_states[:, 0])  # [B, H]
-        return hidden_states, firsts
+            passes.append(hidden_states)
+            if not self.config.early_exit:
+                passes = passes[-1:]
+        return passes
 
 
 class AlbertEmbeddings(tf_keras.layers.Layer):

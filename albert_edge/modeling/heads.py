@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -11,11 +11,34 @@ import tf_keras
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConfigError
 from albert_edge.modeling.layers import activation, dense, layer_norm
+from albert_edge.tasks import TASKS
 
 
 def make_pooler(config: AlbertConfig) -> Any:
     """Build the dense layer, with `config.pooler_act`, that reads the first hidden state."""
     return dense("pooler", config.hidden_size, config.hidden_size, config, act=config.pooler_act)
+
+
+def compute_exits(early: Any, last: Any, states: Any) -> Any:
+    """Return the logits of every pass, [B, L, ..., K], for the states before them.
+
+    Args:
+        early: The heads of all passes but the last, one dense layer of (L-1)·K outputs.
+        last: The last pass's, of K outputs.
+        states: float32 [B, L, ..., H].
+    """
+    width, count = last.kernel.shape
+    # With mixed precision the layers compute in another type than that of the variables.
+    kernels = tf.cast(tf.reshape(early.kernel, [width, -1, count]), states.dtype)
+    biases = tf.reshape(early.bias, [-1, *[1] * (states.shape.rank - 3), count])
+    logits = tf.einsum("bl...h,hlc->bl...c", states[:, :-1], kernels)  # [B, L-1, ..., K]
+    return tf.concat([logits + tf.cast(biases, states.dtype), last(states[:, -1:])], axis=1)
+
+
+def make_exits(config: AlbertConfig, width: int) -> Any:
+    """Build the heads of all passes but the last, of `width` outputs each; None without."""
+    early = (config.num_hidden_layers - 1) * width
+    return dense("exits", config.hidden_size, early, config) if config.early_exit else None
 
 
 class FeatureHead(tf_keras.layers.Layer):
@@ -37,7 +60,8 @@ class ClassificationHead(tf_keras.layers.Layer):
     """Sequence classification from the pooled first hidden state.
 
     With `early_exit` every pass has its own classifier after the shared pooler (Zhou et al. 2020,
-    arXiv:2006.04152).  Those of all passes but the last are stored as one dense layer, `exits`.
+    arXiv:2006.04152).  Those of all passes but the last are stored as one dense layer, `exits`, as
+    are those of the other heads that support it.
     """
 
     def __init__(self, config: AlbertConfig) -> None:
@@ -45,25 +69,18 @@ class ClassificationHead(tf_keras.layers.Layer):
         self.pooler = make_pooler(config)
         self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
         self.classifier = dense("classifier", config.hidden_size, config.num_labels, config)
-        early = (config.num_hidden_layers - 1) * config.num_labels
-        self.early: Any = None
-        if config.early_exit:
-            self.early = dense("exits", config.hidden_size, early, config)
+        self.early = make_exits(config, config.num_labels)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Return `logits` [B, num_labels] for float32 [B, T, H]."""
         pooled = self.pooler(hidden_states[:, 0])  # [B, H]
         return {"logits": self.classifier(self.dropout(pooled, training=training))}
 
-    def exits(self, firsts: Any, training: bool = False) -> Any:
-        """Return logits [B, L, C] for the first hidden state of every pass, float32 [B, L, H]."""
-        pooled = self.dropout(self.pooler(firsts), training=training)  # [B, L, H]
-        width, count = self.classifier.kernel.shape
-        # With mixed precision the layers compute in another type than that of the variables.
-        kernels = tf.cast(tf.reshape(self.early.kernel, [width, -1, count]), pooled.dtype)
-        early = tf.einsum("blh,hlc->blc", pooled[:, :-1], kernels)  # [B, L-1, C]
-        early += tf.cast(tf.reshape(self.early.bias, [-1, count]), pooled.dtype)
-        return tf.concat([early, self.classifier(pooled[:, -1:])], axis=1)
+    def exits(self, hidden_states: Sequence[Any], training: bool = False) -> Any:
+        """Return logits [B, L, C] for the hidden states of every pass, float32 [B, T, H]."""
+        firsts = tf.stack([states[:, 0] for states in hidden_states], axis=1)  # [B, L, H]
+        pooled = self.dropout(self.pooler(firsts), training=training)
+        return compute_exits(self.early, self.classifier, pooled)
 
 
 class QuestionAnsweringHead(tf_keras.layers.Layer):
@@ -72,11 +89,16 @@ class QuestionAnsweringHead(tf_keras.layers.Layer):
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(name="question_answering")
         self.qa_outputs = dense("qa_outputs", config.hidden_size, 2, config)
+        self.early = make_exits(config, 2)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Return `start_logits` and `end_logits`, both [B, T], for float32 [B, T, H]."""
         start, end = tf.unstack(self.qa_outputs(hidden_states), axis=-1)
         return {"start_logits": start, "end_logits": end}
+
+    def exits(self, hidden_states: Sequence[Any], training: bool = False) -> Any:
+        """Return logits [B, L, T, 2] for the hidden states of every pass, float32 [B, T, H]."""
+        return compute_exits(self.early, self.qa_outputs, tf.stack(hidden_states, axis=1))
 
 
 class TokenClassificationHead(tf_keras.layers.Layer):
@@ -86,10 +108,16 @@ class TokenClassificationHead(tf_keras.layers.Layer):
         super().__init__(name="token_classification")
         self.dropout = tf_keras.layers.Dropout(config.classifier_dropout_prob)
         self.classifier = dense("classifier", config.hidden_size, config.num_labels, config)
+        self.early = make_exits(config, config.num_labels)
 
     def call(self, hidden_states: Any, training: bool = False) -> dict[str, Any]:
         """Return `logits` [B, T, num_labels] for float32 [B, T, H]."""
         return {"logits": self.classifier(self.dropout(hidden_states, training=training))}
+
+    def exits(self, hidden_states: Sequence[Any], training: bool = False) -> Any:
+        """Return logits [B, L, T, C] for the hidden states of every pass, float32 [B, T, H]."""
+        states = self.dropout(tf.stack(hidden_states, axis=1), training=training)
+        return compute_exits(self.early, self.classifier, states)
 
 
 class SummarizationHead(tf_keras.layers.Layer):
@@ -194,6 +222,7 @@ def make_head(task: str, config: AlbertConfig, *, table: Any, pooler: bool = Tru
     """
     if task not in HEADS:
         raise ConfigError(f"unknown task {task!r}; choose from {', '.join(HEADS)}.")
-    if config.early_exit and task != "classification":
-        raise ConfigError(f"early_exit is for the task classification, not for {task}.")
+    if config.early_exit and not TASKS[task].can_exit_early:
+        able = ", ".join(name for name, one in TASKS.items() if one.can_exit_early)
+        raise ConfigError(f"early_exit is for {able}, not for {task}.")
     return HEADS[task](config, table, pooler)

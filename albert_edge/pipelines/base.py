@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, final
 
+from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import InputError
 from albert_edge.runtime import Model
 from albert_edge.tokenizer import Encoding, Tokenizer
@@ -47,6 +49,20 @@ class Pipeline(ABC):
                 "instead, or convert the checkpoint together with its spiece.model."
             )
         return self.tokenizer
+
+    @final
+    def early_exit_rule(self, **overrides: float | None) -> EarlyExit | None:
+        """Return the file's early-exit rule, with those of `overrides` that are not None.
+
+        Raises:
+            ConfigError: A value is out of range.
+            InputError: There is one, and the file does not support early exit.
+        """
+        default = self.model.bundle.early_exit
+        changes: dict[str, Any] = {k: value for k, value in overrides.items() if value is not None}
+        if changes:
+            self.model.require_early_exit()
+        return replace(default, **changes) if default else None
 
     @final
     def encode(

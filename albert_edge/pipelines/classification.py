@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.early_exit import EarlyExit
 from albert_edge.errors import InputError
 from albert_edge.pipelines.base import Pipeline
 
@@ -73,7 +71,7 @@ class Classification(Pipeline):
         multi_label = self.model.bundle.config.kind == "multi-label"
         if multi_label and not 0 <= (threshold or 0) <= 1:
             raise InputError(f"threshold must be in [0, 1], not {threshold}.")
-        early_exit = self._early_exit(
+        early_exit = self.early_exit_rule(
             patience=patience,
             max_layers=max_layers,
             threshold=None if multi_label else threshold,
@@ -84,14 +82,6 @@ class Classification(Pipeline):
         if early_exit:
             result["layers_used"] = int(outputs["layers_used"][0])
         return {**result, "tokens": len(encoding.input_ids), "truncated": truncated}
-
-    def _early_exit(self, **overrides: float | None) -> EarlyExit | None:
-        """Return the file's early-exit rule, with those of `overrides` that are not None."""
-        default = self.model.bundle.early_exit
-        changes: dict[str, Any] = {k: value for k, value in overrides.items() if value is not None}
-        if changes:
-            self.model.require_early_exit()
-        return replace(default, **changes) if default else None
 
     def _postprocess(
         self, outputs: Mapping[str, npt.NDArray[np.float32]], threshold: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -46,6 +47,9 @@ class QuestionAnswering(Pipeline):
         null_threshold: float = 0.0,
         input_ids: Sequence[int] | None = None,
         token_type_ids: Sequence[int] | None = None,
+        patience: int | None = None,
+        threshold: float | None = None,
+        max_layers: int | None = None,
     ) -> dict[str, Any]:
         """Answer a question from a text.
 
@@ -61,17 +65,23 @@ class QuestionAnswering(Pipeline):
             null_threshold: By how much `null_score` must exceed the best span's logits to win.
             input_ids: T token ids in [0, V), `[CLS] question [SEP] context [SEP]`, instead of text.
             token_type_ids: T types, 1 for the context; needed with `input_ids`.
+            patience: For files with early exit, as in `EarlyExit`, in each window; this and the
+                next two are the file's own if left out.
+            threshold: As in `EarlyExit`, for the less probable of start and end.
+            max_layers: As in `EarlyExit`.
 
         Returns:
             `answer`, exactly as in `context`, `context[start:end]`, or "" for no answer (then
             `start` and `end` are 0); `score`, its probability among all spans (and no answer, if
             allowed); `null_score`, the least sum of logits of `[CLS]` over all windows; `windows`,
-            their number; `truncated`, whether the question was cut at its end; and with `top_k`
-            above 1, `answers`.  For `input_ids`, `answer` is the
-            list `input_ids[start:end]`.
+            their number; `truncated`, whether the question was cut at its end; for files with early
+            exit `layers_used`, the number of passes, of several windows the mean; and with `top_k`
+            above 1, `answers`.  For `input_ids`, `answer` is the list `input_ids[start:end]`.
 
         Raises:
-            InputError: A text is empty, or an option is out of range.
+            ConfigError: An early-exit option is out of range.
+            InputError: A text is empty, an option is out of range, or the file does not support
+                early exit.
         """
         if min(max_answer_length, top_k) < 1 or stride < 0:
             raise InputError("max_answer_length and top_k must be at least 1, stride at least 0.")
@@ -86,7 +96,11 @@ class QuestionAnswering(Pipeline):
             windows = [self._encode_ids(source, token_type_ids)]
         else:
             raise InputError("give a question and a context, or input_ids.")
-        outputs = [self.model.run(window.input_ids, window.token_type_ids) for window in windows]
+        rule = self.early_exit_rule(patience=patience, threshold=threshold, max_layers=max_layers)
+        outputs = [
+            self.model.run(window.input_ids, window.token_type_ids, early_exit=rule)
+            for window in windows
+        ]
         starts, ends = (
             [each[f"{side}_logits"][0] for each in outputs] for side in ("start", "end")
         )
@@ -99,6 +113,9 @@ class QuestionAnswering(Pipeline):
         ]
         best = answers[0] | {"null_score": null_score, "windows": len(windows)}
         best["truncated"] = truncated
+        if rule:
+            used = [int(each["layers_used"][0]) for each in outputs]
+            best["layers_used"] = used[0] if len(used) == 1 else fmean(used)
         return best | ({"answers": answers} if top_k > 1 else {})
 
     def _encode_text(

@@ -39,6 +39,9 @@ class TokenClassification(Pipeline):
         entities: bool = False,
         input_ids: Sequence[int] | None = None,
         token_type_ids: Sequence[int] | None = None,
+        patience: int | None = None,
+        threshold: float | None = None,
+        max_layers: int | None = None,
     ) -> dict[str, Any]:
         """Label every word of a text.
 
@@ -53,25 +56,32 @@ class TokenClassification(Pipeline):
                 `I-PER`.
             input_ids: T token ids in [0, V), special ones included, instead of text.
             token_type_ids: T types, 0 or 1; all 0 if left out.
+            patience: For files with early exit, as in `EarlyExit`; this and the next two are the
+                file's own if left out.
+            threshold: As in `EarlyExit`, for the least probable of all labels.
+            max_layers: As in `EarlyExit`.
 
         Returns:
             `words`, each with `text`, exactly as in the text, `text[start:end]`, `start`, `end`,
             `label` and `score`, the label's probability; with `entities` also `entities`, each
             with its type as `label`, its place, and the mean of its words' `score`; `tokens`, the
-            number of tokens that the model read; `truncated`, whether text was cut off.  For
-            `input_ids`, every token is a word, `text` is its id and the place is that in
-            `input_ids`.
+            number of tokens that the model read; `truncated`, whether text was cut off; for files
+            with early exit `layers_used`, the number of passes.  For `input_ids`, every token is a
+            word, `text` is its id and the place is that in `input_ids`.
 
         Raises:
-            InputError: The text is empty, the ids are invalid, or there is no such aggregation.
+            ConfigError: An early-exit option is out of range.
+            InputError: The text is empty, the ids are invalid, there is no such aggregation, or
+                the file does not support early exit.
         """
         if aggregation not in _AGGREGATIONS:
             raise InputError(
                 f"aggregation is {aggregation!r}; choose from {', '.join(_AGGREGATIONS)}."
             )
+        rule = self.early_exit_rule(patience=patience, threshold=threshold, max_layers=max_layers)
         encoding, truncated = self.encode(text, None, input_ids, token_type_ids)
-        logits = self.model.run(encoding.input_ids, encoding.token_type_ids)["logits"][0]  # [T, C]
-        probabilities = np.stack([softmax(row) for row in logits])
+        outputs = self.model.run(encoding.input_ids, encoding.token_type_ids, early_exit=rule)
+        probabilities = np.stack([softmax(row) for row in outputs["logits"][0]])  # [T, C]
         if text is None:
             rows = [(i, i + 1, row) for i, row in enumerate(probabilities)]
         else:
@@ -88,6 +98,7 @@ class TokenClassification(Pipeline):
             **({"entities": _group_entities(text, words)} if entities else {}),
             "tokens": len(encoding.input_ids),
             "truncated": truncated,
+            **({"layers_used": int(outputs["layers_used"][0])} if rule else {}),
         }
 
     def _word(

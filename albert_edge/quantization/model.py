@@ -110,12 +110,12 @@ def quantize_exported(
     else:
         layers = [layer(group, None) for group in range(len(stages.layers))]
     exits = stages.exits and quantize_stage(stages.exits, recipe, ranges.of_exits())
-    return Stages(
+    return replace(  # the stages of early exit compute few floats, whatever the recipe
+        stages,
         embed=quantize_stage(stages.embed, recipe, ranges.of_embed(), stored_tables=stored_tables),
         layers=tuple(layers),
         head=quantize_stage(stages.head, recipe, ranges.of_head()),
         exits=exits,
-        early_exit_step=stages.early_exit_step,  # computes a few floats, whatever the recipe
     )
 
 

@@ -500,16 +500,32 @@ def interpreter_forward(
 
     def forward(inputs: Arrays, rule: EarlyExit | None) -> Arrays:
         state = embed(**inputs)  # hidden_states [T, H], and attention_bias [1, T] if padded
-        logits = np.empty((0, bundle.config.num_labels), np.float32)  # [passes, C]
-        for layer in passes:
+        said: list[npt.NDArray[np.float32]] = []  # of every pass [D, C]
+        for made, layer in enumerate(passes, 1):
             state |= layer(**state)
-            made = len(logits) + 1
             if rule and made < len(passes):
                 exits = signature("exit")(hidden_states=state["hidden_states"])["exits"]
-                logits = np.vstack([logits, exits.reshape(-1, logits.shape[1])[made - 1]])
-                if rule.should_exit(logits):
-                    return {"logits": logits[-1:], "layers_used": np.array([made], np.int32)}
+                outputs = _outputs_of_pass(bundle, exits, made)
+                said.append(_predictions(bundle, outputs, inputs))
+                if rule.should_exit(np.stack(said)):
+                    return outputs | {"layers_used": np.array([made], np.int32)}
         outputs = dict(head(hidden_states=state["hidden_states"]))
         return outputs | ({"layers_used": np.array([len(passes)], np.int32)} if rule else {})
 
     return forward
+
+
+def _outputs_of_pass(bundle: Bundle, exits: npt.NDArray[np.float32], made: int) -> Arrays:
+    """Return the outputs after pass `made`, of the logits float32 [R, (L-1)*K] of all passes."""
+    task = TASKS[bundle.task]
+    logits = np.split(exits, bundle.config.num_hidden_layers - 1, axis=1)[made - 1]  # [R, K]
+    return task.name_logits(logits[None] if task.per_token else logits)
+
+
+def _predictions(bundle: Bundle, outputs: Arrays, inputs: Arrays) -> npt.NDArray[np.float32]:
+    """Return a row of logits for each thing that a pass predicts, without padding: [D, C]."""
+    found: npt.NDArray[np.float32] = np.concatenate(list(outputs.values()))  # [1, C], [1, T, C]
+    if not TASKS[bundle.task].per_token:
+        return found
+    real = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else None
+    return found[0, :real] if TASKS[bundle.task].has_labels else found[:, :real]

@@ -7,10 +7,10 @@ it.  Constants of matrix products and tables carry the names of `recipes.PARTS`.
 accelerator needs other operators, `GraphForms` has them; `gpu_graph` has those of GPUs.
 
 A loop with early exit runs `early_exit_step` behind the layer.  Beside the hidden states it carries
-the label that the last pass predicted, how many passes in a row predicted the same, and how many
-passes may run at all; that limit becomes 0 when the loop is to exit.  So the loop's condition stays
-a comparison of two numbers, one pass runs whatever the caller passes, and no value that a caller
-can pass is an error.
+what the last pass predicted, how many passes in a row predicted the same, and how many passes may
+run at all; that limit becomes 0 when the loop is to exit.  So the loop's condition stays a
+comparison of two numbers, one pass runs whatever the caller passes, and no value that a caller can
+pass is an error.  Behind the loop, `early_exit_outputs` selects what the last pass says.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ import tensorflow as tf
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import ConversionError
 from albert_edge.modeling import MASKED, Albert, activation, tensors
+from albert_edge.tasks import TASKS
 from albert_edge.tflite.graph import StageModel, Stages, parse, signature
 
 __all__ = ["export_stages"]
 
 Weights = Mapping[str, np.ndarray]
 Outputs = dict[str, Any]
+Specs = dict[str, Any]  # of a stage's inputs, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +118,17 @@ def export_stages(
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
     if not config.early_exit:
         return stages
-    exits = convert_stage(
-        "head_exits", lambda hidden_states: _exits(weights, config, forms, hidden_states), hidden
+    exits = convert_stage("head_exits", partial(_exits, model.task, weights, config, forms), hidden)
+    taken = early_exit_inputs(config, model.task, seq_len)
+    selected = {"exits": taken["exits"], "layers_used": taken["same"]}
+    shape = [1, seq_len] if TASKS[model.task].per_token else [1]
+    shape += [config.num_labels] if TASKS[model.task].has_labels else []
+    selected |= dict.fromkeys(head.outputs, tf.TensorSpec(shape, tf.float32))
+    step, outputs = (
+        convert_stage("decision", partial(function, config, model.task), specs)
+        for function, specs in ((early_exit_step, taken), (early_exit_outputs, selected))
     )
-    step = convert_stage("decision", partial(early_exit_step, config), early_exit_inputs(config))
-    return replace(stages, exits=exits, early_exit_step=step)
+    return replace(stages, exits=exits, early_exit_step=step, early_exit_outputs=outputs)
 
 
 def _embed(
@@ -293,8 +301,13 @@ LIBRARY_HEADS: dict[str, Callable[..., Outputs]] = {
 }
 
 
-def _exits(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Outputs:
-    return {"exits": dense(weights, "exits", _pool(weights, config, forms, hidden))}  # [1, (L-1)*C]
+def _exits(
+    task: str, weights: Weights, config: AlbertConfig, forms: GraphForms, hidden_states: Any
+) -> Outputs:
+    rows = hidden_states  # [T, H]
+    if not TASKS[task].per_token:
+        rows = _pool(weights, config, forms, hidden_states)  # [1, H]
+    return {"exits": dense(weights, "exits", rows)}  # [R, (L-1)*K]
 
 
 def _pool(weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any) -> Any:
@@ -391,24 +404,31 @@ def convert_stage(
     return StageModel(model, name)
 
 
-def early_exit_inputs(config: AlbertConfig) -> dict[str, Any]:
+def early_exit_inputs(config: AlbertConfig, task: str, seq_len: int | None) -> Specs:
     """Return the inputs of `early_exit_step`: name → type and shape."""
-    early = (config.num_hidden_layers - 1) * config.num_labels
+    known = TASKS[task]
+    early = (config.num_hidden_layers - 1) * known.head_width(config.num_labels)
+    rows = seq_len if known.per_token else 1
+    answers = 2 if known.per_token and not known.has_labels else rows
     scalar, one = tf.TensorSpec([], tf.int32), tf.TensorSpec([1], tf.int32)
-    return {
-        "exits": tf.TensorSpec([1, early], tf.float32),
+    inputs = {
+        "exits": tf.TensorSpec([rows, early], tf.float32),
         "made": scalar,
         "limit": scalar,
-        "answer": one,
+        "answer": tf.TensorSpec([1, answers], tf.int32),
         "same": one,
         "patience": one,
         "threshold": tf.TensorSpec([1], tf.float32),
         "max_layers": one,
     }
+    if known.per_token and seq_len is not None:
+        inputs["attention_mask"] = tf.TensorSpec([1, seq_len], tf.int32)
+    return inputs
 
 
 def early_exit_step(
     config: AlbertConfig,
+    task: str,
     exits: Any,
     made: Any,
     limit: Any,
@@ -417,37 +437,92 @@ def early_exit_step(
     patience: Any,
     threshold: Any,
     max_layers: Any,
+    attention_mask: Any = None,
 ) -> dict[str, Any]:
     """Decide, as `early_exit.EarlyExit.should_exit` does, whether to run another pass.
 
+    A pass predicts D things: the label of a text, that of each of T tokens, or two tokens, the
+    first and the last of an answer.
+
     Args:
         config: The model's shape.
-        exits: float32 [1, (L-1)*C], the logits of the classifiers of all passes but the last.
+        task: One that can exit early.
+        exits: float32 [R, (L-1)*K], the logits of the heads of all passes but the last, where R is
+            1 or T.
         made: int32 [], in [1, L], how many passes have run, this one included.
         limit: int32 [], how many may run.
-        answer: int32 [1], the label that the previous pass predicted, or -1.
-        same: int32 [1], how often in a row that equalled the previous pass's label.
+        answer: int32 [1, D], what the previous pass predicted; anything before the first.
+        same: int32 [1], how often in a row that equalled what the pass before predicted; -1 before
+            the first pass.
         patience: int32 [1], from the caller.
         threshold: float32 [1], from the caller.
         max_layers: int32 [1], from the caller.
+        attention_mask: int32 [1, T], of a fixed length and a task of tokens.
 
     Returns:
-        The new `limit`, `answer` and `same`; `layers_used`, int32 [1]; and this pass's `logits`,
-        float32 [1, C], which are meaningless after the last pass: that one has an ordinary head.
+        The new `limit`, `answer` and `same`; and `layers_used`, int32 [1].
     """
-    rows = tf.reshape(exits, [-1, config.num_labels])  # [L-1, C]
     used = tf.reshape(made, [1])
-    logits = tf.gather(rows, tf.minimum(used, config.num_hidden_layers - 1) - 1)  # [1, C]
-    label = tf.argmax(logits, axis=-1, output_type=tf.int32)  # [1]
-    same = (same + 1) * tf.cast(tf.equal(label, answer), tf.int32)
-    probability = tf.reduce_max(tf.nn.softmax(logits), axis=-1)  # [1]
-    loop_condition = (same < patience) & (probability < threshold) & (used < max_layers)
+    logits = _logits_of_pass(config, task, exits, used)  # [1, D, C]
+    is_token_a_row = TASKS[task].has_labels
+    if attention_mask is not None and not is_token_a_row:
+        logits = tf.where(tf.equal(attention_mask, 0), MASKED, logits)
+    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)  # [1, D]
+    probability = tf.reduce_max(tf.nn.softmax(logits), axis=-1)  # [1, D]
+    if attention_mask is not None and is_token_a_row:
+        predicted *= attention_mask
+        probability = tf.where(tf.equal(attention_mask, 0), 1.0, probability)
+    same = (same + 1) * tf.reduce_min(tf.cast(tf.equal(predicted, answer), tf.int32), axis=-1)
+    least = tf.reduce_min(probability, axis=-1)  # [1]
+    loop_condition = (same < patience) & (least < threshold) & (used < max_layers)
     return {
         # Not a reshape to []: TFLite counts its empty shape as computed, and so makes the loop's
         # outputs dynamic, which CompiledModel, XNNPACK as a delegate and other readers refuse.
         "limit": limit * tf.reduce_max(tf.cast(loop_condition, tf.int32), axis=0),
-        "answer": label,
+        "answer": predicted,
         "same": same,
         "layers_used": used,
-        "logits": logits,
     }
+
+
+def early_exit_outputs(
+    config: AlbertConfig, task: str, exits: Any, layers_used: Any, **outputs: Any
+) -> Outputs:
+    """Select the outputs of the last pass that ran: those of its own head or of the ordinary one.
+
+    Args:
+        config: The model's shape.
+        task: One that can exit early.
+        exits: As in `early_exit_step`.
+        layers_used: int32 [1], how many passes ran.
+        outputs: The ordinary head's, by name.
+    """
+    known = TASKS[task]
+    logits = _logits_of_pass(config, task, exits, layers_used)  # [1, D, C]
+    found = [logits if known.per_token else tf.reshape(logits, [1, -1])]
+    count = len(known.outputs)
+    if count > 1:
+        found = tf.split(tf.reshape(logits, [count, -1]), count)
+    early = layers_used < config.num_hidden_layers
+    return {
+        name: tf.where(early, one, outputs[name])
+        for name, one in zip(known.outputs, found, strict=True)
+    }
+
+
+def _logits_of_pass(config: AlbertConfig, task: str, exits: Any, used: Any) -> Any:
+    """Return the logits after pass `used`, int32 [1]; meaningless after the last, L.
+
+    Args:
+        config: The model's shape.
+        task: One that can exit early.
+        exits: float32 [R, (L-1)*K].
+        used: In [1, L].
+
+    Returns:
+        float32 [1, D, C], a row for each thing that the pass predicts.
+    """
+    last, width = config.num_hidden_layers - 1, TASKS[task].head_width(config.num_labels)
+    rows = tf.reshape(tf.transpose(exits), [last, width, -1])  # [L-1, K, R]
+    logits = tf.gather(rows, tf.minimum(used, last) - 1)  # [1, K, R]
+    return tf.transpose(logits, [0, 2, 1]) if TASKS[task].has_labels else logits

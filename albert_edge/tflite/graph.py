@@ -83,8 +83,9 @@ class Stages:
             `hidden_states`.
         head: `hidden_states` → the task's outputs.
         exits: `hidden_states` → `exits`, the logits of the early-exit classifiers of all passes but
-            the last (float32 [1, (L-1)*C]); None without `early_exit`.
+            the last (float32 [1, (L-1)*C], or of tokens [T, (L-1)*K]); None without `early_exit`.
         early_exit_step: `tflite.export.early_exit_step`; None without `early_exit`.
+        early_exit_outputs: `tflite.export.early_exit_outputs`; None without `early_exit`.
     """
 
     embed: StageModel
@@ -92,6 +93,7 @@ class Stages:
     head: StageModel
     exits: StageModel | None = None
     early_exit_step: StageModel | None = None
+    early_exit_outputs: StageModel | None = None
 
 
 class ModelBuilder:

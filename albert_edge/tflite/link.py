@@ -118,9 +118,12 @@ def _link_loop(
 ) -> None:
     # A hidden group serves consecutive passes, so each group is one WHILE of its own.
     main = builder.graph("main")
-    state = main.inline(stages.embed, main.inputs_of(stages.embed))
+    inputs = main.inputs_of(stages.embed)
+    state = main.inline(stages.embed, inputs)
     if stages.early_exit_step:
-        state |= _init_early_exit(main, stages.early_exit_step, limit=config.num_hidden_layers)
+        state |= _init_early_exit(
+            main, inputs, stages.early_exit_step, limit=config.num_hidden_layers
+        )
     for group, layer in enumerate(stages.layers):
         passes = config.passes_of_group(group)
         exits = [stage for stage in (stages.exits, stages.early_exit_step) if stage]
@@ -131,15 +134,20 @@ def _link_loop(
                 layer, state = narrowed, state | {"rows": _all_rows(main, state["hidden_states"])}
         state = _while(builder, main, layer, state, passes=passes, exits=exits)
     outputs = main.inline(stages.head, _inputs_from(state, stages.head))
-    if stages.early_exit_step:
-        outputs = _select_logits(main, state, outputs, passes=config.num_hidden_layers)
+    if stages.exits and stages.early_exit_outputs:
+        used = {"layers_used": state["layers_used"]}
+        found = main.inline(stages.exits, _inputs_from(state, stages.exits)) | outputs | used
+        selected = stages.early_exit_outputs
+        outputs = main.inline(selected, _inputs_from(found, selected)) | used
     builder.sign("serving_default", main, outputs)
 
 
-def _init_early_exit(main: GraphBuilder, step: StageModel, *, limit: int) -> dict[str, int]:
+def _init_early_exit(
+    main: GraphBuilder, inputs: Mapping[str, int], step: StageModel, *, limit: int
+) -> dict[str, int]:
     """Add the initial loop variables of early exit, and the inputs that control it."""
     tensors = step.graph.tensors
-    initial = {"limit": limit, "answer": -1}  # no label is -1, so the first pass repeats nothing
+    initial = {"limit": limit, "same": -1}
     state = {
         name: main.constant(
             tensors[index],
@@ -147,22 +155,18 @@ def _init_early_exit(main: GraphBuilder, step: StageModel, *, limit: int) -> dic
             np.full(tensors[index].shape, initial.get(name, 0), np.int32).tobytes(),
         )
         for name, index in step.outputs.items()
+        if not _is_free(tensors[index])
     }
     options = ("patience", "threshold", "max_layers")
-    return state | {name: main.input(name, tensors[step.inputs[name]]) for name in options}
+    state |= {name: main.input(name, tensors[step.inputs[name]]) for name in options}
+    # Before the first pass any numbers are an answer: of a free length, the ids.
+    given = {"answer": inputs["input_ids"], **inputs}
+    return {name: index for name, index in given.items() if name in step.inputs} | state
 
 
-def _select_logits(
-    main: GraphBuilder, state: Mapping[str, int], head: Mapping[str, int], *, passes: int
-) -> dict[str, int]:
-    """Select the loop's logits if it exited early, and the head's otherwise."""
-    limit = main.scalar(passes, "decision/passes")
-    early = main.tensor(_BOOL, "decision/early")
-    main.operator(_Op.LESS, [state["layers_used"], limit], [early], schema.LessOptionsT())
-    logits = main.clone(state["logits"], "decision/logits")
-    choice = [early, state["logits"], head["logits"]]
-    main.operator(_Op.SELECT_V2, choice, [logits], schema.SelectV2OptionsT())
-    return {"logits": logits, "layers_used": state["layers_used"]}
+def _is_free(tensor: Any) -> bool:
+    signature = tensor.shapeSignature
+    return signature is not None and -1 in list(signature)
 
 
 def _while(

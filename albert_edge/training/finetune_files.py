@@ -30,7 +30,7 @@ from albert_edge.datasets import (
     read_examples,
 )
 from albert_edge.errors import InputError, TrainingError, list_choices, requires_extra
-from albert_edge.tasks import PROBLEM_TYPES
+from albert_edge.tasks import PROBLEM_TYPES, TASKS
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.training.options import BestCheckpoint, FinetuneOptions
 
@@ -89,7 +89,7 @@ def finetune_files(
         labels: The names of the labels; None for those in `data`.
         data_options: The names of the columns.
         teacher_column: The column of a teacher's probabilities, which are then the targets.
-        early_exit: Whether to train a classifier after every layer.
+        early_exit: Whether to train a head after every layer.
         options: The options of the training.
         selection: The epoch that is kept, and when to stop early.
         save_every_s: The least time between two saves of the state.
@@ -424,7 +424,8 @@ def _with_head(
     if not (fits and before.task == objective.task):
         changes["early_exit"] = False  # its exits are trained for the old head's labels
     if early_exit:
-        if objective.task != "classification":
-            raise TrainingError(f"early exits are for classification, not {objective.task}.")
+        if not TASKS[objective.task].can_exit_early:
+            able = ", ".join(name for name, task in TASKS.items() if task.can_exit_early)
+            raise TrainingError(f"early exits are for {able}, not for {objective.task}.")
         changes["early_exit"] = True
     return with_new_head(before, objective.labels, seed=seed, task=objective.task, changes=changes)

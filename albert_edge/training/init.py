@@ -12,6 +12,7 @@ import numpy as np
 from albert_edge.checkpoints import Checkpoint, init_model
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError
+from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.batching import encode_texts
 
@@ -131,6 +132,10 @@ def with_new_head(
         for name, values in checkpoint.tensors.items()
         if name in tensors and name.startswith(kept)
     }
+    if same and config.early_exit and not checkpoint.config.early_exit:
+        head = TASKS[task].head[-1].removesuffix("kernel")
+        for part in ("kernel", "bias"):  # every exit begins as the trained head
+            tensors[f"exits/{part}"] = np.tile(tensors[head + part], config.num_hidden_layers - 1)
     return dataclasses.replace(checkpoint, config=config, task=task, tensors=tensors)
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
+import tensorflow as tf
 
 from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError, list_choices
+from albert_edge.tasks import TASKS
 from albert_edge.tokenizer import Tokenizer
 from albert_edge.training.options import FinetuneOptions
 
@@ -75,14 +77,33 @@ class TaskObjective(ABC):
     ) -> EncodedEpoch:
         """Encode all examples for one epoch, with data augmentation drawn from `random`."""
 
-    @abstractmethod
+    @final
     def loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
     ) -> Any:
         """Return the loss of a batch, float32 []; runs inside a `tf.function`.
 
+        With early exits it is the mean of theirs, with weight j for exit j of L (Zhou et al. 2020,
+        arXiv:2006.04152, eq. 6).  Arguments as in `pass_loss`.
+        """
+        if "exit_logits" not in outputs:
+            return self.pass_loss(outputs, targets, mask, options)
+        exits = tf.unstack(outputs["exit_logits"], axis=1)  # L times [B, ..., K]
+        name = TASKS[self.task].name_logits
+        losses = [
+            weight * self.pass_loss(name(logits), targets, mask, options)
+            for weight, logits in enumerate(exits, 1)
+        ]
+        return tf.add_n(losses) / sum(range(1, len(exits) + 1))
+
+    @abstractmethod
+    def pass_loss(
+        self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
+    ) -> Any:
+        """Return the loss of a batch after one pass, float32 [].
+
         Args:
-            outputs: The model's outputs in training, by name, float32.
+            outputs: The outputs after that pass, by name, float32.
             targets: float32 [B, K], rows of `EncodedEpoch.targets`.
             mask: int32 [B, T], 1 for tokens, 0 for padding.
             options: The options of the training.

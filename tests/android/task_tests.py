@@ -76,7 +76,8 @@ def of_words(result: Result, given: Input) -> Result:
     parts = {
         key: [place(given["text"], one) for one in result[key]] for key in ("words", "entities")
     }
-    return result | parts
+    kept = {key: value for key, value in result.items() if key != "layers_used"}
+    return kept | parts
 
 
 def of_masks(result: Result, given: Input) -> Result:
@@ -190,6 +191,14 @@ CASES = {
             expected=of_words,
             options=WORDS,
         ),
+        Case(name="exiting-answers", type="QuestionAnswerer", draw=a_question, expected=of_answers),
+        Case(
+            name="exiting-words",
+            type="TokenClassifier",
+            draw=a_long_text,
+            expected=of_words,
+            options=WORDS[:1],
+        ),
         Case(
             name="fill-mask",
             type="MaskFiller",
@@ -241,7 +250,10 @@ CASES = {
     )
 }
 # What is not one of the eight tasks, but another kind of its head or its file.
-KINDS = ("labels", "multi-label", "one-label", "regression", "pooler", "summarize")
+KINDS = (
+    *("labels", "multi-label", "one-label", "regression", "pooler", "summarize"),
+    *("exiting-answers", "exiting-words"),
+)
 TASKS = tuple(name for name in CASES if name not in KINDS)
 assert len(TASKS) == 8
 

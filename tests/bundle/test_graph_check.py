@@ -26,8 +26,8 @@ Op = schema.BuiltinOperator
 def checked(tiny_tflite: Callable[..., bytes]) -> Callable[..., None]:
     """A function that changes a parsed model and checks it: `checked(change, **how)`."""
 
-    def check(change: Callable[[Any], object], **how: Any) -> None:
-        blob = tiny_tflite("classification", **how)
+    def check(change: Callable[[Any], object], *, task: str = "classification", **how: Any) -> None:
+        blob = tiny_tflite(task, **how)
         model = parse(model_bytes(blob))
         try:
             change(model)
@@ -152,6 +152,21 @@ def next_rows(counts: Any = (-1, 1, 1), begin: int = 0) -> Callable[[Any], None]
     return change
 
 
+def beyond_the_exits(model: Any) -> None:
+    """Let the logits of a pass be those of one more than there are."""
+    for least in operators(model, Op.MINIMUM):
+        set_constant(model, tensor(model, least, 1), 99)
+
+
+def another_answer(model: Any) -> None:
+    """Let the loop begin with an answer of another shape than it makes."""
+    loop = operators(model, Op.WHILE)[0]
+    body = model.subgraphs[loop.builtinOptions.bodySubgraphIndex]
+    names = [body.tensors[index].name for index in body.inputs]
+    loop.inputs = list(loop.inputs)
+    loop.inputs[names.index(b"answer")] = loop.inputs[names.index(b"same")]
+
+
 def wrong_output(model: Any) -> None:
     model.signatureDefs[0].outputs[0].name = "scores"
 
@@ -195,6 +210,9 @@ WIDE = {"quantize": "int4", "hidden_size": 64, "intermediate_size": 64, "embeddi
 WIDE |= {"vocab_size": 2000}
 COPIES = {"layout": "unrolled"}
 EARLY = {"early_exit": True, "num_hidden_layers": 3}
+ANSWERS = {**EARLY, "task": "question-answering"}
+WORDS = {**EARLY, "task": "token-classification"}
+PADDED = {**WORDS, "seq_len": 8}
 CASES: list[tuple[Callable[[Any], object], dict[str, Any], str]] = [
     (with_option(Op.SPLIT, "numSplits", 0), COPIES, r"\(SPLIT\): it makes 0 parts"),
     (with_option(Op.SPLIT, "numSplits", 1000), COPIES, r"\(SPLIT\): it makes 1000 parts"),
@@ -232,6 +250,13 @@ CASES: list[tuple[Callable[[Any], object], dict[str, Any], str]] = [
     (with_constant(Op.RANGE, 0, 1), {}, r"\(RANGE\): it counts from \[1\]"),
     (with_constant(Op.RANGE, 2, 0), {}, r"\(RANGE\): it counts .* by \[0\]"),
     (no_early_end, EARLY, "can be made to go on for ever"),
+    (no_early_end, ANSWERS, "can be made to go on for ever"),
+    (no_early_end, PADDED, "can be made to go on for ever"),
+    (beyond_the_exits, ANSWERS, r"\(GATHER\): it looks up rows .* of \[2, 2, T\]"),
+    (beyond_the_exits, PADDED, r"\(GATHER\): it looks up rows .* of \[2, 3, 8\]"),
+    (another_answer, ANSWERS, r"tensor \d+ has the shape \[1, \d\], not \[1\]"),
+    (another_answer, WORDS, r"tensor \d+ has the shape \[1, \d\], not \[1\]"),
+    (with_constant(Op.REDUCE_MIN, 1, 7), WORDS, r"it has no axis \[7\] in \[1, T, 3\]"),
     (wrong_output, {}, "contradicts its task 'classification': .* scores"),
     (not_utf8, {}, "is not UTF-8"),
     (no_signature, {}, "has no signature serving_default, only none"),
@@ -247,7 +272,7 @@ def test_what_would_end_the_process_is_refused(
 
 
 def test_nothing_changed_is_accepted(checked: Callable[..., None]) -> None:
-    for how in ({}, FULL, WIDE, EARLY):
+    for how in ({}, FULL, WIDE, EARLY, ANSWERS, WORDS, PADDED):
         checked(lambda model: None, **how)
 
 
@@ -274,8 +299,8 @@ def test_a_few_bytes_do_not_become_gigabytes(tiny_tflite: Callable[..., bytes]) 
 def test_any_words_give_one_error(
     seed: int, data: st.DataObject, tiny_tflite: Callable[..., bytes]
 ) -> None:
-    how = data.draw(st.sampled_from(({}, FULL, EARLY, {"layout": "split"})))
-    blob = tiny_tflite("classification", **how)
+    how = dict(data.draw(st.sampled_from(({}, FULL, EARLY, WORDS, {"layout": "split"}))))
+    blob = tiny_tflite(how.pop("task", "classification"), **how)
     front = bytearray(blob[: OpenFile(blob).front_bytes])
     rng = random.Random(seed)
     for _ in range(rng.choice((1, 2, 8))):

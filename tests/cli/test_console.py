@@ -82,7 +82,7 @@ def test_what_a_user_has_to_know_of_a_conversion(capsys: pytest.CaptureFixture[s
     text = shown(capsys)
     for part in (
         "length 64",
-        "label unchanged for 1 layer or probability 0.9 or 4 layers run",
+        "prediction unchanged for 1 layer or probability 0.9 or 4 layers run",
         "the head is random",
         "from 30,000 to 1,000 pieces; 1.50% of the tokens change",
         "saves 14.85 MB of float32 weights and 0.70 MB of tokenizer",
@@ -97,7 +97,7 @@ def test_what_a_user_has_to_know_of_a_conversion(capsys: pytest.CaptureFixture[s
 def test_a_threshold_that_is_never_met_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     rule = {"patience": 6, "threshold": 2.0, "max_layers": None}
     print_as(render_conversion, {**CONVERSION, "early_exit": rule})
-    assert "default early exit: label unchanged for 6 layers each weight" in shown(capsys)
+    assert "default early exit: prediction unchanged for 6 layers each weight" in shown(capsys)
 
 
 def test_a_verification_has_a_row_for_every_output(capsys: pytest.CaptureFixture[str]) -> None:

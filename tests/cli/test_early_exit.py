@@ -45,7 +45,7 @@ def plain(ordinary_model: Path) -> Path:
 def file(source: Path) -> Path:
     path = source.with_name("m.tflite")
     made = call("convert", source, "-o", path, "--exit-patience", 1, "--exit-threshold", 0.995)
-    assert "default early exit: label unchanged for 1 layer or probability 0.995" in made
+    assert "default early exit: prediction unchanged for 1 layer or probability 0.995" in made
     return path
 
 
@@ -59,7 +59,7 @@ def test_convert_writes_the_rule(file: Path, source: Path) -> None:
     inside = bundle.read(file)
     assert inside.early_exit == albert_edge.EarlyExit(patience=1, threshold=0.995)
     shown = call("inspect", file)
-    assert "default early exit: label unchanged for 1 layer or" in shown
+    assert "default early exit: prediction unchanged for 1 layer or" in shown
     assert "the early-exit decision is computed in float" in shown
     assert "output layers_used: int32 1" in shown
     said = call("convert", source, "-o", file.with_name("x"), "--exit-patience", 0, code=1)

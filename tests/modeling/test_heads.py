@@ -51,7 +51,7 @@ def test_training_sees_every_exit(tiny_albert: Callable[..., Any]) -> None:
 
 
 def test_early_exit_is_for_classification(tiny_albert: Callable[..., Any]) -> None:
-    with pytest.raises(ConfigError, match="for the task classification, not for fill-mask"):
+    with pytest.raises(ConfigError, match="question-answering, not for fill-mask"):
         tiny_albert("fill-mask", early_exit=True)
 
 

@@ -88,6 +88,7 @@ def call(pipe: Pipeline, given: Input, **options: Any) -> Result:
 
 
 _TAGS = ("O", "B-PER", "I-PER", "B-LOC", "E-LOC", "S-ORG", "MISC")
+_EXITS = {"early_exit": True, "num_hidden_layers": 4, "initializer_range": 0.2}
 _TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "labels": ("classification", {}),
     "multi-label": ("classification", {"problem_type": "multi_label_classification"}),
@@ -97,6 +98,8 @@ _TINY: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "regression": ("classification", {"labels": ("score",)}),
     "token-classification": ("token-classification", {"labels": _TAGS}),
+    "exiting-answers": ("question-answering", _EXITS),
+    "exiting-words": ("token-classification", {**_EXITS, "labels": _TAGS[:2]}),
     "pooler": ("feature-extraction", {}),
     "summarize": ("feature-extraction", {}),
 }

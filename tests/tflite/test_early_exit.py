@@ -20,6 +20,7 @@ from albert_edge.errors import BundleError, ConversionError
 from albert_edge.inspection import inspect
 from albert_edge.quantization.recipes import RECIPES, get_recipe
 from albert_edge.runtime import Model, open_model
+from albert_edge.tasks import TASKS
 from albert_edge.tflite.graph import parse
 from albert_edge.tflite.legacy_runtimes import RUNTIMES
 from albert_edge.tflite.legalize import legalize
@@ -31,6 +32,12 @@ PASSES = 6
 DEEP: dict[str, Any] = {"num_hidden_layers": PASSES, "initializer_range": 0.2}
 ROWS = [np.random.default_rng(seed).integers(0, 60, 3 + seed % 7) for seed in range(64)]
 LEAVING = ("loop", "split")
+EXITING = [name for name, task in TASKS.items() if task.can_exit_early]
+
+
+@pytest.fixture(scope="module", params=EXITING)
+def task(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,20 @@ def keras(tiny_albert: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def leaving(tiny_tflite: Callable[..., bytes]) -> Callable[..., Model]:
-    return lambda **how: open_model(tiny_tflite(early_exit=True, **DEEP, **how))
+    return lambda *task, **how: open_model(tiny_tflite(*task, early_exit=True, **DEEP, **how))
+
+
+def predicted(task: str, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a row for each thing that a pass predicts, of its logits [L, ..., K]."""
+    if task == "classification":
+        return logits[:, None]
+    return logits if task == "token-classification" else logits.transpose(0, 2, 1)
+
+
+def stacked(task: str, outputs: Any) -> npt.NDArray[Any]:
+    """Return the logits [..., K] of a file's outputs."""
+    values = [outputs[name][0] for name in TASKS[task].outputs]
+    return values[0] if len(values) == 1 else np.stack(values, axis=-1)
 
 
 @pytest.mark.parametrize("seq_len", [None, 12])
@@ -48,53 +68,72 @@ def leaving(tiny_tflite: Callable[..., bytes]) -> Callable[..., Model]:
 def test_off_it_is_the_ordinary_file_bit_for_bit(
     tiny_tflite: Callable[..., bytes],
     leaving: Callable[..., Model],
+    task: str,
     quantize: str,
     seq_len: int | None,
 ) -> None:
     how: dict[str, Any] = {"quantize": quantize, "seq_len": seq_len}
-    ordinary = open_model(tiny_tflite(**DEEP, **how))
+    ordinary = open_model(tiny_tflite(task, **DEEP, **how))
     for layout in LEAVING:
-        model = leaving(layout=layout, **how)
+        model = leaving(task, layout=layout, **how)
         for row in ROWS[:7]:  # seven lengths, one after the other
-            off = model.run(row, early_exit=NEVER)
-            np.testing.assert_array_equal(off["logits"], ordinary.run(row)["logits"])
+            off, whole = model.run(row, early_exit=NEVER), ordinary.run(row)
             np.testing.assert_array_equal(off["layers_used"], [PASSES])
             # As many passes as there are cannot all repeat the one before them.
             rule = EarlyExit(patience=PASSES, threshold=1.01)
-            np.testing.assert_array_equal(model.run(row, early_exit=rule)["logits"], off["logits"])
-    assert set(model.run_all_layers(row)) == {"logits"}
+            other = model.run(row, early_exit=rule)
+            for name in TASKS[task].outputs:
+                np.testing.assert_array_equal(off[name], whole[name])
+                np.testing.assert_array_equal(other[name], off[name])
+    assert set(model.run_all_layers(row)) == set(TASKS[task].outputs)
 
 
 @pytest.mark.parametrize("seq_len", [None, 12])
 @pytest.mark.parametrize("quantize", RECIPES)
 def test_made_to_leave_it_says_what_keras_says_there(
-    keras: Any, leaving: Callable[..., Model], quantize: str, seq_len: int | None
+    tiny_albert: Callable[..., Any],
+    leaving: Callable[..., Model],
+    task: str,
+    quantize: str,
+    seq_len: int | None,
 ) -> None:
-    loop, split = (leaving(layout=one, quantize=quantize, seq_len=seq_len) for one in LEAVING)
+    how: dict[str, Any] = {"quantize": quantize, "seq_len": seq_len}
+    loop, split = (leaving(task, layout=one, **how) for one in LEAVING)
     got = []
     for made in range(1, PASSES):
         rule = replace(NEVER, max_layers=made)
         one, other = (model.run(ROWS[6], early_exit=rule) for model in (loop, split))
         assert one["layers_used"] == other["layers_used"] == made
-        np.testing.assert_array_equal(one["logits"], other["logits"])
-        got.append(one["logits"])
+        for name in TASKS[task].outputs:
+            np.testing.assert_array_equal(one[name], other[name])
+        got.append(stacked(task, one))
+    keras = tiny_albert(task, early_exit=True, **DEEP)
     want = keras.exits({"input_ids": ROWS[6][None]})[0, :-1]
-    error = np.linalg.norm(np.concatenate(got) - want) / np.linalg.norm(want)
+    error = np.linalg.norm(np.stack(got) - want) / np.linalg.norm(want)
     assert error <= get_recipe(quantize).max_error
 
 
 @pytest.fixture(scope="module")
-def said(keras: Any) -> list[npt.NDArray[Any]]:
-    """Keras' logits of every row after every pass, float32 [L, C]."""
-    return [keras.exits({"input_ids": row[None]}).numpy()[0] for row in ROWS]
+def said(tiny_albert: Callable[..., Any], task: str) -> list[npt.NDArray[Any]]:
+    """Keras' logits of every row after every pass, float32 [L, ..., K]."""
+    mask = np.array([[at < len(row) for at in range(12)] for row in ROWS], np.int32)
+    ids = np.zeros_like(mask)
+    ids[mask > 0] = np.concatenate(ROWS)
+    keras = tiny_albert(task, early_exit=True, **DEEP)
+    exits = keras.exits({"input_ids": ids, "attention_mask": mask}).numpy()
+    if not TASKS[task].per_token:
+        return list(exits)
+    return [logits[:, : len(row)] for logits, row in zip(exits, ROWS, strict=True)]
 
 
-def test_the_rows_change_their_answers(said: list[npt.NDArray[Any]]) -> None:
-    used = [passes_by_hand(logits, EarlyExit(patience=2, threshold=2.0)) for logits in said]
-    assert set(used) == {3, 4, 5, 6}
+def test_the_rows_change_their_answers(task: str, said: list[npt.NDArray[Any]]) -> None:
+    # All labels of a row of random tokens are hardly ever unchanged.
+    rule = EarlyExit(patience=2, threshold=0.5 if task == "token-classification" else 2.0)
+    used = [passes_by_hand(predicted(task, logits), rule) for logits in said]
+    assert len(set(used)) >= 3
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     index=st.integers(0, len(ROWS) - 1),
     patience=st.integers(1, PASSES + 1),
@@ -103,6 +142,7 @@ def test_the_rows_change_their_answers(said: list[npt.NDArray[Any]]) -> None:
 )
 def test_it_leaves_where_the_rule_says(
     leaving: Callable[..., Model],
+    task: str,
     said: list[npt.NDArray[Any]],
     index: int,
     patience: int,
@@ -110,20 +150,24 @@ def test_it_leaves_where_the_rule_says(
     max_layers: int | None,
 ) -> None:
     rule = EarlyExit(patience=patience, threshold=threshold, max_layers=max_layers)
-    made = passes_by_hand(said[index], rule)
-    shares = np.exp(said[index]) / np.exp(said[index]).sum(axis=1, keepdims=True)
-    if np.abs(shares.max(axis=1) - threshold).min() < 1e-5:
+    logits = predicted(task, said[index])  # [L, D, C]
+    made = passes_by_hand(logits, rule)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    if np.abs(shares.max(axis=-1) - threshold).min() < 1e-5:
         return  # so close that float32 may see it either way
     for layout in LEAVING:
-        outputs = leaving(layout=layout).run(ROWS[index], early_exit=rule)
-        assert outputs["layers_used"].tolist() == [made]
-        assert outputs["layers_used"].dtype == np.int32
-        # Sums in another order: a few float32 roundings of values around 1.
-        np.testing.assert_allclose(outputs["logits"][0], said[index][made - 1], atol=2e-5)
+        for seq_len in (None, 12):  # every row is padded
+            model = leaving(task, layout=layout, seq_len=seq_len)
+            outputs = model.run(ROWS[index], early_exit=rule)
+            assert outputs["layers_used"].tolist() == [made]
+            assert outputs["layers_used"].dtype == np.int32
+            # Sums in another order: a few float32 roundings of values around 1.
+            want = said[index][made - 1]
+            np.testing.assert_allclose(stacked(task, outputs), want, atol=2e-5)
 
 
-def test_nothing_that_a_host_may_pass_is_an_error(leaving: Callable[..., Model]) -> None:
-    interpreter = leaving()._forward.__closure__[0].cell_contents  # the bare signature
+def test_nothing_that_a_host_may_pass_is_an_error(leaving: Callable[..., Model], task: str) -> None:
+    interpreter = leaving(task)._forward.__closure__[0].cell_contents  # the bare signature
     ids = np.array([ROWS[0]], np.int32)
     for patience in (-(2**31), 0, 2**31 - 1):
         for threshold in (-1.0, np.nan, np.inf):
@@ -215,13 +259,13 @@ def test_what_is_stored_more_is_the_exits(tiny_tflite: Callable[..., bytes]) -> 
 
 @pytest.mark.parametrize("quantize", RUNTIMES["tflite-runtime-2.14"].recipes)
 def test_an_old_runtime_knows_the_decision(
-    tiny_tflite: Callable[..., bytes], leaving: Callable[..., Model], quantize: str
+    tiny_tflite: Callable[..., bytes], leaving: Callable[..., Model], task: str, quantize: str
 ) -> None:
-    blob = tiny_tflite(early_exit=True, quantize=quantize, **DEEP)
+    blob = tiny_tflite(task, early_exit=True, quantize=quantize, **DEEP)
     lowered = legalize(parse(bundle.model_bytes(blob)), RUNTIMES["tflite-runtime-2.14"])
     old = open_model(bundle.pack(lowered, bundle.read(blob)))
     for row in ROWS[:16]:
-        got, want = old.run(row), leaving(quantize=quantize).run(row)
-        # Scales of rows are multiplied in after the product: float32 roundings of values around 1.
-        np.testing.assert_allclose(got["logits"], want["logits"], atol=1e-4)
+        got, want = old.run(row), leaving(task, quantize=quantize).run(row)
         np.testing.assert_array_equal(got["layers_used"], want["layers_used"])
+        # Scales of rows are multiplied in after the product: float32 roundings of values around 1.
+        np.testing.assert_allclose(stacked(task, got), stacked(task, want), atol=1e-4)

@@ -93,6 +93,8 @@ CASES = {
         Case(name="regression", draw=two_texts, texts=50),
         Case(name="question-answering", draw=a_question, options=ANSWERS),
         Case(name="token-classification", draw=a_long_text, options=WORDS),
+        Case(name="exiting-answers", draw=a_question, texts=50),
+        Case(name="exiting-words", draw=a_long_text, texts=50),
         Case(name="fill-mask", draw=masked_texts, options=CANDIDATES, texts=60),
         Case(name="feature-extraction", draw=a_text_or_two, options=VECTORS),
         Case(

@@ -3,12 +3,14 @@ import {inputError} from './errors.js';
 const MAX_INT32 = 0x7fffffff; // patience and max_layers are int32 in the file
 
 /**
- * When a classifier with early exit stops: after the first pass that meets one of three conditions.
+ * When a model with early exit stops: after the first pass that meets one of three conditions.
+ *
+ * A pass predicts a text's label, that of every token, or the first and the last token of an answer.
  *
  * @typedef {object} EarlyExit
- * @property {number} patience Stop when this many passes in a row have predicted the same label as
- *   the pass before them; at least 1.
- * @property {number} threshold Stop when the most likely label has at least this probability; above
+ * @property {number} patience Stop when this many passes in a row have predicted the same as the
+ *   pass before them; at least 1.
+ * @property {number} threshold Stop when all that is predicted has at least this probability; above
  *   1 for never.
  * @property {number | null} max_layers Stop after this many passes in any case; null for no limit.
  */

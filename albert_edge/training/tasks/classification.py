@@ -89,32 +89,10 @@ class ClassificationObjective(TaskObjective):
             )
         return EncodedEpoch(input_ids=ids, token_type_ids=types, targets=targets, truncated=cut)
 
-    def loss(
+    def pass_loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
     ) -> Any:
-        """Return the loss; with early exits, the mean of theirs, with weight j for exit j of L.
-
-        Zhou et al. 2020, arXiv:2006.04152, eq. 6.
-        """
-        if "exit_logits" not in outputs:
-            return self._loss(outputs["logits"], targets, options)
-        exits = tf.unstack(outputs["exit_logits"], axis=1)  # L times [B, num_labels]
-        losses = [
-            weight * self._loss(logits, targets, options) for weight, logits in enumerate(exits, 1)
-        ]
-        return tf.add_n(losses) / sum(range(1, len(exits) + 1))
-
-    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
         logits = outputs["logits"]
-        if self.examples.kind == "regression":
-            return tf.constant(np.nan)
-        if self.examples.kind == "multi-label":
-            same = tf.reduce_all(tf.equal(logits >= 0, targets >= 0.5), axis=-1)
-        else:
-            same = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(targets, axis=-1))
-        return tf.reduce_mean(tf.cast(same, tf.float32))
-
-    def _loss(self, logits: Any, targets: Any, options: FinetuneOptions) -> Any:
         if self.examples.kind == "regression":
             return tf.reduce_mean((logits - targets) ** 2)
         labels = self.examples.labels
@@ -128,6 +106,16 @@ class ClassificationObjective(TaskObjective):
         soft = targets * (1 - smoothing) + smoothing / len(labels)
         losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)  # [B]
         return tf.reduce_mean(losses * tf.linalg.matvec(targets, weights))
+
+    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        logits = outputs["logits"]
+        if self.examples.kind == "regression":
+            return tf.constant(np.nan)
+        if self.examples.kind == "multi-label":
+            same = tf.reduce_all(tf.equal(logits >= 0, targets >= 0.5), axis=-1)
+        else:
+            same = tf.equal(tf.argmax(logits, axis=-1), tf.argmax(targets, axis=-1))
+        return tf.reduce_mean(tf.cast(same, tf.float32))
 
     def _setting(self, options: FinetuneOptions) -> str:
         single = self.examples.kind == "classification"

@@ -79,7 +79,7 @@ class QuestionAnsweringObjective(TaskObjective):
             input_ids=sequences, token_type_ids=types, targets=rows, truncated=truncated
         )
 
-    def loss(
+    def pass_loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
     ) -> Any:
         losses = [

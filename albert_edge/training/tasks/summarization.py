@@ -95,7 +95,7 @@ class SummarizationObjective(TaskObjective):
             truncated=truncated,
         )
 
-    def loss(
+    def pass_loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
     ) -> Any:
         means, scores, known = _sentences(outputs["sentence_logits"], targets)

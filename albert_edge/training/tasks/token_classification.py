@@ -73,7 +73,7 @@ class TokenClassificationObjective(TaskObjective):
             input_ids=sequences, targets=targets, per_token=True, truncated=truncated
         )
 
-    def loss(
+    def pass_loss(
         self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
     ) -> Any:
         logits = outputs["logits"]  # [B, T, C]

@@ -30,7 +30,8 @@ export class QuestionAnswering extends Pipeline {
    * @returns `answer`, exactly as in `context`, `context.slice(start, end)`, or "" for no answer (then
    *   `start` and `end` are 0); `score`, its probability among all spans (and no answer, if allowed);
    *   `null_score`, the least sum of logits of `[CLS]` over all windows; `windows`, their number;
-   *   `truncated`, whether the question was cut; and with `top_k` above 1, `answers`.
+   *   `truncated`, whether the question was cut; with early exit `layers_used`, of several windows
+   *   the mean; and with `top_k` above 1, `answers`.
    */
   async call(options) {
     const {question, context, max_answer_length = 30, stride = 128, top_k = 1} = options;
@@ -59,6 +60,9 @@ export class QuestionAnswering extends Pipeline {
     }
     const {windows, truncated} = plan;
     const best = {...answers[0], null_score: nullScore, windows: windows.length, truncated};
+    if (outputs[0].layers_used !== undefined) {
+      best.layers_used = outputs.reduce((sum, one) => sum + one.layers_used[0], 0) / outputs.length;
+    }
     return top_k > 1 ? {...best, answers} : best;
   }
 }

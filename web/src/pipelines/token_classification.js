@@ -23,7 +23,7 @@ export class TokenClassification extends Pipeline {
    * @param {boolean} [options.entities] Whether to group words into entities by their labels.
    * @returns `words`, each with `text`, `start`, `end`, `label` and `score`; with `entities` also
    *   `entities`, each with its type as `label` and the mean of its words' `score`; `tokens`;
-   *   `truncated`.
+   *   `truncated`; with early exit `layers_used`.
    */
   async call(text, {aggregation = 'first', entities = false} = {}) {
     if (!Object.hasOwn(AGGREGATIONS, aggregation)) {
@@ -31,13 +31,14 @@ export class TokenClassification extends Pipeline {
       throw inputError(`aggregation is '${aggregation}'; choose from ${choices}.`);
     }
     const encoded = this.encode(text, null);
-    const {logits} = await this.run(encoded);
+    const {logits, layers_used} = await this.run(encoded);
     const words = this.#words(text, encoded, logits, AGGREGATIONS[aggregation]);
     return {
       words,
       ...(entities ? {entities: groupEntities(text, words)} : {}),
       tokens: encoded.input_ids.length,
       truncated: encoded.truncated,
+      ...(layers_used === undefined ? {} : {layers_used: layers_used[0]}),
     };
   }
 
