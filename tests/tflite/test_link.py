@@ -79,7 +79,8 @@ def test_depth_costs_no_weights(tiny_tflite, layout):
         ]
         for depth in (3, 12)
     ]
-    assert stored[0] == stored[1]
+    # A loop has an int32 for every pass: of how many rows the next one is.
+    assert stored[1] - stored[0] == (9 * 4 if layout == "loop" else 0)
 
 
 def test_equal_models_give_equal_bytes(tiny_albert):
