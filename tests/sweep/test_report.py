@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from albert_edge.sweep.report import (
     COSTS,
+    _by_name,
     cost_of,
     describe_knobs,
     error_of,
@@ -44,6 +49,27 @@ def test_a_row_is_described_by_what_differs(report: dict[str, Any]) -> None:
     assert described["trial-1"] == "passes 2, int8"
     assert described["trial-4"] == "passes 3, float16"
     assert described["search-1"].startswith("passes 2, finetune learning_rate=0.00")
+
+
+@pytest.mark.parametrize(
+    ("device", "status", "right"),
+    [
+        ("local", "ok", True),
+        ("local", "wrong", True),  # the dev set was scored by the same kernels
+        ("local", "error", False),
+        ("ssh://pi", "ok", True),
+        ("ssh://pi", "wrong", False),
+    ],
+)
+def test_a_file_that_is_wrong_on_another_device_has_no_latency(
+    swept: Path, device: str, status: str, right: bool
+) -> None:
+    figures = json.loads((swept / "out" / "benchmark.json").read_text())
+    figures["device"] = device
+    figures["rows"][0]["status"] = status
+    name = figures["rows"][0]["name"]
+    row = {"error": None, "measured": _by_name(figures)[name]}
+    assert (cost_of(row, "latency") is not None) == right
 
 
 def test_a_seed_of_0_is_told() -> None:
