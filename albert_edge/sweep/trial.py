@@ -131,7 +131,7 @@ def keep_passes(checkpoint: Checkpoint, count: int) -> Checkpoint:
         ConfigError: There are fewer passes, or the layers are not shared by all of them.
     """
     config, tensors = checkpoint.config, dict(checkpoint.tensors)
-    most, labels = config.num_hidden_layers, config.num_labels
+    most, width = config.num_hidden_layers, TASKS[checkpoint.task].head_width(config.num_labels)
     if count == most:
         return checkpoint
     if count > most or config.num_hidden_groups > 1:
@@ -140,10 +140,11 @@ def keep_passes(checkpoint: Checkpoint, count: int) -> Checkpoint:
             f"{config.num_hidden_groups} groups."
         )
     if config.early_exit:
+        head = "qa_outputs" if checkpoint.task == "question-answering" else "classifier"
         for part in ("kernel", "bias"):
-            exits = tensors[f"exits/{part}"]
-            tensors[f"classifier/{part}"] = exits[..., (count - 1) * labels : count * labels].copy()
-            tensors[f"exits/{part}"] = exits[..., : (count - 1) * labels].copy()
+            exits, end = tensors[f"exits/{part}"], (count - 1) * width
+            tensors[f"{head}/{part}"] = exits[..., end : end + width].copy()
+            tensors[f"exits/{part}"] = exits[..., :end].copy()
     early_exit = config.early_exit and count > 1
     if not early_exit:
         tensors = {name: one for name, one in tensors.items() if not name.startswith("exits/")}
