@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,52 @@ def test_evaluate_reports_the_mean(file: Path, plain: Path, tmp_path: Path) -> N
     assert report["agreement"] == 1
     assert "1.00 layers per text on average" in call("evaluate", file, table, "--max-layers", 1)
     assert "it has no early exit" in call("evaluate", plain, table, "--patience", 2, code=1)
+
+
+DATA = {
+    "token-classification": ("words.conll", "a O\nquiet O\nfilm O\n\nloved O\n"),
+    "question-answering": (
+        "questions.json",
+        json.dumps(
+            {
+                "data": [
+                    {
+                        "paragraphs": [
+                            {
+                                "context": "A quiet film. " * 30,  # of several windows
+                                "qas": [{"id": "1", "question": "What?", "answers": ["film"]}],
+                            }
+                        ]
+                    }
+                ]
+            }
+        ).replace('"film"', '{"text": "film", "answer_start": 8}'),
+    ),
+}
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_questions_and_words_exit_too(
+    task: str, tiny_albert: Callable[..., Any], tmp_path: Path
+) -> None:
+    labels = ("O", "B-X")
+    shape = {"vocab_size": 20000, "max_position_embeddings": 64, "num_hidden_layers": 4}
+    model = tiny_albert(task, early_exit=True, labels=labels, **shape)
+    model.tokenizer_files = bundle.read("default").tokenizer_files
+    file, plain = tmp_path / "m.tflite", tmp_path / "plain.tflite"
+    albert_edge.convert(model, verified=False).save(file)
+    albert_edge.convert(model, layout="unrolled", verified=False).save(plain)
+    question = ("--question", "What?") if task == "question-answering" else ()
+    assert "after 2 layers" in call("run", file, TEXT, *question, "--max-layers", 2)
+    said = call("run", plain, TEXT, *question, "--max-layers", 2, code=1)
+    assert "does not support early exit" in said
+    name, content = DATA[task]
+    (tmp_path / name).write_text(content)
+    for most in (1, 3):
+        options = ("--max-layers", most, "--patience", 9)
+        report = json.loads(call("evaluate", file, tmp_path / name, "--json", *options))
+        assert report["models"][0]["layers_used"] == most
+    assert "it has no early exit" in call("evaluate", plain, tmp_path / name, *options, code=1)
 
 
 def test_benchmark_times_the_rule_and_compares_the_whole(file: Path, plain: Path) -> None:

@@ -118,6 +118,10 @@ def test_a_new_head_keeps_the_encoder(start: Checkpoint) -> None:
         if not name.startswith("classifier/"):
             assert np.array_equal(other.tensors[name], values)
     assert with_new_head(start, start.config.labels, seed=0) is start
+    with_exits = with_new_head(start, start.config.labels, seed=0, changes={"early_exit": True})
+    head, exits = (with_exits.tensors[f"{name}/kernel"] for name in ("classifier", "exits"))
+    assert start.config.num_hidden_layers == 2  # so there is one exit, which begins as the head
+    np.testing.assert_array_equal(exits, head)
 
 
 def test_needs_a_tokenizer(start: Checkpoint) -> None:
