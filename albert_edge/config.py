@@ -93,7 +93,8 @@ class AlbertConfig:
     or questions.
     `family` is "albert", or "bert" or "distilbert" for a model of theirs: one group a pass, no
     projection of embeddings of the encoder's width, and in DistilBERT no token types, and ReLU
-    instead of tanh in the pooler.
+    instead of tanh in the pooler.  `head_dim` is the width of a head where heads were removed, as
+    by `compress --with narrow`; without it, the heads share `hidden_size`.
 
     Example:
         >>> AlbertConfig(num_hidden_layers=24).group_of_layer(23)
@@ -123,6 +124,7 @@ class AlbertConfig:
     problem_type: str | None = None
     early_exit: bool = False
     family: str = "albert"
+    head_dim: int | None = None
 
     def __post_init__(self) -> None:
         for name in (*_POSITIVE, *_TOKEN_IDS):
@@ -141,11 +143,7 @@ class AlbertConfig:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 < value < 1:
                 raise ConfigError(f"{name} must be a number in (0, 1), not {value!r}.")
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"hidden_size {self.hidden_size} must be a multiple of "
-                f"num_attention_heads {self.num_attention_heads}."
-            )
+        self._check_heads()
         if self.num_hidden_groups > self.num_hidden_layers:
             raise ConfigError(
                 f"num_hidden_groups {self.num_hidden_groups} exceeds "
@@ -170,6 +168,19 @@ class AlbertConfig:
             raise ConfigError(f"family {self.family!r} is not one of {', '.join(FAMILIES)}.")
         if self.early_exit and (need := self._unmet_early_exit_need()):
             raise ConfigError(f"early_exit needs {need}; turn it off.")
+
+    def _check_heads(self) -> None:
+        width, heads, size = self.hidden_size, self.num_attention_heads, self.head_dim
+        if size is None and width % heads:
+            raise ConfigError(
+                f"hidden_size {width} must be a multiple of num_attention_heads {heads}, or else "
+                "head_dim the width of a head."
+            )
+        if size is not None and (type(size) is not int or not 0 < size * heads <= width):
+            raise ConfigError(
+                f"head_dim must be a whole number from 1 to hidden_size {width} / "
+                f"num_attention_heads {heads}, or none, not {size!r}."
+            )
 
     def _unmet_early_exit_need(self) -> str:
         if self.kind != "classification" or self.num_labels < 2:
@@ -211,7 +222,12 @@ class AlbertConfig:
     @property
     def head_size(self) -> int:
         """D, the width of one attention head."""
-        return self.hidden_size // self.num_attention_heads
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def attention_size(self) -> int:
+        """N * D, the width of all attention heads: H, or less in a model that was narrowed."""
+        return self.num_attention_heads * self.head_size
 
     def group_of_layer(self, index: int) -> int:
         """Return the group that is applied in pass `index`, in [0, num_hidden_layers).
@@ -236,8 +252,8 @@ class AlbertConfig:
 
     def product_sizes(self) -> dict[str, tuple[int, int]]:
         """Return the products of all layers: name → how many channels it reads and makes."""
-        hidden, inner = self.hidden_size, self.intermediate_size
-        shapes = ((hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden))
+        hidden, heads, inner = self.hidden_size, self.attention_size, self.intermediate_size
+        shapes = ((hidden, 3 * heads), (heads, hidden), (hidden, inner), (inner, hidden))
         return {
             self.product_prefix(group, index) + name: shape
             for group in range(self.num_hidden_groups)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 184,
-    "edges": 929,
+    "modules": 186,
+    "edges": 953,
     "imported by one": 58,
-    "exported": 364,
+    "exported": 366,
     "circles": 0,
     "README lines": 120,
 }

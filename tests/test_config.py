@@ -107,6 +107,16 @@ def test_any_json_gives_a_config_or_one_clear_error(values: dict[str, object], w
         assert AlbertConfig.from_dict(config.to_dict()) == config
 
 
+def test_the_width_of_a_head_is_written_only_where_heads_are_fewer() -> None:
+    usual = AlbertConfig()
+    assert "head_dim" not in usual.to_huggingface()
+    assert (usual.head_size, usual.attention_size) == (64, 768)
+    narrowed = AlbertConfig(num_attention_heads=5, head_dim=64)  # 5 does not divide 768
+    assert AlbertConfig.from_huggingface(narrowed.to_huggingface()) == narrowed
+    assert (narrowed.head_size, narrowed.attention_size) == (64, 320)
+    assert narrowed.product_sizes()["attention_output"] == (320, 768)
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_one_clear_error(
@@ -122,6 +132,9 @@ def test_any_bytes_give_one_clear_error(
     ("change", "message"),
     [
         ({"hidden_size": 770}, "multiple of num_attention_heads 12"),
+        ({"head_dim": 65}, "from 1 to hidden_size 768 / num_attention_heads 12, or none, not 65"),
+        ({"head_dim": 0}, "head_dim must be a whole number"),
+        ({"head_dim": 64.0}, "head_dim must be a whole number"),
         ({"num_hidden_groups": 13}, "a group would never be used"),
         ({"hidden_act": "swish"}, "not one of gelu, gelu_new, gelu_pytorch_tanh, relu"),
         ({"vocab_size": 0}, "vocab_size must be a whole number"),

@@ -208,6 +208,8 @@ def write_checkpoint(
 ) -> None:
     """Write a directory that `read_checkpoint` and the format's own software can read.
 
+    A model with a `head_dim` is beyond Hugging Face's AlbertModel, which then reports its shapes.
+
     The bytes are deterministic.  Whenever the process is killed, the directory has the old
     checkpoint or the new one as a whole, and all other files that it had.
 

@@ -195,7 +195,7 @@ def _projection(config: AlbertConfig) -> list[TensorName]:
 
 
 def _layer(config: AlbertConfig, group: int, layer: int) -> list[TensorName]:
-    width, inner = config.hidden_size, config.intermediate_size
+    width, heads, inner = config.hidden_size, config.attention_size, config.intermediate_size
     ours = f"encoder/group_{group}/layer_{layer}"
     torch = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{layer}"
     google = f"bert/encoder/transformer/group_{group}/inner_group_{layer}"
@@ -205,8 +205,7 @@ def _layer(config: AlbertConfig, group: int, layer: int) -> list[TensorName]:
         for part, (theirs, googles) in _ATTENTION.items()
         for tensor in _dense(
             f"{ours}/attention/{part}",
-            width,
-            width,
+            *((heads, width) if part == "output" else (width, heads)),
             f"{torch}.attention.{theirs}",
             f"{google}/attention_1/{googles}",
         )

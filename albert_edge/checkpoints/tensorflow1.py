@@ -217,6 +217,8 @@ def _check_expressible(checkpoint: Checkpoint) -> None:
         problem = "hidden_act is the exact gelu, and Google's gelu is the tanh form (gelu_new)."
     elif config.layer_norm_eps != _EPSILON:
         problem = f"layer_norm_eps is {config.layer_norm_eps}, and Google's is {_EPSILON}."
+    elif config.head_dim is not None:
+        problem = "head_dim is set, as heads were removed, and Google's heads share hidden_size."
     elif not _has_same_grouping(config):
         problem = _grouping_message(config)
     elif any(

@@ -39,7 +39,7 @@ from albert_edge.evaluation.predictions import (
 from albert_edge.evaluation.task_metrics import agreement, best_thresholds, compute_metrics
 from albert_edge.tasks import TASKS
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "score_predictions"]
 
 
 class _Model(NamedTuple):
@@ -126,7 +126,7 @@ def evaluate(
         "skipped": len(examples.skipped),
         "skipped_examples": list(examples.skipped[:10]),
     }
-    return report | _score(examples, predictions, entries, options)
+    return report | score_predictions(examples, predictions, entries, options)
 
 
 def score_metrics(
@@ -237,12 +237,23 @@ def _predict(
     }
 
 
-def _score(
+def score_predictions(
     examples: Examples,
     predictions: Sequence[Sequence[Any]],
     entries: Sequence[dict[str, Any]],
     options: EvaluateOptions,
 ) -> dict[str, Any]:
+    """Return the part of the report of `evaluate` that follows from predictions.
+
+    Args:
+        examples: The examples.
+        predictions: Those of one model or of two.
+        entries: What the report says of each model already.
+        options: How to score.
+
+    Returns:
+        `models`, the entries with their `metrics`; of two also `differences` and `agreement`.
+    """
     count = len(examples)
     metrics = [compute_metrics(examples, each, options) for each in predictions]
     # All metrics of all models on the same samples: their differences are paired.

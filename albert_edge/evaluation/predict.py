@@ -49,7 +49,7 @@ class PredictionOutput(NamedTuple):
 
 
 def predict_all(
-    source: str | Path,
+    source: str | Path | bytes,
     examples: Examples,
     *,
     workers: int,
@@ -63,7 +63,7 @@ def predict_all(
     computes, so they run in parallel.  The predictions do not depend on their number.
 
     Args:
-        source: A .tflite file, or the name of an embedded model.
+        source: A .tflite file, its content, or the name of an embedded model.
         examples: Examples of a kind that the model supports.
         workers: The number of CPU cores to use.
         accelerator: What runs the model; see `load`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -105,10 +105,14 @@ class Albert(tf_keras.Model):
             The task's outputs by name, float32.  In training with `early_exit` there is also
             `exit_logits`, as in `exits`; the other outputs are the last pass's.
         """
+        return self.outputs_of(self.passes(inputs, training), training=training)
+
+    def outputs_of(self, passes: Sequence[Any], training: bool = False) -> dict[str, Any]:
+        """Return what `call` does, of the hidden states after all `passes`."""
         if training and self.config.early_exit:
-            logits = self.exits(inputs, training=True)
+            logits = self.task_head.exits(passes, training=True)
             return {**TASKS[self.task].name_logits(logits[:, -1]), "exit_logits": logits}
-        return self.head(self._encode(inputs, training)[-1], training=training)
+        return self.head(passes[-1], training=training)
 
     def exits(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
         """Compute the logits of every pass for a batch, in a model with `early_exit`.
@@ -121,10 +125,10 @@ class Albert(tf_keras.Model):
             Logits, float32, where L is `num_hidden_layers`; the last are those of `call`:
             [B, L, C] of a text, [B, L, T, C] of tokens, and [B, L, T, 2] of starts and ends.
         """
-        return self.task_head.exits(self._encode(inputs, training), training=training)
+        return self.task_head.exits(self.passes(inputs, training), training=training)
 
-    def _encode(self, inputs: Mapping[str, Any], training: bool) -> list[Any]:
-        """Return the hidden states [B, T, H] after every pass, or without exits after the last."""
+    def passes(self, inputs: Mapping[str, Any], training: bool = False) -> list[Any]:
+        """Return the hidden states after each pass, float32 [B, T, H]; inputs as for `call`."""
         input_ids = tf.convert_to_tensor(inputs["input_ids"])
         types = inputs.get("token_type_ids", tf.zeros_like(input_ids))
         mask = inputs.get("attention_mask", tf.ones_like(input_ids))
@@ -134,8 +138,6 @@ class Albert(tf_keras.Model):
         for index in range(self.config.num_hidden_layers):
             hidden_states = self.layer(index, hidden_states, bias, training=training)
             passes.append(hidden_states)
-            if not self.config.early_exit:
-                passes = passes[-1:]
         return passes
 
 
@@ -187,12 +189,12 @@ class AlbertLayer(tf_keras.layers.Layer):
 
     def __init__(self, path: str, config: AlbertConfig) -> None:
         super().__init__(name=path.rsplit("/", 1)[-1])
-        width, inner = config.hidden_size, config.intermediate_size
+        width, heads, inner = config.hidden_size, config.attention_size, config.intermediate_size
         self.config = config
-        self.query = dense(f"{path}/attention/query", width, width, config)
-        self.key = dense(f"{path}/attention/key", width, width, config)
-        self.value = dense(f"{path}/attention/value", width, width, config)
-        self.attention_output = dense(f"{path}/attention/output", width, width, config)
+        self.query = dense(f"{path}/attention/query", width, heads, config)
+        self.key = dense(f"{path}/attention/key", width, heads, config)
+        self.value = dense(f"{path}/attention/value", width, heads, config)
+        self.attention_output = dense(f"{path}/attention/output", heads, width, config)
         self.attention_norm = layer_norm(f"{path}/attention/layer_norm", width, config)
         self.intermediate = dense(f"{path}/ffn/intermediate", width, inner, config)
         self.ffn_output = dense(f"{path}/ffn/output", inner, width, config)
@@ -226,7 +228,8 @@ class AlbertLayer(tf_keras.layers.Layer):
         scores += tf.cast(attention_bias, scores.dtype)  # [B, N, T, T]
         weights = self.attention_dropout(tf.nn.softmax(scores), training=training)
         context = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, N, D]
-        return tf.reshape(context, tf.shape(hidden_states))  # [B, T, H]
+        shape = tf.shape(hidden_states)
+        return tf.reshape(context, [shape[0], shape[1], self.config.attention_size])  # [B, T, N D]
 
     def _split_heads(self, values: Any) -> Any:
         heads, size = self.config.num_attention_heads, self.config.head_size

@@ -168,7 +168,7 @@ def _attention(weights: Weights, config: AlbertConfig, hidden: Any, attention_bi
 
 
 def attend(config: AlbertConfig, fused: Any, attention_bias: Any = None) -> Any:
-    """Return the context [T, H] of query, key and value, which are one tensor [T, 3H]."""
+    """Return the context [T, N D] of query, key and value, which are one tensor [T, 3 N D]."""
     heads, size = config.num_attention_heads, config.head_size
     fused = tf.transpose(tf.reshape(fused, [-1, 3 * heads, size]), [1, 0, 2])  # [3N, T, D]
     query, key, value = tf.split(fused, 3)  # [N, T, D]
@@ -176,7 +176,7 @@ def attend(config: AlbertConfig, fused: Any, attention_bias: Any = None) -> Any:
     if attention_bias is not None:
         scores += attention_bias
     context = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [1, 0, 2])  # [T, N, D]
-    return tf.reshape(context, [-1, config.hidden_size])  # [T, H]
+    return tf.reshape(context, [-1, config.attention_size])  # [T, N D]
 
 
 def fuse_projections(weights: Weights, head_size: int) -> Weights:

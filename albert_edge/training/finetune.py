@@ -29,6 +29,7 @@ with requires_extra("train"):
 
     from albert_edge.training.dev_metrics import DevEvaluator
     from albert_edge.training.objective import IGNORE_INDEX, TaskObjective
+    from albert_edge.training.teacher import Teacher
     from albert_edge.training.trainer import MakeConstraint, Trainer, Unconstrained
 
 # The figures of a finished epoch that a resumed training reads.
@@ -109,6 +110,7 @@ def finetune(
     dev: Examples | None = None,
     options: FinetuneOptions | None = None,
     constrain: MakeConstraint = Unconstrained,
+    teacher: Teacher | None = None,
     writer: StateWriter | None = None,
     saved: TrainingState | None = None,
     progress: StepCallback = lambda done, loss, accuracy: None,
@@ -124,6 +126,7 @@ def finetune(
         dev: The examples to evaluate the model on after every epoch.
         options: The options of the training.
         constrain: The constraint on the weights.
+        teacher: The model to learn from beside the objective's targets, if any.
         writer: The writer of the state, if it is to be saved.
         saved: The state to resume from.  The result is that of an uninterrupted training, bit for
             bit on the same machine.
@@ -145,7 +148,15 @@ def finetune(
     options = options or FinetuneOptions()
     check_objective(start, objective, dev, options)
     evaluator = DevEvaluator(start, dev) if dev else None  # before the training: it checks `dev`
-    run = _Run(start, objective, options=options, constrain=constrain, writer=writer, saved=saved)
+    run = _Run(
+        start,
+        objective,
+        options=options,
+        constrain=constrain,
+        teacher=teacher,
+        writer=writer,
+        saved=saved,
+    )
     for epoch in range(saved.epoch if saved else 0, options.epochs):
         began, truncated = time.monotonic(), run.truncated
         loss, accuracy = run.train_epoch(epoch, progress)
@@ -281,6 +292,7 @@ class _Run:
         *,
         options: FinetuneOptions,
         constrain: MakeConstraint,
+        teacher: Teacher | None,
         writer: StateWriter | None,
         saved: TrainingState | None,
     ) -> None:
@@ -306,7 +318,12 @@ class _Run:
             raise _damaged_state("its numbers do not fit the data and the options")
         tf_keras.utils.set_random_seed(options.seed)
         self.trainer = Trainer(
-            start, objective, options=options, steps=self._steps, constrain=constrain
+            start,
+            objective,
+            options=options,
+            steps=self._steps,
+            constrain=constrain,
+            teacher=teacher,
         )
         if saved:
             self.trainer.set_state(saved.arrays)

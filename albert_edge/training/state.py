@@ -279,7 +279,7 @@ def fingerprint(start: Checkpoint, *parts: object) -> str:
         parts: Data and settings; an array is hashed by its values, anything else by its `repr`.
     """
     # A field that came later counts only where it is set, so that older trainings can go on.
-    config = repr(start.config).replace(", family='albert')", ")")
+    config = repr(start.config).replace(", head_dim=None)", ")").replace(", family='albert')", ")")
     digest = hashlib.sha256(config.encode())
     for part in parts:
         digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())

@@ -23,6 +23,7 @@ from albert_edge.training.batching import Batch
 from albert_edge.training.objective import TaskObjective
 from albert_edge.training.options import FinetuneOptions
 from albert_edge.training.state import Resumable
+from albert_edge.training.teacher import Teacher
 
 __all__ = ["Constraint", "MakeConstraint", "mixed_precision", "name_weights"]
 
@@ -38,6 +39,7 @@ class Trainer(Resumable):
         options: The options of the training.
         steps: The number of steps of the whole training.
         constrain: The constraint on the weights.
+        teacher: The model to learn from beside the targets, if any.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class Trainer(Resumable):
         options: FinetuneOptions,
         steps: int,
         constrain: MakeConstraint,
+        teacher: Teacher | None = None,
     ) -> None:
         with mixed_precision(options.mixed_precision), _dropout_generators():
             self._model = from_checkpoint(start)
+        self._teacher = teacher
         self._dropouts = [
             layer
             for layer in self._model.submodules
@@ -122,10 +126,15 @@ class Trainer(Resumable):
     def _train(self, input_ids: Any, types: Any, mask: Any, targets: Any) -> tuple[Any, Any]:
         inputs = {"input_ids": input_ids, "token_type_ids": types, "attention_mask": mask}
         with tf.GradientTape() as tape:
-            outputs = self._model(inputs, training=True)
+            passes = self._model.passes(inputs, training=True)
+            outputs = self._model.outputs_of(passes, training=True)
             outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
             loss = self._objective.loss(outputs, targets, mask, self._options)
-        gradients = tape.gradient(loss, self._model.trainable_variables)
+            whole = loss
+            if self._teacher:
+                loss, of_passes = self._teacher.losses(loss, inputs, passes, outputs)
+                whole = loss + of_passes
+        gradients = tape.gradient(whole, self._model.trainable_variables)
         # The gradients of the embeddings too are dense: Keras would update sparse ones by rows.
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
         self._update(self._constraint.map_gradients(dense))

@@ -39,6 +39,34 @@ def test_compresses_and_reports(toy_model: Path, toy_table: Path, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
+def test_says_how_narrow_it_became() -> None:
+    file = {"num_attention_heads": 4, "intermediate_size": 64, "parameters": 9000}
+    file |= {"multiply_adds": 2_000_000, "size_bytes": 2_000_000}
+    file |= {"metrics": {"f1": {"value": 0.75}}}
+    small = {"num_attention_heads": 2, "intermediate_size": 40, "parameters": 5000}
+    change = {"value": -0.005, "low": -0.01, "high": 0.0021, "share": True}
+    report = {
+        "output": "new",
+        "method": "narrow",
+        "quantize": "int8",
+        "int8": {"before": file, "removed": file | small, "after": file | small},
+        "changes": {"removed": None, "after": {"f1": change}},
+        "notes": ["40 is odd."],
+        "warnings": [],
+    }
+    shapes, sizes, size, score, note = "\n".join(map(str, _summary(report))).splitlines()
+    assert shapes == "new: 2 of 4 heads, 40 of 64 FFN channels"
+    assert sizes == (
+        "parameters: 9,000 before, 5,000 after; multiply-adds of 128 tokens: 2.0 M before, 2.0 M "
+        "after"
+    )
+    assert size == "int8 file without tokenizer: 2.00 MB before, 2.00 MB after"
+    assert score == (
+        "dev f1 of the int8 file: 75.00% before, 75.00% at the end: -0.50% (95%: -1.00% to +0.21%)"
+    )
+    assert note == "warning: 40 is odd."
+
+
 def test_says_what_came_of_it() -> None:
     file = {"size_bytes": 2_000_000, "zip_bytes": 1_500_000, "accuracy": 0.75, "interval": [0, 1]}
     file |= {"source_agreement": 0.99, "source_difference": 0.01}
@@ -85,6 +113,9 @@ def test_a_bad_number_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         (("--with", "prune", "--clusters", "8"), "--clusters is for --with cluster, not for"),
         (("--with", "cluster", "--pattern", "2:4"), "--pattern is for --with prune, not for"),
         (("--with", "prune", "--quantize", "int4"), "--quantize is for --with qat, not for"),
+        (("--with", "prune", "--heads", "2"), "--heads is for --with narrow, not for"),
+        (("--with", "qat", "--window", "99"), "--window is for --with narrow, not for"),
+        (("--with", "narrow"), "--with narrow needs --heads N, --ffn-channels M, or both"),
         (("--with", "qat", "--quantize", "int8"), "'int8' is not one of 'int8-full', 'int4'"),
         (("--with", "shrink"), "'shrink' is not one of"),
         ((), "Missing option '--with'"),

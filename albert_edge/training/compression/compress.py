@@ -1,4 +1,4 @@
-"""Compress a classifier while it is trained, from a checkpoint and a table to a checkpoint."""
+"""Compress a model while it is trained, from a checkpoint and a data file to a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rich.console import Console
 
 from albert_edge.bundle.bundle import model_bytes
 from albert_edge.checkpoints import Checkpoint, check_folder, read_checkpoint, write_checkpoint
-from albert_edge.config import AlbertConfig
 from albert_edge.datasets.examples import Examples, read_examples
 from albert_edge.errors import TrainingError, requires_extra
 from albert_edge.evaluation.intervals import paired_interval, wilson
 from albert_edge.pipelines import load
 from albert_edge.quantization.calibration import MOST_TEXTS
+from albert_edge.tasks import TASKS
 from albert_edge.training.compression.int8_weights import describe_matrix, is_compressible
 
 __all__ = ["compress_files"]
@@ -34,7 +34,14 @@ with requires_extra("train"):
     from albert_edge.conversion import convert
     from albert_edge.modeling import from_checkpoint
     from albert_edge.training.compression.cluster import Clustered
-    from albert_edge.training.compression.methods import Cluster, Method, Prune, default_options
+    from albert_edge.training.compression.methods import (
+        Cluster,
+        Method,
+        Narrow,
+        Prune,
+        default_options,
+    )
+    from albert_edge.training.compression.narrow import narrow, narrow_report
     from albert_edge.training.compression.prune import Pruned
     from albert_edge.training.compression.qat import Quantized, calibrate
     from albert_edge.training.distill import distill, predict_proba
@@ -46,6 +53,7 @@ with requires_extra("train"):
         finetune,
     )
     from albert_edge.training.init import with_new_head
+    from albert_edge.training.objective import TaskObjective
     from albert_edge.training.options import FinetuneOptions
     from albert_edge.training.progress import epoch_progress
     from albert_edge.training.state import (
@@ -55,8 +63,26 @@ with requires_extra("train"):
         fingerprint,
         open_state,
     )
-    from albert_edge.training.tasks.classification import ClassificationObjective
-    from albert_edge.training.trainer import MakeConstraint
+    from albert_edge.training.tasks import OBJECTIVES
+    from albert_edge.training.teacher import Teacher
+    from albert_edge.training.trainer import MakeConstraint, Unconstrained
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """What a method trains.
+
+    Attributes:
+        checkpoint: The model before the first step, without dropout.
+        objective: The examples and their targets.
+        constrain: The constraint on the weights.
+        teacher: The model to learn from beside the targets, if any.
+    """
+
+    checkpoint: Checkpoint
+    objective: TaskObjective
+    constrain: MakeConstraint = Unconstrained
+    teacher: Teacher | None = None
 
 
 def compress(
@@ -64,9 +90,10 @@ def compress(
     data: Examples,
     *,
     method: Method,
-    share: float = 1.0,
+    share: float | None = None,
     dev: Examples | None = None,
     options: FinetuneOptions | None = None,
+    prepared: Prepared | None = None,
     writer: StateWriter | None = None,
     saved: TrainingState | None = None,
     progress: StepCallback = lambda done, loss, accuracy: None,
@@ -74,12 +101,14 @@ def compress(
     """Compress `start` while it is trained on `data`; the last epoch's model is the result.
 
     Args:
-        start: A classification checkpoint with the labels of `data`, and its tokenizer.
-        data: The training texts, of the kind `classification`.
+        start: A checkpoint with the head and the labels of `data`, and its tokenizer.
+        data: The training examples; of the kind `classification`, except for `Narrow`.
         method: The method of compression.
-        share: The share of the targets that `start` predicts; the labels have the rest.
-        dev: The texts to measure the accuracy on after every epoch.
+        share: The share of the targets that `start` predicts; the labels have the rest.  The
+            method's default if left out.
+        dev: The examples to measure on after every epoch.
         options: The options of the training; the method's defaults if left out.
+        prepared: What `prepare` returned for the same arguments, if it was called before.
         writer, saved, progress: As in `finetune`.
 
     Yields:
@@ -90,49 +119,67 @@ def compress(
             diverged.
     """
     options = options or default_options(method)
-    if not 0 <= share <= 1:
-        raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
-    if data.kind != "classification":
-        raise TrainingError(f"compression trains on examples of classification, not {data.kind}.")
-    check_objective(start, ClassificationObjective(data), dev, options)
-    calibrated, constrain = _prepare(start, data, method)
+    share = method.share if share is None else share
+    prepared = prepared or prepare(start, data, dev, method, share=share, options=options)
+    dropout = {name: getattr(start.config, name) for name in _NO_DROPOUT}
+    config = dataclasses.replace(prepared.checkpoint.config, **dropout)
     record = {**dataclasses.asdict(method), "source": start.source, "sha256": start.sha256}
     for result in finetune(
-        dataclasses.replace(calibrated, config=_without_dropout(start.config)),
-        distill(start, data, share=share),
+        prepared.checkpoint,
+        prepared.objective,
         dev=dev,
         options=options,
-        constrain=constrain,
+        constrain=prepared.constrain,
+        teacher=prepared.teacher,
         writer=writer,
         saved=saved,
         progress=progress,
     ):
         changes = {**start.changes, method.name: record}
-        checkpoint = dataclasses.replace(result.checkpoint, config=start.config, changes=changes)
+        checkpoint = dataclasses.replace(result.checkpoint, config=config, changes=changes)
         yield dataclasses.replace(result, checkpoint=checkpoint)
 
 
-def _without_dropout(config: AlbertConfig) -> AlbertConfig:
-    # The targets are predictions without dropout.  On the embedded model, pruned to a half, the
-    # compressed model then agrees with the dense one on 97% of the sentences, not 93%.
-    return dataclasses.replace(
-        config,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        classifier_dropout_prob=0.0,
-    )
+# The targets are predictions without dropout.  On the embedded model, pruned to a half, the
+# compressed model then agrees with the dense one on 97% of the sentences, not 93%.
+_NO_DROPOUT: dict[str, Any] = dict.fromkeys(
+    ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"), 0.0
+)
 
 
-def _prepare(
-    start: Checkpoint, data: Examples, method: Method
-) -> tuple[Checkpoint, MakeConstraint]:
-    """Return the checkpoint to train, and the constraint on its weights."""
+def prepare(
+    start: Checkpoint,
+    data: Examples,
+    dev: Examples | None,
+    method: Method,
+    *,
+    share: float,
+    options: FinetuneOptions,
+) -> Prepared:
+    """Make what a method trains; arguments and errors as of `compress`."""
+    if not 0 <= share <= 1:
+        raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
+    if data.kind != "classification" and not isinstance(method, Narrow):
+        raise TrainingError(f"{method.name} trains on examples of classification, not {data.kind}.")
+    objective = OBJECTIVES[data.kind](data)
+    check_objective(start, objective, dev, options)
+    plain = dataclasses.replace(start, config=dataclasses.replace(start.config, **_NO_DROPOUT))
+    if isinstance(method, Narrow):
+        return Prepared(
+            checkpoint=narrow(plain, data, method=method, options=options),
+            objective=objective,
+            teacher=Teacher(plain, share=share),
+        )
+    constrain: MakeConstraint
     if isinstance(method, Prune):
-        return start, partial(Pruned, method=method)
-    if isinstance(method, Cluster):
-        return start, partial(Clustered, method=method)
-    calibrated, ranges = calibrate(start, _sample_texts(data), method=method)
-    return calibrated, partial(Quantized, method=method, start=ranges)
+        constrain = partial(Pruned, method=method)
+    elif isinstance(method, Cluster):
+        constrain = partial(Clustered, method=method)
+    else:
+        plain, ranges = calibrate(plain, _sample_texts(data), method=method)
+        constrain = partial(Quantized, method=method, start=ranges)
+    targets = distill(start, data, share=share)
+    return Prepared(checkpoint=plain, objective=targets, constrain=constrain)
 
 
 def _sample_texts(data: Examples) -> list[str]:
@@ -146,7 +193,7 @@ def compress_files(
     output: Path,
     *,
     method: Method,
-    share: float = 1.0,
+    share: float | None = None,
     dev: Path | None = None,
     options: FinetuneOptions | None = None,
     save_every_s: float = 60.0,
@@ -160,11 +207,12 @@ def compress_files(
 
     Args:
         source: The checkpoint, as `read_checkpoint` takes it.
-        data: The training table, with the columns of `evaluate`.
+        data: The training data, in a form that `evaluate` reads for the same task: a table of
+            texts, or for `Narrow` that of any task with labels.
         output: The directory to write.  Its parent must exist.
         method: The method of compression.
         share: As in `compress`.
-        dev: A table to measure the accuracy on, before and after.
+        dev: Data to measure on, before and after.
         options: The options of the training; the method's defaults if left out.
         save_every_s: The least time between two saves of the state.
         resume: Whether to resume an interrupted training.
@@ -183,7 +231,8 @@ def compress_files(
         `agreement`, the share of texts with the same label from both files; `zip_share`, the zip
         after over the file before; `zip_share_of_zip`, over the zip before; `tensors`, of every
         compressed matrix its zeros and int8 codes; `epochs`, `warnings` as of `finetune_files`,
-        `options`.  Accuracies and figures that depend on them are None without `dev`.
+        `options`.  Accuracies and figures that depend on them are None without `dev`.  Of `Narrow`
+        it has the figures of `narrow_report` instead of those of the files.
 
     Raises:
         InputError: A table cannot be read or does not fit.
@@ -194,16 +243,22 @@ def compress_files(
             or cannot be written.
     """
     options = options or default_options(method)
+    share = method.share if share is None else share
     began = time.monotonic()
     check_folder(output, force=force or resume)
     state = output.with_name(f"{output.name}.training")
     check_state(state, resume=resume, force=force)
     start = read_checkpoint(source)
-    train, held_out = _read(data, dev, start, options)
+    kind = "classification"
+    if isinstance(method, Narrow):
+        method.sizes(start.config)  # before the data, so that an error comes at once
+        kind = _kind(start)
+    train, held_out = _read(data, dev, start, kind, options)
     owner = _fingerprint(start, train, method, share, options)
     saved = open_state(state, owner=owner, resume=resume)
     epochs: list[dict[str, Any]] = []
-    with epoch_progress(console, epochs, options.epochs, description="distilling") as progress:
+    with epoch_progress(console, epochs, options.epochs, description="preparing") as progress:
+        prepared = prepare(start, train, held_out, method, share=share, options=options)
         for result in compress(
             start,
             train,
@@ -211,6 +266,7 @@ def compress_files(
             share=share,
             dev=held_out,
             options=options,
+            prepared=prepared,
             writer=StateWriter(state, owner, every_s=save_every_s),
             saved=saved,
             progress=progress,
@@ -218,6 +274,20 @@ def compress_files(
             epochs.append(result.to_dict())
     write_checkpoint(output, result.checkpoint, force=force or resume)
     state.unlink(missing_ok=True)
+    if isinstance(method, Narrow):
+        figures = narrow_report(
+            {"before": start, "removed": prepared.checkpoint, "after": result.checkpoint},
+            held_out,
+            quantize=method.quantize,
+        )
+    else:
+        figures = compression_report(
+            start,
+            result.checkpoint,
+            held_out,
+            quantize=method.quantize,
+            calibration=_sample_texts(train),
+        )
     return {
         "output": str(output),
         "method": method.name,
@@ -225,13 +295,7 @@ def compress_files(
         "distilled_share": share,
         "train_examples": len(train),
         "dev_examples": len(held_out) if held_out else None,
-        **compression_report(
-            start,
-            result.checkpoint,
-            held_out,
-            quantize=method.quantize,
-            calibration=_sample_texts(train),
-        ),
+        **figures,
         "epochs": epochs,
         "warnings": find_warnings(epochs, result, data=train, dev=held_out, options=options),
         "options": dataclasses.asdict(options),
@@ -240,23 +304,39 @@ def compress_files(
     }
 
 
+def _kind(start: Checkpoint) -> str:
+    """Return the kind of the examples that a checkpoint's head is for."""
+    kind = start.config.kind if start.task == "classification" else start.task
+    if kind not in OBJECTIVES:
+        raise TrainingError(
+            f"{start.source} is for {kind}, which has no labels to learn back from; give it a head "
+            "first, with albert-edge finetune --init-head, and narrow that."
+        )
+    return kind
+
+
 def _read(
-    data: Path, dev: Path | None, start: Checkpoint, options: FinetuneOptions
+    data: Path, dev: Path | None, start: Checkpoint, kind: str, options: FinetuneOptions
 ) -> tuple[Examples, Examples | None]:
-    labels = start.config.labels
-    read = partial(read_examples, kind="classification", labels=labels)
+    single = kind == "classification"
+    labels = start.config.labels if single or TASKS[start.task].has_labels else ()
+    task = "classification" if single else start.task
+    start = with_new_head(start, labels, seed=0, task=task)
+    read = partial(read_examples, kind=kind, labels=labels)
     train, held_out = read(data), None if dev is None else read(dev)
-    with_head = with_new_head(start, labels, seed=0)
-    check_objective(with_head, ClassificationObjective(train), held_out, options)
+    check_objective(start, OBJECTIVES[kind](train), held_out, options)
     return train, held_out
 
 
 def _fingerprint(
     start: Checkpoint, data: Examples, method: Method, share: float, options: FinetuneOptions
 ) -> str:
-    texts = [inputs["text"] for inputs in data.inputs]
-    pairs = [inputs["pair"] for inputs in data.inputs if "pair" in inputs]
-    parts = [data.labels, texts, data.class_indices(), *([pairs] if pairs else [])]
+    if isinstance(method, Narrow):
+        parts: list[Any] = [data.labels, data.inputs, data.targets, data.answer_starts]
+    else:
+        texts = [inputs["text"] for inputs in data.inputs]
+        pairs = [inputs["pair"] for inputs in data.inputs if "pair" in inputs]
+        parts = [data.labels, texts, data.class_indices(), *([pairs] if pairs else [])]
     return fingerprint(start, *parts, method, share, options)
 
 

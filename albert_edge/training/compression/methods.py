@@ -6,13 +6,25 @@ about an attribute is the help of its option.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias
 
+from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError
 from albert_edge.training.options import FinetuneOptions, check_fields
 
-__all__ = ["METHODS", "OPTIONS", "TRAINABLE", "Cluster", "Prune", "Qat", "default_options"]
+__all__ = [
+    "METHODS",
+    "OPTIONS",
+    "TRAINABLE",
+    "Cluster",
+    "Narrow",
+    "Prune",
+    "Qat",
+    "default_options",
+]
 
 PATTERNS: dict[str, str] = {
     "unstructured": "the smallest weights of each matrix",
@@ -42,6 +54,8 @@ OPTIONS = FinetuneOptions(
 )
 # Rounding to 8 bits moves a model little; a higher learning rate would move it further away.
 _QAT_OPTIONS = replace(OPTIONS, learning_rate=3e-5, weight_decay=0.0)
+# What was removed is a large change, and takes longer to learn back.
+_NARROW_OPTIONS = replace(OPTIONS, epochs=4, learning_rate=5e-4)
 _MOST_CLUSTERS = 255  # int8 as the converter uses it: -127 to 127
 
 
@@ -56,6 +70,7 @@ class Prune:
     """
 
     name: ClassVar[str] = "prune"
+    share: ClassVar[float] = 1.0  # of the source's predictions in the targets, by default
     quantize: ClassVar[str] = "int8"  # the recipe whose file becomes smaller
     sparsity: float = 0.5
     pattern: str = field(default="unstructured", metadata={"choices": tuple(PATTERNS)})
@@ -78,6 +93,7 @@ class Cluster:
     """
 
     name: ClassVar[str] = "cluster"
+    share: ClassVar[float] = 1.0
     quantize: ClassVar[str] = "int8"
     clusters: int = 32
     centroids: str = field(default="linear", metadata={"choices": tuple(CENTROIDS)})
@@ -97,18 +113,77 @@ class Qat:
     """
 
     name: ClassVar[str] = "qat"
+    share: ClassVar[float] = 1.0
     quantize: str = field(default="int8-full", metadata={"choices": tuple(TRAINABLE)})
 
     def __post_init__(self) -> None:
         check_fields(self)
 
 
-Method: TypeAlias = Prune | Cluster | Qat
-METHODS: dict[str, type[Prune] | type[Cluster] | type[Qat]] = {
-    kind.name: kind for kind in (Prune, Cluster, Qat)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrow:
+    """Remove attention heads and FFN channels of the shared layers, and learn back.
+
+    Attributes:
+        heads: Attention heads to keep: a number, or a percentage such as 50%.
+        ffn_channels: FFN channels to keep: a number, or a percentage such as 50%.
+    """
+
+    name: ClassVar[str] = "narrow"
+    share: ClassVar[float] = 0.5
+    quantize: ClassVar[str] = "int8"
+    heads: str | None = field(default=None, metadata={"metavar": "N", "unset": "all"})
+    ffn_channels: str | None = field(default=None, metadata={"metavar": "M", "unset": "all"})
+
+    def __post_init__(self) -> None:
+        for name, text in (("heads", self.heads), ("ffn_channels", self.ffn_channels)):
+            if text is not None and _SIZE.fullmatch(text) is None:
+                raise TrainingError(
+                    f"{name} must be a number such as 6, or a percentage such as 50%, not {text!r}."
+                )
+
+    def sizes(self, config: AlbertConfig) -> tuple[int, int]:
+        """Return the numbers of heads and of FFN channels that a model keeps.
+
+        Raises:
+            TrainingError: They are none, more than it has, or all.
+        """
+        had = config.num_attention_heads, config.intermediate_size
+        kept = (
+            _count(self.heads, had[0], "heads"),
+            _count(self.ffn_channels, had[1], "ffn_channels"),
+        )
+        if kept == had:
+            raise TrainingError(
+                f"the model has {had[0]} heads and {had[1]} FFN channels, and all of them are "
+                "kept; give heads (--heads) or ffn_channels (--ffn-channels) fewer."
+            )
+        return kept
+
+
+_SIZE = re.compile(r"\d{1,9}|\d{1,3}(?:\.\d{1,9})?%", re.ASCII)
+
+
+def _count(text: str | None, most: int, name: str) -> int:
+    """Return a number that is given as itself or as a percentage of `most`."""
+    if text is None:
+        return most
+    share = float(text[:-1]) / 100 if text.endswith("%") else None
+    count = int(text) if share is None else math.floor(share * most + 0.5)
+    if not 1 <= count <= most:
+        given = "" if share is None else f" of {text}"
+        raise TrainingError(
+            f"{name}{given} must be from 1 to the {most} that the model has, not {count}."
+        )
+    return count
+
+
+Method: TypeAlias = Prune | Cluster | Qat | Narrow
+METHODS: dict[str, type[Prune] | type[Cluster] | type[Qat] | type[Narrow]] = {
+    kind.name: kind for kind in (Prune, Cluster, Qat, Narrow)
 }
 
 
 def default_options(method: Method | type[Method]) -> FinetuneOptions:
     """Return the training options of a method, before any are overridden."""
-    return _QAT_OPTIONS if method.name == Qat.name else OPTIONS
+    return {Qat.name: _QAT_OPTIONS, Narrow.name: _NARROW_OPTIONS}.get(method.name, OPTIONS)

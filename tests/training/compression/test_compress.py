@@ -37,7 +37,7 @@ from albert_edge.training.compression.compress import (
     _sizes,
     compress_files,
 )
-from albert_edge.training.compression.methods import OPTIONS, Cluster, Method, Prune, Qat
+from albert_edge.training.compression.methods import OPTIONS, Cluster, Method, Narrow, Prune, Qat
 from albert_edge.training.state import StateWriter, open_state
 
 FAST = dataclasses.replace(
@@ -68,7 +68,13 @@ class Pull:
 
 @pytest.mark.parametrize(
     ("method", "steps", "epoch"),
-    [(Prune(), 3, 0), (Cluster(clusters=8), 14, 1), (Qat(), 14, 1), (Qat(quantize="int4"), 3, 0)],
+    [
+        (Prune(), 3, 0),
+        (Cluster(clusters=8), 14, 1),
+        (Qat(), 14, 1),
+        (Qat(quantize="int4"), 3, 0),
+        (Narrow(heads="1", ffn_channels="50%"), 14, 1),
+    ],
 )
 def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
     method: Method,

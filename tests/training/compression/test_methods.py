@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from albert_edge.config import AlbertConfig
 from albert_edge.errors import TrainingError
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.training.compression.methods import (
@@ -11,6 +12,7 @@ from albert_edge.training.compression.methods import (
     OPTIONS,
     TRAINABLE,
     Cluster,
+    Narrow,
     Prune,
     Qat,
     default_options,
@@ -44,11 +46,44 @@ def test_impossible_centroids() -> None:
         Cluster(centroids="random")
 
 
+@pytest.mark.parametrize(
+    ("heads", "ffn_channels", "sizes"),
+    [("6", None, (6, 3072)), ("50%", "50%", (6, 1536)), ("12", "33.3%", (12, 1023))],
+)
+def test_sizes_are_numbers_or_percentages(
+    heads: str, ffn_channels: str | None, sizes: tuple[int, int]
+) -> None:
+    assert Narrow(heads=heads, ffn_channels=ffn_channels).sizes(AlbertConfig()) == sizes
+
+
+@pytest.mark.parametrize("text", ["half", "-1", "0x8", "1.5", "%", "", " 2", "٣"])
+def test_impossible_sizes(text: str) -> None:
+    with pytest.raises(TrainingError, match="heads must be a number such as 6, or a percentage"):
+        Narrow(heads=text)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Narrow(heads="13"), "heads must be from 1 to the 12 that the model has, not 13"),
+        (Narrow(heads="0"), "heads must be from 1 to the 12 that the model has, not 0"),
+        (Narrow(heads="4%"), "heads of 4% must be from 1 to the 12 that the model has, not 0"),
+        (Narrow(ffn_channels="101%"), "ffn_channels of 101% must be from 1 to the 3072"),
+        (Narrow(heads="100%"), "12 heads and 3072 FFN channels, and all of them are kept; give"),
+        (Narrow(), "all of them are kept"),
+    ],
+)
+def test_sizes_that_a_model_does_not_have(method: Narrow, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        method.sizes(AlbertConfig())
+
+
 def test_methods_are_found_by_their_names() -> None:
     assert {name: kind.name for name, kind in METHODS.items()} == {
         "prune": "prune",
         "cluster": "cluster",
         "qat": "qat",
+        "narrow": "narrow",
     }
     assert set(TRAINABLE) <= set(RECIPES)
     assert {Prune.quantize, Cluster.quantize} <= set(RECIPES)
