@@ -61,7 +61,7 @@ class Demo:
     Attributes:
         rows: Every recipe in every layout, verified and measured.
         answers: Predictions of the int8 loop file for `SENTENCES`: `text`, `label`, `score`, ....
-        found: The embedded model's answer to `QUESTION`: `answer`, `score`, ....
+        found: The answer of the embedded model "questions" to `QUESTION`: `answer`, `score`, ....
         nearest: The other `STATEMENTS` by similarity to the first: `text`, `score`.
     """
 
@@ -72,7 +72,7 @@ class Demo:
 
 
 def run_demo(folder: Path, *, quick: bool = False, force: bool = False, progress: Progress) -> Demo:
-    """Convert the embedded model in every recipe and layout, verify and measure each, run one.
+    """Convert, verify and measure the embedded sentiment model; run all embedded models.
 
     Args:
         folder: Directory for the `.tflite` files; created if it does not exist.

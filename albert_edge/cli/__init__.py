@@ -26,7 +26,7 @@ from albert_edge.errors import AlbertEdgeError, OutputError, printable, requires
 # Verb → its line in `albert-edge --help`.  A verb's module is imported only when the verb is used,
 # so that --help is fast and needs no TensorFlow.
 _VERBS = {
-    "demo": "Convert, verify and benchmark the embedded model, and run it.",
+    "demo": "Convert, verify and benchmark an embedded model, and run all three.",
     "convert": "Convert a checkpoint into one .tflite file.",
     "run": "Run a .tflite file on text.",
     "inspect": "Show the signatures, operators and weights of a .tflite file.",

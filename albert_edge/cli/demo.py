@@ -1,4 +1,4 @@
-"""`albert-edge demo`: convert, verify and benchmark the embedded model, and run it."""
+"""`albert-edge demo`: convert, verify and benchmark an embedded model, and run all three."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from albert_edge.cli.options import force_option, json_option
 @force_option
 @json_option
 def command(output: str | None, quick: bool, force: bool, as_json: bool) -> None:
-    """Convert the embedded model in every recipe and layout, verify and benchmark each, run one.
+    """Convert the embedded sentiment model in every recipe and layout; verify and benchmark each.
+
+    Then classify three reviews with one of the files, answer a question with the embedded model
+    "questions", and find the nearest of four sentences with "embeddings".
 
     \b
     albert-edge demo
