@@ -46,12 +46,13 @@ def sentences(data: Path) -> list[str]:
 
 
 def questions(data: Path, count: int) -> list[tuple[str, str]]:
-    """Draw questions of SQuAD's dev set, with their passages."""
-    return random.Random(_SEED).sample(_squad(data), count)
+    """Draw questions of SQuAD's two dev sets, with their passages."""
+    both = dict.fromkeys([*_squad(data), *_squad(data, "2.0")])
+    return random.Random(_SEED).sample(list(both), count)
 
 
-def _squad(data: Path) -> list[tuple[str, str]]:
-    text = (data / "squad/dev-v1.1.from-explorer.json").read_text(encoding="utf-8")
+def _squad(data: Path, version: str = "1.1") -> list[tuple[str, str]]:
+    text = (data / f"squad/dev-v{version}.from-explorer.json").read_text(encoding="utf-8")
     return [
         (question["question"], paragraph["context"])
         for article in json.loads(text)["data"]

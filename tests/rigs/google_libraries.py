@@ -48,7 +48,7 @@ def give_texts(
     env = {"LD_LIBRARY_PATH": str(rig.path / _LIBRARIES)}
     given = {"pairs" if task == "answerer" else "texts": list(texts)}
     request = {"library": library, "task": task, "file": str(file), **given}
-    answer = ask(rig.path / "bin/python", "text_tasks.py", request, [], env=env)
+    answer = ask(rig.path / "bin/python", "text_tasks.py", request, [], env=env, timeout_s=1800)
     if answer.error:
         raise RigError(answer.error)
     results: list[Any] = answer.facts["results"]

@@ -3,7 +3,8 @@
 It needs mediapipe or tflite-support, and nothing of this project. The request has `library`, `task`
 (`classifier`, `embedder` or `answerer`), `file`, and `texts` or, for an answerer, `pairs` of a
 question and a passage. The answer has `results`, one for each: the score of every label; a vector;
-or the answers, the best first, with their text and their first and last token.
+or the answers, the best first, with their text, their first and last token and the sum of their
+logits.
 """
 
 from __future__ import annotations
@@ -61,7 +62,12 @@ def _task_library(request: dict[str, Any]) -> list[Any]:
     )
     return [
         [
-            {"text": one.text, "first": one.pos.start, "last": one.pos.end}
+            {
+                "text": one.text,
+                "first": one.pos.start,
+                "last": one.pos.end,
+                "logit": one.pos.logit,
+            }
             for one in answerer.answer(passage, question).answers
         ]
         for question, passage in request["pairs"]
