@@ -1,15 +1,12 @@
 """The package and LiteRT.js in Chromium beside Python: ids, outputs and results.
 
-The weights are trained; of masked words those of the encoder and the table, with a new layer
-between the two.  WebGPU is compared with float arithmetic on the stored weights.
+All weights are trained.  WebGPU is compared with float arithmetic on the stored weights.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from albert_edge import convert, load_keras
+from albert_edge import convert, load_keras, load_tokenizer
 from albert_edge.bundle.bundle import read
-from albert_edge.checkpoints import read_checkpoint
+from albert_edge.evaluation.evaluate import evaluate
 from albert_edge.modeling import from_checkpoint
 from albert_edge.pipelines import load
 from albert_edge.runtime import interpreter_forward, open_interpreter
@@ -30,12 +27,18 @@ from tokenizer.port_tests import Library, Ported, assert_same_tokens
 from tokenizer.ports import chinese_files, embedded_files, texts, tokenizer_from_files
 from web.browser import open_page
 from web.node import arguments, decoded, moved
+from web.trained_heads import (
+    ENCODER,
+    masked_documents,
+    read_trained,
+    tagged_sentences,
+    write_sentences,
+)
 
-TASKS = ("classification", "question-answering", "feature-extraction", "token-classification")
-ALL = (*TASKS, "fill-mask")
-# Tokens on WebGPU, of the others 32: SwiftShader takes half a minute for the longest.
-LENGTHS = {("question-answering", recipe): 64 for recipe in ("float16", "int8")}
-LENGTHS["question-answering", "float32"] = LONG = 384
+QUESTIONS, WORDS, MASKED = "question-answering", "token-classification", "fill-mask"
+TASKS = ("classification", QUESTIONS, "feature-extraction", WORDS, MASKED)
+# Tokens on WebGPU, where SwiftShader takes half a minute for the longest.
+SHORT, LONG = 32, 384
 NAMES = ("input_ids", "token_type_ids", "attention_mask")
 PASSAGE = (
     "Mount Everest is Earth's highest mountain above sea level, located in the Himalayas. Its "
@@ -52,46 +55,38 @@ INPUTS: dict[str, list[tuple[Input, dict[str, Any]]]] = {
         ({"question": "Where is the 🏔 located?", "context": PASSAGE}, {"top_k": 2}),
     ],
     "feature-extraction": [({"text": "How do I reset my password?"}, {"pooling": "mean"})],
-    "token-classification": [
-        ({"text": "🎉 Justin Bieber flew from London to New York."}, {"entities": True}),
-        ({"text": "Watching Toy Story on the BBC"}, {"aggregation": "max"}),
+    "fill-mask": [
+        ({"text": "User: I would like to [MASK] a table at a [MASK]."}, {"top_k": 3}),
+        ({"text": "User: 🎬 Find me a movie. Assistant: What [MASK] do you like?"}, {"top_k": 5}),
     ],
-    "fill-mask": [({"text": "The film was [MASK] and [MASK]."}, {"top_k": 3})],
 }
 # Of the largest output.  What LiteRT computes with the same kernels in another order; a GPU, in
 # float32 on the weights as they are stored, with GELU of other operators.
 WASM, WEBGPU = 1e-5, {"float32": 1e-4, "float16": 1e-3, "int8": 5e-3}
 
 
-def train_words(folder: Path, data: Path) -> Path:
-    """Train the embedded encoder on the first sentences of WNUT 2017 for a few seconds."""
-    lines = (data / "labelled/ner_wnut17/data.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    chosen = [row for row in rows if {*row["tags"]} != {"O"}][:150]
-    sentences = [
-        "".join(f"{word} {tag}\n" for word, tag in zip(row["tokens"], row["tags"], strict=True))
-        for row in chosen
-    ]
-    table = folder / "words.conll"
-    table.write_text("\n".join(sentences))
-    options = ("--from", "default", "--init-head", "--epochs", "1", "--max-length", "64")
-    start = [sys.executable, "-c", "from albert_edge.cli import main; main()", "finetune"]
-    subprocess.run([*start, table, "-o", folder / "words", *options], check=True)
-    return folder / "words"
+@pytest.fixture(scope="module")
+def sources(data_folder: Path) -> dict[str, Any]:
+    """The models by task."""
+    trained = {task: from_checkpoint(read_trained(task, data_folder)) for task in (WORDS, MASKED)}
+    return trained | {
+        "classification": load_keras("default"),
+        "question-answering": load_keras(data_folder / "albert_minilm/qa"),
+        "feature-extraction": load_keras(data_folder / ENCODER),
+    }
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> dict[str, Any]:
-    """The models by task."""
-    masked = read_checkpoint("default", task="fill-mask", init_head=True)
-    words = train_words(tmp_path_factory.mktemp("words"), data_folder)
-    return {
-        "classification": load_keras("default"),
-        "question-answering": load_keras(data_folder / "albert_minilm/qa"),
-        "feature-extraction": load_keras(data_folder / "albert_minilm/encoder_small"),
-        "token-classification": load_keras(words),
-        "fill-mask": from_checkpoint(masked),
-    }
+def inputs(data_folder: Path) -> dict[str, list[tuple[Input, dict[str, Any]]]]:
+    """Texts by task, with options: of words, sentences of their dev set with several entities."""
+    options = ({"entities": True}, {"entities": True, "aggregation": "max"})
+    named = [
+        " ".join(row["tokens"])
+        for row in tagged_sentences(data_folder, "dev")
+        if sum(tag.startswith("B") for tag in row["tags"]) >= 2 and len(row["tokens"]) <= 20
+    ]
+    words = [({"text": text}, options[at % 2]) for at, text in enumerate(named[:60])]
+    return INPUTS | {WORDS: words}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +98,7 @@ def files(sources: dict[str, Any]) -> dict[str, bytes]:
             model, target="web", quantize="float32", verified=False
         ).blob
         for recipe in WEBGPU:
-            length = LENGTHS.get((task, recipe), 32)
+            length = LONG if task == QUESTIONS else SHORT
             short = convert(model, target="web", quantize=recipe, seq_len=length, verified=False)
             made[f"{task}-{recipe}.tflite"] = short.blob
     loop = convert(sources["classification"], target="web", quantize="float32", layout="loop")
@@ -135,6 +130,26 @@ def test_ids_and_offsets_of_2000_texts(page: BenchProcess, vocabulary: Any) -> N
 
 
 # Models.
+
+
+def test_words_and_masked_words_are_trained(
+    files: dict[str, bytes], data_folder: Path, tmp_path: Path
+) -> None:
+    write_sentences(tmp_path / f"{WORDS}.conll", tagged_sentences(data_folder, "dev")[:300])
+    turns = [text.split(" User:")[0] for text in masked_documents(data_folder)[1]]
+    held_out = [text for text in turns if len(text) < 160 and "\n" not in text][:24]
+    (tmp_path / f"{MASKED}.txt").write_text("\n".join(held_out), encoding="utf-8")
+    found = {}
+    for data in list(tmp_path.iterdir()):
+        model = data.with_suffix(".tflite")
+        model.write_bytes(files[model.name])
+        (report,) = evaluate(model, data)["models"]
+        found[data.stem] = report["metrics"]
+    assert found[WORDS]["f1"]["value"] > 0.3  # 0.34 of the whole dev set
+    encode = load_tokenizer("default").encode
+    tokens = Counter(one for text in held_out for one in encode(text).input_ids[1:-1])
+    most_frequent = max(tokens.values()) / tokens.total()
+    assert found[MASKED]["accuracy"]["low"] > 2 * most_frequent
 
 
 @pytest.fixture
@@ -189,18 +204,23 @@ def worst(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> floa
     )
 
 
-@pytest.mark.parametrize("task", ALL)
-def test_webassembly(page: BenchProcess, opened: Any, files: dict[str, bytes], task: str) -> None:
+@pytest.mark.parametrize("task", TASKS)
+def test_webassembly(
+    page: BenchProcess, opened: Any, files: dict[str, bytes], inputs: Any, task: str
+) -> None:
     content = files[f"{task}.tflite"]
     pipe, handle = load(content), opened(f"{task}.tflite", "wasm")["handle"]
     lengths = read(content).seq_lens
-    assert lengths == ((128, 384) if task == "question-answering" else (32, 128))
-    for length in lengths[:1] if task == "fill-mask" else lengths:
+    assert lengths == ((128, 384) if task == QUESTIONS else (32, 128))
+    for length in lengths[:1] if task == MASKED else lengths:
         ids = ids_of(content, length)
         assert worst(outputs_of(page, handle, ids), dict(pipe.model.run(np.array(ids)))) < WASM
-    results = call_all(page, handle, INPUTS[task])
-    for (given, options), found in zip(INPUTS[task], results, strict=True):
+    results = call_all(page, handle, inputs[task])
+    for (given, options), found in zip(inputs[task], results, strict=True):
         assert difference(found, moved(call(pipe, given, **options), given)) < WASM
+    if task == WORDS:
+        entities = [one["label"] for found in results for one in found["entities"]]
+        assert len(entities) >= 50
 
 
 def call_all(page: BenchProcess, handle: int, inputs: Any) -> list[Any]:
@@ -226,26 +246,24 @@ def shown(result: Any) -> Any:
     return [shown(one) for one in result] if isinstance(result, list) else result
 
 
-@pytest.mark.parametrize("task", ALL)
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("recipe", WEBGPU)
 def test_webgpu(
-    page: BenchProcess, opened: Any, files: dict[str, bytes], task: str, recipe: str
+    page: BenchProcess, opened: Any, files: Any, inputs: Any, task: str, recipe: str
 ) -> None:
     name = f"{task}-{recipe}.tflite"
     compiled = opened(name, "webgpu")
     assert compiled["isFullyAccelerated"]
-    length = LENGTHS.get((task, recipe), 32)
-    ids = ids_of(files[name], length)
+    ids = ids_of(files[name], LONG if task == QUESTIONS else SHORT)
     found, expected = outputs_of(page, compiled["handle"], ids), in_floats(files[name], ids)
     assert worst(found, expected) < WEBGPU[recipe]
-    if length == LONG:
+    if task == QUESTIONS:
         assert all(found[side].argmax() == expected[side].argmax() for side in expected)
         return
     if recipe == "int8":  # Python's kernels quantize the activations
         return
-    for (given, options), result in zip(
-        INPUTS[task], call_all(page, compiled["handle"], INPUTS[task]), strict=True
-    ):
+    few = inputs[task][:6]
+    for (given, options), result in zip(few, call_all(page, compiled["handle"], few), strict=True):
         assert shown(result) == shown(moved(call(load(files[name]), given, **options), given))
 
 
