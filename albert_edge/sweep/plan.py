@@ -372,7 +372,12 @@ def compression_options(
     own = [one.name for one in dataclasses.fields(kind)]
     trained = [one.name for one in dataclasses.fields(FinetuneOptions)]
     _check_keys(rest, ["with", *own, *trained], where)
-    method: Any = _make(kind, {key: rest[key] for key in rest if key in own}, where)
+    hints = get_type_hints(kind)
+    settings = {key: rest[key] for key in rest if key in own}
+    for key, value in settings.items():  # a size may be a number, or a text such as "50%"
+        if type(value) is int and _fits(str(value), hints[key]):
+            settings[key] = str(value)
+    method: Any = _make(kind, settings, where)
     options = {key: rest[key] for key in rest if key not in own}
     _make(FinetuneOptions, options, where)  # checks the types
     return method, dataclasses.replace(default_options(method), **options, seed=seed)

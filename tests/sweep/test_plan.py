@@ -51,6 +51,8 @@ def test_every_method_of_compression_is_a_value(plan: Path) -> None:
     values = [trial.knobs["compress"] for trial in made.trials()]
     assert [value and value["with"] for value in values] == [False, *METHODS]
     method, options = compression_options({"with": "prune", "sparsity": 0.7, "epochs": 1}, seed=3)
+    narrow, _ = compression_options({"with": "narrow", "heads": 2, "ffn_channels": "50%"})
+    assert (narrow.heads, narrow.ffn_channels) == ("2", "50%")  # type: ignore[union-attr]
     assert (method.sparsity, options.epochs, options.seed) == (0.7, 1, 3)  # type: ignore[union-attr]
 
 
