@@ -14,6 +14,7 @@ __all__ = [
     "AlbertEdgeError",
     "EarlyExit",
     "convert",
+    "distill",
     "load",
     "load_keras",
     "load_tokenizer",
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from albert_edge.modeling import load_keras
     from albert_edge.pipelines import load
     from albert_edge.tokenizer import load_tokenizer
+    from albert_edge.training.distillation.distill_files import distill
 
 _HOMES = {
     "AlbertConfig": "albert_edge.config",
     "AlbertEdgeError": "albert_edge.errors",
     "EarlyExit": "albert_edge.early_exit",
     "convert": "albert_edge.conversion",
+    "distill": "albert_edge.training.distillation.distill_files",
     "load": "albert_edge.pipelines",
     "load_keras": "albert_edge.modeling",
     "load_tokenizer": "albert_edge.tokenizer",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,38 @@ import albert_edge
 from albert_edge.evaluation.intervals import wilson
 
 
-def score(model: str, data: str) -> tuple[int, int, int]:
-    """Return how many sentences got their intent, were asked, and were known."""
+def read_intents(data: str | Path) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return the known sentences and those that are asked, each with its `text` and `intent`."""
     with Path(data).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     known, asked = ([row for row in rows if row["split"] == split] for split in ("train", "test"))
-    pipe: Any = albert_edge.load(model)
-    vectors, wanted = (pipe.embed([row["text"] for row in split]) for split in (known, asked))
+    return known, asked
+
+
+def find_intents(
+    known: Sequence[Mapping[str, str]],
+    asked: Sequence[Mapping[str, str]],
+    embed: Callable[[list[str]], np.ndarray],
+) -> np.ndarray:
+    """Return which of the asked sentences get their intent: bool [n].
+
+    Args:
+        known, asked: Sentences, each with its `text` and `intent`.
+        embed: Makes of n texts their vectors of length 1, float32 [n, H].
+    """
+    vectors, wanted = (embed([row["text"] for row in split]) for split in (known, asked))
     nearest = np.argmax(wanted @ vectors.T, axis=1).tolist()
-    right = sum(
-        known[at]["intent"] == row["intent"] for at, row in zip(nearest, asked, strict=True)
+    return np.array(
+        [known[at]["intent"] == row["intent"] for at, row in zip(nearest, asked, strict=True)]
     )
-    return right, len(asked), len(known)
+
+
+def score(model: str, data: str) -> tuple[int, int, int]:
+    """Return how many sentences got their intent, were asked, and were known."""
+    known, asked = read_intents(data)
+    pipe: Any = albert_edge.load(model)
+    right = find_intents(known, asked, pipe.embed)
+    return int(right.sum()), len(asked), len(known)
 
 
 @click.command()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 186,
-    "edges": 953,
+    "modules": 191,
+    "edges": 1000,
     "imported by one": 58,
-    "exported": 366,
+    "exported": 380,
     "circles": 0,
     "README lines": 120,
 }

@@ -35,6 +35,7 @@ _VERBS = {
     "benchmark": "Measure latency, memory and energy of .tflite files.",
     "pretrain": "Pre-train an ALBERT on plain text.",
     "finetune": "Fine-tune an ALBERT on labelled data.",
+    "distill": "Distill a BERT or an ALBERT into a narrow ALBERT.",
     "compress": "Prune, cluster or quantization-aware train a text classifier.",
     "sweep": "Try combinations of recipes, sizes and training, and show the best.",
     "doctor": "Say what works on this machine, and what installs the rest.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -191,6 +192,7 @@ class AlbertLayer(tf_keras.layers.Layer):
         super().__init__(name=path.rsplit("/", 1)[-1])
         width, heads, inner = config.hidden_size, config.attention_size, config.intermediate_size
         self.config = config
+        self.activation: Callable[[Any], Any] = partial(activation, config.hidden_act)
         self.query = dense(f"{path}/attention/query", width, heads, config)
         self.key = dense(f"{path}/attention/key", width, heads, config)
         self.value = dense(f"{path}/attention/value", width, heads, config)
@@ -216,7 +218,7 @@ class AlbertLayer(tf_keras.layers.Layer):
         context = self._attend(hidden_states, attention_bias, training)
         attended = self.hidden_dropout(self.attention_output(context), training=training)
         hidden_states = self.attention_norm(hidden_states + attended)
-        inner = activation(self.config.hidden_act, self.intermediate(hidden_states))  # [B, T, 4H]
+        inner = self.activation(self.intermediate(hidden_states))  # [B, T, 4H]
         outer = self.hidden_dropout(self.ffn_output(inner), training=training)  # [B, T, H]
         return self.ffn_norm(hidden_states + outer)
 

@@ -1,18 +1,28 @@
-"""Distillation: the probabilities that a classifier predicts as the targets of another."""
+"""Distillation into a task: a teacher's outputs beside the labels, or as the targets."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 import tensorflow as tf
 
 from albert_edge.checkpoints import Checkpoint
 from albert_edge.datasets.examples import Examples
-from albert_edge.tokenizer import tokenizer_from_files
+from albert_edge.modeling import from_checkpoint
+from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.training.batching import BUCKETS, encode_pairs
 from albert_edge.training.dev_metrics import KerasForward
+from albert_edge.training.distillation.options import Teaching
+from albert_edge.training.objective import TAUGHT, EncodedEpoch, TaskObjective
+from albert_edge.training.options import FinetuneOptions
+from albert_edge.training.state import fingerprint
 from albert_edge.training.tasks.classification import ClassificationObjective
+from albert_edge.training.trainer import mixed_precision
 
-__all__ = ["distill", "predict_proba"]
+__all__ = ["Teacher", "distill", "predict_proba"]
 
 
 def distill(teacher: Checkpoint, examples: Examples, *, share: float) -> ClassificationObjective:
@@ -47,3 +57,84 @@ def predict_proba(checkpoint: Checkpoint, examples: Examples) -> np.ndarray:
         logits[row] = outputs["logits"][0]
     probabilities: np.ndarray = tf.nn.softmax(logits).numpy()
     return probabilities
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """A trained model of a task, and how it counts.
+
+    Attributes:
+        checkpoint: The model, with the head and the labels of the task, of the student's
+            vocabulary.
+        teaching: How it counts beside the labels.
+    """
+
+    checkpoint: Checkpoint
+    teaching: Teaching
+
+    def fingerprint(self) -> str:
+        """Return a digest of the model and of how it counts."""
+        return fingerprint(self.checkpoint, self.teaching)
+
+    def teach(self, objective: TaskObjective, options: FinetuneOptions) -> TaskObjective:
+        """Return an objective with this teacher's outputs beside its labels."""
+        return TaughtObjective(objective, self, options)
+
+
+@final
+class TaughtObjective(TaskObjective):
+    """Train on labels and on what a teacher predicts for the same tokens.
+
+    Hinton et al. 2015, arXiv:1503.02531.  The loss is `teacher_weight` times the objective's
+    `imitation`, and the rest times its loss.
+
+    Args:
+        objective: The examples, and the loss by their labels.
+        teacher: The teacher.
+        options: The options of the training.
+    """
+
+    def __init__(
+        self, objective: TaskObjective, teacher: Teacher, options: FinetuneOptions
+    ) -> None:
+        self.task, self.kind = objective.task, objective.kind
+        self.examples = objective.examples
+        self._objective, self._teaching = objective, teacher.teaching
+        with mixed_precision(options.mixed_precision):
+            self.teacher = from_checkpoint(teacher.checkpoint)
+
+    def check(self, options: FinetuneOptions) -> None:
+        self._objective.check(options)
+
+    def encode_epoch(
+        self, tokenizer: Tokenizer, options: FinetuneOptions, random: np.random.Generator
+    ) -> EncodedEpoch:
+        return self._objective.encode_epoch(tokenizer, options, random)
+
+    def pass_loss(
+        self, outputs: Mapping[str, Any], targets: Any, mask: Any, options: FinetuneOptions
+    ) -> Any:
+        own = {name: values for name, values in outputs.items() if not name.startswith(TAUGHT)}
+        taught = {
+            name.removeprefix(TAUGHT): values
+            for name, values in outputs.items()
+            if name.startswith(TAUGHT)
+        }
+        weight = self._teaching.teacher_weight
+        loss = weight * self.imitation(own, taught, targets, mask, self._teaching.temperature)
+        if weight == 1:
+            return loss
+        return loss + (1 - weight) * self._objective.pass_loss(own, targets, mask, options)
+
+    def imitation(
+        self,
+        outputs: Mapping[str, Any],
+        taught: Mapping[str, Any],
+        targets: Any,
+        mask: Any,
+        temperature: float,
+    ) -> Any:
+        return self._objective.imitation(outputs, taught, targets, mask, temperature)
+
+    def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
+        return self._objective.accuracy(outputs, targets, mask)

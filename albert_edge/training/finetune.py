@@ -182,6 +182,7 @@ def find_warnings(
     data: Examples,
     dev: Examples | None,
     options: FinetuneOptions,
+    scale: float = 1.0,
 ) -> list[str]:
     """Return what is wrong with a training: its loss rose, or its model predicts one thing for all.
 
@@ -192,11 +193,14 @@ def find_warnings(
             no dev set.
         dev: The dev examples.
         options: The options of the training.
+        scale: The number by which the loss can exceed that of the labels alone, as a teacher's is
+            multiplied by the square of the temperature.
 
     Returns:
         Statements, the last of which says what to do; none if nothing is wrong.
     """
-    guessing, losses = _guessing_loss(data, options), [epoch["loss"] for epoch in epochs]
+    guessing = scale * _guessing_loss(data, options)
+    losses = [epoch["loss"] for epoch in epochs]
     rose = [one for one in losses if losses[-1] > _ABOVE_EARLIER * one]
     tested, predictions = dev, kept.predictions if kept else ()
     if kept and dev is None and losses[-1] > _BELOW_GUESSING * guessing:

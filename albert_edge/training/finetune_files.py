@@ -34,10 +34,11 @@ from albert_edge.tasks import PROBLEM_TYPES, TASKS
 from albert_edge.tokenizer import Tokenizer, tokenizer_from_files
 from albert_edge.training.options import BestCheckpoint, FinetuneOptions
 
-__all__ = ["finetune_files"]
+__all__ = ["finetune_files", "texts_of"]
 
 with requires_extra("train"):
     from albert_edge.training.dev_metrics import DevEvaluator
+    from albert_edge.training.distill import Teacher
     from albert_edge.training.finetune import EpochResult, find_warnings, finetune
     from albert_edge.training.init import DEFAULT_CONFIG, init_from_scratch, with_new_head
     from albert_edge.training.objective import TaskObjective
@@ -56,7 +57,7 @@ def finetune_files(
     data: Path,
     output: Path,
     *,
-    source: str | None = None,
+    source: str | Checkpoint | None = None,
     init_head: bool = False,
     config: Path | None = None,
     dev: Path | None = None,
@@ -64,6 +65,7 @@ def finetune_files(
     labels: Sequence[str] | None = None,
     data_options: EvaluateOptions | None = None,
     teacher_column: str | None = None,
+    teacher: Teacher | None = None,
     early_exit: bool = False,
     options: FinetuneOptions | None = None,
     selection: BestCheckpoint | None = None,
@@ -79,7 +81,7 @@ def finetune_files(
     Args:
         data: The training file, in a form that `evaluate` reads for the same task.
         output: The directory to write, which `read_checkpoint` reads.  Its parent must exist.
-        source: The checkpoint to start from; None for a new model.
+        source: The checkpoint to start from, or where it is; None for a new model.
         init_head: Whether the head may start from random weights if `source` lacks one for these
             labels.
         config: The `config.json` of a new model; None for `init.DEFAULT_CONFIG`.
@@ -89,6 +91,7 @@ def finetune_files(
         labels: The names of the labels; None for those in `data`.
         data_options: The names of the columns.
         teacher_column: The column of a teacher's probabilities, which are then the targets.
+        teacher: The teacher whose outputs count beside the labels.
         early_exit: Whether to train a head after every layer.
         options: The options of the training.
         selection: The epoch that is kept, and when to stop early.
@@ -133,6 +136,7 @@ def finetune_files(
         labels=labels,
         data_options=data_options or EvaluateOptions(),
         teacher_column=teacher_column,
+        teacher=teacher,
         early_exit=early_exit,
         options=options,
     )
@@ -165,7 +169,12 @@ def finetune_files(
         "selection": dataclasses.asdict(selection),
         "early_exit": setup.start.config.early_exit,
         "warnings": find_warnings(
-            epochs, best, data=setup.objective.examples, dev=setup.dev, options=options
+            epochs,
+            best,
+            data=setup.objective.examples,
+            dev=setup.dev,
+            options=options,
+            scale=teacher.teaching.temperature**2 if teacher else 1.0,
         ),
         "resumed": resume,
         "duration_s": round(time.monotonic() - began, 1),
@@ -228,13 +237,14 @@ def make_setup(
     data: Path,
     dev: Path | None,
     *,
-    source: str | None,
+    source: str | Checkpoint | None,
     init_head: bool,
     config: Path | None,
     task: str | None,
     labels: Sequence[str] | None,
     data_options: EvaluateOptions,
     teacher_column: str | None,
+    teacher: Teacher | None,
     early_exit: bool,
     options: FinetuneOptions,
 ) -> TrainingSetup:
@@ -269,6 +279,8 @@ def make_setup(
         tokenizer = tokenizer_from_files(start.tokenizer_files)
         objective = OBJECTIVES[kind](_usable(examples, encoding, tokenizer))
         dev_examples = dev_examples and DevEvaluator(start, dev_examples).examples
+    if teacher:
+        objective = teacher.teach(objective, options)
     digest = fingerprint(
         start,
         *(file.content for file in contents),
@@ -276,6 +288,7 @@ def make_setup(
         _DataOptions(data_options),
         teacher_column,
         options,
+        *([teacher.fingerprint()] if teacher else []),
     )
     return TrainingSetup(start=start, objective=objective, dev=dev_examples, fingerprint=digest)
 
@@ -322,7 +335,9 @@ def _usable(
     return examples.without(bad) if bad else examples
 
 
-def _read_source(source: str, task: str | None, *, init_head: bool) -> Checkpoint:
+def _read_source(source: str | Checkpoint, task: str | None, *, init_head: bool) -> Checkpoint:
+    if isinstance(source, Checkpoint):
+        return source
     if task is None or init_head:
         return read_checkpoint(source)
     return read_checkpoint(source, task="classification" if task in PROBLEM_TYPES else task)
@@ -371,13 +386,13 @@ def _from_scratch(
     config: Path | None, objective: TaskObjective, *, early_exit: bool, seed: int
 ) -> Checkpoint:
     shape = DEFAULT_CONFIG if config is None else AlbertConfig.read(config)
-    texts = _texts(objective.examples)
+    texts = texts_of(objective.examples)
     start = init_from_scratch(shape, texts, objective.labels, task=objective.task, seed=seed)
     return _with_head(start, objective, early_exit=early_exit, seed=seed)
 
 
-def _texts(examples: Examples) -> list[str]:
-    """Return the texts to train a vocabulary on; a context once, however many questions it has."""
+def texts_of(examples: Examples) -> list[str]:
+    """Return the texts of a vocabulary; a context once, however many questions it has."""
     found = [
         part if isinstance(part, str) else " ".join(part)
         for inputs in examples.inputs

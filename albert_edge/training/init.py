@@ -1,4 +1,4 @@
-"""The checkpoint that a training starts from: a new model, or a trained encoder and a new head."""
+"""The checkpoint that a training starts from: a new model, a student, or an encoder and a head."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from albert_edge.tasks import TASKS
 from albert_edge.tokenizer.train import train_vocabulary
 from albert_edge.training.batching import encode_texts
 
-__all__ = ["DEFAULT_CONFIG", "with_cooccurrence_embeddings", "with_new_head"]
+__all__ = ["DEFAULT_CONFIG", "make_student", "with_cooccurrence_embeddings", "with_new_head"]
 
 _WORDS = "embeddings/word_embeddings"
+_TABLES = tuple(f"embeddings/{part}_embeddings" for part in ("word", "position", "token_type"))
 # The root mean square of the initial word embeddings.  The normalization after them undoes any
 # scale; with a large one, training moves words slowly, so that rare ones stay near similar words.
 _WORD_SCALE = 0.2
+_STUDENT_SCALE = 0.04  # the same of a student's, which are a teacher's already
 # 1.3 M parameters, four fifths of them in the word embeddings.  int8 kernels are fastest at widths
 # that are multiples of 16.  Dropout is high, as labelled data are few for training from scratch.
 DEFAULT_CONFIG = AlbertConfig(
@@ -93,6 +95,55 @@ def with_cooccurrence_embeddings(
     known = vectors.any(axis=1, keepdims=True)
     words = np.where(known, _WORD_SCALE * size**0.5 * vectors, table).astype(np.float32)
     return dataclasses.replace(start, tensors={**start.tensors, _WORDS: words})
+
+
+def make_student(teacher: Checkpoint, config: AlbertConfig, *, seed: int) -> Checkpoint:
+    """Make an encoder that starts from a teacher's embeddings.
+
+    The word embeddings are the teacher's by truncated singular value decomposition: its table times
+    its first E right singular vectors, scaled.  Positions and token types are mapped alike.  All
+    other weights are random.
+
+    Args:
+        teacher: The teacher.
+        config: The student's configuration, of the teacher's vocabulary.
+        seed: The random seed.
+
+    Returns:
+        An encoder without a pooler.  Its `changes["distill"]` has `embeddings_kept`, the share of
+        the sum of squares of the teacher's word embeddings that is kept.
+    """
+    task = "feature-extraction"
+    tensors = init_model(config, task, seed=seed)
+    tensors = {name: one for name, one in tensors.items() if not name.startswith("pooler/")}
+    words = teacher.tensors[_WORDS].astype(np.float64)  # [V, E of the teacher]
+    basis = _directions(words)[:, : config.embedding_size]
+    kept = words @ basis
+    scale = _STUDENT_SCALE / np.sqrt(np.mean(kept**2))
+    for name in _TABLES:
+        tensors[name][:, : basis.shape[1]] = scale * (teacher.tensors[name] @ basis)
+    share = float(np.sum(kept**2) / np.sum(words**2))
+    return Checkpoint(
+        config=config,
+        task=task,
+        tensors=tensors,
+        tokenizer_files=teacher.tokenizer_files,
+        source=f"a student of {teacher.source}",
+        changes={"distill": {"embeddings_kept": round(share, 4)}},
+    )
+
+
+def _directions(words: np.ndarray) -> np.ndarray:
+    """Return the right singular vectors of [V, E], those of the largest values first: [E, E].
+
+    They are the eigenvectors of the product [E, E], which takes a second where the decomposition of
+    the table takes a minute.  The largest component of each is positive.
+    """
+    _, vectors = np.linalg.eigh(words.T @ words)  # ascending
+    vectors = vectors[:, ::-1]
+    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))]
+    directions: np.ndarray = vectors * np.sign(largest)
+    return directions
 
 
 def with_new_head(

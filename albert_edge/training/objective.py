@@ -19,13 +19,16 @@ from albert_edge.training.options import FinetuneOptions
 
 __all__ = [
     "IGNORE_INDEX",
+    "TAUGHT",
     "EncodedEpoch",
     "TaskObjective",
     "check_tokens",
     "class_weights",
+    "divergence",
     "reject_class_weights",
 ]
 
+TAUGHT = "taught/"  # begins the names of a teacher's outputs
 IGNORE_INDEX = -1.0  # the target of a token that the loss ignores
 
 
@@ -57,11 +60,13 @@ class TaskObjective(ABC):
         task: One of `tasks.TASKS`.
         kind: The kind of classification, a key of `tasks.PROBLEM_TYPES`, else None.
         examples: The training examples.
+        teacher: The Keras model of a teacher, whose outputs `loss` gets too; None without one.
     """
 
     task: str
     kind: str | None = None
     examples: Examples
+    teacher: Any = None
 
     @abstractmethod
     def check(self, options: FinetuneOptions) -> None:
@@ -90,8 +95,9 @@ class TaskObjective(ABC):
             return self.pass_loss(outputs, targets, mask, options)
         exits = tf.unstack(outputs["exit_logits"], axis=1)  # L times [B, ..., K]
         name = TASKS[self.task].name_logits
+        taught = {one: values for one, values in outputs.items() if one.startswith(TAUGHT)}
         losses = [
-            weight * self.pass_loss(name(logits), targets, mask, options)
+            weight * self.pass_loss({**taught, **name(logits)}, targets, mask, options)
             for weight, logits in enumerate(exits, 1)
         ]
         return tf.add_n(losses) / sum(range(1, len(exits) + 1))
@@ -103,11 +109,37 @@ class TaskObjective(ABC):
         """Return the loss of a batch after one pass, float32 [].
 
         Args:
-            outputs: The outputs after that pass, by name, float32.
+            outputs: The outputs after that pass, and those of the teacher, by name, float32.
             targets: float32 [B, K], rows of `EncodedEpoch.targets`.
             mask: int32 [B, T], 1 for tokens, 0 for padding.
             options: The options of the training.
         """
+
+    @abstractmethod
+    def imitation(
+        self,
+        outputs: Mapping[str, Any],
+        taught: Mapping[str, Any],
+        targets: Any,
+        mask: Any,
+        temperature: float,
+    ) -> Any:
+        """Return how far a model's outputs are from a teacher's, float32 []; 0 if they are equal.
+
+        Args:
+            outputs, targets, mask: As in `pass_loss`.
+            taught: The teacher's outputs, by name, float32.
+            temperature: As in `divergence`.
+        """
+
+    @final
+    def taught(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the teacher's outputs for the model's inputs, by names that begin with `TAUGHT`.
+
+        Without a teacher there are none.
+        """
+        outputs = {} if self.teacher is None else self.teacher(inputs)
+        return {f"{TAUGHT}{name}": values for name, values in outputs.items()}
 
     @abstractmethod
     def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
@@ -125,6 +157,31 @@ class TaskObjective(ABC):
     @final
     def __len__(self) -> int:
         return len(self.examples)
+
+
+def divergence(logits: Any, taught: Any, temperature: float, *, independent: bool = False) -> Any:
+    """Return the Kullback-Leibler divergence of a teacher's probabilities from a model's.
+
+    Both are softened: their logits are divided by the temperature, and the result is multiplied by
+    its square, so that gradients keep their size (Hinton et al. 2015, arXiv:1503.02531, sec. 2).
+
+    Args:
+        logits: The model's logits, float32 [..., C].
+        taught: The teacher's, float32 [..., C].
+        temperature: Above 0.
+        independent: Whether each logit is of a probability of its own.
+
+    Returns:
+        float32 [...], or [..., C] of independent probabilities.
+    """
+    nn = tf.nn
+    entropy, normalize = nn.softmax_cross_entropy_with_logits, nn.softmax
+    if independent:
+        entropy, normalize = nn.sigmoid_cross_entropy_with_logits, nn.sigmoid
+    taught, logits = taught / temperature, logits / temperature
+    wanted = normalize(taught)
+    difference = entropy(labels=wanted, logits=logits) - entropy(labels=wanted, logits=taught)
+    return temperature**2 * difference
 
 
 def check_tokens(ids: Sequence[int], tokenizer: Tokenizer, place: str) -> None:

@@ -125,6 +125,8 @@ def check_fields(options: Any) -> None:
     """
     for each in fields(options):
         value, limits = getattr(options, each.name), each.metadata
+        if value is None:  # not given
+            continue
         choices, least, bound = (limits.get(key) for key in ("choices", "min", "below"))
         if choices is not None and value not in choices:
             raise TrainingError(f"{each.name} must be one of {', '.join(choices)}, not {value!r}.")

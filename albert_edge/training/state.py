@@ -35,7 +35,7 @@ class TrainingState:
         index: The number of finished steps in the current epoch.
         steps: The number of steps of the whole training.
         random: The state of the generator of the batches at the beginning of the epoch.
-        sums: The current epoch's sums: of pre-training as in `mean_metrics`, otherwise loss,
+        sums: The current epoch's sums: on plain text as of `StepTrainer.step`, otherwise loss,
             accuracy and number of examples, the first two times the number of examples.
         arrays: The trainer's variables, as in `Resumable`.
         history: The metrics of the finished epochs.

@@ -125,9 +125,10 @@ class Trainer(Resumable):
 
     def _train(self, input_ids: Any, types: Any, mask: Any, targets: Any) -> tuple[Any, Any]:
         inputs = {"input_ids": input_ids, "token_type_ids": types, "attention_mask": mask}
+        taught = self._objective.taught(inputs)
         with tf.GradientTape() as tape:
             passes = self._model.passes(inputs, training=True)
-            outputs = self._model.outputs_of(passes, training=True)
+            outputs = {**self._model.outputs_of(passes, training=True), **taught}
             outputs = {name: tf.cast(values, tf.float32) for name, values in outputs.items()}
             loss = self._objective.loss(outputs, targets, mask, self._options)
             whole = loss

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import numpy as np
+import dataclasses
 
-from albert_edge.training.init import cooccurrence_embeddings
+import numpy as np
+import pytest
+
+from albert_edge.training.init import cooccurrence_embeddings, make_student
+from training.distillation.samples import SHAPE, bert
 
 
 def _sequences() -> list[list[int]]:
@@ -42,3 +46,30 @@ def test_texts_do_not_touch() -> None:
 def test_same_seed_same_vectors() -> None:
     one, two = (cooccurrence_embeddings(_sequences(), rows=13, size=4, seed=5) for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+def test_a_student_starts_from_the_truncated_decomposition_of_its_teacher() -> None:
+    teacher = bert()
+    start = make_student(teacher, SHAPE.of(teacher.config), seed=0)
+    words = teacher.tensors["embeddings/word_embeddings"].astype(np.float64)
+    left, values, right = np.linalg.svd(words, full_matrices=False)
+    expected = left[:, :8] * values[:8]
+    found = start.tensors["embeddings/word_embeddings"]
+    scale = 0.04 / np.sqrt(np.mean(expected**2))
+    # The sign of a singular vector is free.
+    np.testing.assert_allclose(np.abs(found), np.abs(scale * expected), atol=1e-6)
+    np.testing.assert_allclose(found @ found.T, scale**2 * expected @ expected.T, atol=1e-6)
+    places = teacher.tensors["embeddings/position_embeddings"] @ right[:8].T
+    made = start.tensors["embeddings/position_embeddings"]
+    np.testing.assert_allclose(np.abs(made), np.abs(scale * places), atol=1e-6)
+    kept = np.sum(values[:8] ** 2) / np.sum(values**2)
+    assert start.changes["distill"]["embeddings_kept"] == pytest.approx(kept, abs=1e-4)
+    assert "pooler/kernel" not in start.tensors
+
+
+def test_a_student_with_wider_embeddings_than_its_teacher_has_random_ones_too() -> None:
+    shape = dataclasses.replace(SHAPE, embedding_size=32)
+    start = make_student(bert(), shape.of(bert().config), seed=0)
+    words = start.tensors["embeddings/word_embeddings"]
+    assert words.shape[1] == 32
+    assert np.linalg.matrix_rank(words.astype(np.float64)) > 24

@@ -21,16 +21,17 @@ _SHORT = 0.1  # the share of pairs that are shorter than they could be
 _FILL = (0.7, 1.2)
 
 
-def read_documents(paths: Sequence[Path]) -> list[list[str]]:
+def read_documents(paths: Sequence[Path], *, least: int = 2) -> list[list[str]]:
     """Read text files into documents of sentences.
 
     A blank line parts documents; within one, the end of a line ends a sentence.
 
     Args:
         paths: UTF-8 files.
+        least: The least number of sentences of a document; others are left out.
 
     Raises:
-        TrainingError: A file cannot be read, or holds no document of two sentences.
+        TrainingError: A file cannot be read, or holds no such document.
     """
     documents: list[list[str]] = []
     for path in paths:
@@ -38,22 +39,23 @@ def read_documents(paths: Sequence[Path]) -> list[list[str]]:
             found = [_sentences(part) for part in _paragraphs(read_text(path))]
         except InputError as error:
             raise TrainingError(str(error)) from error
-        found = [sentences for sentences in found if len(sentences) > 1]
+        found = [sentences for sentences in found if len(sentences) >= least]
         if not found:
-            raise TrainingError(
-                f"{path} holds no document of two sentences or more; a blank line parts documents."
-            )
+            what = "text" if least == 1 else "document of two sentences or more"
+            raise TrainingError(f"{path} holds no {what}; a blank line parts documents.")
         documents += found
     return documents
 
 
-def encode_documents(documents: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[Document]:
-    """Encode documents, without those that have fewer than two sentences with tokens."""
+def encode_documents(
+    documents: Sequence[Sequence[str]], tokenizer: Tokenizer, *, least: int = 2
+) -> list[Document]:
+    """Encode documents, without those that have fewer than `least` sentences with tokens."""
     encoded = []
     for sentences in documents:
         ids = (tokenizer.encode(sentence).input_ids[1:-1] for sentence in sentences)
         document = [np.array(one, np.int32) for one in ids if one]
-        if len(document) > 1:
+        if len(document) >= least:
             encoded.append(document)
     return encoded
 

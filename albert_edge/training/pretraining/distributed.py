@@ -77,7 +77,7 @@ class DistributedContext:
 
     def part(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return this worker's rows of a batch."""
-        rows = batch["order"].shape[0] // self.count
+        rows = next(iter(batch.values())).shape[0] // self.count
         return {name: a[self.index * rows : (self.index + 1) * rows] for name, a in batch.items()}
 
     @contextmanager

@@ -20,14 +20,18 @@ from albert_edge.files import dump_json, read_input, write_file
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.pretraining.corpus import Document
 from albert_edge.training.pretraining.distributed import DistributedContext
-from albert_edge.training.pretraining.masking import Cursor, PretrainBatches, as_dataset
+from albert_edge.training.pretraining.masking import (
+    Cursor,
+    EpochBatches,
+    PretrainBatches,
+    as_dataset,
+)
 from albert_edge.training.pretraining.options import PretrainOptions
-from albert_edge.training.pretraining.trainer import PretrainTrainer, mean_metrics
+from albert_edge.training.pretraining.trainer import PretrainTrainer, StepTrainer
 from albert_edge.training.state import StateWriter, TrainingState, fingerprint, open_state
 
 STATE_FILE = "training.npz"  # in the output directory until the training is finished
 _DEV_BATCHES = 50  # batches of held-out text, at most
-_ZERO_SUMS = np.zeros(6)
 METRICS_FILE, _LOGS = "curve.jsonl", "logs"
 # The metadata of `tf.summary.scalar`, which itself needs the package tensorboard.
 _SCALAR = tf.compat.v1.SummaryMetadata(
@@ -69,22 +73,68 @@ def pretrain(
     """
     workers = workers or DistributedContext.alone()
     workers.check(options)
-    batches = _batches(documents, start, options, options.seed, "the texts")
-    dev = _dev_batches(held_out, start, options)
-    owner = _fingerprint(start, documents, options)
+
+    def batches(documents: Sequence[Document], seed: int) -> PretrainBatches:
+        tokenizer = tokenizer_from_files(start.tokenizer_files)
+        size, length = options.batch_size, options.max_length
+        return PretrainBatches(documents, tokenizer, batch_size=size, max_length=length, seed=seed)
+
+    return train_on_batches(
+        start,
+        lambda: PretrainTrainer(start, options, strategy=workers.strategy),
+        batches(documents, options.seed),
+        output=output,
+        held_out=batches(held_out, options.seed + 1) if held_out else None,
+        owner=fingerprint_texts(start, documents, options),
+        options=options,
+        resume=resume,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def train_on_batches(
+    start: Checkpoint,
+    make_trainer: Callable[[], StepTrainer],
+    batches: EpochBatches,
+    *,
+    output: Path,
+    held_out: EpochBatches | None,
+    owner: str,
+    options: PretrainOptions,
+    resume: bool,
+    workers: DistributedContext,
+    progress: Callable[[int, Mapping[str, float]], None],
+) -> MetricsLog:
+    """Train on batches, and write the trained `start`; arguments and errors as in `pretrain`.
+
+    Args:
+        start: The checkpoint whose tensors are replaced by the trained ones.
+        make_trainer: Makes the trainer of `start`, once all workers are there.
+        batches: The training batches.
+        output: The directory to write.
+        held_out: The batches to evaluate on, the first of which are taken, always the same.
+        owner: The fingerprint of the training.
+        options, resume, workers, progress: As in `pretrain`.
+    """
+    _check_filled(batches, options, "the texts")
+    if held_out:
+        _check_filled(held_out, options, "the held-out texts")
+    dev = [batch for _, batch in islice(_epoch(held_out), _DEV_BATCHES)] if held_out else []
     saved = _open_output(output, owner, resume=resume, first=workers.first)
     writer = _CheckpointWriter(output, start, owner, options, first=workers.first)
     with workers.together():
-        trainer = PretrainTrainer(start, options, strategy=workers.strategy)
+        trainer = make_trainer()
     if saved:
         trainer.set_state(saved.arrays)
-        if len(saved.sums) != len(_ZERO_SUMS) or not 0 < trainer.done < options.steps:
+        if len(saved.sums) != trainer.sums_size or not 0 < trainer.done < options.steps:
             raise TrainingError(
                 f"{output / STATE_FILE} is damaged: its numbers do not fit the options; restart "
                 "with --force."
             )
     first = Cursor(saved.epoch, saved.index) if saved else Cursor()
-    sums = np.array(saved.sums) if saved else _ZERO_SUMS
+    zeros = np.zeros(trainer.sums_size)
+    sums = np.array(saved.sums) if saved else zeros
     log = MetricsLog(output, after=trainer.done, keep=workers.first)
     for cursor, batch in _stream(batches, first, options.steps - trainer.done):
         rate = options.rate(trainer.done)
@@ -93,21 +143,24 @@ def pretrain(
         step = trainer.done
         _check_finite(found, step)
         sums = sums + found
-        progress(step, mean_metrics(found))
+        progress(step, trainer.metrics(found))
         if step % options.examine_every == 0 or step == options.steps:
             dev_metrics = trainer.evaluate(dev) if dev else {}
             _check_finite(dev_metrics.values(), step)
-            log.add(step, train=mean_metrics(sums), held_out=dev_metrics or None, rate=rate)
-            sums = _ZERO_SUMS
+            log.add(step, train=trainer.metrics(sums), held_out=dev_metrics or None, rate=rate)
+            sums = zeros
         writer.write(trainer, cursor, sums)
     writer.finish(trainer)
     return log
 
 
-def _fingerprint(start: Checkpoint, documents: Sequence[Document], options: PretrainOptions) -> str:
+def fingerprint_texts(
+    start: Checkpoint, documents: Sequence[Document], options: PretrainOptions, *more: object
+) -> str:
+    """Return the digest of a training on texts; `more` is what else it depends on."""
     words = np.concatenate([sentence for document in documents for sentence in document])
     lengths = [[len(sentence) for sentence in document] for document in documents]
-    return fingerprint(start, words, lengths, dataclasses.replace(options, save_every_s=0))
+    return fingerprint(start, words, lengths, dataclasses.replace(options, save_every_s=0), *more)
 
 
 def _open_output(output: Path, owner: str, *, resume: bool, first: bool) -> TrainingState | None:
@@ -132,7 +185,7 @@ class _CheckpointWriter:
         self._state = StateWriter(output / STATE_FILE, owner, every_s=options.save_every_s)
         self._first = first
 
-    def write(self, trainer: PretrainTrainer, cursor: Cursor, sums: np.ndarray) -> None:
+    def write(self, trainer: StepTrainer, cursor: Cursor, sums: np.ndarray) -> None:
         """Write both if the interval is over and the training is not."""
         if not (self._state.is_due() and self._first and trainer.done < self._steps):
             return
@@ -148,13 +201,13 @@ class _CheckpointWriter:
         self._write_checkpoint(trainer)
         self._state.write(state)
 
-    def finish(self, trainer: PretrainTrainer) -> None:
+    def finish(self, trainer: StepTrainer) -> None:
         """Write the final checkpoint, and remove the state."""
         if self._first:
             self._write_checkpoint(trainer)
             (self._output / STATE_FILE).unlink(missing_ok=True)
 
-    def _write_checkpoint(self, trainer: PretrainTrainer) -> None:
+    def _write_checkpoint(self, trainer: StepTrainer) -> None:
         tensors = trainer.tensors()
         _check_finite(tensors.values(), trainer.done)
         trained = dataclasses.replace(
@@ -172,7 +225,7 @@ def _check_finite(values: Iterable[ArrayLike], step: int) -> None:
 
 
 def _stream(
-    batches: PretrainBatches, start: Cursor, count: int
+    batches: EpochBatches, start: Cursor, count: int
 ) -> Iterator[tuple[Cursor, Mapping[str, Any]]]:
     _, sample = next(batches.after(start))
     for position, batch in islice(as_dataset(batches.after(start), sample), count):
@@ -180,33 +233,16 @@ def _stream(
         yield Cursor(epoch, index), batch
 
 
-def _batches(
-    documents: Sequence[Document], start: Checkpoint, options: PretrainOptions, seed: int, name: str
-) -> PretrainBatches:
-    batches = PretrainBatches(
-        documents,
-        tokenizer_from_files(start.tokenizer_files),
-        batch_size=options.batch_size,
-        max_length=options.max_length,
-        seed=seed,
-    )
+def _epoch(batches: EpochBatches) -> Iterator[tuple[Cursor, Mapping[str, np.ndarray]]]:
+    return islice(batches.after(Cursor()), batches.count())
+
+
+def _check_filled(batches: EpochBatches, options: PretrainOptions, name: str) -> None:
     if batches.count() == 0:
         raise TrainingError(
-            f"{name} do not fill one batch of {options.batch_size} pairs of {options.max_length} "
-            "tokens; give more text or a smaller batch_size."
+            f"{name} do not fill one batch of {options.batch_size} {batches.unit} of "
+            f"{options.max_length} tokens; give more text or a smaller batch_size."
         )
-    return batches
-
-
-def _dev_batches(
-    documents: Sequence[Document], start: Checkpoint, options: PretrainOptions
-) -> list[Mapping[str, np.ndarray]]:
-    """Return the batches of held-out text, which are the same in every evaluation."""
-    if not documents:
-        return []
-    batches = _batches(documents, start, options, options.seed + 1, "the held-out texts")
-    count = min(batches.count(), _DEV_BATCHES)
-    return [batch for _, batch in islice(batches.after(Cursor()), count)]
 
 
 # The log of a training's metrics by step: `curve.jsonl`, and event files for TensorBoard.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 import tensorflow as tf
@@ -115,7 +116,44 @@ class Cursor:
     index: int = 0
 
 
-class PretrainBatches:
+class EpochBatches(ABC):
+    """Endless batches, each determined by its position and the seed alone.
+
+    Attributes:
+        seed: The random seed.
+        unit: The word for what is in a row.
+    """
+
+    seed: int
+    unit: ClassVar[str]
+
+    @abstractmethod
+    def _plan(self, epoch: int) -> Sequence[Any]:
+        """Return what each batch of epoch number `epoch` consists of."""
+
+    @abstractmethod
+    def _batch(self, rows: Any, random: np.random.Generator) -> Arrays:
+        """Return the batch of an entry of the plan."""
+
+    @final
+    def count(self, epoch: int = 0) -> int:
+        """Return the number of batches in epoch number `epoch`."""
+        return len(self._plan(epoch))
+
+    @final
+    def after(self, cursor: Cursor) -> Iterator[tuple[Cursor, Arrays]]:
+        """Yield every batch after a position, with the position after it."""
+        epoch, index = cursor.epoch, cursor.index
+        while True:
+            plan = self._plan(epoch)
+            for at in range(index, len(plan)):
+                random = np.random.default_rng([self.seed, epoch, at])
+                yield Cursor(epoch, at + 1), self._batch(plan[at], random)
+            epoch, index = epoch + 1, 0
+
+
+@final
+class PretrainBatches(EpochBatches):
     """Endless batches of masked pairs, each determined by its position and the seed alone.
 
     A batch maps names to arrays of B rows: `input_ids`, `token_type_ids`, `attention_mask` int32
@@ -131,6 +169,8 @@ class PretrainBatches:
         seed: The random seed.
     """
 
+    unit = "pairs"
+
     def __init__(
         self,
         documents: Sequence[Document],
@@ -143,30 +183,13 @@ class PretrainBatches:
         self._documents = documents
         self._tokenizer = tokenizer
         self._masking = Masking.of(tokenizer)
-        self._size, self._length, self._seed = batch_size, max_length, seed
+        self._size, self._length, self.seed = batch_size, max_length, seed
 
-    def count(self, epoch: int = 0) -> int:
-        """Return the number of whole batches in epoch number `epoch`."""
-        return len(self._pairs(epoch)) // self._size
-
-    def tokens(self) -> int:
-        """Return the number of tokens of the texts."""
-        return sum(len(sentence) for document in self._documents for sentence in document)
-
-    def after(self, cursor: Cursor) -> Iterator[tuple[Cursor, Arrays]]:
-        """Yield every batch after a position, with the position after it."""
-        epoch, index = cursor.epoch, cursor.index
-        while True:
-            pairs = self._pairs(epoch)
-            for at in range(index, len(pairs) // self._size):
-                rows = pairs[at * self._size : (at + 1) * self._size]
-                random = np.random.default_rng([self._seed, epoch, at])
-                yield Cursor(epoch, at + 1), self._batch(rows, random)
-            epoch, index = epoch + 1, 0
-
-    def _pairs(self, epoch: int) -> list[SegmentPair]:
-        random = np.random.default_rng([self._seed, epoch])
-        return make_pairs(self._documents, max_length=self._length, random=random)
+    def _plan(self, epoch: int) -> list[list[SegmentPair]]:
+        random = np.random.default_rng([self.seed, epoch])
+        pairs = make_pairs(self._documents, max_length=self._length, random=random)
+        whole = len(pairs) // self._size * self._size
+        return [pairs[at : at + self._size] for at in range(0, whole, self._size)]
 
     def _batch(self, pairs: Sequence[SegmentPair], random: np.random.Generator) -> Arrays:
         most = int(np.ceil(0.15 * self._length))
@@ -201,7 +224,9 @@ class PretrainBatches:
 
 def as_dataset(batches: Iterator[tuple[Cursor, Arrays]], like: Mapping[str, np.ndarray]) -> Any:
     """Return a `tf.data.Dataset` that makes batches ahead in the background; `like` is a sample."""
-    signature = {name: tf.TensorSpec(array.shape, array.dtype) for name, array in like.items()}
+    signature = {
+        name: tf.TensorSpec([None] * array.ndim, array.dtype) for name, array in like.items()
+    }
     position = tf.TensorSpec([2], tf.int64)
 
     def generate() -> Iterator[tuple[np.ndarray, Arrays]]:

@@ -21,8 +21,8 @@ class PretrainOptions:
 
     Attributes:
         steps: Number of weight updates.
-        batch_size: Pairs of segments per update.
-        max_length: Tokens of a pair, special ones included.
+        batch_size: Texts, or pairs of segments, per update.
+        max_length: Tokens of a text or pair, special ones included.
         optimizer: Optimizer: LAMB or AdamW.
         learning_rate: Peak learning rate.  It decays linearly to zero.
         warm_up: Fraction of the steps in which the learning rate rises.

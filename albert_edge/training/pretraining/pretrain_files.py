@@ -28,7 +28,7 @@ from albert_edge.training.init import DEFAULT_CONFIG, with_cooccurrence_embeddin
 from albert_edge.training.pretraining.corpus import Document, encode_documents, read_documents
 from albert_edge.training.pretraining.options import PretrainOptions
 
-__all__ = ["pretrain_files"]
+__all__ = ["check_length", "encode", "pretrain_files"]
 
 with requires_extra("train"):
     from albert_edge.training.pretraining.distributed import DistributedContext
@@ -100,7 +100,7 @@ def pretrain_files(
         documents, held_out = read_documents(texts), read_documents(dev)
         start = _start(documents, source, config, tokenizer, options)
         loaded = tokenizer_from_files(start.tokenizer_files)
-        encoded = _encode(documents, loaded)
+        encoded = encode(documents, loaded)
         if cooccurrence:
             sequences = [np.concatenate(document).tolist() for document in encoded]
             start = with_cooccurrence_embeddings(start, sequences, seed=options.seed)
@@ -114,7 +114,7 @@ def pretrain_files(
             start,
             encoded,
             output=output,
-            held_out=_encode(held_out, loaded),
+            held_out=encode(held_out, loaded),
             options=options,
             resume=resume,
             workers=workers,
@@ -166,10 +166,10 @@ def _start(
         start = read_checkpoint(source, task=_TASK, init_head=True)
         if not start.tokenizer_files:
             raise TrainingError(f"{source} has no tokenizer; put its spiece.model beside it.")
-        _check_length(start.config, options)
+        check_length(start.config, options)
         return start
     shape = DEFAULT_CONFIG if config is None else AlbertConfig.read(config)
-    _check_length(shape, options)
+    check_length(shape, options)
     used = (
         train_vocabulary(chain(*documents), size=shape.vocab_size)
         if tokenizer is None
@@ -188,13 +188,25 @@ def _start(
     )
 
 
-def _encode(documents: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[Document]:
-    encoded = encode_documents(documents, tokenizer)
+def encode(
+    documents: Sequence[Sequence[str]], tokenizer: Tokenizer, *, least: int = 2
+) -> list[Document]:
+    """Encode documents as `encode_documents` does.
+
+    Raises:
+        TrainingError: There are documents, but none with tokens.
+    """
+    encoded = encode_documents(documents, tokenizer, least=least)
     if documents and not encoded:
         raise TrainingError("the tokenizer finds no tokens in the texts; is it for this language?")
     return encoded
 
 
-def _check_length(shape: AlbertConfig, options: PretrainOptions) -> None:
+def check_length(shape: AlbertConfig, options: PretrainOptions) -> None:
+    """Check that a model has positions for as many tokens as the options say.
+
+    Raises:
+        TrainingError: It has fewer.
+    """
     if options.max_length > (most := shape.max_position_embeddings):
         raise TrainingError(f"max_length must be at most {most}, not {options.max_length}.")

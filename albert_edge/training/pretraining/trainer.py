@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 import tensorflow as tf
@@ -21,25 +22,31 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-6  # Lan et al. 2020's, as Google's 
 _UNDECAYED = ("bias", "beta", "gamma")
 
 
-class PretrainTrainer(Resumable):
-    """A model in pre-training on masked words and the order of segments.
-
-    There is no dropout: Lan et al. 2020, arXiv:1909.11942, sec. 4.8, find that it does harm here.
-    So a resumed training ends exactly as an uninterrupted one.
+class StepTrainer(Resumable):
+    """A model in training, step by step, on one replica or several.
 
     Args:
-        start: The checkpoint to train, with a pre-training head.
         options: The options of the training.
         strategy: The replicas, each of which computes a part of every batch; None for one.
+        signature: The types of a batch's arrays, if their shapes differ from batch to batch.
+
+    Attributes:
+        sums_size: S, the number of the sums of a step.
     """
 
+    sums_size: ClassVar[int]
+
     def __init__(
-        self, start: Checkpoint, options: PretrainOptions, *, strategy: Any = None
+        self,
+        options: PretrainOptions,
+        *,
+        strategy: Any = None,
+        signature: Mapping[str, Any] | None = None,
     ) -> None:
         self._strategy = strategy or tf.distribute.get_strategy()
         with self._strategy.scope(), mixed_precision(options.mixed_precision):
-            self._model = from_checkpoint(start)
-            self._trained = self._model.trainable_variables
+            self._model, self._others = self._build()
+            self._trained = [*self._model.trainable_variables, *self._others]
             self._optimizer = Lamb(
                 self._trained,
                 weight_decay=options.weight_decay,
@@ -47,52 +54,81 @@ class PretrainTrainer(Resumable):
             )
         self._parts = options.accumulate
         run = self._strategy.run
-        self._train = tf.function(lambda batch, rate: run(self._step, args=(batch, rate)))
-        self._evaluate = tf.function(lambda batch: self._sums(batch)[1])
+        self._train = tf.function(
+            lambda batch, rate: run(self._step, args=(batch, rate)),
+            input_signature=signature and [dict(signature), tf.TensorSpec([], tf.float32)],
+        )
+        self._evaluate = tf.function(
+            lambda batch: self._sums(batch), input_signature=signature and [dict(signature)]
+        )
+
+    @abstractmethod
+    def _build(self) -> tuple[Any, Sequence[Any]]:
+        """Build the model, and further variables that are trained but no part of it."""
+
+    @abstractmethod
+    def _counts(self, batch: Mapping[str, Any]) -> list[Any]:
+        """Return what the sums of this replica's rows are divided by, each float32 []."""
+
+    @abstractmethod
+    def _sums(self, batch: Mapping[str, Any]) -> Any:
+        """Return sums over the rows of a batch, float32 [S]."""
+
+    @abstractmethod
+    def _loss(self, sums: Any, counts: Sequence[Any]) -> Any:
+        """Return the loss, float32 [], from sums over some rows and counts of all rows."""
+
+    @abstractmethod
+    def metrics(self, sums: np.ndarray) -> dict[str, float]:
+        """Return metrics by name, from sums over batches, float64 [S]."""
 
     @property
+    @final
     def done(self) -> int:
         """The number of finished steps."""
         return int(self._optimizer.step.numpy())
 
+    @final
     def step(self, batch: Mapping[str, Any], *, rate: float) -> np.ndarray:
         """Train on this replica's rows of a batch.
 
         Args:
-            batch: The arrays of `PretrainBatches`, or as many rows of them as every replica has.
+            batch: The arrays of an `EpochBatches`, or as many rows of them as every replica has.
             rate: The learning rate.
 
         Returns:
-            float64 [6], the sums over the whole batch, as in `mean_metrics`.
+            float64 [S], the sums over the whole batch.
         """
         sums: np.ndarray = self._train(batch, tf.constant(rate, tf.float32)).numpy()
         return sums.astype(np.float64)
 
+    @final
     def evaluate(self, batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Return the `METRICS` of held-out batches."""
-        sums = np.stack([self._evaluate(batch).numpy() for batch in batches])  # [batches, 6]
-        return mean_metrics(np.asarray(sums.sum(axis=0, dtype=np.float64)))
+        """Return the metrics of held-out batches."""
+        sums = np.stack([self._evaluate(batch).numpy() for batch in batches])  # [batches, S]
+        return self.metrics(np.asarray(sums.sum(axis=0, dtype=np.float64)))
 
+    @final
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the weights by canonical name."""
+        """Return the model's weights by canonical name."""
         return tensors(self._model)
 
+    @final
     def _variables(self) -> list[Any]:
-        return [*self._model.weights, *self._optimizer.variables]
+        return [*self._model.weights, *self._others, *self._optimizer.variables]
 
+    @final
     def _step(self, batch: Mapping[str, Any], rate: Any) -> Any:
         all_reduce = tf.distribute.get_replica_context().all_reduce
-        local = [tf.reduce_sum(batch["weights"]), tf.cast(tf.size(batch["order"]), tf.float32)]
-        words, pairs = all_reduce("SUM", local)
+        counts = all_reduce("SUM", self._counts(batch))
         gradients: list[Any] = [0.0] * len(self._trained)
         sums: Any = 0.0
         for part in range(self._parts):
             share = {name: tf.split(array, self._parts)[part] for name, array in batch.items()}
             with tf.GradientTape() as tape:
-                (mlm, order), found = self._sums(share)
-                # Very short segments may have no word that is short enough to be masked.
-                loss = mlm / tf.maximum(words, 1.0) + order / pairs
-            # The embeddings' gradients are dense: all rows are also output weights.
+                found = self._sums(share)
+                loss = self._loss(found, counts)
+            # Keras would update the rows of sparse gradients only.
             dense = map(tf.convert_to_tensor, tape.gradient(loss, self._trained))
             gradients = [a + b for a, b in zip(gradients, dense, strict=True)]
             sums += found
@@ -100,8 +136,54 @@ class PretrainTrainer(Resumable):
         self._optimizer.apply(clipped, rate)
         return all_reduce("SUM", sums)
 
-    def _sums(self, batch: Mapping[str, Any]) -> tuple[tuple[Any, Any], Any]:
-        """Return the sums of both losses, and those of `mean_metrics`, float32 [6]."""
+
+def embed_batch(model: Any, input_ids: Any, token_type_ids: Any, mask: Any) -> tuple[Any, Any]:
+    """Return the embeddings of a batch, [B, T, H], and the bias of its attention scores.
+
+    Args:
+        model: The model.
+        input_ids: int32 [B, T], in [0, V).
+        token_type_ids: int32 [B, T].
+        mask: int32 or float32 [B, T], 1 for tokens, 0 for padding.
+    """
+    bias = (1.0 - tf.cast(mask, tf.float32))[:, None, None, :] * MASKED  # [B, 1, 1, T]
+    return model.embed(input_ids, token_type_ids), bias
+
+
+@final
+class PretrainTrainer(StepTrainer):
+    """A model in pre-training on masked words and the order of segments.
+
+    There is no dropout: Lan et al. 2020, arXiv:1909.11942, sec. 4.8, find that it does harm here.
+    So a resumed training ends exactly as an uninterrupted one.
+
+    Args:
+        start: The checkpoint to train, with a pre-training head.
+        options, strategy: As in `StepTrainer`.
+    """
+
+    sums_size = 6
+
+    def __init__(
+        self, start: Checkpoint, options: PretrainOptions, *, strategy: Any = None
+    ) -> None:
+        self._start = start
+        super().__init__(options, strategy=strategy)
+
+    def _build(self) -> tuple[Any, Sequence[Any]]:
+        return from_checkpoint(self._start), ()
+
+    def _counts(self, batch: Mapping[str, Any]) -> list[Any]:
+        """Return the numbers of masked words and of pairs."""
+        return [tf.reduce_sum(batch["weights"]), tf.cast(tf.size(batch["order"]), tf.float32)]
+
+    def _loss(self, sums: Any, counts: Sequence[Any]) -> Any:
+        words, pairs = counts
+        # Very short segments may have no word that is short enough to be masked.
+        return sums[1] / tf.maximum(words, 1.0) + sums[4] / pairs
+
+    def _sums(self, batch: Mapping[str, Any]) -> Any:
+        """Return the sums of `mean_metrics`, float32 [6]."""
         predicted, ordered = self._forward(batch)  # [B * M, V], [B, 2]
         targets, weights = (tf.reshape(batch[name], [-1]) for name in ("targets", "weights"))
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=predicted)
@@ -112,13 +194,12 @@ class PretrainTrainer(Resumable):
         correct = tf.reduce_sum(_is_correct(predicted, targets) * weights)
         correct_order = tf.reduce_sum(_is_correct(ordered, batch["order"]))
         pairs = tf.cast(tf.shape(ordered)[0], tf.float32)
-        sums = [tf.reduce_sum(weights), mlm, correct, pairs, order, correct_order]
-        return (mlm, order), tf.stack(sums)
+        return tf.stack([tf.reduce_sum(weights), mlm, correct, pairs, order, correct_order])
 
     def _forward(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         model = self._model
-        bias = (1.0 - tf.cast(batch["attention_mask"], tf.float32))[:, None, None, :] * MASKED
-        hidden = model.embed(batch["input_ids"], batch["token_type_ids"])  # [B, T, H]
+        inputs = (batch[name] for name in ("input_ids", "token_type_ids", "attention_mask"))
+        hidden, bias = embed_batch(model, *inputs)  # [B, T, H]
         for index in range(model.config.num_hidden_layers):
             hidden = model.layer(index, hidden, bias)
         # Only masked words are predicted: the product with V columns per token is the largest cost.
@@ -127,6 +208,9 @@ class PretrainTrainer(Resumable):
         predicted = model.task_head.predictions(masked)["logits"][0]  # [B * M, V]
         ordered = model.task_head.order(hidden)["sop_logits"]
         return tf.cast(predicted, tf.float32), tf.cast(ordered, tf.float32)
+
+    def metrics(self, sums: np.ndarray) -> dict[str, float]:
+        return mean_metrics(sums)
 
 
 def _is_correct(logits: Any, targets: Any) -> Any:

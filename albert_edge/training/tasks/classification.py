@@ -19,6 +19,7 @@ from albert_edge.training.objective import (
     TaskObjective,
     check_tokens,
     class_weights,
+    divergence,
     reject_class_weights,
 )
 from albert_edge.training.options import FinetuneOptions
@@ -106,6 +107,20 @@ class ClassificationObjective(TaskObjective):
         soft = targets * (1 - smoothing) + smoothing / len(labels)
         losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)  # [B]
         return tf.reduce_mean(losses * tf.linalg.matvec(targets, weights))
+
+    def imitation(
+        self,
+        outputs: Mapping[str, Any],
+        taught: Mapping[str, Any],
+        targets: Any,
+        mask: Any,
+        temperature: float,
+    ) -> Any:
+        logits, wanted = outputs["logits"], taught["logits"]
+        if self.examples.kind == "regression":
+            return tf.reduce_mean((logits - wanted) ** 2)
+        independent = self.examples.kind == "multi-label"
+        return tf.reduce_mean(divergence(logits, wanted, temperature, independent=independent))
 
     def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
         logits = outputs["logits"]

@@ -13,7 +13,12 @@ from albert_edge.errors import InputError, TrainingError
 from albert_edge.pipelines.question_answering import plan_windows
 from albert_edge.tokenizer import Encoding, Span, Tokenizer
 from albert_edge.training.batching import token_dropout
-from albert_edge.training.objective import EncodedEpoch, TaskObjective, reject_class_weights
+from albert_edge.training.objective import (
+    EncodedEpoch,
+    TaskObjective,
+    divergence,
+    reject_class_weights,
+)
 from albert_edge.training.options import FinetuneOptions
 
 _STRIDE, _LONGEST = 128, 30  # the defaults of the pipeline
@@ -87,6 +92,23 @@ class QuestionAnsweringObjective(TaskObjective):
             for true, logits in _starts_and_ends(outputs, targets, mask)
         ]
         return tf.reduce_mean(losses)
+
+    def imitation(
+        self,
+        outputs: Mapping[str, Any],
+        taught: Mapping[str, Any],
+        targets: Any,
+        mask: Any,
+        temperature: float,
+    ) -> Any:
+        pairs = zip(
+            _starts_and_ends(outputs, targets, mask),
+            _starts_and_ends(taught, targets, mask),
+            strict=True,
+        )
+        return tf.reduce_mean(
+            [divergence(logits, wanted, temperature) for (_, logits), (_, wanted) in pairs]
+        )
 
     def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
         same = [

@@ -23,6 +23,7 @@ from albert_edge.training.objective import (
     IGNORE_INDEX,
     EncodedEpoch,
     TaskObjective,
+    divergence,
     reject_class_weights,
 )
 from albert_edge.training.options import FinetuneOptions
@@ -100,6 +101,19 @@ class SummarizationObjective(TaskObjective):
     ) -> Any:
         means, scores, known = _sentences(outputs["sentence_logits"], targets)
         losses = tf.nn.sigmoid_cross_entropy_with_logits(scores, means)  # [B, S]
+        return tf.reduce_sum(losses * known) / tf.reduce_sum(known)
+
+    def imitation(
+        self,
+        outputs: Mapping[str, Any],
+        taught: Mapping[str, Any],
+        targets: Any,
+        mask: Any,
+        temperature: float,
+    ) -> Any:
+        means, _, known = _sentences(outputs["sentence_logits"], targets)
+        wanted, _, _ = _sentences(taught["sentence_logits"], targets)
+        losses = divergence(means, wanted, temperature, independent=True)  # [B, S]
         return tf.reduce_sum(losses * known) / tf.reduce_sum(known)
 
     def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:

@@ -20,6 +20,7 @@ from albert_edge.training.objective import (
     TaskObjective,
     check_tokens,
     class_weights,
+    divergence,
 )
 from albert_edge.training.options import FinetuneOptions
 
@@ -86,6 +87,16 @@ class TokenClassificationObjective(TaskObjective):
         soft = hard * (1 - options.label_smoothing) + options.label_smoothing / count
         losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)  # [B, T]
         return _mean(losses * tf.linalg.matvec(hard, weights), targets)
+
+    def imitation(
+        self,
+        outputs: Mapping[str, Any],
+        taught: Mapping[str, Any],
+        targets: Any,
+        mask: Any,
+        temperature: float,
+    ) -> Any:
+        return _mean(divergence(outputs["logits"], taught["logits"], temperature), targets)
 
     def accuracy(self, outputs: Mapping[str, Any], targets: Any, mask: Any) -> Any:
         predicted = tf.argmax(outputs["logits"], axis=-1, output_type=tf.int32)  # [B, T]

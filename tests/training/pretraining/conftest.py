@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -109,3 +110,15 @@ def kill_once(output: Path, processes: Sequence[subprocess.Popen[str]]) -> None:
         assert all(process.poll() is None for process in processes)
         time.sleep(0.002)
     processes[-1].kill()
+
+
+def worker_configs(count: int) -> list[str]:
+    """Return the TF_CONFIG of each of some workers on this machine."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
+    for one in sockets:
+        one.close()
+    return [
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        for index in range(count)
+    ]

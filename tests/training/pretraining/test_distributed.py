@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,11 @@ import pytest
 from albert_edge.errors import TrainingError
 from albert_edge.training.pretraining.distributed import DistributedContext
 from albert_edge.training.pretraining.options import PretrainOptions
-from training.pretraining.conftest import Project, kill_once
-
-
-def _ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+from training.pretraining.conftest import Project, kill_once, worker_configs
 
 
 def _start_two(project: Project, output: Path, *more: str) -> list[subprocess.Popen[str]]:
-    hosts = [f"127.0.0.1:{port}" for port in _ports(2)]
-    cluster = {"worker": hosts}
-    configs = [
-        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-        for index in (0, 1)
-    ]
+    configs = worker_configs(2)
     return [project.start(output, *more, environment={"TF_CONFIG": text}) for text in configs]
 
 
