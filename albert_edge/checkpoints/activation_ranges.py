@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from albert_edge.checkpoints.checkpoint import Checkpoint
-from albert_edge.checkpoints.tensor_file import has_file, read_json, safe_path
+from albert_edge.checkpoints.tensor_file import read_json, safe_path
 from albert_edge.config import AlbertConfig
 from albert_edge.errors import CheckpointError
 from albert_edge.files import dump_json
@@ -64,13 +64,11 @@ def read_ranges(directory: Path, checkpoint: Checkpoint) -> dict[str, np.ndarray
 
     Returns:
         The minimum and the maximum of every activation, float32 [2, C], by the names of
-        `channels_of`; nothing if there is no file.
+        `channels_of`.
 
     Raises:
         CheckpointError: The file is damaged, of a newer version, or belongs to other weights.
     """
-    if not has_file(directory, RANGES_FILE):
-        return {}
     path = safe_path(directory, RANGES_FILE)
     values = read_json(path)
     if values.get("format") != _FORMAT:

@@ -150,8 +150,10 @@ def _read(path: Path, **options: Any) -> Checkpoint:
     try:
         contents = _open(path)
         checkpoint = build_checkpoint(contents, **options)
-        ranges = read_ranges(contents.directory, checkpoint)
-        return dataclasses.replace(checkpoint, ranges=ranges)
+        if has_file(contents.directory, RANGES_FILE):
+            ranges = read_ranges(contents.directory, checkpoint)
+            checkpoint = dataclasses.replace(checkpoint, ranges=ranges)
+        return checkpoint
     except OSError as error:
         raise CheckpointError(f"cannot read {error.filename}: {error.strerror}.") from error
 
