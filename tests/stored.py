@@ -36,9 +36,8 @@ def expected_matrices(checkpoint: Checkpoint) -> Iterator[np.ndarray]:
     }
     for name in ("word_embeddings", "position_embeddings"):
         yield codes[f"embeddings/{name}"]
-    attention = [codes[f"{_LAYER}/attention/{part}/kernel"] for part in ("query", "key", "value")]
-    yield np.concatenate(attention, axis=1).T
-    for part in ("attention/output", "ffn/intermediate", "ffn/output"):
+    attention = [f"attention/{part}" for part in ("query", "key", "value", "output")]
+    for part in (*attention, "ffn/intermediate", "ffn/output"):
         yield codes[f"{_LAYER}/{part}/kernel"].T
     yield codes["embeddings/projection/kernel"].T
     yield codes["pooler/kernel"].T

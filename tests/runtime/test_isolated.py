@@ -64,7 +64,7 @@ def test_results_are_the_same(
 
 def test_a_crash_is_one_error(tiny_tflite: Callable[..., bytes], tmp_path: Path) -> None:
     path = tmp_path / "bad.tflite"
-    path.write_bytes(changed(tiny_tflite("classification"), crashing))
+    path.write_bytes(changed(tiny_tflite("classification", layout="unrolled"), crashing))
     with pytest.raises(BundleError, match=r"\(SPLIT\): it makes 0 parts"):
         open_model(path)
     with pytest.raises(BundleError, match=r"bad\.tflite ended the process .*killed by SIG"):

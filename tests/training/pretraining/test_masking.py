@@ -211,6 +211,5 @@ def _inside(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     return any(whole[at : at + len(part)] == part for at in range(len(whole)))
 
 
-def test_count_and_tokens() -> None:
+def test_count() -> None:
     assert _batches(count=2).count() == 0
-    assert _batches(count=2).tokens() == 2 * 6 * 3
