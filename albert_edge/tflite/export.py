@@ -116,7 +116,7 @@ def export_stages(
     )
     groups = range(config.num_hidden_groups)
     stages = Stages(embed=embed, layers=tuple(layers(group) for group in groups), head=head)
-    if not config.early_exit:
+    if not config.early_exit or libraries:  # a file for those runs all passes
         return stages
     exits = convert_stage("head_exits", partial(_exits, model.task, weights, config, forms), hidden)
     taken = early_exit_inputs(config, model.task, seq_len)

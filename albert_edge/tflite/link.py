@@ -131,7 +131,8 @@ def _link_loop(
         if chooses_rows and passes > 1 and not exits and layer is stages.layers[-1]:
             narrowed = compute_rows(layer) if reads_first_row(stages.head) else None
             if narrowed is not None:
-                layer, state = narrowed, state | {"rows": _all_rows(main, state["hidden_states"])}
+                layer = narrowed
+                state |= {"rows": _all_rows(main, state["hidden_states"], name=layer.name)}
         state = _while(builder, main, layer, state, passes=passes, exits=exits)
     outputs = main.inline(stages.head, _inputs_from(state, stages.head))
     if stages.exits and stages.early_exit_outputs:
@@ -200,7 +201,7 @@ def _while(
     for stage in exits:
         outputs |= body.inline(stage, _inputs_from({**outputs, "made": following}, stage))
     if "rows" in inputs:
-        outputs["rows"] = _next_rows(body, inputs, passes=passes)
+        outputs["rows"] = _next_rows(body, inputs, name=layer.name, passes=passes)
     body.outputs = [outputs[name] for name in variables]
 
     results = {name: main.clone(index, f"{layer.name}/{name}") for name, index in variables.items()}
@@ -214,29 +215,29 @@ def _while(
     return results
 
 
-def _all_rows(main: GraphBuilder, hidden: int) -> int:
+def _all_rows(main: GraphBuilder, hidden: int, *, name: str) -> int:
     """Add the numbers of all rows, int32 [T]."""
-    dims = main.tensor(_PAIR, "rows/dims")
+    dims = main.tensor(_PAIR, f"{name}/dims")
     main.operator(_Op.SHAPE, [hidden], [dims], schema.ShapeOptionsT(outType=_INT32))
-    count = main.tensor(_SCALAR, "rows/count")
-    first, second = (main.vector([at], f"rows/{at}") for at in (0, 1))
+    count = main.tensor(_SCALAR, f"{name}/count")
+    first, second = (main.vector([at], f"{name}/axis_{at}") for at in (0, 1))
     options = schema.StridedSliceOptionsT(shrinkAxisMask=1)
     main.operator(_Op.STRIDED_SLICE, [dims, first, second, second], [count], options)
-    rows = main.tensor(INDICES, "rows/all")
-    limits = [main.scalar(0, "rows/begin"), count, main.scalar(1, "rows/step")]
+    rows = main.tensor(INDICES, f"{name}/all_rows")
+    limits = [main.scalar(0, f"{name}/first_row"), count, main.scalar(1, f"{name}/row_step")]
     main.operator(_Op.RANGE, limits, [rows], schema.RangeOptionsT())
     return rows
 
 
-def _next_rows(body: GraphBuilder, inputs: Mapping[str, int], *, passes: int) -> int:
+def _next_rows(body: GraphBuilder, inputs: Mapping[str, int], *, name: str, passes: int) -> int:
     """Add the numbers of the rows of the next pass: in the last one, only the first."""
-    counts = body.vector([-1] * (passes - 2) + [1, 1], "rows/counts")  # -1 is all
-    number, count = (body.tensor(_ONE, f"rows/{name}") for name in ("pass", "count"))
-    shape = body.vector([1], "rows/one")
+    counts = body.vector([-1] * (passes - 2) + [1, 1], f"{name}/row_counts")  # -1 is all
+    number, count = (body.tensor(_ONE, f"{name}/{of}") for of in ("number", "row_count"))
+    shape = body.vector([1], f"{name}/scalar")
     body.operator(_Op.RESHAPE, [inputs["pass"], shape], [number])
     body.operator(_Op.GATHER, [counts, number], [count], schema.GatherOptionsT())
-    rows = body.clone(inputs["rows"], "rows/next")
-    begin = body.vector([0], "rows/begin")
+    rows = body.clone(inputs["rows"], f"{name}/next_rows")
+    begin = body.vector([0], f"{name}/first_row")
     body.operator(_Op.SLICE, [inputs["rows"], begin, count], [rows], schema.SliceOptionsT())
     return rows
 
