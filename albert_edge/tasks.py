@@ -54,6 +54,11 @@ class Task:
         """Whether each pass can have a head of its own, so that inference can stop early."""
         return set(_EARLY_EXIT) <= set(self.options)
 
+    @property
+    def output_layer(self) -> str:
+        """The path of the head's last layer, such as `classifier`."""
+        return self.head[-1].removesuffix("/kernel")
+
     def head_width(self, num_labels: int) -> int:
         """Return the number of logits of a text, or of a token where they are `per_token`."""
         return num_labels if self.has_labels else len(self.outputs)

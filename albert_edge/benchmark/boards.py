@@ -88,7 +88,7 @@ def benchmark_boards(
     saved = open_report(json_path, models, resume=resume, force=force, read=read_boards)
     run = _Boards(plans, files, runtime, progress, json_path)
     try:
-        run.restore(saved, where=str(json_path))
+        run.restore(saved)
         run.each(_Board.prepare)
         run.each(_Board.measure)
     except KeyboardInterrupt:
@@ -170,16 +170,16 @@ class _Boards:
         self._turns: dict[str, Turn] = {}
         self._here = self.turn(machine_id())
 
-    def restore(self, saved: dict[str, Any] | None, *, where: str) -> None:
+    def restore(self, saved: dict[str, Any] | None) -> None:
         """Give every board the section that a report to resume has of it."""
         if saved is None:
             return
         before, now = ([*_by_device(saved)], [board.device for board in self.boards])
         if before != now:
             raise ReportError(
-                f"{where} cannot be resumed, because its devices differ: {', '.join(before)}, and "
-                f"now {', '.join(now)}. Repeat the options of the first run, or give --force to "
-                "start over."
+                f"{self.where} cannot be resumed, because its devices differ: {', '.join(before)}, "
+                f"and now {', '.join(now)}. Repeat the options of the first run, or give --force "
+                "to start over."
             )
         for board, section in zip(self.boards, saved["boards"], strict=True):
             board.saved = section["report"]

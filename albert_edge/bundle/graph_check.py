@@ -454,6 +454,7 @@ class _GraphCheck:
         self.check = check
         self.graph = graph
         self.tensors = graph.tensors
+        self.rows = -1  # the input of a loop's body that says which rows a pass computes
 
     def run(self, inputs: Sequence[_Dims], bounds: Sequence[tuple[int, int] | None]) -> None:
         """Infer all shapes, from the shapes and the ranges of the inputs."""
@@ -822,8 +823,8 @@ def _concatenate(graph: _GraphCheck, operator: _Operator) -> _Dims:
 
 def _slice(graph: _GraphCheck, operator: _Operator) -> _Dims:
     dims = graph.dims(operator, 0)
-    if graph.is_computed(operator, 2) and operator.inputs[0] in graph.graph.inputs:
-        return dims  # at most; `run_loop` checks how many
+    if operator.inputs[0] == graph.rows:
+        return dims  # of the next pass; `run_loop` checks the last one's
     begins, sizes = graph.values(operator, 1), graph.values(operator, 2)
     if not len(dims) == len(begins) == len(sizes):
         raise BundleError(f"it cuts {list(begins)}, {list(sizes)} out of {_show(dims)}.")
@@ -1132,6 +1133,7 @@ class _ModelCheck:
             bounds[limit] = (0, passes)
         rows = None if limit is not None else self._find_rows(body, passes)
         if rows is not None:
+            body.rows = body.graph.inputs[rows]
             bounds[rows] = main.bounds(operator, rows)
         body.run(dims, bounds)
         self._check_body(body, dims, limit, passes)

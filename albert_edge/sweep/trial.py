@@ -131,7 +131,7 @@ def keep_passes(checkpoint: Checkpoint, count: int) -> Checkpoint:
         ConfigError: There are fewer passes, or the layers are not shared by all of them.
     """
     config, tensors = checkpoint.config, dict(checkpoint.tensors)
-    most, width = config.num_hidden_layers, TASKS[checkpoint.task].head_width(config.num_labels)
+    most, task = config.num_hidden_layers, TASKS[checkpoint.task]
     if count == most:
         return checkpoint
     if count > most or config.num_hidden_groups > 1:
@@ -140,7 +140,7 @@ def keep_passes(checkpoint: Checkpoint, count: int) -> Checkpoint:
             f"{config.num_hidden_groups} groups."
         )
     if config.early_exit:
-        head = "qa_outputs" if checkpoint.task == "question-answering" else "classifier"
+        head, width = task.output_layer, task.head_width(config.num_labels)
         for part in ("kernel", "bias"):
             exits, end = tensors[f"exits/{part}"], (count - 1) * width
             tensors[f"{head}/{part}"] = exits[..., end : end + width].copy()

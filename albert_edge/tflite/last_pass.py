@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from albert_edge.config import AlbertConfig
 from albert_edge.tflite.graph import (
     StageModel,
+    Stages,
     builtin_code,
     copy_model,
     operator_code,
@@ -24,13 +27,27 @@ from albert_edge.tflite.graph import (
     tensor_bytes,
 )
 
-__all__ = ["INDICES", "compute_rows", "reads_first_row"]
+__all__ = ["INDICES", "choose_rows"]
 
 INDICES = schema.TensorT(shape=[1], shapeSignature=[-1], type=schema.TensorType.INT32, hasRank=True)
 _Op = schema.BuiltinOperator
 _PARTS = 3  # query, key and value
 # What makes query, key and value [N, T, D] of the hidden states [T, H], last to first.
 _CHAIN = (_Op.SPLIT, _Op.TRANSPOSE, _Op.RESHAPE, _Op.FULLY_CONNECTED)
+
+
+def choose_rows(stages: Stages, config: AlbertConfig) -> Stages:
+    """Let the last layer compute only some rows, if the head reads one; for the layout `loop`.
+
+    Args:
+        stages: The stage models, without early exits.
+        config: The model's shape.
+    """
+    several = config.passes_of_group(config.num_hidden_groups - 1) > 1
+    if not several or not reads_first_row(stages.head):
+        return stages
+    *others, last = stages.layers
+    return replace(stages, layers=(*others, compute_rows(last) or last))
 
 
 def reads_first_row(head: StageModel) -> bool:

@@ -26,7 +26,7 @@ from albert_edge.tflite.graph import (
     schema,
     type_name,
 )
-from albert_edge.tflite.last_pass import INDICES, compute_rows, reads_first_row
+from albert_edge.tflite.last_pass import INDICES, choose_rows
 from albert_edge.tflite.legacy_runtimes import Runtime
 from albert_edge.tflite.legalize import legalize
 
@@ -100,12 +100,13 @@ def link(
     builder = ModelBuilder()
     if isinstance(stages, Mapping) and len(stages) == 1:
         (stages,) = stages.values()
-    if not isinstance(stages, Stages):
-        _link_lengths(builder, config, stages)
-    elif layout == "loop":
-        _link_loop(builder, config, stages, chooses_rows=runtime is None)
+    if isinstance(stages, Stages):
+        # Older runtimes refuse a loop of changing shapes.
+        if layout == "loop" and runtime is None and not stages.early_exit_step:
+            stages = choose_rows(stages, config)
+        _LINKERS[layout](builder, config, stages)
     else:
-        {"unrolled": _link_unrolled, "split": _link_split}[layout](builder, config, stages)
+        _link_lengths(builder, config, stages)
     model = builder.build()
     if runtime is not None:
         model = legalize(model, runtime)
@@ -113,9 +114,7 @@ def link(
     return LinkedModel(model, figures["duplication"], figures["sharing"])
 
 
-def _link_loop(
-    builder: ModelBuilder, config: AlbertConfig, stages: Stages, *, chooses_rows: bool
-) -> None:
+def _link_loop(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> None:
     # A hidden group serves consecutive passes, so each group is one WHILE of its own.
     main = builder.graph("main")
     inputs = main.inputs_of(stages.embed)
@@ -127,12 +126,8 @@ def _link_loop(
     for group, layer in enumerate(stages.layers):
         passes = config.passes_of_group(group)
         exits = [stage for stage in (stages.exits, stages.early_exit_step) if stage]
-        # Then the loop's outputs are dynamic, which older runtimes refuse.
-        if chooses_rows and passes > 1 and not exits and layer is stages.layers[-1]:
-            narrowed = compute_rows(layer) if reads_first_row(stages.head) else None
-            if narrowed is not None:
-                layer = narrowed
-                state |= {"rows": _all_rows(main, state["hidden_states"], name=layer.name)}
+        if "rows" in layer.inputs:
+            state |= {"rows": _all_rows(main, state["hidden_states"], name=layer.name)}
         state = _while(builder, main, layer, state, passes=passes, exits=exits)
     outputs = main.inline(stages.head, _inputs_from(state, stages.head))
     if stages.exits and stages.early_exit_outputs:
@@ -292,6 +287,9 @@ def _link_split(builder: ModelBuilder, config: AlbertConfig, stages: Stages) -> 
     for key, stage in signed.items():
         graph = builder.graph(key)
         builder.sign(key, graph, graph.inline(stage, graph.inputs_of(stage)))
+
+
+_LINKERS = {"loop": _link_loop, "unrolled": _link_unrolled, "split": _link_split}
 
 
 def _inputs_from(state: Mapping[str, int], stage: StageModel) -> dict[str, int]:

@@ -184,9 +184,10 @@ def with_new_head(
         if name in tensors and name.startswith(kept)
     }
     if same and config.early_exit and not checkpoint.config.early_exit:
-        head = TASKS[task].head[-1].removesuffix("kernel")
+        head = TASKS[task].output_layer
         for part in ("kernel", "bias"):  # every exit begins as the trained head
-            tensors[f"exits/{part}"] = np.tile(tensors[head + part], config.num_hidden_layers - 1)
+            trained = tensors[f"{head}/{part}"]
+            tensors[f"exits/{part}"] = np.tile(trained, config.num_hidden_layers - 1)
     return dataclasses.replace(checkpoint, config=config, task=task, tensors=tensors)
 
 

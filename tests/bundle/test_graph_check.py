@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import random
 import struct
 from collections.abc import Callable
@@ -167,6 +168,16 @@ def another_answer(model: Any) -> None:
     loop.inputs[names.index(b"answer")] = loop.inputs[names.index(b"same")]
 
 
+def computed_cut(model: Any) -> None:
+    """Cut as many ids as the model computes, which is not known before it runs."""
+    graph = model.subgraphs[0]
+    ids, types = graph.inputs[:2]
+    cut = copy.copy(next(one for one in graph.operators if builtin_code(model, one) == Op.SLICE))
+    graph.tensors.append(copy.copy(graph.tensors[ids]))
+    cut.inputs, cut.outputs = [ids, cut.inputs[1], types], [len(graph.tensors) - 1]
+    graph.operators.insert(0, cut)
+
+
 def wrong_output(model: Any) -> None:
     model.signatureDefs[0].outputs[0].name = "scores"
 
@@ -247,6 +258,8 @@ CASES: list[tuple[Callable[[Any], object], dict[str, Any], str]] = [
     (next_rows(counts=[1, 1, 1]), {}, "does not compute all rows in all passes but the last"),
     (next_rows(counts=[-1, 2, 1]), {}, "does not compute all rows in all passes but the last"),
     (next_rows(begin=1), {}, "does not compute all rows in all passes but the last"),
+    (computed_cut, {}, r"\(SLICE\): input 2 is not a short constant"),
+    (computed_cut, EARLY, r"\(SLICE\): input 2 is not a short constant"),
     (with_constant(Op.RANGE, 0, 1), {}, r"\(RANGE\): it counts from \[1\]"),
     (with_constant(Op.RANGE, 2, 0), {}, r"\(RANGE\): it counts .* by \[0\]"),
     (no_early_end, EARLY, "can be made to go on for ever"),

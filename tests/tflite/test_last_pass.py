@@ -13,7 +13,7 @@ from albert_edge import convert
 from albert_edge.bundle.bundle import model_bytes
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.runtime import open_model
-from albert_edge.tflite import link
+from albert_edge.tflite import last_pass
 from albert_edge.tflite.graph import OPERATOR_NAMES, builtin_code, parse
 
 LENGTHS = (1, 2, 40, 7, 40)
@@ -44,7 +44,7 @@ def test_the_answers_are_those_of_whole_passes(
 ) -> None:
     model = tiny_albert(task, **WIDE)
     chosen = convert(model, quantize=quantize).blob
-    monkeypatch.setattr(link, "reads_first_row", lambda head: False)
+    monkeypatch.setattr(last_pass, "reads_first_row", lambda head: False)
     whole = convert(model, quantize=quantize).blob
     assert chooses_rows(chosen)
     assert not chooses_rows(whole)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from albert_edge.checkpoints import Checkpoint, check_folder, count_parameters, read_checkpoint
+from albert_edge.checkpoints import Checkpoint, count_parameters, read_checkpoint
 from albert_edge.checkpoints.trim_vocab import match_vocabulary, trim_vocabulary
 from albert_edge.datasets import EvaluateOptions, read_examples
 from albert_edge.errors import TrainingError, requires_extra
@@ -35,16 +35,14 @@ with requires_extra("train"):
     from albert_edge.training.distillation.trainer import DistillTrainer
     from albert_edge.training.finetune_files import finetune_files, texts_of
     from albert_edge.training.init import make_student
-    from albert_edge.training.pretraining.distributed import DistributedContext
     from albert_edge.training.pretraining.loop import (
-        METRICS_FILE,
-        STATE_FILE,
         fingerprint_texts,
+        join_workers,
         train_on_batches,
     )
     from albert_edge.training.pretraining.pretrain_files import check_length, encode
     from albert_edge.training.progress import progress_bars
-    from albert_edge.training.state import check_state, fingerprint
+    from albert_edge.training.state import fingerprint
 
 _ENCODER = "feature-extraction"
 
@@ -152,11 +150,7 @@ def _on_text(
     began = time.monotonic()
     with progress_bars(console) as bars:
         bar = bars.add_task("waiting for the other workers", total=options.steps)
-        workers = DistributedContext.from_environment()
-        workers.check(options)
-        if workers.first:
-            check_state(output / STATE_FILE, resume=resume, force=force)
-            check_folder(output, more=(METRICS_FILE,), force=force or resume)
+        workers = join_workers(options, output, resume=resume, force=force)
         bars.update(bar, description="reading the texts")
         read = _read_teacher(teacher, _ENCODER)
         check_length(read.config, options)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from albert_edge.checkpoints import Checkpoint, write_checkpoint
+from albert_edge.checkpoints import Checkpoint, check_folder, write_checkpoint
 from albert_edge.errors import OutputError, TrainingError
 from albert_edge.files import dump_json, read_input, write_file
 from albert_edge.tokenizer import tokenizer_from_files
@@ -28,7 +28,13 @@ from albert_edge.training.pretraining.masking import (
 )
 from albert_edge.training.pretraining.options import PretrainOptions
 from albert_edge.training.pretraining.trainer import PretrainTrainer, StepTrainer
-from albert_edge.training.state import StateWriter, TrainingState, fingerprint, open_state
+from albert_edge.training.state import (
+    StateWriter,
+    TrainingState,
+    check_state,
+    fingerprint,
+    open_state,
+)
 
 STATE_FILE = "training.npz"  # in the output directory until the training is finished
 _DEV_BATCHES = 50  # batches of held-out text, at most
@@ -37,6 +43,29 @@ METRICS_FILE, _LOGS = "curve.jsonl", "logs"
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
 )
+
+
+def join_workers(
+    options: PretrainOptions, output: Path, *, resume: bool, force: bool
+) -> DistributedContext:
+    """Wait for the other workers, and check that nothing in `output` is lost.
+
+    Args:
+        options: The options of the training.
+        output: The directory to write.
+        resume: Whether to resume the training that is saved there.
+        force: Whether to replace what is there.
+
+    Raises:
+        TrainingError: The options do not fit the workers, or there is nothing to resume.
+        OutputError: There is a checkpoint or an interrupted training.
+    """
+    workers = DistributedContext.from_environment()
+    workers.check(options)
+    if workers.first:
+        check_state(output / STATE_FILE, resume=resume, force=force)
+        check_folder(output, more=(METRICS_FILE,), force=force or resume)
+    return workers
 
 
 def pretrain(

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from albert_edge.checkpoints import (
     Checkpoint,
-    check_folder,
     count_parameters,
     init_model,
     read_checkpoint,
@@ -31,10 +30,8 @@ from albert_edge.training.pretraining.options import PretrainOptions
 __all__ = ["check_length", "encode", "pretrain_files"]
 
 with requires_extra("train"):
-    from albert_edge.training.pretraining.distributed import DistributedContext
-    from albert_edge.training.pretraining.loop import METRICS_FILE, STATE_FILE, pretrain
+    from albert_edge.training.pretraining.loop import join_workers, pretrain
     from albert_edge.training.progress import progress_bars
-    from albert_edge.training.state import check_state
 
 _TASK = "pretraining"
 
@@ -91,11 +88,7 @@ def pretrain_files(
         )
     with progress_bars(console) as bars:
         bar = bars.add_task("waiting for the other workers", total=options.steps)
-        workers = DistributedContext.from_environment()
-        workers.check(options)
-        if workers.first:
-            check_state(output / STATE_FILE, resume=resume, force=force)
-            check_folder(output, more=(METRICS_FILE,), force=force or resume)
+        workers = join_workers(options, output, resume=resume, force=force)
         bars.update(bar, description="reading the texts")
         documents, held_out = read_documents(texts), read_documents(dev)
         start = _start(documents, source, config, tokenizer, options)
