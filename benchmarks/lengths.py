@@ -38,7 +38,6 @@ from albert_edge.tokenizer import load_tokenizer
 from benchmarks import amx
 from benchmarks.markdown_table import MarkdownTable, caption
 from benchmarks.stream import ENGINE as STREAM
-from benchmarks.stream import ENGINE_WITHOUT_AMX as STREAM_WITHOUT_AMX
 from benchmarks.thresholds import print_thresholds
 
 __all__ = ["make_markdown", "make_table"]
@@ -97,7 +96,8 @@ def measure_all(paths: dict[int | None, Path], samples: dict[str, list[int]], ro
         partial(
             measure,
             paths[length],
-            engine=STREAM_WITHOUT_AMX if name == WITHOUT_AMX else STREAM,
+            engine=STREAM,
+            options={"without": "amx"} if name == WITHOUT_AMX else {},
             input_ids=samples[name],
             runs=3,
             warmup=1,

@@ -1,43 +1,45 @@
-"""A benchmark engine that runs texts of many lengths, one after the other."""
+"""A benchmark engine that runs texts of many lengths, one after the other, in any other engine."""
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from albert_edge.runtime import Model
-from albert_edge.runtime.model import open_model
+from albert_edge.benchmark.measure import ENGINE as OURS
 from benchmarks import amx
 
-__all__ = ["ENGINE", "ENGINE_WITHOUT_AMX", "Stream", "open_stream", "open_stream_without_amx"]
+__all__ = ["ENGINE", "Stream", "open_stream", "text_ids"]
 
 ENGINE = "benchmarks.stream:open_stream"
-ENGINE_WITHOUT_AMX = "benchmarks.stream:open_stream_without_amx"
+_VOCABULARY, _LONGEST = 30_000, 512  # of ALBERT-base
+
+
+def text_ids(length: int, seed: int = 20) -> npt.NDArray[np.int32]:
+    """Return the ids [T] of a text, the same ones every time."""
+    ids = np.random.default_rng(seed).integers(5, _VOCABULARY, _LONGEST)
+    return ids[:length].astype(np.int32)
 
 
 class Stream:
     """A model that takes lengths instead of ids: one "inference" runs a text of each length."""
 
-    def __init__(self, model: Model) -> None:
-        self._model, self.bundle, self.runtime = model, model.bundle, model.runtime
-        size = model.max_tokens
-        self._ids = np.random.default_rng(20).integers(5, model.bundle.config.vocab_size, size)
+    def __init__(self, model: Any) -> None:
+        self._model, self.runtime = model, model.runtime
+        if hasattr(model, "bundle"):
+            self.bundle = model.bundle
 
     def run(self, lengths: npt.NDArray[np.int32] | Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """Run texts of int [n] or [1, n] lengths, each in [1, T]; return the logits, [n, 2]."""
-        answers = [self._model.run(self._ids[:length]) for length in np.ravel(lengths)]
-        return {"logits": np.concatenate([answer["logits"] for answer in answers])}
+        answers = [self._model.run(text_ids(length)) for length in np.ravel(lengths)]
+        return {"logits": np.concatenate([next(iter(answer.values())) for answer in answers])}
 
 
-def open_stream(path: str, *, threads: int = 1) -> Stream:
-    """Open a file of albert_edge."""
-    return Stream(open_model(path, threads=threads))
-
-
-def open_stream_without_amx(path: str, *, threads: int = 1) -> Stream:
-    """Open a file of albert_edge with the kernels for processors without AMX."""
-    amx.withhold()
-    return open_stream(path, threads=threads)
+def open_stream(path: str, *, threads: int = 1, engine: str = OURS, without: str = "") -> Stream:
+    """Open a file in an engine, `module:function`; `without` "amx" as if there were no AMX."""
+    if without == "amx":
+        amx.withhold()
+    return Stream(pkgutil.resolve_name(engine)(path, threads=threads))

@@ -135,9 +135,13 @@ def make_recipes() -> str:
 
 def make_peers() -> str:
     """Make the table of other runtimes, the fastest first."""
+
+    def is_wanted(row: dict[str, Any]) -> bool:
+        return row.get("condition", f"{row['seq_len']} tokens") == "128 tokens"
+
     report = newest("peers")
     ranked = sorted(
-        (row for row in report["rows"] if row["status"] == "ok" and row["seq_len"] == 128),
+        (row for row in report["rows"] if row["status"] == "ok" and is_wanted(row)),
         key=lambda row: row["latency_ms"],
     )
     lines = [
@@ -152,7 +156,9 @@ def make_peers() -> str:
             f"{row['latency_ms']:.0f}",
         )
         lines.append(f"| {row['name']} `{row['recipe']}` | {' | '.join(cells)} |")
-    left = [f"{row['name']} {row['recipe']}" for row in report["rows"] if row["status"] != "ok"]
+    left = dict.fromkeys(
+        f"{row['name']} {row['recipe']}" for row in report["rows"] if row["status"] != "ok"
+    )
     where = (
         f"One thread of {report['machine']['model']}, {report['date']}, random weights. RAM "
         "excludes the process with the runtime imported. Not ranked, because wrong or not run: "

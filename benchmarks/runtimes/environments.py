@@ -13,9 +13,9 @@ from pathlib import Path
 from albert_edge.errors import ConversionError
 from benchmarks.runtimes.peers import ENVIRONMENTS, OURS, Peer
 
-__all__ = ["Workspace"]
+__all__ = ["OUR_COMMAND", "Workspace"]
 
-_OUR_COMMAND = (str(Path(sys.executable).with_name("albert-edge")),)
+OUR_COMMAND = str(Path(sys.executable).with_name("albert-edge"))
 _ROOT = Path(__file__).parents[2]
 _TIMEOUT_S = 1800  # for one command
 _LINES = 4  # of its output are shown when it fails
@@ -36,7 +36,7 @@ class Workspace:
             folder.mkdir(parents=True, exist_ok=True)
             part = self._clean("checkpoint.part")
             shape = ("albert-base-v2", "--task", "classification")
-            self._run(*_OUR_COMMAND, "convert", *shape, "--to", "huggingface", "-o", part)
+            self._run(OUR_COMMAND, "convert", *shape, "--to", "huggingface", "-o", part)
             part.rename(self.checkpoint)
 
     def python(self, name: str) -> str:
@@ -55,13 +55,13 @@ class Workspace:
             stamp.write_text(wanted, encoding="utf-8")
         return str(python)
 
-    def file(self, peer: Peer, seq_len: int) -> Path:
-        """Return a peer's file for T = `seq_len`; make it if it does not exist.
+    def file(self, peer: Peer, seq_len: int | None) -> Path:
+        """Return a peer's file for T = `seq_len`, or any length; make it if it does not exist.
 
         Raises:
             ConversionError: The converter failed; the message ends with its last lines.
         """
-        length = "any" if peer.any_length else str(seq_len)
+        length = "any" if peer.any_length or seq_len is None else str(seq_len)
         name = f"{peer.name}-{peer.recipe}-{length}-{_version(peer)}"
         folder = self._folder / "files" / name
         if folder.exists() and (peer.name in ENVIRONMENTS or folder in self._fresh):
@@ -74,12 +74,12 @@ class Workspace:
         self._fresh.add(folder)
         return folder / peer.file
 
-    def _recipe(self, peer: Peer, folder: Path, seq_len: int) -> Sequence[str | Path]:
+    def _recipe(self, peer: Peer, folder: Path, seq_len: int | None) -> Sequence[str | Path]:
         if peer.name == OURS:
             options = ("--quantize", peer.recipe, "-o", folder / peer.file)
-            return *_OUR_COMMAND, "convert", self.checkpoint, *options
+            return OUR_COMMAND, "convert", self.checkpoint, *options
         command = (self.python(peer.name), "-m", str(peer.module), self.checkpoint)
-        length = ("--seq-len", str(seq_len))
+        length = () if seq_len is None else ("--seq-len", str(seq_len))
         if peer.name not in ENVIRONMENTS:
             return *command, "-o", folder / peer.file, "--quantize", peer.recipe, *length
         return *command, "-o", folder, "--recipe", peer.recipe, *length

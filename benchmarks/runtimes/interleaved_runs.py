@@ -6,8 +6,12 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from albert_edge.benchmark.devices.device import Local
 from albert_edge.benchmark.measure import Measurement, measure
@@ -15,17 +19,64 @@ from albert_edge.benchmark.outputs import Outputs, compare_outputs, worst
 from albert_edge.benchmark.statistics import find_warnings, spread, summarize_rounds
 from albert_edge.errors import AlbertEdgeError
 from benchmarks.runtimes.peers import Peer
+from benchmarks.stream import ENGINE as STREAM
+from benchmarks.stream import text_ids
 
-__all__ = ["PeerRun", "bare_rss_bytes", "run_interleaved"]
+__all__ = ["Condition", "PeerRun", "bare_rss_bytes", "run_interleaved"]
 
+_PROBES = 4  # further inputs, compared but not timed
 _BARE_PROCESS = "benchmarks.runtimes.bare_process:open_model"
 
 
-class PeerRun:
-    """A peer at one length, and its measurements."""
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What peers are measured with.
 
-    def __init__(self, peer: Peer, seq_len: int) -> None:
-        self.peer, self.seq_len = peer, seq_len
+    Attributes:
+        lengths: The tokens of each text; several texts are one measured inference.
+        threads: CPU threads.
+        without: "amx", to measure as on a processor without it.
+    """
+
+    lengths: tuple[int, ...]
+    threads: int = 1
+    without: str = ""
+
+    @property
+    def seq_len(self) -> int | None:
+        """The length of the only text."""
+        return self.lengths[0] if len(self.lengths) == 1 else None
+
+    @property
+    def texts(self) -> list[list[npt.NDArray[np.int32]]]:
+        """The texts' ids; first those of the measured inference, then others to compare."""
+        if self.seq_len is None:
+            return [[text_ids(length) for length in self.lengths]]
+        return [[text_ids(self.seq_len, seed)] for seed in range(20, 21 + _PROBES)]
+
+    def arguments(self, engine: str) -> dict[str, Any]:
+        """Return the arguments of `measure` for an engine."""
+        if self.seq_len is None or self.without:
+            options = {"engine": engine, "without": self.without}
+            return {"engine": STREAM, "options": options, "input_ids": self.lengths}
+        (first,), *others = self.texts
+        return {"engine": engine, "input_ids": first, "probes": [ids for (ids,) in others]}
+
+    @property
+    def name(self) -> str:
+        """Its name, such as `128 tokens, 2 threads`."""
+        what = f"{self.seq_len} tokens"
+        if self.seq_len is None:
+            what = f"{len(self.lengths)} texts of {np.mean(self.lengths):.0f} tokens on average"
+        threads = [f"{self.threads} threads"] if self.threads > 1 else []
+        return ", ".join([what, *threads, *([f"without {self.without}"] if self.without else [])])
+
+
+class PeerRun:
+    """A peer under one condition, and its measurements."""
+
+    def __init__(self, peer: Peer, condition: Condition) -> None:
+        self.peer, self.condition = peer, condition
         self.path: Path | None = None
         self.python = ""
         self.bare_rss_bytes: int | None = None
@@ -36,7 +87,7 @@ class PeerRun:
     @property
     def label(self) -> str:
         """The name in progress messages."""
-        return f"{self.peer.key}, {self.seq_len} tokens"
+        return f"{self.peer.key}, {self.condition.name}"
 
     def try_to(self, do: Callable[[], None]) -> None:
         """Call `do` unless an earlier call failed; record its error."""
@@ -48,15 +99,14 @@ class PeerRun:
                 message = str(error).replace(str(self.path), self.peer.file)
                 self.error = {"type": type(error).__name__, "message": message}
 
-    def take(self, ids: Sequence[Sequence[int]], want: Sequence[Outputs]) -> None:
-        """Measure it once on the first ids, and compare its outputs on all of them."""
+    def take(self, want: Sequence[Outputs]) -> None:
+        """Measure it once, and compare its outputs."""
         assert self.path is not None  # noqa: S101 (a run without one has an error)
         taken = measure(
             self.path,
             device=Local(self.python),
-            engine=self.peer.engine,
-            input_ids=ids[0],
-            probes=ids[1:],
+            threads=self.condition.threads,
+            **self.condition.arguments(self.peer.engine),
             runs=10,
             warmup=2,
         )
@@ -73,7 +123,9 @@ class PeerRun:
         identity = {
             "name": self.peer.name,
             "recipe": self.peer.recipe,
-            "seq_len": self.seq_len,
+            "condition": self.condition.name,
+            "seq_len": self.condition.seq_len,
+            "threads": self.condition.threads,
             "accelerator": "cpu",
             "rank": None,
             "status": "error" if self.error else status,
@@ -90,11 +142,25 @@ class PeerRun:
             **summed,
             "warnings": find_warnings(self._rounds),
             "spread": spread(self._rounds),
-            "rounds": len(self._rounds),
+            "rounds": [self._round(one) for one in self._rounds],
             "bare_rss_bytes": self.bare_rss_bytes,
             "process_rss_bytes": resident - self.bare_rss_bytes if known else None,
             "load_and_first_ms": summed["load_ms"] + summed["first_ms"],
         }
+
+    def _round(self, one: Measurement) -> dict[str, Any]:
+        """Return the figures of a round; memory is over a bare process, and over the runtime's."""
+        figures = {
+            "latency_ms": one.latency_ms,
+            "cpu_ms": one.cpu_ms,
+            "load_and_first_ms": one.load_ms + one.first_ms,
+        }
+        warm, empty, bare = one.memory["warm"], one.empty_rss_bytes, self.bare_rss_bytes
+        if warm is None or empty is None or bare is None or one.peak_rss_bytes is None:
+            return figures
+        for name, used in (("rss", warm["rss_bytes"]), ("peak", one.peak_rss_bytes)):
+            figures |= {f"process_{name}_bytes": used - bare, f"model_{name}_bytes": used - empty}
+        return figures
 
 
 def bare_rss_bytes(python: str) -> int | None:
@@ -105,8 +171,7 @@ def bare_rss_bytes(python: str) -> int | None:
 
 def run_interleaved(
     runs: Sequence[PeerRun],
-    ids: dict[int, list[list[int]]],
-    want: dict[int, list[Outputs]],
+    want: dict[Condition, list[Outputs]],
     *,
     rounds: int,
     minutes: float,
@@ -123,6 +188,6 @@ def run_interleaved(
             break
         for run in order.sample(runs, len(runs)):
             on_run(run.label)
-            run.try_to(lambda run=run: run.take(ids[run.seq_len], want[run.seq_len]))
+            run.try_to(lambda run=run: run.take(want[run.condition]))
         longest_s = max(longest_s, time.monotonic() - begun)
     return (time.monotonic() - start) / 60

@@ -12,7 +12,7 @@ __all__ = ["Make", "main"]
 class Make(Protocol):
     """A peer's converter: it reads a checkpoint's folder and writes to an empty one."""
 
-    def __call__(self, source: Path, folder: Path, *, recipe: str, seq_len: int) -> None: ...
+    def __call__(self, source: Path, folder: Path, *, recipe: str, seq_len: int | None) -> None: ...
 
 
 def main(make: Make) -> None:
@@ -21,6 +21,6 @@ def main(make: Make) -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--recipe", required=True)
-    parser.add_argument("--seq-len", type=int, required=True)
+    parser.add_argument("--seq-len", type=int, help="any length if left out")
     asked = parser.parse_args()
     make(asked.source, asked.output, recipe=asked.recipe, seq_len=asked.seq_len)

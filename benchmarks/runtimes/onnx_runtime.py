@@ -45,7 +45,7 @@ def open_model(path: str, *, threads: int = 1) -> _Session:
     return _Session(onnxruntime.InferenceSession(path, options, providers=providers))
 
 
-def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
+def make(source: Path, folder: Path, *, recipe: str, seq_len: int | None) -> None:
     """Export, then quantize if the recipe is an int8 one; write `model.onnx`."""
     target, exported = folder / "model.onnx", folder / "exported.onnx"
     _export(source, exported, seq_len)
@@ -62,17 +62,19 @@ def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _export(source: Path, path: Path, seq_len: int) -> None:
+def _export(source: Path, path: Path, seq_len: int | None) -> None:
     import torch
 
     from benchmarks.runtimes.torch_eager import Classifier, random_ids
 
+    free = {1: torch.export.Dim("tokens", min=2, max=512)} if seq_len is None else {}
     # Eager attention has fewer operators in ONNX than the fused one.
     torch.onnx.export(
         Classifier(source, attention="eager"),
-        random_ids(seq_len, 0),
+        random_ids(seq_len or 128, 0),
         str(path),
         dynamo=True,
+        dynamic_shapes=(free, free),
         external_data=False,
         input_names=["input_ids", "token_type_ids"],
         output_names=["logits"],

@@ -51,16 +51,16 @@ def open_bf16(path: str, *, threads: int = 1) -> _Request:
     return open_model(path, threads=threads, precision="bf16")
 
 
-def make(source: Path, folder: Path, *, recipe: str, seq_len: int) -> None:
+def make(source: Path, folder: Path, *, recipe: str, seq_len: int | None) -> None:
     """Convert, then quantize if the recipe is an int8 one; write `model.xml` and `model.bin`."""
     from benchmarks.runtimes.torch_eager import Classifier, random_ids
 
-    shape = [1, seq_len]
+    shape, length = [1, seq_len or -1], seq_len or 128
     model = openvino.convert_model(
-        Classifier(source), example_input=random_ids(seq_len, 0), input=[shape, shape]
+        Classifier(source), example_input=random_ids(length, 0), input=[shape, shape]
     )
     if recipe.startswith("int8"):  # bf16 is an option at load time
-        model = _quantize(model, recipe, [random_ids(seq_len, n) for n in range(_CALIBRATION)])
+        model = _quantize(model, recipe, [random_ids(length, n) for n in range(_CALIBRATION)])
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from albert_edge.benchmark.measure import ENGINE
 from albert_edge.quantization.recipes import get_recipe
@@ -36,7 +37,9 @@ class Peer:
         file: The name of the file that `engine` opens.
         engine: `module:function`, see `albert_edge.benchmark.measure`.
         module: The converter, run as `python -m MODULE`; None for `albert-edge convert`.
-        any_length: Whether one file serves every length; otherwise each length needs a file.
+        any_length: Whether the only file serves every length.
+        can_be_free: Whether its converter can make a file for every length; one for a fixed length
+            is the faster.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Peer:
     engine: str
     module: str | None
     any_length: bool = False
+    can_be_free: bool = False
 
     @property
     def key(self) -> str:
@@ -67,23 +71,22 @@ def _ours(quantize: str) -> Peer:
         engine=ENGINE,
         module=None,
         any_length=True,
+        can_be_free=True,
     )
 
 
 def _other(
-    name: str, recipe: str, precision: str, *, file: str, module: str, engine: str = ""
+    name: str, recipe: str, precision: str, *, module: str, engine: str = "", **more: Any
 ) -> Peer:
     module = f"benchmarks.{module}"
     engine = engine or f"{module}:open_model"
-    return Peer(
-        name=name, recipe=recipe, precision=precision, file=file, engine=engine, module=module
-    )
+    return Peer(name=name, recipe=recipe, precision=precision, engine=engine, module=module, **more)
 
 
 _STOCK = {"file": "model.tflite", "module": "stock_converter", "engine": LITERT}
 _LITERT_TORCH = {"file": "model.tflite", "module": "runtimes.litert_torch", "engine": LITERT}
-_ONNX = {"file": "model.onnx", "module": "runtimes.onnx_runtime"}
-_OPENVINO = {"file": "model.xml", "module": "runtimes.openvino_cpu"}
+_ONNX = {"file": "model.onnx", "module": "runtimes.onnx_runtime", "can_be_free": True}
+_OPENVINO = {"file": "model.xml", "module": "runtimes.openvino_cpu", "can_be_free": True}
 _EXECUTORCH = {"file": "model.pte", "module": "runtimes.executorch_xnnpack"}
 _EAGER = {"file": "model.safetensors", "module": "runtimes.torch_eager"}
 
