@@ -15,16 +15,18 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from albert_edge.benchmark.config import ModelFile
 from albert_edge.benchmark.devices.device import Local
-from albert_edge.benchmark.inputs import Inputs
 from albert_edge.quantization.recipes import get_recipe
 from albert_edge.runtime.compiled_model import difference_limit, largest_difference
+
+if TYPE_CHECKING:  # a worker needs no tokenizer, and a runtime's own environment may have none
+    from albert_edge.benchmark.inputs import Inputs
 
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 # A larger output is subsampled: those of masked language models have millions of values.

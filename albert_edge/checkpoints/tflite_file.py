@@ -239,7 +239,7 @@ class _Constants:
             for part, rows in {"gamma": stage.factors, "beta": stage.terms}.items():
                 found |= dict(zip((f"{name}/{part}" for name in norms), rows, strict=True))
             names = [f"{path}/{name}" for path in paths for name in _PRODUCTS]
-            products, inputs = _fuse(stage, len(names))
+            products, inputs = _merge(stage, config)
             found |= _products(names, products)
             computed = dict(zip(norms, stage.sums, strict=True))
             for before, (name, read) in zip(
@@ -290,17 +290,36 @@ def _products(
     return found
 
 
-def _fuse(stage: _Stage, count: int) -> tuple[list[tuple[Array, Array | None]], list[str]]:
-    """Return `count` products and what they read; a query, key and value are one.
+def _merge(
+    stage: _Stage, config: AlbertConfig
+) -> tuple[list[tuple[Array, Array | None]], list[str]]:
+    """Return the `_PRODUCTS` of a stage's layers, and what they read.
 
-    They are three where a loop computes the query of some rows only.
+    Query, key and value are three where a loop computes the query of some rows only; a
+    feed-forward network in floats is the sum of some of its channels each.
     """
-    products, inputs = stage.products, stage.inputs
-    if len(products) != count + 2:
-        return products, inputs
-    weights, biases = zip(*products[:3], strict=True)
-    bias = None if biases[0] is None else np.concatenate(biases)
-    return [(np.concatenate(weights), bias), *products[3:]], inputs[2:]
+    found, inputs = [], []
+    left = list(zip(stage.products, stage.inputs, strict=True))
+    while left:
+        count = 3 if len(left[0][0][0]) == config.attention_size else 1
+        found += [_concatenate([product for product, _ in left[:count]]), left[count][0]]
+        inputs += [left[count - 1][1], left[count][1]]
+        del left[: count + 1]
+        count = 2 * config.intermediate_size // len(left[0][0][0])
+        blocks = [product for product, _ in left[:count]]
+        outer = np.concatenate([weights for weights, _ in blocks[1::2]], axis=1)
+        found += [_concatenate(blocks[::2]), (outer, blocks[1][1])]
+        inputs += [left[0][1], left[1][1]]
+        del left[:count]
+    return found, inputs
+
+
+def _concatenate(products: list[tuple[Array, Array | None]]) -> tuple[Array, Array]:
+    """Return one product that has the outputs of several."""
+    biases = [
+        np.zeros(len(weights), np.float32) if bias is None else bias for weights, bias in products
+    ]
+    return np.concatenate([weights for weights, _ in products]), np.concatenate(biases)
 
 
 def _norm(path: str, stage: _Stage, size: int) -> dict[str, Array]:

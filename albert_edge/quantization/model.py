@@ -15,7 +15,7 @@ from albert_edge.quantization.equalize import equalize_layers, name_activations
 from albert_edge.quantization.quantize import MASK_MARGIN, quantize_stage
 from albert_edge.quantization.recipes import Recipe
 from albert_edge.quantization.tensors import Array, CalibrationRanges
-from albert_edge.tflite.export import CPU, export_stages
+from albert_edge.tflite.export import CPU, CPU_BLOCKS, export_stages
 from albert_edge.tflite.gpu_graph import GPU, WEB
 from albert_edge.tflite.graph import StageModel, Stages, builtin_code, schema
 
@@ -52,6 +52,8 @@ def quantize_stages(
         InputError: There are too few texts, or none.
     """
     forms, stats = _FORMS[graph], None
+    if graph == "cpu" and recipe.has_float_ffn:
+        forms = CPU_BLOCKS
     stages = export_stages(model, seq_len=seq_len, forms=forms, libraries=libraries)
     if recipe.calibrated or recipe.uses_hessians:
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)

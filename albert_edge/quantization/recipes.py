@@ -109,6 +109,13 @@ class Recipe:
         return self.matmuls.weights == "int4" and self.compensated
 
     @property
+    def has_float_ffn(self) -> bool:
+        """Whether the products of the feed-forward network are of floats."""
+        parts = ("layer.ffn_intermediate", "layer.ffn_output")
+        calibrated = self.calibrated or self.uses_hessians
+        return not calibrated and all("float" in self.precision_of(one).weights for one in parts)
+
+    @property
     def activations(self) -> str:
         """Describe the types that the layers compute in."""
         if self.calibrated:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +78,10 @@ def test_a_job_is_of_the_file_that_was_planned(tiny_file: Path) -> None:
     np.testing.assert_array_equal(outputs["logits"], open_model(tiny_file).run(ids)["logits"])
     with pytest.raises(BundleError, match="the file was replaced while it was measured"):
         run_job({**job, "sha256": "0" * 64})
+
+
+def test_other_runtimes_are_measured_without_a_tokenizer() -> None:
+    # Their environments have NumPy and themselves.
+    modules = "albert_edge.benchmark.worker, albert_edge.benchmark.outputs"
+    code = f"import sys; sys.modules['sentencepiece'] = None; import {modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
