@@ -11,8 +11,9 @@ import difflib
 import signal
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = [
     "AlbertEdgeError",
@@ -166,6 +167,17 @@ def printable(text: str) -> str:
         'model\\\\x1b[2J\\\\n.tflite'
     """
     return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def printable_values(value: Any) -> Any:
+    """Return a JSON value whose texts, and the keys of whose objects, are printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable_values(key): printable_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable_values(item) for item in value]
+    return value
 
 
 def _escape(character: str) -> str:

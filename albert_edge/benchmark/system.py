@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -147,6 +146,8 @@ def _ram_bytes() -> int | None:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # 10 ms, of modules for e-mail
+
     versions = {}
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):

@@ -13,10 +13,11 @@ import os
 import select
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -204,6 +205,41 @@ def _check_streams() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 (a descriptor)
     sys.stdout = _text_stream(sys.stdout, 1)
     sys.stderr = _text_stream(sys.stderr, 2)
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[TextIO]:
+    """Keep the messages of TensorFlow and LiteRT off standard error.
+
+    Both write to file descriptor 2 from C++, at every log level.  Here that goes to a file, which
+    is shown if the work ends in an error that is not an `AlbertEdgeError`.
+
+    Yields:
+        The real standard error.
+    """
+    real = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
+    with real as terminal, _scratch_file() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield terminal
+        except AlbertEdgeError:
+            raise
+        except Exception:
+            chatter.seek(0)
+            terminal.writelines(chatter)
+            raise
+        finally:
+            os.dup2(terminal.fileno(), 2)
+
+
+def _scratch_file() -> Any:
+    """Open a temporary file, in memory where that is possible: the disk may be read-only."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("albert-edge")
+        return os.fdopen(handle, "w+", encoding="utf-8", errors="replace")
+    import tempfile
+
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
 
 
 def _drop_output() -> None:

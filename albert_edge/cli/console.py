@@ -6,8 +6,6 @@ obeyed, and a table that is wider than the terminal becomes a list.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from albert_edge.benchmark.format import format_acceleration, format_precision
-from albert_edge.errors import AlbertEdgeError, printable
+from albert_edge.cli import quiet_stderr
+from albert_edge.errors import printable, printable_values
 from albert_edge.files import dump_json
 
 _SIDES = ("inputs", "outputs")
@@ -50,17 +49,6 @@ def print_report(
         for each in part.renderables if isinstance(part, Group) else [part]:
             shown = fit_table(each) if isinstance(each, Table) else each
             console.print(shown, soft_wrap=each is part and isinstance(part, (str, Text)))
-
-
-def printable_values(value: Any) -> Any:
-    """Return a JSON value whose texts, and the keys of whose objects, are printable."""
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, Mapping):
-        return {printable_values(key): printable_values(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [printable_values(item) for item in value]
-    return value
 
 
 def fit_table(table: Table) -> RenderableType:
@@ -429,35 +417,11 @@ def _megabytes(size_bytes: int) -> str:
 def quiet() -> Iterator[Console]:
     """Keep the messages of TensorFlow and LiteRT off standard error.
 
-    Both write to file descriptor 2 from C++, at every log level.  Here that goes to a file, which
-    is shown if the work ends in an error that is not an `AlbertEdgeError`.
-
     Yields:
         A console on the real standard error, for progress.
     """
-    real = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
-    with real as terminal, _scratch_file() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        try:
-            yield Console(file=terminal, markup=False, emoji=False, highlight=False)
-        except AlbertEdgeError:
-            raise
-        except Exception:
-            chatter.seek(0)
-            shutil.copyfileobj(chatter, terminal)
-            raise
-        finally:
-            os.dup2(terminal.fileno(), 2)
-
-
-def _scratch_file() -> Any:
-    """Open a temporary file, in memory where that is possible: the disk may be read-only."""
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("albert-edge")
-        return os.fdopen(handle, "w+", encoding="utf-8", errors="replace")
-    import tempfile
-
-    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+    with quiet_stderr() as terminal:
+        yield Console(file=terminal, markup=False, emoji=False, highlight=False)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from albert_edge.cli import quiet_stderr
 from albert_edge.cli.options import accelerator_option, json_option, options_from
 from albert_edge.datasets.options import EvaluateOptions
-from albert_edge.errors import AlbertEdgeError, InputError, printable
+from albert_edge.errors import AlbertEdgeError, InputError, printable, printable_values
 from albert_edge.files import dump_json
 from albert_edge.tasks import TASKS
 
@@ -120,19 +121,19 @@ def command(
     albert-edge run foreign.tflite --isolated --ids "2 48 25 21 1289 3"
     """
     from albert_edge.bundle.bundle import has_bundle
-    from albert_edge.cli.console import describe_acceleration, quiet
     from albert_edge.pipelines import load
-    from albert_edge.runtime.isolated import run_foreign
 
     text, question, pair = map(_argument, (text, question, pair))
 
     given = {k: value for k, value in options.items() if value is not None and value is not False}
-    with quiet() as terminal:
+    with quiet_stderr() as terminal:
         random: dict[str, str] = {}
         whole = False
         how: Any = {"threads": threads, "check": check, "time_limit_s": time_limit}
         show: Callable[[dict[str, Any]], str] = _format
         if isolated and ids and not has_bundle(model):
+            from albert_edge.runtime.isolated import run_foreign
+
             pipe: Any = partial(run_foreign, model, **how)
             show = _format_shapes
         else:
@@ -143,7 +144,9 @@ def command(
             whole = use is not None or (task == "question-answering" and not ids)
             random = _warn_of_random(pipe.model.bundle.provenance, model, terminal)
             if (acceleration := pipe.model.acceleration) is not None:
-                terminal.print(describe_acceleration(acceleration.to_dict()), soft_wrap=True)
+                from albert_edge.cli.console import describe_acceleration
+
+                click.echo(describe_acceleration(acceleration.to_dict()), file=terminal)
             if nearest_in is not None:
                 pipe = _nearest(pipe, nearest_in, given.pop("pooling", "mean"), terminal)
         skipped = []
@@ -164,17 +167,19 @@ def command(
 
 def _nearest(pipe: Any, path: str, pooling: str, terminal: Any) -> Callable[..., dict[str, Any]]:
     """Return a function from a text to the lines of a file that are nearest to it."""
+    from rich.console import Console
     from rich.progress import track
 
     from albert_edge.pipelines.nearest import index_lines
 
     def progress(lines: list[str]) -> Any:
-        shown = {"console": terminal, "transient": True, "disable": not terminal.is_terminal}
-        return track(lines, f"Encoding {len(lines):,} lines", **shown)
+        what, console = f"Encoding {len(lines):,} lines", Console(file=terminal)
+        hidden = not console.is_terminal
+        return track(lines, what, console=console, transient=True, disable=hidden)
 
     index = index_lines(pipe, path, pooling=pooling, progress=progress)
     if index.problem:
-        terminal.print(f"The vectors are not kept: {printable(index.problem)}", soft_wrap=True)
+        click.echo(f"The vectors are not kept: {printable(index.problem)}", file=terminal)
 
     def find(*, top_k: int = 1, **inputs: Any) -> dict[str, Any]:
         result = pipe(**inputs, pooling=pooling, normalize=True)
@@ -188,12 +193,13 @@ def _nearest(pipe: Any, path: str, pooling: str, terminal: Any) -> Callable[...,
 
 def _warn_of_random(provenance: Mapping[str, Any], model: str, terminal: Any) -> dict[str, str]:
     """Print a warning if weights of the file are random; return what JSON reports of it."""
+    if not (drawn := provenance.get("drawn")):
+        return {}
     from albert_edge.cli.console import random_part
 
-    if not (part := random_part(provenance.get("drawn"))):
-        return {}
+    part = random_part(drawn)
     which = "all weights are" if part == "all" else "the head is"
-    terminal.print(f"{printable(model)}: {which} random: the results mean nothing.", soft_wrap=True)
+    click.echo(f"{printable(model)}: {which} random: the results mean nothing.", file=terminal)
     return {"random_weights": part}
 
 
@@ -272,8 +278,6 @@ def _plain(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _format(result: dict[str, Any]) -> str:
-    from albert_edge.cli.console import printable_values
-
     answer = printable_values(_one_line_bullets(result))
     if "answer" in answer:
         found = answer.get("answers", [answer])

@@ -23,19 +23,16 @@ __all__ = [
 
 # A run of closing marks, what closes after it, and the space behind; or the end of a line.  The
 # look-behind changes no match: it keeps the regex from trying a long run that ends no sentence at
-# each of its marks.
-_SENTENCE_END = re.compile(
-    r"(?<![.!?…])(?P<mark>[.!?…]+(?:\s[.!?…]+)*)(?P<close>[\"'”’»)\]]*)(?=\s)|(?=\n)"
-)
+# each of its marks.  (Patterns are compiled when they are needed, by functions of `re`.)
+_SENTENCE_END = r"(?<![.!?…])(?P<mark>[.!?…]+(?:\s[.!?…]+)*)(?P<close>[\"'”’»)\]]*)(?=\s)|(?=\n)"
 _DETACHED_QUOTE = re.compile(r"[^\S\n]+\"(?=\s|$)")
-_CJK_END = re.compile(r"[。！？]+[”’」』）]*")
+_CJK_END = r"[。！？]+[”’」』）]*"
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]*$")
 # A full stop behind these, or behind an initial, does not end a sentence.
-_ABBREVIATIONS = re.compile(
-    r"(?:mrs?|ms|dr|prof|sr|jr|st|rev|gen|col|lt|sgt|capt|hon|messrs|vs|etc|al|eqs?|figs?|sec|nos?|"
+_ABBREVIATIONS = (
+    r"(?i:mrs?|ms|dr|prof|sr|jr|st|rev|gen|col|lt|sgt|capt|hon|messrs|vs|etc|al|eqs?|figs?|sec|nos?|"
     r"vols?|pp|ca|cf|e\.?g|i\.?e|viz|resp|approx|dept|inc|ltd|co|corp|jan|feb|mar|apr|jun|jul|aug|"
-    r"sept?|oct|nov|dec|mt|ft|u\.s|u\.k|[ap]\.m|[^\W\d_](?<!I))",
-    re.IGNORECASE,
+    r"sept?|oct|nov|dec|mt|ft|u\.s|u\.k|[ap]\.m|[^\W\d_](?<!I))"
 )
 
 
@@ -94,8 +91,10 @@ def split_sentences(text: str) -> list[Span]:
         >>> [text[start:end] for start, end in split_sentences(text)]
         ['Dr. Who came in.', 'He left at 4.30 p.m. sharp!']
     """
-    ends = {match.end() for match in _SENTENCE_END.finditer(text) if _is_sentence_end(text, match)}
-    ends |= {match.end() for match in _CJK_END.finditer(text)}
+    ends = {
+        match.end() for match in re.finditer(_SENTENCE_END, text) if _is_sentence_end(text, match)
+    }
+    ends |= {match.end() for match in re.finditer(_CJK_END, text)}
     spans: list[Span] = []
     start = 0
     for end in [*sorted(ends), len(text)]:
@@ -246,7 +245,7 @@ def _is_sentence_end(text: str, match: re.Match[str]) -> bool:
     if mark is None or mark != ".":
         return True
     word = _LAST_WORD.search(text, max(match.start() - 20, 0), match.start())
-    if word and _ABBREVIATIONS.fullmatch(word.group()):
+    if word and re.fullmatch(_ABBREVIATIONS, word.group()):
         return False
     following = text[match.end() : match.end() + 20].lstrip(" \t")
     # In a text with capitals, sentences begin with one.

@@ -12,11 +12,11 @@ from albert_edge.tokenizer.base import Span
 __all__ = ["bio_to_entities", "first_tokens"]
 
 # A tag of the schemes IOB, IOBES, BILOU or BMES, where M is I, L is E, and U and W are S.
-_TAG = re.compile(r"([BIESLUMW])(?:-(.*))?", re.DOTALL)
+_TAG = r"(?s)([BIESLUMW])(?:-(.*))?"
 _NAMELESS = "_"  # the type of tags without one, as seqeval calls it
 # The scripts that are written without spaces between words: those of line-breaking class SA
 # (Unicode, UAX #14), ideographs, kana and bopomofo with their marks, Yi, and Tibetan.
-_SPACELESS = re.compile(
+_SPACELESS = (  # compiled when it is needed: large classes take milliseconds
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u19e0-\u19ff"
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303b\u3040-\u312f\u31a0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff\uff66-\uff9f"
@@ -141,12 +141,12 @@ def parse_bio_tag(label: str) -> tuple[bool, str | None]:
     """Return whether a label begins an entity, and the entity's type; None for `O`."""
     if label == "O":
         return False, None
-    tag = _TAG.fullmatch(label)
+    tag = re.fullmatch(_TAG, label)
     return (tag[1] in "BSUW", tag[2] or _NAMELESS) if tag else (False, label)
 
 
 def _is_end(label: str) -> bool:
-    tag = _TAG.fullmatch(label)
+    tag = re.fullmatch(_TAG, label)
     return tag is not None and tag[1] in "ELSUW"
 
 
@@ -167,4 +167,4 @@ def _is_word_boundary(text: str, end: int, start: int) -> bool:
 
 def _is_letter(char: str) -> bool:
     # Letters, digits and the marks on them, of scripts with spaces between words.
-    return bool(char) and not _SPACELESS.match(char) and unicodedata.category(char)[0] in "LMN"
+    return bool(char) and not re.match(_SPACELESS, char) and unicodedata.category(char)[0] in "LMN"

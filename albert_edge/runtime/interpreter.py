@@ -10,7 +10,6 @@ import ctypes
 import importlib
 import re
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,13 @@ def runtime_name() -> str:
     Raises:
         DeviceError: None is installed, or none that is installed loads.
     """
-    return _find()[0]
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms, of modules for e-mail
+
+    package = _find()[0]
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:  # copied without its metadata
+        return package
 
 
 def open_interpreter(
@@ -73,7 +78,7 @@ def open_interpreter(
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise DeviceError(f"threads must be a whole number of at least 1, not {threads!r}.")
-    name, interpreter = _find()
+    _, interpreter = _find()
     where = where or ("the model" if isinstance(source, bytes) else str(source))
     argument = "model_content" if isinstance(source, bytes) else "model_path"
     options: dict[str, Any] = {argument: source if isinstance(source, bytes) else str(source)}
@@ -88,11 +93,12 @@ def open_interpreter(
     except (ValueError, RuntimeError) as error:
         message = " ".join(str(error).split()).rstrip(".")  # of several lines
         raise BundleError(
-            f"{name} cannot load {where}: {message}. It is damaged, or needs a newer runtime; for "
-            "tflite-runtime, write it with albert-edge convert --compat tflite-runtime-2.14."
+            f"{runtime_name()} cannot load {where}: {message}. It is damaged, or needs a newer "
+            "runtime; for tflite-runtime, write it with albert-edge convert --compat tflite-runtime-2.14."
         ) from error
     except LOAD_ERRORS as error:  # some load the rest of themselves only now
-        raise DeviceError(f"{name} does not load: {_explain_load_error(error)}") from error
+        explained = _explain_load_error(error)
+        raise DeviceError(f"{runtime_name()} does not load: {explained}") from error
 
 
 def load_delegate(library: str, options: Mapping[str, str]) -> Any:
@@ -122,7 +128,7 @@ def _find() -> tuple[str, Any]:
             if missing != module.partition(".")[0]:
                 failures[package] = error
         else:
-            return f"{package} {_version(package)}".rstrip(), interpreter
+            return package, interpreter
     if failures:
         causes = [f"{package}: {_explain_load_error(one)}" for package, one in failures.items()]
         raise DeviceError(
@@ -132,13 +138,6 @@ def _find() -> tuple[str, Any]:
         "no TFLite runtime is installed; install one with: pip install ai-edge-litert "
         "(or tflite-runtime on an older board)."
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # copied without its metadata
-        return ""
 
 
 def _explain_load_error(error: BaseException) -> str:

@@ -112,9 +112,7 @@ def open_model(
         forward = interpreter_forward(bundle, interpreter)
     if not check or isolated:
         forward = _with_checked_outputs(bundle, forward)
-    return Model(
-        bundle, forward, runtime_name(), file=file, acceleration=acceleration, products=products
-    )
+    return Model(bundle, forward, None, file=file, acceleration=acceleration, products=products)
 
 
 def _check_composable(where: str, *, accelerator: str, isolated: bool) -> None:
@@ -154,7 +152,6 @@ class Model:
 
     Attributes:
         bundle: Everything in the file but the weights.
-        runtime: The runtime and its version, such as `ai-edge-litert 2.3.0`.
         max_tokens: The longest input in tokens, special tokens included.
         acceleration: What a GPU or an Edge TPU runs of it; None on the CPU.
         products: The products of a folder of the target `edgetpu`; None for a file.
@@ -164,14 +161,14 @@ class Model:
         self,
         bundle: Bundle,
         forward: Forward,
-        runtime: str,
+        runtime: str | None,
         *,
         file: OpenFile | None = None,
         acceleration: Acceleration | None = None,
         products: Products | None = None,
     ) -> None:
         self.bundle = bundle
-        self.runtime = runtime
+        self._runtime = runtime
         self.acceleration = acceleration
         self.products = products
         self._file = file
@@ -180,6 +177,11 @@ class Model:
         self.max_tokens = bundle.seq_len or bundle.config.max_position_embeddings
         self._forward = forward
         self._one_at_a_time = Combiner()  # an interpreter holds one input and one output
+
+    @property
+    def runtime(self) -> str:
+        """The runtime and its version, such as `ai-edge-litert 2.3.0`."""
+        return self._runtime or runtime_name()
 
     def run(
         self,

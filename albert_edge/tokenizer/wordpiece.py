@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple, final
 
 from albert_edge.errors import TokenizerError
@@ -33,7 +33,8 @@ _CHINESE = (
 _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 
 
-def _unit(chinese: str) -> re.Pattern[str]:
+@cache  # and compiled when it is needed: large classes take milliseconds
+def _units(chinese: str) -> re.Pattern[str]:
     # One Chinese character; an ASCII word; an ASCII punctuation mark; anything else up to white
     # space.  A mark may compose with the next character, unless that is ASCII.
     mark = rf"[{_ASCII_PUNCTUATION}](?![^\0-\x7f])"
@@ -43,9 +44,8 @@ def _unit(chinese: str) -> re.Pattern[str]:
     )
 
 
-_UNITS = {True: _unit(_CHINESE), False: _unit("")}
-_SPACES = re.compile(f"[{_SPACE}]+")
-_PUNCTUATION = re.compile(f"[{_ASCII_PUNCTUATION}]")
+_SPACES = f"[{_SPACE}]+"
+_PUNCTUATION = f"[{_ASCII_PUNCTUATION}]"
 
 _Fold = Callable[[str], str]
 
@@ -189,20 +189,20 @@ def clean_text(text: str) -> tuple[str, list[int] | None]:
         The remaining text, and the index in `text` of each of its characters, or None if nothing
         was removed.
     """
-    if _SPACES.sub(" ", text).isprintable() and "\ufffd" not in text:
+    if re.sub(_SPACES, " ", text).isprintable() and "\ufffd" not in text:
         return text, None
     # Python's non-printable characters are Unicode's categories Z (separators) and C (others).
     indices = [
         at
         for at, char in enumerate(text)
-        if (char.isprintable() or _SPACES.match(char)) and char != "\ufffd"
+        if (char.isprintable() or re.match(_SPACES, char)) and char != "\ufffd"
     ]
     return "".join(map(text.__getitem__, indices)), indices
 
 
 def split_units(text: str, *, tokenize_chinese_chars: bool) -> Iterator[re.Match[str]]:
     """Yield a match for each unit of `text`, a result of `clean_text`."""
-    return _UNITS[tokenize_chinese_chars].finditer(text)
+    return _units(_CHINESE if tokenize_chinese_chars else "").finditer(text)
 
 
 def split_words(unit: str, *, do_lower_case: bool, strip_accents: bool) -> list[Word]:
@@ -301,4 +301,4 @@ _fold_char = lru_cache(maxsize=1 << 14)(_fold_text)
 
 @lru_cache(maxsize=1 << 14)
 def _is_punctuation(char: str) -> bool:
-    return bool(_PUNCTUATION.match(char)) or unicodedata.category(char)[0] == "P"
+    return bool(re.match(_PUNCTUATION, char)) or unicodedata.category(char)[0] == "P"

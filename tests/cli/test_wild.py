@@ -37,7 +37,7 @@ import albert_edge
 from albert_edge import cli, load
 from albert_edge.cli import console
 from albert_edge.cli.console import fit_table
-from albert_edge.errors import BundleError, InputError, list_choices, printable
+from albert_edge.errors import BundleError, InputError, list_choices, printable, printable_values
 
 ROOT = Path(albert_edge.__file__).parents[1]
 VERB = f"{shlex.quote(sys.executable)} -c 'from albert_edge.cli import main; main()'"
@@ -389,7 +389,7 @@ def test_every_text_in_a_report_is_made_printable(report: Any) -> None:
             yield key
             yield from texts(part)
 
-    assert all(printable(text) == text for text in texts(console.printable_values(report)))
+    assert all(printable(text) == text for text in texts(printable_values(report)))
 
 
 NAMES = ["[b]x[/b]", "[/b]", "x\x1b[31m", "a\nb", ":smile:", "[link=http://x]"]
