@@ -24,6 +24,7 @@ from albert_edge.errors import (
 __all__ = ["diagnose"]
 
 _TEXT = "a quiet, moving film"
+_WORTH_IT = 0.9  # of float32's time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Check:
     """What was found out about one thing.
 
     Attributes:
-        area: `packages`, `runtime`, `accelerators` or `devices`.
+        area: `packages`, `runtime`, `speed`, `accelerators` or `devices`.
         name: What was tried.
         works: Whether it works here.
         detail: What was found; or why it does not work, and what to do.
@@ -82,6 +83,20 @@ def _run_model() -> str:
     return f"{pipe.model.runtime}: {_TEXT!r} is {pipe(_TEXT)['label']}"
 
 
+def _compare_recipes() -> str:
+    from albert_edge.quantization.speed import time_products
+
+    times = time_products()
+    whole = times.pop("float32")
+    ratios = {name: taken / whole for name, taken in times.items()}
+    said = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    best = min(ratios, key=lambda name: ratios[name])
+    advice = f"{best} is the fastest recipe here"
+    if ratios[best] > _WORTH_IT:
+        advice = "no recipe is faster than float32 here, but files and memory are smaller"
+    return f"a product's time over float32's: {said}; {advice}"
+
+
 def _find_gpu() -> str:
     from albert_edge.runtime.compiled_model import check_gpu
 
@@ -130,6 +145,7 @@ def _find_qemu() -> str:
 
 _TRIED: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("runtime", "embedded model", _run_model),
+    ("speed", "recipes", _compare_recipes),
     ("accelerators", "gpu", _find_gpu),
     ("accelerators", "edgetpu", _find_edgetpu),
     ("devices", "ssh://", _find_ssh),

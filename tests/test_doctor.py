@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -26,6 +27,24 @@ def test_models_run():
     works, detail = check("embedded model")
     assert works
     assert "positive" in detail
+
+
+def test_the_recipes_are_compared():
+    works, detail = check("recipes")
+    assert works
+    assert re.fullmatch(r"a product's .*: int8 \d+\.\d\d, int4 \d+\.\d\d; .+ here.*", detail)
+
+
+@pytest.mark.parametrize(
+    ("times", "advice"),
+    [
+        ({"float32": 2.0, "int8": 0.4, "int4": 1.1}, "int8 0.20, int4 0.55; int8 is the fastest"),
+        ({"float32": 2.0, "int8": 1.9, "int4": 3.0}, "no recipe is faster than float32 here"),
+    ],
+)
+def test_a_processor_without_kernels_for_int8(monkeypatch, times, advice):
+    monkeypatch.setattr("albert_edge.quantization.speed.time_products", lambda: dict(times))
+    assert advice in check("recipes")[1]
 
 
 def test_a_runtime_that_is_missing(monkeypatch):

@@ -94,7 +94,8 @@ def open_interpreter(
         message = " ".join(str(error).split()).rstrip(".")  # of several lines
         raise BundleError(
             f"{runtime_name()} cannot load {where}: {message}. It is damaged, or needs a newer "
-            "runtime; for tflite-runtime, write it with albert-edge convert --compat tflite-runtime-2.14."
+            "runtime; for tflite-runtime, write it with albert-edge convert --compat "
+            "tflite-runtime-2.14."
         ) from error
     except LOAD_ERRORS as error:  # some load the rest of themselves only now
         explained = _explain_load_error(error)
