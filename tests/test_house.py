@@ -60,7 +60,7 @@ BROAD = {
     "sweep/trial.py:run_trial": (1, "a trial may fail in any way; it is a row of the report"),
     "runtime/model.py:_wait": (1, "gives up its place in the queue, and raises it again"),
     "runtime/model.py:_make": (1, "is raised again in the thread that called"),
-    "cli/console.py:quiet": (1, "shows what libraries printed, and raises it again"),
+    "cli/__init__.py:quiet_stderr": (1, "shows what libraries printed, and raises it again"),
     "tflite/export.py:convert_stage": (
         1,
         "the converter's own types are private; raised as its cause",

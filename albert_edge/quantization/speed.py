@@ -35,7 +35,7 @@ def time_products(recipes: tuple[str, ...] = ("float32", "int8", "int4")) -> dic
     Raises:
         DeviceError: No TFLite runtime is installed.
     """
-    stage = _make_product()
+    stage = make_product()
     opened = {name: _open(stage, name) for name in recipes}
     taken: dict[str, list[float]] = {name: [] for name in recipes}
     for _ in range(_RUNS):
@@ -46,7 +46,7 @@ def time_products(recipes: tuple[str, ...] = ("float32", "int8", "int4")) -> dic
     return {name: min(times) for name, times in taken.items()}
 
 
-def _make_product() -> StageModel:
+def make_product() -> StageModel:
     """Return a layer of one product, [T, C] → [T, K]."""
     builder = ModelBuilder()
     graph = builder.graph("main")
