@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import click
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -421,7 +421,12 @@ def quiet() -> Iterator[Console]:
         A console on the real standard error, for progress.
     """
     with quiet_stderr() as terminal:
-        yield Console(file=terminal, markup=False, emoji=False, highlight=False)
+        yield console_on(terminal)
+
+
+def console_on(stream: TextIO) -> Console:
+    """Return a console that shows text as it is."""
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
 @contextmanager

@@ -167,13 +167,13 @@ def command(
 
 def _nearest(pipe: Any, path: str, pooling: str, terminal: Any) -> Callable[..., dict[str, Any]]:
     """Return a function from a text to the lines of a file that are nearest to it."""
-    from rich.console import Console
     from rich.progress import track
 
+    from albert_edge.cli.console import console_on
     from albert_edge.pipelines.nearest import index_lines
 
     def progress(lines: list[str]) -> Any:
-        what, console = f"Encoding {len(lines):,} lines", Console(file=terminal)
+        what, console = f"Encoding {len(lines):,} lines", console_on(terminal)
         hidden = not console.is_terminal
         return track(lines, what, console=console, transient=True, disable=hidden)
 
