@@ -30,6 +30,7 @@ from benchmarks import (
     edgetpu,
     gpu,
     lengths,
+    peers,
     scaling,
 )
 
@@ -164,7 +165,26 @@ def make_peers() -> str:
         "excludes the process with the runtime imported. Not ranked, because wrong or not run: "
         f"{', '.join(left) or 'none'}. Reproduce with `python -m benchmarks.peers`."
     )
-    return "\n".join([*lines, "", where, ""])
+    return "\n".join([*lines, "", where, "", *_ratios(report)])
+
+
+def _ratios(report: Mapping[str, Any]) -> list[str]:
+    """Make the table of our ratios to the best other runtime."""
+    if "conditions" not in report:
+        return []
+    lines = [
+        "| this project's | over the best of the others | ratio | 95% interval |",
+        "| --- | --- | ---: | ---: |",
+    ]
+    for (what, over), _, (ratio, low, high) in peers.compare(report):
+        lines.append(f"| {what} | {over} | {ratio:.2f} | {low:.2f} to {high:.2f} |")
+    rounds = max(len(row.get("rounds", ())) for row in report["rows"])
+    note = (
+        f"{rounds} rounds, each with a fresh process for every file, in a new order; a ratio is "
+        "the median of those of the rounds, with the interval of Wilcoxon's signed ranks. Others "
+        f"whose error is above {peers.MOST_ERROR:.0%} do not count."
+    )
+    return [*lines, "", note, ""]
 
 
 def make_report_fields() -> str:

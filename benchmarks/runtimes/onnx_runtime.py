@@ -53,7 +53,7 @@ def make(source: Path, folder: Path, *, recipe: str, seq_len: int | None) -> Non
         exported.rename(target)
         return
     quantized = folder / "quantized.onnx"
-    _quantize(exported, quantized, reduce_range=recipe == "int8-reduced")
+    _quantize(exported, quantized, reduce_range=recipe == "int8-reduced", free=seq_len is None)
     if recipe == "int8-optimized":
         _optimize(quantized, target)
     else:
@@ -81,12 +81,13 @@ def _export(source: Path, path: Path, seq_len: int | None) -> None:
     )
 
 
-def _quantize(source: Path, target: Path, *, reduce_range: bool) -> None:
+def _quantize(source: Path, target: Path, *, reduce_range: bool, free: bool) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = source.with_name("prepared.onnx")
-    quant_pre_process(str(source), str(prepared))
+    # It cannot follow the lengths of a graph for all of them.
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=free)
     quantize_dynamic(
         prepared,
         target,
