@@ -22,6 +22,15 @@ from albert_edge.tasks import TASKS
 _NEAREST = ("nearest_in", "top_k")
 
 
+class ThreadCount(click.IntRange):
+    """A number, or `auto`."""
+
+    name = "number of threads, or auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 @click.command()
 @click.argument("model")
 @click.argument("text", required=False)
@@ -63,7 +72,13 @@ _NEAREST = ("nearest_in", "top_k")
 @options_from(EvaluateOptions(), "patience", "threshold", "max_layers")
 @click.option("--ids", is_flag=True, help="TEXT holds token ids; for files without a tokenizer.")
 @click.option("--skip-bad", is_flag=True, help="Skip and count lines that cannot be read.")
-@click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="CPU threads.")
+@click.option(
+    "--threads",
+    type=ThreadCount(1),
+    default=1,
+    metavar="N|auto",
+    help="CPU threads; auto measures which number is fastest.",
+)
 @accelerator_option
 @click.option(
     "--check/--no-check",
@@ -92,7 +107,7 @@ def command(
     nearest_in: str | None,
     ids: bool,
     skip_bad: bool,
-    threads: int,
+    threads: int | str,
     accelerator: str,
     check: bool,
     isolated: bool,

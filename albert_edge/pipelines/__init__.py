@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from albert_edge.errors import BundleError, InputError
 from albert_edge.pipelines.base import Pipeline
@@ -41,7 +42,7 @@ _DERIVED_TASKS: dict[str, tuple[type[Pipeline], tuple[str, ...]]] = {
 def load(
     source: str | os.PathLike[str] | bytes,
     *,
-    threads: int = 1,
+    threads: int | Literal["auto"] = 1,
     accelerator: str = "cpu",
     task: str | None = None,
     check: bool = True,
@@ -53,7 +54,7 @@ def load(
     Args:
         source: A path, a file's content, or the name of an embedded model: `default` (sentiment),
             `questions` or `embeddings`.
-        threads: The number of CPU threads.
+        threads: The number of CPU threads; "auto" for the one that is measured to be fastest.
         accelerator: What runs the model: `cpu`; `gpu` or `gpu:float32`, a GPU in float32
             arithmetic; or `gpu:default`, in the precision that its driver prefers.
         task: "summarize", to select sentences by an encoder's embeddings; None for the file's own
@@ -70,7 +71,8 @@ def load(
 
     Raises:
         InputError: There is no such task, or the file does not support it.
-        ConfigError: There is no such accelerator.
+        ConfigError: There is no such accelerator, or `threads` is "auto" for something else than a
+            file on the CPU.
         BundleError: The file is missing, damaged, foreign or newer than this version.
         TokenizerError: The file's tokenizer is damaged or not supported.
         DeviceError: No TFLite runtime is installed; or there is no GPU, or it does not run all of

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from math import isfinite
 from pathlib import Path
 from threading import Lock
-from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +43,14 @@ Forward: TypeAlias = Callable[[Arrays, EarlyExit | None], Arrays]
 # Some ten wake-ups; a longer inference is followed by its own thread's result.
 _COMBINED_S = 0.002
 _FEW = 32
+# How `threads="auto"` is measured: each number of threads so often, on a text of so many tokens.
+_TRIALS, _TRIED_TOKENS, _CLEARLY = 6, 64, 0.9
 
 
 def open_model(
     source: str | os.PathLike[str] | bytes,
     *,
-    threads: int = 1,
+    threads: int | Literal["auto"] = 1,
     accelerator: str = "cpu",
     check: bool = True,
     isolated: bool = False,
@@ -59,7 +61,8 @@ def open_model(
     Args:
         source: A path, a file's content, or the name of an embedded model (`default`, `questions`,
             `embeddings`); of the target `edgetpu`, its folder.
-        threads: How many CPU threads to use.
+        threads: How many CPU threads to use; "auto" for the number that is measured to be fastest,
+            of a file on the CPU.
         accelerator: What runs it: `cpu`; `gpu` or `gpu:float32`, a GPU in float32 arithmetic;
             `gpu:default`, in the precision that its driver prefers; or, of a folder of the target
             `edgetpu`, `edgetpu[:usb|:pci|:N]`, an Edge TPU.  A GPU is used in a child process,
@@ -73,7 +76,8 @@ def open_model(
 
     Raises:
         BundleError: The file is missing, damaged, of another program or newer than this version.
-        ConfigError: There is no such accelerator.
+        ConfigError: There is no such accelerator, or `threads` is "auto" for something else than a
+            file on the CPU.
         DeviceError: No TFLite runtime is installed; or there is no GPU, or it does not run all of
             the file but the lookups of tables; or an Edge TPU, its library or compiled products
             are missing.
@@ -82,6 +86,10 @@ def open_model(
     file, accelerator = OpenFile(source), one_accelerator(accelerator)
     bundle = read_checked(file) if check else read(file)
     acceleration = products = None
+    if threads == "auto":
+        if accelerator != "cpu" or isolated or bundle.products:
+            raise ConfigError('threads "auto" is for one file on the CPU; give a number.')
+        threads = _fastest_threads(file, bundle)
     if accelerator.startswith("edgetpu"):
         require_products(file, bundle)
     if bundle.products:
@@ -113,6 +121,41 @@ def open_model(
     if not check or isolated:
         forward = _with_checked_outputs(bundle, forward)
     return Model(bundle, forward, None, file=file, acceleration=acceleration, products=products)
+
+
+def _fastest_threads(file: OpenFile, bundle: Bundle) -> int:
+    """Measure a text with 1, 2, 4, ... threads, in turns; return the best number of them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    counts = [2**power for power in range((cores or 1).bit_length())]
+    if len(counts) == 1:
+        return 1
+    models = {}
+    for count in counts:
+        interpreter = open_interpreter(file.place(), threads=count, where=file.where)
+        models[count] = Model(bundle, interpreter_forward(bundle, interpreter), None)
+    taken: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(_TRIALS):
+        for count, model in models.items():
+            start = perf_counter()
+            model.run_all_layers(np.zeros(min(_TRIED_TOKENS, model.max_tokens), np.int32))
+            taken[count].append(perf_counter() - start)
+    return choose_threads(taken)
+
+
+def choose_threads(taken: Mapping[int, Sequence[float]]) -> int:
+    """Choose from the times of several numbers of threads, the fewest first.
+
+    More must be clearly faster than fewer: the other cores may have work of their own.
+
+    Example:
+        >>> choose_threads({1: [1.0, 1.2], 2: [0.6, 0.5], 4: [0.48, 0.7]})
+        2
+    """
+    chosen, *others = taken
+    for count in others:
+        if min(taken[count]) < _CLEARLY * min(taken[chosen]):
+            chosen = count
+    return chosen
 
 
 def _check_composable(where: str, *, accelerator: str, isolated: bool) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from albert_edge.bundle.bundle import model_bytes, pack, read
 from albert_edge.config import LAYOUTS
-from albert_edge.errors import BundleError, DeviceError, InputError
+from albert_edge.errors import BundleError, ConfigError, DeviceError, InputError
 from albert_edge.runtime import Model, interpreter, open_model
 from albert_edge.tasks import TASKS
 
@@ -194,6 +194,14 @@ def test_config_wider_than_the_model(tiny_tflite: Callable[..., bytes]) -> None:
     model = open_model(wider, check=False)
     with pytest.raises(DeviceError, match="failed on 2 tokens"):
         model.run([2, 98])
+
+
+def test_auto_threads_are_for_a_file_on_the_cpu(tiny_tflite: Callable[..., bytes]) -> None:
+    with pytest.raises(ConfigError, match="is for one file on the CPU"):
+        open_model(tiny_tflite("classification"), threads="auto", isolated=True)
+    outputs = open_model(tiny_tflite("classification"), threads="auto").run([2, 7, 3])
+    whole = open_model(tiny_tflite("classification")).run([2, 7, 3])
+    np.testing.assert_array_equal(outputs["logits"], whole["logits"])
 
 
 @pytest.mark.parametrize("threads", [0, -1, True, 1.5, None])
