@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from albert_edge.errors import DeviceError
 from albert_edge.quantization.quantize import quantize_stage
 from albert_edge.quantization.recipes import get_recipe
-from albert_edge.runtime.interpreter import open_interpreter
+from albert_edge.runtime.interpreter import open_interpreter, runtime_name
 from albert_edge.tflite.graph import ModelBuilder, StageModel, pack, schema
 
 __all__ = ["time_products"]
@@ -33,7 +34,7 @@ def time_products(recipes: tuple[str, ...] = ("float32", "int8", "int4")) -> dic
         The milliseconds of each.
 
     Raises:
-        DeviceError: No TFLite runtime is installed.
+        DeviceError: No TFLite runtime is installed, or it does not run a recipe.
     """
     stage = make_product()
     opened = {name: _open(stage, name) for name in recipes}
@@ -69,7 +70,10 @@ def _open(stage: StageModel, recipe: str) -> Any:
     # Not by GPTQ, which needs texts: the speed is the same.
     quantized = quantize_stage(stage, replace(get_recipe(recipe), compensated=False))
     interpreter = open_interpreter(pack(quantized.model), threads=1)
-    interpreter.allocate_tensors()
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError as error:
+        raise DeviceError(f"{runtime_name()} does not run {recipe}: {error}") from error
     values = np.random.default_rng(1).standard_normal((_TOKENS, _WIDTH), np.float32)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
     return interpreter
