@@ -28,9 +28,10 @@ class Stream:
     """A model that takes lengths instead of ids: one "inference" runs a text of each length."""
 
     def __init__(self, model: Any) -> None:
-        self._model, self.runtime = model, model.runtime
-        if hasattr(model, "bundle"):
-            self.bundle = model.bundle
+        self._model = model
+        for name in ("bundle", "runtime"):  # some engines have neither
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
 
     def run(self, lengths: npt.NDArray[np.int32] | Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """Run texts of int [n] or [1, n] lengths, each in [1, T]; return the logits, [n, 2]."""

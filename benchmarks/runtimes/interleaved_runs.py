@@ -48,15 +48,19 @@ class Condition:
         return self.lengths[0] if len(self.lengths) == 1 else None
 
     @property
+    def _is_stream(self) -> bool:
+        return self.seq_len is None or bool(self.without)
+
+    @property
     def texts(self) -> list[list[npt.NDArray[np.int32]]]:
         """The texts' ids; first those of the measured inference, then others to compare."""
-        if self.seq_len is None:
+        if self._is_stream:
             return [[text_ids(length) for length in self.lengths]]
-        return [[text_ids(self.seq_len, seed)] for seed in range(20, 21 + _PROBES)]
+        return [[text_ids(self.lengths[0], seed)] for seed in range(20, 21 + _PROBES)]
 
     def arguments(self, engine: str) -> dict[str, Any]:
         """Return the arguments of `measure` for an engine."""
-        if self.seq_len is None or self.without:
+        if self._is_stream:
             options = {"engine": engine, "without": self.without}
             return {"engine": STREAM, "options": options, "input_ids": self.lengths}
         (first,), *others = self.texts
