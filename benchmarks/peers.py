@@ -202,7 +202,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def ratio_of_rounds(ours: list[float], others: list[float]) -> tuple[float, float, float]:
+def paired_ratio(ours: list[float], others: list[float]) -> tuple[float, float, float]:
     """Return the median ratio of rounds that were taken together, and its 95% interval.
 
     The interval is that of Wilcoxon's signed ranks, by its normal approximation: of the means of
@@ -270,13 +270,13 @@ def compare(
         if "rounds" not in ours or not others:
             continue
         best = min(others, key=lambda name: float(np.median(others[name])))
-        ratio = ratio_of_rounds([one[figure] for one in ours["rounds"]], others[best])
+        ratio = paired_ratio([one[figure] for one in ours["rounds"]], others[best])
         yield (f"{recipes[0]}, {condition}: {FIGURES[figure]}", best), bar, ratio
     run, imported = ([one[name] for one in report["start_up"]] for name in ("run_ms", "import_ms"))
     yield (
         ("`albert-edge run default`", "importing the runtime"),
         1.6,
-        ratio_of_rounds(run, imported),
+        paired_ratio(run, imported),
     )
 
 
