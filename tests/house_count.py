@@ -13,10 +13,10 @@ from pathlib import Path
 
 PACKAGE = Path("albert_edge")
 BOUNDS = {
-    "modules": 192,
-    "edges": 1006,
+    "modules": 193,
+    "edges": 1012,
     "imported by one": 58,
-    "exported": 380,
+    "exported": 384,
     "circles": 0,
     "README lines": 120,
 }

@@ -18,7 +18,13 @@ from albert_edge.benchmark.report_file import reraise_as_report_error
 from albert_edge.benchmark.statistics import describe_row, float32_error
 from albert_edge.errors import RegressionError, ReportError
 
-__all__ = ["compare_reports", "raise_on_regression", "ratio_of_rounds"]
+__all__ = [
+    "SCHEMA",
+    "compare_reports",
+    "raise_on_regression",
+    "ratio_of_pairs",
+    "ratio_of_rounds",
+]
 
 SCHEMA = "albert_edge.comparison/1"
 # The smallest relative change that counts.  The state of the machine differs between two runs,
@@ -29,7 +35,9 @@ _MIN_SIZE_CHANGE = 0.001  # the length of a file's metadata may vary by some byt
 _MIN_COUNT_CHANGE = 0.001  # instructions vary by a few with the lengths of paths
 _MIN_ERROR_CHANGE = 0.01  # a file's error is the same every time, up to the order of additions
 _Z_99 = 2.576  # the normal quantile, two-sided 99%
+_MIN_PAIRED_CHANGE = 0.01  # both files meet the same state of the machine
 _FEWEST_RANKS = 5  # of fewer rounds, not even all ranks are 99%
+_FEWEST_SIGNED_RANKS = 8  # the same of pairs
 # Student's t, two-sided 99%, for 1, 2, ... degrees of freedom; beyond 30 the last value is used
 # (the normal quantile is 7% smaller).  99% and not 95%: a report has dozens of metrics, and at 95%
 # one in twenty of those that did not change would be reported.
@@ -333,6 +341,35 @@ def ratio_of_rounds(
         low, high = (math.exp(shift) for shift in _shifts(before, after))
         low, high = min(low, ratio), max(high, ratio)
     return Ratio(ratio=ratio, low=low, high=high, min_change=min_change)
+
+
+def ratio_of_pairs(old: Sequence[float], new: Sequence[float]) -> Ratio:
+    """Compute the median ratio of two metrics that were taken together, and its interval.
+
+    Of eight pairs or more it is that of Wilcoxon's signed ranks: of the means of every two
+    logarithms of ratios (Hodges & Lehmann 1963, doi:10.1214/aoms/1177704172); of fewer Student's.
+
+    Args:
+        old: The old metric in each round, above 0.
+        new: The new one in the same rounds.
+
+    Example:
+        >>> ratio_of_pairs([10.0, 15.0, 10.1], [5.0, 7.6, 5.0]).verdict
+        'better'
+    """
+    logs = [math.log(after / before) for before, after in zip(old, new, strict=True)]
+    means = sorted((logs[i] + logs[j]) / 2 for i in range(len(logs)) for j in range(i + 1))
+    ratio, count = math.exp(median(means)), len(logs)
+    if count < 2:
+        return Ratio(ratio=ratio, low=None, high=None, min_change=_MIN_PAIRED_CHANGE)
+    if count < _FEWEST_SIGNED_RANKS:
+        half = _T_99[count - 2] * math.sqrt(variance(logs) / count)
+        low, high = ratio * math.exp(-half), ratio * math.exp(half)
+    else:
+        deviation = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
+        first = max(int(len(means) / 2 - _Z_99 * deviation), 0)
+        low, high = math.exp(means[first]), math.exp(means[-1 - first])
+    return Ratio(ratio=ratio, low=low, high=high, min_change=_MIN_PAIRED_CHANGE)
 
 
 def _shifts(old: Sequence[float], new: Sequence[float]) -> tuple[float, float]:

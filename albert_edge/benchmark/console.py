@@ -284,6 +284,14 @@ def _comparison_notes(comparison: Mapping[str, Any]) -> Iterator[Text]:
             yield Text(f"Only in the {report} report: {names}.")
         if not comparison[report]["complete"]:
             yield Text(f"The {report} report is not complete.", style="yellow")
+    if comparison.get("paired"):
+        yield Text(
+            "Both files were called in turns in the same processes. Lower is better. The latency "
+            "changed if the 99% confidence interval of its ratio excludes 1 and the change exceeds "
+            "1%. With one round only, the variation is unknown.",
+            style="dim",
+        )
+        return
     changed = sorted({row["name"] for row in rows if not row["same_file"]})
     yield Text(f"Files with changed content: {', '.join(changed) or 'none'}.", style="dim")
     yield Text(

@@ -54,7 +54,7 @@ from albert_edge.benchmark.statistics import (
 )
 from albert_edge.errors import AlbertEdgeError, DeviceError, ReportError
 
-__all__ = ["benchmark"]
+__all__ = ["benchmark", "unexpected"]
 
 INTERRUPTED = (
     "interrupted. Completed measurements are saved in the file of --json, if given, and --resume "
@@ -120,7 +120,8 @@ def settings_of(device: str, settings: BenchmarkConfig | None) -> BenchmarkConfi
     return settings.for_counting() if device.startswith("qemu://") else settings
 
 
-def _unexpected(device: Device, fault: str) -> DeviceError:
+def unexpected(device: Device, fault: str) -> DeviceError:
+    """Return the error of a device whose result has a fault."""
     return DeviceError(
         f"{device.name} returned a result in another form than this version of albert_edge expects "
         f"({fault}); install the same version there."
@@ -200,7 +201,7 @@ class Run:
         """
         machine = self.device.run({"do": "describe"}, timeout_s=self._settings.timeout_s)
         if (fault := find_fault(machine, "machine")) is not None:
-            raise _unexpected(self.device, fault)
+            raise unexpected(self.device, fault)
         self._report = report_header("benchmark", machine) | self._report
         if saved is not None:
             check_same_run(self._report, saved, where=where)
@@ -348,9 +349,9 @@ class Run:
                 alone.add(measurement, fidelity)
                 fault = find_fault(alone.to_row(), "row")
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise _unexpected(self.device, repr(error)) from error
+            raise unexpected(self.device, repr(error)) from error
         if fault is not None:
-            raise _unexpected(self.device, fault)
+            raise unexpected(self.device, fault)
         result.add(measurement, fidelity)
 
     def _take(self, configuration: Configuration, inputs: Inputs) -> Measurement | Count:

@@ -2,8 +2,8 @@
 
 It reads one JSON job from standard input and writes one JSON result to standard output, so that
 the same worker also runs on another machine; a `Device` of `albert_edge.benchmark.devices.device`
-starts it.  A job's `do` is `measure`, `count`, `predict`, `describe`, `identify`, `check_gpu` or
-`check_edgetpu`.
+starts it.  A job's `do` is `measure`, `pair`, `count`, `predict`, `describe`, `identify`,
+`check_gpu` or `check_edgetpu`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
         return check_compiled(job["path"], accelerator=job["accelerator"])
     path, before = Path(job["path"]), file_state(job["path"])
-    result = {"measure": _measure, "count": _count, "predict": _predict}[job["do"]](job)
+    work = {"measure": _measure, "pair": _pair, "count": _count, "predict": _predict}[job["do"]]
+    result = work(job)
     # The engine opens the file by its path, and may open it again later.
     digest = file_digest(path)
     check_same_file((before, job["sha256"] or digest), (file_state(path), digest))
@@ -150,6 +151,28 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
         "input_ids": input_ids[0].tolist(),
         **_after_timing(job, model, input_ids, outputs),
     }
+
+
+def _pair(job: dict[str, Any]) -> dict[str, Any]:
+    """Call two models in turns, so that both meet the same state of the machine."""
+    open_model = pkgutil.resolve_name(job["engine"])
+    paths = [job["old"], job["path"]]
+    # The one that is opened first may lie better in memory.
+    order = paths[::-1] if job["new_first"] else paths
+    opened = {path: open_model(path, threads=job["threads"]) for path in order}
+    models = [opened[path] for path in paths]
+    vocab_size = min(model.bundle.config.vocab_size for model in models)
+    input_ids = random_ids(vocab_size, job["seq_len"], seed=SEED)[None]  # [1, T]
+    for model in models * (1 + job["warmup"]):
+        model.run(input_ids)
+    samples: list[list[int]] = [[], []]
+    deadline = perf_counter_ns() + int(2 * job["min_time_s"] * 1e9)
+    while len(samples[0]) < job["runs"] or perf_counter_ns() < deadline:
+        for which in (0, 1, 1, 0):
+            start = perf_counter_ns()
+            models[which].run(input_ids)
+            samples[which].append(perf_counter_ns() - start)
+    return {"samples_ns": samples}
 
 
 def _count(job: dict[str, Any]) -> dict[str, Any]:

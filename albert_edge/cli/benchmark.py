@@ -16,6 +16,7 @@ from albert_edge.cli.options import (
     options_from,
     take_fields,
 )
+from albert_edge.files import EMBEDDED_MODELS
 
 
 @click.command()
@@ -66,8 +67,9 @@ from albert_edge.cli.options import (
     "--compare",
     "compared",
     nargs=2,
-    metavar="OLD.json NEW.json",
-    help="Compare two saved reports instead of measuring.",
+    metavar="OLD NEW",
+    help="Compare two saved reports instead of measuring; or two .tflite files, which are called "
+    "in turns in the same processes, on a CPU.",
 )
 @click.option(
     "--fail-on-regression", is_flag=True, help="With --compare: exit with 1 on any regression."
@@ -101,10 +103,11 @@ def command(
     albert-edge benchmark my.tflite --device ssh://pi@pi4.local --device ssh://pi@pi5.local
     albert-edge benchmark --from report.json --html report.html
     albert-edge benchmark --compare before.json after.json
+    albert-edge benchmark --compare before.tflite after.tflite --seq-len 32,128 --rounds 12
     """
     _check_usage(click.get_current_context())
     if compared:
-        _compare(*compared, json_path, force=force, strict=fail_on_regression)
+        _compare(*compared, json_path, force=force, strict=fail_on_regression, **settings)
     elif kept is not None:
         _show(kept, html_path, force=force)
     else:
@@ -113,6 +116,12 @@ def command(
 
 # What may be given beside each of the two options that take the place of measuring.
 _BESIDE = {"compared": ("json_path", "fail_on_regression", "force"), "kept": ("html_path", "force")}
+# What may be given beside two files to compare.
+_OF_FILES = ("devices", "threads", "seq_lens", "rounds", "runs", "min_time_s", "timeout_s")
+
+
+def _are_models(compared: Sequence[str]) -> bool:
+    return all(one in EMBEDDED_MODELS or one.endswith(".tflite") for one in compared)
 
 
 def _check_usage(context: click.Context) -> None:
@@ -122,8 +131,13 @@ def _check_usage(context: click.Context) -> None:
         raise click.UsageError("name at least one MODEL, or give --from or --compare.")
     if way is None and "fail_on_regression" in given:
         raise click.UsageError("--fail-on-regression needs --compare.")
+    beside = _BESIDE.get(way or "", ())
+    if way == "compared" and _are_models(context.params["compared"]):
+        beside += _OF_FILES
+        if len(context.params["devices"]) > 1:
+            raise click.UsageError("--compare takes one --device.")
     for name, option in given.items():
-        if way and name not in (way, *_BESIDE[way]):
+        if way and name not in (way, *beside):
             raise click.UsageError(f"{option} cannot be combined with {given[way]}.")
 
 
@@ -138,20 +152,35 @@ def _check_output(path: str | None, inputs: Sequence[str | None], *, force: bool
     check_writable(path, force=force)
 
 
-def _compare(old: str, new: str, json_path: str | None, *, force: bool, strict: bool) -> None:
+def _compare(
+    old: str,
+    new: str,
+    json_path: str | None,
+    *,
+    devices: tuple[str, ...],
+    force: bool,
+    strict: bool,
+    **settings: Any,
+) -> None:
     from albert_edge.benchmark.boards import (
         compare_any_reports,
         raise_on_any_regression,
         read_any_report,
     )
     from albert_edge.benchmark.console import render_comparison
+    from albert_edge.benchmark.paired import compare_files
     from albert_edge.benchmark.report_file import to_json
-    from albert_edge.cli.console import print_report
+    from albert_edge.cli.console import bars, print_report
     from albert_edge.files import write_file
 
     path = None if json_path == "-" else json_path
     _check_output(path, [old, new], force=force)
-    found = compare_any_reports(read_any_report(Path(old)), read_any_report(Path(new)))
+    if _are_models([old, new]):
+        chosen = take_fields(BenchmarkConfig(), settings)
+        with bars(refresh_per_second=1) as progress:
+            found = compare_files(old, new, settings=chosen, device=devices[0], progress=progress)
+    else:
+        found = compare_any_reports(read_any_report(Path(old)), read_any_report(Path(new)))
     if path is not None:
         write_file(path, to_json(found).encode(), force=force)
     if json_path == "-":

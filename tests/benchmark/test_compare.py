@@ -20,6 +20,7 @@ from albert_edge.benchmark.compare import (
     SCHEMA,
     compare_reports,
     raise_on_regression,
+    ratio_of_pairs,
     ratio_of_rounds,
 )
 from albert_edge.benchmark.console import render_comparison
@@ -132,6 +133,26 @@ def test_no_change_is_seldom_called_one(count: int, disturbed: float) -> None:
     assert all(one.low <= one.ratio <= one.high for one in ratios)
     # 99% by construction, as far as 1,000 pairs show it.
     assert sum(one.low <= 1 <= one.high for one in ratios) > 0.975 * len(ratios)
+
+
+@pytest.mark.parametrize("count", [2, 7, 8, 20])
+def test_pairs_see_through_a_machine_that_changes_its_speed(count: int) -> None:
+    draw = random.Random(0)
+    found = {1.0: 0, 1.03: 0}
+    for factor in found:
+        for _ in range(1000):
+            speeds = [draw.choice([10, 16]) for _ in range(count)]
+            old, new = ([one * draw.lognormvariate(0, 0.005) for one in speeds] for _ in range(2))
+            ratio = ratio_of_pairs(old, [factor * one for one in new])
+            assert ratio.low <= ratio.ratio <= ratio.high
+            found[factor] += ratio.low <= factor <= ratio.high
+            assert factor == 1 or count < 20 or ratio.verdict == "worse"
+    assert min(found.values()) > 975  # 99% by construction, as far as 1,000 draws show it
+
+
+def test_one_pair_has_no_interval() -> None:
+    ratio = ratio_of_pairs([2.0], [1.0])
+    assert (ratio.ratio, ratio.low, ratio.high, ratio.verdict) == (0.5, None, None, "unknown")
 
 
 def test_a_few_disturbed_rounds_hardly_widen_the_interval() -> None:

@@ -289,6 +289,12 @@ def test_nothing_changed_is_accepted(checked: Callable[..., None]) -> None:
         checked(lambda model: None, **how)
 
 
+# The last pass alone computes the rows that a head reads, which a table of all passes says.
+@pytest.mark.parametrize("passes", [2, 17, 24, 48])
+def test_any_number_of_passes_is_accepted(checked: Callable[..., None], passes: int) -> None:
+    checked(lambda model: None, num_hidden_layers=passes)
+
+
 def test_a_few_bytes_do_not_become_gigabytes(tiny_tflite: Callable[..., bytes]) -> None:
     # A vector of tables may point to one table as often as it likes.
     blob = bytearray(model_bytes(tiny_tflite("classification")))

@@ -238,6 +238,19 @@ def test_the_comparison_as_json(option: list[str], folder: Path, slower: Path) -
     assert "×100" in done.stdout
 
 
+def test_two_files_are_called_in_turns(tiny: Path, tmp_path: Path) -> None:
+    done = albert_edge("--compare", tiny, "default", *BRIEF[:-2], "--seq-len", "8,16")
+    assert done.exit_code == 0, done.stderr
+    assert "2 configurations compared: 2 unknown." in done.stdout
+    assert "called in turns in the same processes" in done.stdout
+    kept = tmp_path / "kept.json"
+    strict = ("--fail-on-regression", "--json", kept, "--rounds", "5", *BRIEF[2:])
+    done = albert_edge("--compare", tiny, "default", *strict)
+    assert done.exit_code == 1
+    assert "1 of 1 got worse:" in done.stderr
+    assert json.loads(kept.read_text())["rows"][0]["verdict"] == "worse"
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
@@ -255,6 +268,12 @@ def test_the_comparison_as_json(option: list[str], folder: Path, slower: Path) -
             2,
             "cannot be combined with --compare",
         ),
+        (["--compare", "tiny", "default", "--accelerator", "gpu"], 2, "--accelerator cannot be"),
+        (["--compare", "report", "report", "--threads", "2"], 2, "--threads cannot be combined"),
+        (["--compare", "tiny", "default", *2 * ("--device", "local")], 2, "takes one --device"),
+        (["--compare", "tiny", "default", "--device", "qemu://x"], 1, "here or over SSH, not on"),
+        (["--compare", "tiny", "tiny"], 1, "is named twice"),
+        (["--compare", "default", "no.tflite"], 1, "cannot read no.tflite: No such file"),
         (["--from", "report", "--html", "report", "--force"], 1, "one of the other files given"),
         (["tiny", "--html", "tiny", "--force"], 1, "one of the other files given"),
         (["tiny", "--json", "F", "--html", "F"], 1, "one of the other files given"),
