@@ -41,6 +41,15 @@ _MANIFEST, _CONFIG, _LABELS = "albert_edge.json", "config.json", "labels.txt"
 MOST_ROWS = 4096  # of a product; no text of a published model is longer than 512
 _UNSEALED = "0" * 64  # in place of the digest while it is computed
 _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
+# The digests of the embedded files, whose graphs are checked by the tests: only bytes can differ.
+_EMBEDDED = frozenset(
+    {
+        "450ccb2cff75d016bdef77dcca62cc94c2ca9e9370b6d308dbe02cb5668d8925",
+        "7f9b5a712679621456b37ca8034ca709dc7f5ea3413b5706ae2022f10c87b012",
+        "8c7c83d494b931b6095d483acbf9227167d3ff2de76b9c4cb4aa35a9985114d3",
+        "ce7969e186b695ffb158053eca5176a0ef10a6fc5c903193ed3c29247b9859a3",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,11 +230,16 @@ def read_checked(file: OpenFile) -> Bundle:
         BundleError: As in `read`; or the file is not as it was written, or its graph is not one
             that this project writes.
     """
-    from albert_edge.bundle.graph_check import check_graph  # needs NumPy, and `read` does not
-
     bundle = _read_bundle(file)
     view = file.view()
-    hashing = _Hashing(file, view)  # on another core, if there is one, while this one checks
+    hashing = _Hashing(file, view)
+    if hashing.stored in _EMBEDDED:
+        hashing.run()
+        hashing.check()
+        return bundle
+    from albert_edge.bundle.graph_check import check_graph  # needs NumPy, and `read` does not
+
+    hashing.begin()  # on another core, if there is one, while this one checks
     try:
         check_graph(view, bundle, where=file.where)
     finally:
@@ -239,17 +253,19 @@ class _Hashing(Thread):
     def __init__(self, file: OpenFile, view: Any) -> None:
         super().__init__()
         self._file, self._view = file, view
+        self.stored = json.loads(file.members[_MANIFEST])["model"].get("sha256")
+
+    def begin(self) -> None:
+        """Start, or on a single core compute it now."""
         if (os.cpu_count() or 1) > 1:
             self.start()
         else:
             self.run()
 
     def run(self) -> None:
-        file = self._file
-        stored = json.loads(file.members[_MANIFEST])["model"].get("sha256")
-        hashed = file.sha256(self._view)
-        digest = add_members(hashed, file.members, manifest=_MANIFEST, stored=stored)
-        self._equal = stored in (None, digest)
+        members, hashed = self._file.members, self._file.sha256(self._view)
+        digest = add_members(hashed, members, manifest=_MANIFEST, stored=self.stored)
+        self._equal = self.stored in (None, digest)
 
     def check(self) -> None:
         """Check that the digest is the manifest's, if it has one."""

@@ -16,9 +16,12 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_edge.bundle.archive import OpenFile
+from albert_edge.bundle import bundle as bundle_module
+from albert_edge.bundle.archive import OpenFile, read_json
 from albert_edge.bundle.bundle import FORMAT_VERSION, Bundle, model_bytes, pack, read, read_checked
+from albert_edge.bundle.graph_check import check_graph
 from albert_edge.errors import BundleError
+from albert_edge.files import EMBEDDED_MODELS, embedded_model
 from bundle.files import PARTS, TOKENIZER, remade, with_manifest
 
 
@@ -156,3 +159,28 @@ def test_the_digest_is_checked_on_one_core_too(
     blob[len(blob) // 2] ^= 1
     with pytest.raises(BundleError, match=r"damaged"):
         read_checked(OpenFile(bytes(blob)))
+
+
+def test_the_embedded_files_are_checked_here_instead_of_at_each_load() -> None:
+    paths = [path for name in EMBEDDED_MODELS for path in embedded_model(name).glob("*.tflite")]
+    digests = set()
+    for path in paths:
+        file = OpenFile(path)
+        check_graph(file.view(), read(file), where=file.where)
+        digests.add(read_json(file.where, file.members, "albert_edge.json")["model"]["sha256"])
+    assert digests == bundle_module._EMBEDDED
+
+
+@pytest.mark.parametrize("digest", ["kept", "made anew"])
+def test_an_embedded_file_that_was_changed_is_refused(digest: str) -> None:
+    blob = bytearray((embedded_model() / "model.tflite").read_bytes())
+    front = OpenFile(bytes(blob)).front_bytes
+    root = int.from_bytes(blob[:4], "little")
+    blob[root : root + 4] = b"\xff" * 4  # where the graph begins
+    changed = bytes(blob)
+    if digest == "made anew":
+        file = OpenFile(changed)
+        manifest = read_json(file.where, file.members, "albert_edge.json")
+        changed = bundle_module._seal(changed[:front], file.members, manifest)
+    with pytest.raises(BundleError, match="damaged" if digest == "kept" else "damaged model"):
+        read_checked(OpenFile(changed))
