@@ -5,9 +5,9 @@ python -m benchmarks.product_floor FILE.tflite...                  128 and 32 to
 python -m benchmarks.product_floor FILE.tflite --seq-len 64 --rounds 50
 
 Of each file in the layout `loop`, the products of the loop's body are kept, with the same weights,
-numbers of rows and passes; attention, norms, activations and copies are left out.  Both run in
-turns in one process.  The ratio of the whole to the products is what other operators cost; no graph
-of these products can be faster than 1.
+numbers of rows and passes, and the two of attention as a model of their own; norms, activations and
+copies are left out.  All run in turns in one process.  The ratio of the whole to the products is
+what other operators cost; no graph of these products can be faster than 1.
 """
 
 from __future__ import annotations
@@ -20,17 +20,38 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_edge.bundle.bundle import model_bytes
+from albert_edge.bundle.bundle import model_bytes, read
 from albert_edge.runtime.interpreter import open_interpreter
 from albert_edge.tflite.graph import builtin_code, pack, parse, schema
+from benchmarks.peers import paired_ratio
 
 _Op = schema.BuiltinOperator
 
 
+def _body(model: Any) -> Any:
+    loops = [one for one in model.subgraphs[0].operators if builtin_code(model, one) == _Op.WHILE]
+    return model.subgraphs[loops[-1].builtinOptions.bodySubgraphIndex]
+
+
+def keep_attention(model: Any, length: int) -> Any:
+    """Leave only the two products of attention in one pass, over a text of a length."""
+    body = _body(model)
+    kept = [one for one in body.operators if builtin_code(model, one) == _Op.BATCH_MATMUL]
+    body.operators = kept
+    body.inputs = list(dict.fromkeys(int(index) for one in kept for index in one.inputs))
+    body.outputs = [int(one.outputs[0]) for one in kept]
+    for index in (*body.inputs, *body.outputs):
+        tensor = body.tensors[index]
+        if tensor.shapeSignature is not None:
+            tensor.shape = [length if size < 0 else size for size in tensor.shapeSignature]
+            tensor.shapeSignature = None
+    model.subgraphs, model.signatureDefs = [body], []
+    return model
+
+
 def keep_products(model: Any) -> Any:
     """Leave only the products in the body of a model's last loop, and what counts its rows."""
-    loops = [one for one in model.subgraphs[0].operators if builtin_code(model, one) == _Op.WHILE]
-    body = model.subgraphs[loops[-1].builtinOptions.bodySubgraphIndex]
+    body = _body(model)
     code = {id(one): builtin_code(model, one) for one in body.operators}
     products = [one for one in body.operators if code[id(one)] == _Op.FULLY_CONNECTED]
     add = next(
@@ -42,8 +63,8 @@ def keep_products(model: Any) -> Any:
     reads = [(output, query)]
     for inner, outer in zip(ffn[::2], ffn[1::2], strict=True):
         reads += [(inner, output), (outer, inner)]
-    for reader, read in reads:
-        reader.inputs = [read.outputs[0], *reader.inputs[1:]]
+    for reader, source in reads:
+        reader.inputs = [source.outputs[0], *reader.inputs[1:]]
     sums: list[Any] = []
     total = int(ffn[1].outputs[0])
     for product in (*ffn[3::2], key, value):
@@ -79,6 +100,16 @@ def open_ids(content: bytes, length: int) -> Any:
     return lambda: runner(**given)
 
 
+def open_attention(content: bytes, length: int, passes: int) -> Any:
+    """Open the products of attention as a function that runs them for all passes."""
+    interpreter = open_interpreter(content, threads=1)
+    interpreter.allocate_tensors()
+    random = np.random.default_rng(0)
+    for one in interpreter.get_input_details():
+        interpreter.set_tensor(one["index"], random.random(one["shape"], np.float32))
+    return lambda: [interpreter.invoke() for _ in range(passes)]
+
+
 @click.command(help=__doc__)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--seq-len", "seq_lens", multiple=True, default=(128, 32), help="May be repeated.")
@@ -86,21 +117,26 @@ def open_ids(content: bytes, length: int) -> Any:
 def main(files: tuple[Path, ...], seq_lens: tuple[int, ...], rounds: int) -> None:
     """Time both in turns; print the medians, and the median ratio of a round."""
     for path in files:
-        content = model_bytes(path.read_bytes())
+        content, passes = model_bytes(path.read_bytes()), read(path).config.num_hidden_layers
         products = pack(keep_products(parse(content)))
         for length in seq_lens:
-            runs = [open_ids(one, length) for one in (content, products)]
-            taken = np.zeros((rounds + 2, 2))
+            attention = pack(keep_attention(parse(content), length))
+            runs = [
+                *(open_ids(one, length) for one in (content, products)),
+                open_attention(attention, length, passes),
+            ]
+            taken = np.zeros((rounds + 2, 3))
             for number in range(rounds + 2):
-                for which in (0, 1) if number % 2 else (1, 0):
+                for which in (0, 1, 2) if number % 2 else (2, 1, 0):
                     start = time.perf_counter()
                     runs[which]()
                     taken[number, which] = (time.perf_counter() - start) * 1e3
-            whole, alone = np.median(taken[2:], axis=0)
-            ratio = np.median(taken[2:, 0] / taken[2:, 1])
+            whole, alone, attended = np.median(taken[2:], axis=0)
+            floor = taken[2:, 1] + taken[2:, 2]
+            ratio, low, high = paired_ratio(list(taken[2:, 0]), list(floor))
             click.echo(
-                f"{path.name}, {length} tokens: {whole:.2f} ms, its products {alone:.2f} ms, "
-                f"ratio {ratio:.3f}"
+                f"{path.name}, {length} tokens: {whole:.2f} ms, its products {alone:.2f} ms and "
+                f"those of attention {attended:.2f} ms, ratio {ratio:.3f} [{low:.3f}, {high:.3f}]"
             )
 
 

@@ -51,6 +51,14 @@ def newest(kind: str) -> dict[str, Any]:
     return report
 
 
+def newest_of_each(kind: str) -> list[dict[str, Any]]:
+    """Read the newest report of a kind of each processor, the newest first."""
+    paths = sorted(REFERENCE.glob(f"{kind}-*.json"), key=lambda path: path.stem[-10:])
+    each = {path.stem[:-11]: path for path in paths}
+    ordered = sorted(each.values(), key=lambda path: path.stem[-10:], reverse=True)
+    return [json.loads(path.read_text(encoding="utf-8")) for path in ordered]
+
+
 def make_table() -> str:
     """Make the table of ALBERT-base's shape, with the stock converter's graph beside it."""
     report = newest("base_shape")
@@ -135,12 +143,16 @@ def make_recipes() -> str:
 
 
 def make_peers() -> str:
+    """Make the tables of other runtimes on each processor."""
+    return "\n".join(map(_peers_of, newest_of_each("peers")))
+
+
+def _peers_of(report: Mapping[str, Any]) -> str:
     """Make the table of other runtimes, the fastest first."""
 
     def is_wanted(row: dict[str, Any]) -> bool:
         return row.get("condition", f"{row['seq_len']} tokens") == "128 tokens"
 
-    report = newest("peers")
     ranked = sorted(
         (row for row in report["rows"] if row["status"] == "ok" and is_wanted(row)),
         key=lambda row: row["latency_ms"],
@@ -160,10 +172,13 @@ def make_peers() -> str:
     left = dict.fromkeys(
         f"{row['name']} {row['recipe']}" for row in report["rows"] if row["status"] != "ok"
     )
+    machine = report["machine"]
+    dots = sorted(peers.DOTS & set(machine["instructions"]))
     where = (
-        f"One thread of {report['machine']['model']}, {report['date']}, random weights. RAM "
-        "excludes the process with the runtime imported. Not ranked, because wrong or not run: "
-        f"{', '.join(left) or 'none'}. Reproduce with `python -m benchmarks.peers`."
+        f"One thread of {machine['model']} ({', '.join(dots) or 'no dot products of int8'}), "
+        f"{report['date']}, random weights. RAM excludes the process with the runtime imported. "
+        f"Not ranked, because wrong or not run: {', '.join(left) or 'none'}. Reproduce with "
+        "`python -m benchmarks.peers`."
     )
     return "\n".join([*lines, "", where, "", *_ratios(report)])
 

@@ -37,7 +37,7 @@ _VERBS = {
     "pretrain": "Pre-train an ALBERT on plain text.",
     "finetune": "Fine-tune an ALBERT on labelled data.",
     "distill": "Distill a BERT or an ALBERT into a narrow ALBERT.",
-    "compress": "Prune, cluster or quantization-aware train a text classifier.",
+    "compress": "Prune, cluster, narrow or quantization-aware train a model.",
     "sweep": "Try combinations of recipes, sizes and training, and show the best.",
     "doctor": "Say what works on this machine, and what installs the rest.",
     "completion": "Print the script that completes albert-edge in a shell.",

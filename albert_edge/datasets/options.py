@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from albert_edge.benchmark.system import count_usable_cores
 from albert_edge.config import ACCELERATORS, check_accelerator
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import ConfigError
@@ -96,5 +95,7 @@ class EvaluateOptions:
     def cores(self) -> int:
         """Number of worker threads."""
         if self.workers is None:  # a GPU is one, however many wait for it
+            from albert_edge.benchmark.system import count_usable_cores  # `run` needs no cores
+
             return count_usable_cores() if self.accelerator == "cpu" else 1
         return self.workers

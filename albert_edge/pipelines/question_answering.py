@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -115,7 +114,7 @@ class QuestionAnswering(Pipeline):
         best["truncated"] = truncated
         if rule:
             used = [int(each["layers_used"][0]) for each in outputs]
-            best["layers_used"] = used[0] if len(used) == 1 else fmean(used)
+            best["layers_used"] = used[0] if len(used) == 1 else sum(used) / len(used)
         return best | ({"answers": answers} if top_k > 1 else {})
 
     def _encode_text(

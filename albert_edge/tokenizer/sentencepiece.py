@@ -271,7 +271,8 @@ def _load(model: bytes, *, where: str) -> Any:
         processor.LoadFromSerializedProto(model)
     except RuntimeError as error:
         raise TokenizerError(f"{where} is not a SentencePiece model, or is damaged.") from error
-    if not {2, 3} <= _top_level_fields(model):
+    # Reading the pieces one by one takes as long as an inference.
+    if not any({2, 3} <= _top_level_fields(model, at) for at in (_last_piece(model, processor), 0)):
         raise TokenizerError(
             f"{where} is cut short: it ends before the settings of trainer and normalizer."
         )
@@ -282,13 +283,21 @@ def _load(model: bytes, *, where: str) -> Any:
     return processor
 
 
-def _top_level_fields(message: bytes) -> set[int]:
+def _last_piece(model: bytes, processor: Any) -> int:
+    """Return where the last piece seems to begin; 0 if it is not found."""
+    piece = processor.id_to_piece(processor.get_piece_size() - 1).encode()
+    if len(piece) > 100:  # a longer one has a longer header
+        return 0
+    return max(model.rfind(bytes([0x0A, len(piece)]) + piece) - 2, 0)
+
+
+def _top_level_fields(message: bytes, at: int) -> set[int]:
     """Return the field numbers of a protobuf message in which all fields have a length.
 
     A model that is cut between two fields is a valid message with a part of the vocabulary: the
     pieces (field 1) come before the settings of the trainer (2) and of the normalizer (3).
     """
-    fields, at = set(), 0
+    fields = set()
     while at + 1 < len(message):
         fields.add(message[at] >> 3)
         size, at, shift = message[at + 1] & 127, at + 2, 7

@@ -111,8 +111,8 @@ class PeerRun:
             device=Local(self.python),
             threads=self.condition.threads,
             **self.condition.arguments(self.peer.engine),
-            runs=10,
-            warmup=2,
+            runs=10 if self.condition.seq_len else 3,  # many texts are a sample each
+            warmup=2 if self.condition.seq_len else 1,
         )
         # Some runtimes store a model in several files.
         size = sum(path.stat().st_size for path in self.path.parent.iterdir())
