@@ -67,7 +67,7 @@ def compare_files(
         if file.error is not None:
             raise file.error
     planned = configurations([after], settings)
-    rounds: dict[Any, list[list[float]]] = {one.key: [] for one in planned}
+    rounds: dict[Any, list[tuple[float, float]]] = {one.key: [] for one in planned}
     schedule = interleaved_schedule(planned, settings)
     task = progress.add_task("Measuring", total=len(schedule))
     try:
@@ -85,10 +85,12 @@ def compare_files(
             for number, one in schedule:
                 job |= {"threads": one.threads, "seq_len": one.seq_len, "new_first": number % 2}
                 done = opened.run(job, timeout_s=settings.timeout_s)
-                rounds[one.key].append([median(taken) / 1e6 for taken in done["samples_ns"]])
+                try:
+                    old_ms, new_ms = (median(taken) / 1e6 for taken in done["samples_ns"])
+                except (KeyError, TypeError, ValueError) as error:
+                    raise unexpected(opened, repr(error)) from error
+                rounds[one.key].append((old_ms, new_ms))
                 progress.advance(task)
-    except (KeyError, TypeError, ValueError) as error:
-        raise unexpected(opened, repr(error)) from error
     except KeyboardInterrupt:
         raise DeviceError("interrupted; nothing of the comparison is kept.") from None
     now = {"date": datetime.now(timezone.utc).date().isoformat(), "complete": True}
@@ -105,8 +107,10 @@ def compare_files(
     }
 
 
-def _to_row(one: Configuration, old: ModelFile, rounds: list[list[float]]) -> dict[str, Any]:
-    before, after = ([pair[which] for pair in rounds] for which in (0, 1))
+def _to_row(
+    one: Configuration, old: ModelFile, rounds: list[tuple[float, float]]
+) -> dict[str, Any]:
+    before, after = zip(*rounds, strict=True)
     latency = ratio_of_pairs(before, after).to_change(median(before), median(after))
     return {
         "name": f"{old.name}, {one.file.name}",
