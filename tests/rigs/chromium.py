@@ -12,10 +12,11 @@ from pathlib import Path
 from .install import Rig, call, debian
 
 _PLAYWRIGHT = "playwright-core@1.65.1"
-# The libraries of the packages come before this machine's.
+# The libraries of the packages come before this machine's; PulseAudio's has one in a folder.
 _STARTER = """#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
-export LD_LIBRARY_PATH="$here/usr/lib/x86_64-linux-gnu"
+libraries="$here/usr/lib/x86_64-linux-gnu"
+export LD_LIBRARY_PATH="$libraries:$libraries/pulseaudio"
 exec "$here/usr/lib/chromium/chromium" "$@"
 """
 
@@ -31,7 +32,7 @@ def _build(folder: Path) -> None:
     call("npm", "install", "--silent", "--ignore-scripts", "--prefix", folder, _PLAYWRIGHT)
 
 
-CHROMIUM = Rig(name="chromium", what="Chromium, driven by Playwright", build=_build)
+CHROMIUM = Rig(name="chromium", what="Chromium, driven by Playwright", build=_build, version=2)
 
 
 def chromium_command(node: Path, script: Path) -> list[str]:
