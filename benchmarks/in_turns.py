@@ -6,15 +6,17 @@ python -m benchmarks.in_turns OURS.tflite OTHERS.tflite --seq-len 32 --threads 2
 
 `benchmarks.peers` measures each runtime in processes of its own, which a shared machine disturbs by
 a tenth.  Files for LiteRT also run in ours, where both meet the same state of the machine.  Prints
-the medians, and the ratio with its 95% interval over rounds: ours, other, other, ours.  OTHERS has
-inputs of one fixed length, as `benchmarks.peers` makes them; `albert-edge benchmark --compare`
-compares two files of this project.
+the medians, and the ratio with its 95% interval over rounds.  OTHERS has inputs of one fixed
+length, as `benchmarks.peers` makes them; `albert-edge benchmark --compare` compares two files of
+this project.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -25,12 +27,26 @@ from benchmarks.peers import paired_ratio
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
+def time_in_turns(calls: Sequence[Callable[[], object]], rounds: int) -> Any:
+    """Time each call once a round, forwards and backwards in turns: ms [rounds, calls].
+
+    Two rounds before are not counted: in the first the weights are packed.
+    """
+    taken = np.zeros((rounds + 2, len(calls)))
+    for number in range(rounds + 2):
+        for which in range(len(calls))[:: 1 if number % 2 else -1]:
+            start = time.perf_counter()
+            calls[which]()
+            taken[number, which] = (time.perf_counter() - start) * 1e3
+    return taken[2:]
+
+
 @click.command(help=__doc__)
 @click.argument("ours", type=_FILE)
 @click.argument("others", type=_FILE)
 @click.option("--seq-len", default=128, show_default=True, help="Tokens.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads.")
-@click.option("--rounds", default=25, show_default=True, type=click.IntRange(5))
+@click.option("--rounds", default=50, show_default=True, type=click.IntRange(5))
 def main(ours: Path, others: Path, seq_len: int, threads: int, rounds: int) -> None:
     """Time both in turns."""
     ids = np.random.default_rng(0).integers(5, 29_000, (1, seq_len)).astype(np.int32)
@@ -41,13 +57,7 @@ def main(ours: Path, others: Path, seq_len: int, threads: int, rounds: int) -> N
         name: np.zeros_like(ids) if "type" in name else ids for name in runner.get_input_details()
     }
     calls = (lambda: model.run(ids), lambda: runner(**given))
-    taken = np.zeros((rounds + 1, 2))
-    for number in range(rounds + 1):
-        for which in (0, 1, 1, 0) if number % 2 else (1, 0, 0, 1):
-            start = time.perf_counter()
-            calls[which]()
-            taken[number, which] += (time.perf_counter() - start) * 1e3 / 2
-    ours_ms, others_ms = taken[1:].T  # the first round packs the weights
+    ours_ms, others_ms = time_in_turns(calls, rounds).T
     ratio, low, high = paired_ratio(list(ours_ms), list(others_ms))
     click.echo(
         f"{seq_len} tokens, {threads} threads: {np.median(ours_ms):.1f} ms and "

@@ -32,10 +32,11 @@ from rich.table import Table
 from rich.text import Text
 
 import albert_edge
+from albert_edge.benchmark.compare import signed_ranks
 from albert_edge.benchmark.outputs import Outputs
 from albert_edge.benchmark.report_file import report_header, save_dated_report
 from albert_edge.benchmark.statistics import rank
-from albert_edge.benchmark.system import describe_machine
+from albert_edge.benchmark.system import INT8_DOTS, describe_machine
 from albert_edge.datasets.tables import read_table
 from albert_edge.tokenizer import load_tokenizer
 from benchmarks import amx
@@ -203,19 +204,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def paired_ratio(ours: list[float], others: list[float]) -> tuple[float, float, float]:
-    """Return the median ratio of rounds that were taken together, and its 95% interval.
-
-    The interval is that of Wilcoxon's signed ranks, by its normal approximation: of the means of
-    every two logarithms (Hodges & Lehmann 1963, doi:10.1214/aoms/1177704172).
-    """
-    logs = np.log(np.asarray(ours) / np.asarray(others))
-    first, second = np.triu_indices(len(logs))
-    means = np.sort((logs[first] + logs[second]) / 2)
-    count = len(logs)
-    deviation = np.sqrt(count * (count + 1) * (2 * count + 1) / 24)
-    left = max(int(len(means) / 2 - 1.96 * deviation), 0)
-    ratio, low, high = np.exp([np.median(means), means[left], means[-1 - left]])
-    return float(ratio), float(low), float(high)
+    """Return the median ratio of rounds that were taken together, and its 95% interval."""
+    return signed_ranks(others, ours, z=1.96)
 
 
 def counted(report: dict[str, Any], condition: str, recipes: tuple[str, ...]) -> list[Any]:
@@ -241,8 +231,6 @@ FIGURES = {
     "load_and_first_ms": "load and first inference",
 }
 INT8, FLOAT32 = ("int8", "int8-full"), ("float32",)  # ours is the first
-DOTS = {"avx_vnni", "avx512_vnni", "amx_int8"}
-STOCK = "tensorflow int8"  # what the latency of int8 is compared with where there are none
 
 
 def compare(
@@ -256,14 +244,15 @@ def compare(
         for name in report["conditions"]
         if "texts" in name
     ]
-    # Without dot products of int8 a product of int8 is as slow as one of float32.
-    has_dots = DOTS & set(report["machine"]["instructions"])
-    bars = [
+    has_dots = INT8_DOTS & set(report["machine"]["instructions"])
+    with_dots = [
         ("128 tokens", INT8, "latency_ms", 0.97),
         ("32 tokens", INT8, "latency_ms", 0.95),
     ]
-    bars = [
-        *(bars if has_dots else [("128 tokens", INT8, "latency_ms", 0.90)]),
+    # Else a product of int8 is as slow as one of float32; then stock TensorFlow is the rival.
+    without = [("128 tokens", INT8, "latency_ms", 0.90, "tensorflow int8")]
+    bars: list[tuple[Any, ...]] = [
+        *(with_dots if has_dots else without),
         *texts,
         ("128 tokens", FLOAT32, "latency_ms", 1.05),
         ("128 tokens, 2 threads", INT8, "latency_ms", 1.0),
@@ -273,7 +262,7 @@ def compare(
         ("128 tokens", INT8, "model_peak_bytes", 0.45),
         ("128 tokens", INT8, "load_and_first_ms", 0.50 if has_dots else 0.80),
     ]
-    for condition, recipes, figure, bar in bars:
+    for condition, recipes, figure, bar, *rivals in bars:
         ours = rows.get((condition, recipes[0]), {})
         others = {
             f"{row['name']} {row['recipe']}": [one[figure] for one in row["rounds"]]
@@ -281,9 +270,10 @@ def compare(
         }
         if "rounds" not in ours or not others:
             continue
-        best = min(others, key=lambda name: float(np.median(others[name])))
-        if not has_dots and (condition, figure) == ("128 tokens", "latency_ms") and recipes == INT8:
-            best = STOCK if STOCK in others else best
+        best = min(
+            [name for name in rivals if name in others] or others,
+            key=lambda name: float(np.median(others[name])),
+        )
         ratio = paired_ratio([one[figure] for one in ours["rounds"]], others[best])
         yield (f"{recipes[0]}, {condition}: {FIGURES[figure]}", best), bar, ratio
     run, imported = ([one[name] for one in report["start_up"]] for name in ("run_ms", "import_ms"))

@@ -13,7 +13,6 @@ what other operators cost; no graph of these products can be faster than 1.
 from __future__ import annotations
 
 import copy
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import numpy as np
 from albert_edge.bundle.bundle import model_bytes, read
 from albert_edge.runtime.interpreter import open_interpreter
 from albert_edge.tflite.graph import builtin_code, pack, parse, schema
+from benchmarks.in_turns import time_in_turns
 from benchmarks.peers import paired_ratio
 
 _Op = schema.BuiltinOperator
@@ -125,15 +125,9 @@ def main(files: tuple[Path, ...], seq_lens: tuple[int, ...], rounds: int) -> Non
                 *(open_ids(one, length) for one in (content, products)),
                 open_attention(attention, length, passes),
             ]
-            taken = np.zeros((rounds + 2, 3))
-            for number in range(rounds + 2):
-                for which in (0, 1, 2) if number % 2 else (2, 1, 0):
-                    start = time.perf_counter()
-                    runs[which]()
-                    taken[number, which] = (time.perf_counter() - start) * 1e3
-            whole, alone, attended = np.median(taken[2:], axis=0)
-            floor = taken[2:, 1] + taken[2:, 2]
-            ratio, low, high = paired_ratio(list(taken[2:, 0]), list(floor))
+            taken = time_in_turns(runs, rounds)
+            whole, alone, attended = np.median(taken, axis=0)
+            ratio, low, high = paired_ratio(list(taken[:, 0]), list(taken[:, 1] + taken[:, 2]))
             click.echo(
                 f"{path.name}, {length} tokens: {whole:.2f} ms, its products {alone:.2f} ms and "
                 f"those of attention {attended:.2f} ms, ratio {ratio:.3f} [{low:.3f}, {high:.3f}]"

@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from albert_edge import benchmark
+from albert_edge.benchmark.system import INT8_DOTS
 from albert_edge.quantization.recipes import RECIPES
 from benchmarks import (
     android_arm64,
@@ -174,7 +175,7 @@ def _peers_of(report: Mapping[str, Any]) -> str:
         f"{row['name']} {row['recipe']}" for row in report["rows"] if row["status"] != "ok"
     )
     machine = report["machine"]
-    dots = sorted(peers.DOTS & set(machine["instructions"]))
+    dots = sorted(INT8_DOTS & set(machine["instructions"]))
     where = (
         f"One thread of {machine['model']} ({', '.join(dots) or 'no dot products of int8'}), "
         f"{report['date']}, random weights. RAM excludes the process with the runtime imported; "

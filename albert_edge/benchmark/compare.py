@@ -343,11 +343,30 @@ def ratio_of_rounds(
     return Ratio(ratio=ratio, low=low, high=high, min_change=min_change)
 
 
+def signed_ranks(
+    old: Sequence[float], new: Sequence[float], *, z: float
+) -> tuple[float, float, float]:
+    """Return the median ratio, new over old, of values that were taken together, and its interval.
+
+    The interval is that of Wilcoxon's signed ranks, by its normal approximation: of the means of
+    every two logarithms of ratios (Hodges & Lehmann 1963, doi:10.1214/aoms/1177704172).
+
+    Args:
+        old: The old values, above 0.
+        new: The new ones, of the same rounds.
+        z: The normal quantile of the interval, two-sided.
+    """
+    logs = [math.log(after / before) for before, after in zip(old, new, strict=True)]
+    means = sorted((logs[i] + logs[j]) / 2 for i in range(len(logs)) for j in range(i + 1))
+    deviation = math.sqrt(len(logs) * (len(logs) + 1) * (2 * len(logs) + 1) / 24)
+    first = max(int(len(means) / 2 - z * deviation), 0)
+    return math.exp(median(means)), math.exp(means[first]), math.exp(means[-1 - first])
+
+
 def ratio_of_pairs(old: Sequence[float], new: Sequence[float]) -> Ratio:
     """Compute the median ratio of two metrics that were taken together, and its interval.
 
-    Of eight pairs or more it is that of Wilcoxon's signed ranks: of the means of every two
-    logarithms of ratios (Hodges & Lehmann 1963, doi:10.1214/aoms/1177704172); of fewer Student's.
+    Of eight pairs or more it is that of `signed_ranks`, of fewer Student's.
 
     Args:
         old: The old metric in each round, above 0.
@@ -357,18 +376,13 @@ def ratio_of_pairs(old: Sequence[float], new: Sequence[float]) -> Ratio:
         >>> ratio_of_pairs([10.0, 15.0, 10.1], [5.0, 7.6, 5.0]).verdict
         'better'
     """
-    logs = [math.log(after / before) for before, after in zip(old, new, strict=True)]
-    means = sorted((logs[i] + logs[j]) / 2 for i in range(len(logs)) for j in range(i + 1))
-    ratio, count = math.exp(median(means)), len(logs)
-    if count < 2:
+    ratio, low, high = signed_ranks(old, new, z=_Z_99)
+    if (count := len(old)) < 2:
         return Ratio(ratio=ratio, low=None, high=None, min_change=_MIN_PAIRED_CHANGE)
     if count < _FEWEST_SIGNED_RANKS:
+        logs = [math.log(after / before) for before, after in zip(old, new, strict=True)]
         half = _T_99[count - 2] * math.sqrt(variance(logs) / count)
         low, high = ratio * math.exp(-half), ratio * math.exp(half)
-    else:
-        deviation = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
-        first = max(int(len(means) / 2 - _Z_99 * deviation), 0)
-        low, high = math.exp(means[first]), math.exp(means[-1 - first])
     return Ratio(ratio=ratio, low=low, high=high, min_change=_MIN_PAIRED_CHANGE)
 
 

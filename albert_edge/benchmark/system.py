@@ -53,6 +53,8 @@ _INSTRUCTIONS = (
     *("asimd", "asimdhp", "asimddp", "i8mm", "sve", "sme", "avx2", "avx_vnni", "avx512f"),
     *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_tile"),
 )
+# Those of them that multiply and add int8 at once: without one, int8 is as slow as float32.
+INT8_DOTS = frozenset({"asimddp", "i8mm", "avx_vnni", "avx512_vnni", "amx_int8"})
 ROOT = Path("/")
 _FIRMWARE_S = 5.0
 # Bits of `vcgencmd get_throttled` on a Raspberry Pi: now; 16 bits higher: at any time since boot.

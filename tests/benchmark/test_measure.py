@@ -49,8 +49,6 @@ def test_every_sample_is_kept_and_summed_up(measurement: Measurement) -> None:
 def test_timing_goes_on_for_the_least_time(tiny_file: Path) -> None:
     measured = measure(tiny_file, seq_len=4, runs=1, warmup=0, min_time_s=0.2)
     assert len(measured.samples_ns) > 1
-    # What is between two samples is some microseconds, unless another process has its turn then.
-    assert sum(measured.samples_ns) > 0.02e9
 
 
 @linux

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from albert_edge.benchmark import worker
 from albert_edge.benchmark.measure import ENGINE, Measurement, measure
 from albert_edge.benchmark.outputs import decode_outputs
 from albert_edge.benchmark.worker import (
@@ -85,3 +86,17 @@ def test_other_runtimes_are_measured_without_a_tokenizer() -> None:
     modules = "albert_edge.benchmark.worker, albert_edge.benchmark.outputs"
     code = f"import sys; sys.modules['sentencepiece'] = None; import {modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_timing_goes_on_for_the_least_time_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0
+
+    def infer() -> None:
+        nonlocal now
+        now += 10_000_000
+
+    monkeypatch.setattr(worker, "perf_counter_ns", lambda: now)
+    taken = worker._time_warm({"runs": 1, "min_time_s": 0.2}, infer)["samples_ns"]
+    assert taken == [10_000_000] * 20
+    taken = worker._time_warm({"runs": 25, "min_time_s": 0.2}, infer)["samples_ns"]
+    assert taken == [10_000_000] * 25

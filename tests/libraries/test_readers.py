@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from albert_edge.benchmark.system import describe_machine
+from albert_edge.benchmark.system import INT8_DOTS, describe_machine
 from albert_edge.config import LAYOUTS
 from albert_edge.conversion import convert
 from albert_edge.inspection import inspect
@@ -33,8 +33,7 @@ ALL = tuple(f"{layout} {recipe}" for layout, recipe in product(LAYOUTS, RECIPES)
 GELU = ("gelu unrolled float32", "gelu gpu float32")
 RIGHT, NEAR = 1e-5, 0.1
 # OpenVINO's products of int8 by int8 saturate on a processor without dot products of int8.
-HAS_DOTS = {"avx_vnni", "avx512_vnni", "amx_int8"} & set(describe_machine()["instructions"])
-SATURATED = NEAR if HAS_DOTS else 0.5
+SATURATED = NEAR if INT8_DOTS & set(describe_machine()["instructions"]) else 0.5
 # How far from LiteRT: of the largest output; or what the reader says.
 _INT4, _INT16 = "do not have the same element type", "unexpected levels 65536 for precision i8"
 OPENVINO: Mapping[str, float | str] = {
