@@ -55,11 +55,13 @@ class Trainer(Resumable):
         with mixed_precision(options.mixed_precision), _dropout_generators():
             self._model = from_checkpoint(start)
         self._teacher = teacher
-        self._dropouts = [
-            layer
-            for layer in self._model.submodules
-            if isinstance(layer, tf_keras.layers.Dropout) and layer.rate
-        ]
+        self._dropouts = []
+        for layer in self._model.submodules:
+            if isinstance(layer, tf_keras.layers.Dropout):
+                # A step that made its generator would be traced twice.
+                layer._random_generator._maybe_init()
+                if layer.rate:
+                    self._dropouts.append(layer)
         self._objective, self._options = objective, options
         with keras_settings("float32"):
             self._optimizer = tf_keras.optimizers.AdamW(
@@ -107,7 +109,6 @@ class Trainer(Resumable):
         for index, layer in enumerate(self._dropouts):
             seed = np.random.SeedSequence([self._options.seed, step, index]).generate_state(1)[0]
             # Keras does not offer the generator of a layer.
-            layer._random_generator._maybe_init()
             layer._random_generator._generator.reset_from_seed(int(seed))
 
     def tensors(self) -> dict[str, np.ndarray]:
