@@ -1,4 +1,5 @@
-# All targets use .venv, which the first of them creates.  Required: make and Python 3.10 to 3.13.
+# All targets use .venv, which the first of them creates: the demo with what it uses, the others with
+# everything.  Required: make and Python 3.10 to 3.13.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
@@ -9,7 +10,7 @@ WEB_MODELS := build/sentiment.tflite build/questions.tflite build/embeddings.tfl
 
 .PHONY: demo test lint docs libraries android android-modules android-rigs web serve clean
 
-demo: .venv/installed
+demo: .venv/demo
 	$(BIN)/albert-edge demo
 
 # A worker a core, of 2 GB each; it takes a file of tests at a time, the longest first (conftest.py).
@@ -61,8 +62,13 @@ lint: .venv/installed
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo build
 
+.venv/demo: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[convert]'
+	touch $@
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+	touch .venv/demo $@

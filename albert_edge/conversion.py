@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -33,8 +33,8 @@ from albert_edge.tflite.edgetpu_graph import export_host_steps, link_host, produ
 from albert_edge.tflite.edgetpu_rules import check_edgetpu, require_edgetpu
 from albert_edge.tflite.export import export_stages
 from albert_edge.tflite.gpu_rules import check_gpu, describe_findings, require_gpu
+from albert_edge.tflite.graph import Stages, parse
 from albert_edge.tflite.graph import pack as pack_graph
-from albert_edge.tflite.graph import parse
 from albert_edge.tflite.legacy_runtimes import Runtime, check_recipe, get_runtime
 from albert_edge.tflite.link import LinkedModel, check_layout, link
 from albert_edge.tokenizer import library_files
@@ -91,6 +91,7 @@ def convert(
     compat: str | None = None,
     verified: bool = True,
     early_exit: EarlyExit | None = None,
+    export: Callable[..., Stages] = export_stages,
 ) -> Conversion:
     """Convert a Keras ALBERT to one self-contained `.tflite` file.
 
@@ -108,6 +109,8 @@ def convert(
         verified: Whether to compare the file with `model`, and raise if it fails.
         early_exit: The file's default rule, for a model with `early_exit`; `default_exit` if left
             out.
+        export: What exports the stages: `functools.cache(export_stages)` exports those of a model
+            once for several files, as long as its weights stay as they are.
 
     Raises:
         ConversionError: The recipe, layout or length is invalid, or `target` or `compat` does not
@@ -142,7 +145,7 @@ def convert(
         lengths = ()  # the host graph takes any
     else:
         options: Any = {"layout": layout, "calibration": texts, "graph": graph}
-        options["libraries"] = place.libraries
+        options |= {"libraries": place.libraries, "export": export}
         stages = {
             length: quantize_stages(model, chosen, seq_len=length or None, **options)
             for length in lengths or (0,)

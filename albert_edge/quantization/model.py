@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -34,6 +34,7 @@ def quantize_stages(
     calibration: Iterable[str] | None = None,
     graph: str = "cpu",
     libraries: bool = False,
+    export: Callable[..., Stages] = export_stages,
 ) -> Stages:
     """Convert every stage of `model` once, and quantize it.
 
@@ -46,6 +47,7 @@ def quantize_stages(
         graph: Whose operators: `cpu`; `gpu` or `web`, of a fixed length and in floats, which GPUs
             compute right.
         libraries: Whether to write the outputs `Task.library_outputs`, of a fixed length.
+        export: What exports the stages.
 
     Raises:
         ConversionError: A stage cannot be converted.
@@ -54,7 +56,7 @@ def quantize_stages(
     forms, stats = _FORMS[graph], None
     if graph == "cpu" and recipe.has_float_ffn:
         forms = CPU_BLOCKS
-    stages = export_stages(model, seq_len=seq_len, forms=forms, libraries=libraries)
+    stages = export(model, seq_len=seq_len, forms=forms, libraries=libraries)
     if recipe.calibrated or recipe.uses_hessians:
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
         stats = collect_stats(
