@@ -22,7 +22,6 @@ import albert_edge
 from albert_edge.benchmark.console import make_table
 from albert_edge.benchmark.measure import interleave, measure
 from albert_edge.benchmark.report_file import Row, make_report
-from albert_edge.benchmark.system import describe_machine
 from albert_edge.config import LAYOUTS
 from albert_edge.early_exit import NEVER
 from albert_edge.errors import OutputError
@@ -193,7 +192,7 @@ def render(demo: Demo) -> Group:
     one = demo.rows[0].measurement
     title = (
         f"The embedded sentiment model, {len(one.input_ids)} tokens, 1 thread, "
-        f"{describe_machine()['model']}"
+        f"{to_document(demo)['machine']['model']}"
     )
     return Group(
         make_table(demo.rows, title=title),

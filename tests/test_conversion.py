@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from albert_edge.errors import ConversionError, FidelityError, OutputError
 from albert_edge.modeling import Albert
 from albert_edge.modeling.layers import assign, tensors
 from albert_edge.runtime import open_model
+from albert_edge.tflite.export import export_stages
 from albert_edge.verification import check_fidelity, verify
 
 
@@ -29,6 +31,15 @@ def test_the_file_carries_where_it_comes_from_and_how_it_was_verified(tiny_alber
 def test_two_conversions_give_the_same_bytes(tiny_albert):
     first, second = (convert(tiny_albert(), verified=False).blob for _ in range(2))
     assert first == second
+
+
+def test_stages_that_are_exported_once_give_the_same_files(tiny_albert):
+    model, export = tiny_albert(), cache(export_stages)
+    for quantize, layout in (("int8-full", "unrolled"), ("float32", "loop"), ("int8", "split")):
+        options = {"quantize": quantize, "layout": layout, "verified": False}
+        shared = convert(model, **options, export=export).blob
+        assert shared == convert(model, **options).blob
+    assert export.cache_info().hits == 1  # the graph of float32 has an FFN in blocks
 
 
 def test_save_writes_the_file_and_keeps_an_older_one(tiny_albert, tmp_path):
