@@ -178,9 +178,9 @@ def _peers_of(report: Mapping[str, Any]) -> str:
     dots = sorted(INT8_DOTS & set(machine["instructions"]))
     where = (
         f"One thread of {machine['model']}, {machine['cores']} cores "
-        f"({', '.join(dots) or 'no dot products of int8'}), {report['date']}, random weights. RAM excludes the process with the runtime imported; "
-        "the error is the root mean square of the difference from Keras in float32, over that of "
-        "the logits. "
+        f"({', '.join(dots) or 'no dot products of int8'}), {report['date']}, random weights. "
+        "RAM excludes the process with the runtime imported; the error is the root mean square of "
+        "the difference from Keras in float32, over that of the logits. "
         f"Not ranked, because wrong or not run: {', '.join(left) or 'none'}. Reproduce with "
         "`python -m benchmarks.peers`."
     )
