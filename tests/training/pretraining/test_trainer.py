@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from collections.abc import Sequence
 from itertools import islice
+from resource import RUSAGE_SELF, getpagesize, getrusage
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,18 @@ def test_who_knows_nothing_guesses(plain: _FirstStep) -> None:
     assert found["mlm_loss"] == pytest.approx(np.log(fresh().config.vocab_size), abs=0.2)
     assert found["sop_loss"] == pytest.approx(np.log(2), abs=0.1)
     assert found["loss"] == pytest.approx(found["mlm_loss"] + found["sop_loss"], rel=1e-5)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc to keep memory")
+def test_memory_that_is_freed_is_kept_for_the_next_step(plain: _FirstStep) -> None:
+    def count_faults() -> int:
+        before = getrusage(RUSAGE_SELF).ru_minflt
+        blocks = [np.ones(3 << 17) for _ in range(16)]  # 48 MB
+        del blocks
+        return getrusage(RUSAGE_SELF).ru_minflt - before
+
+    count_faults()
+    assert count_faults() < 0.1 * (48 << 20) / getpagesize()
 
 
 def test_the_figures_are_those_of_the_model_at_the_hidden_places() -> None:
