@@ -47,6 +47,19 @@ def trainer_of(model: Any, **options: Any) -> Trainer:
     )
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_a_step_is_traced_once(
+    tiny_albert: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    traced = []
+    train = Trainer._train
+    monkeypatch.setattr(Trainer, "_train", lambda *given: traced.append(1) or train(*given))
+    trainer = trainer_of(tiny_albert("classification", hidden_dropout_prob=rate))
+    for _ in range(2):
+        trainer.step(BATCH, TARGETS, learning_rate=0.01)
+    assert len(traced) == 1
+
+
 def test_a_rate_of_zero_freezes_a_part_and_a_state_goes_on(
     tiny_albert: Callable[..., Any],
 ) -> None:
