@@ -62,13 +62,15 @@ lint: .venv/installed
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo build
 
-.venv/demo: pyproject.toml
-	$(PYTHON) -m venv .venv
+.venv/demo: pyproject.toml .venv/pip
 	$(BIN)/python -m pip install --quiet --editable '.[convert]'
 	touch $@
 
-.venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
+.venv/installed: pyproject.toml .venv/pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch .venv/demo $@
+
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@

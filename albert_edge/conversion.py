@@ -141,11 +141,18 @@ def convert(
     products: Products = {}
     graph = place.graph if layout == "unrolled" else "cpu"
     if place.rows:
-        linked, products = _split_products(model, chosen, texts, runtime, rows=lengths)
+        linked, products = _split_products(
+            model, chosen, texts, runtime, rows=lengths, export=export
+        )
         lengths = ()  # the host graph takes any
     else:
-        options: Any = {"layout": layout, "calibration": texts, "graph": graph}
-        options |= {"libraries": place.libraries, "export": export}
+        options: Any = {
+            "layout": layout,
+            "calibration": texts,
+            "graph": graph,
+            "libraries": place.libraries,
+            "export": export,
+        }
         stages = {
             length: quantize_stages(model, chosen, seq_len=length or None, **options)
             for length in lengths or (0,)
@@ -226,13 +233,14 @@ def _split_products(
     runtime: Runtime | None,
     *,
     rows: Sequence[int],
+    export: Callable[..., Stages],
 ) -> tuple[LinkedModel, dict[int, dict[str, bytes]]]:
     """Return a host graph, and the files of the products that it needs.
 
     Raises:
         UnsupportedOpError: The Edge TPU's compiler would not map a product.
     """
-    stages = export_stages(model)
+    stages = export(model)
     fitted = fit_products(model, stages, calibration=texts)
     host = quantize_exported(replace(stages, layers=()), model.config, recipe)
     steps = export_host_steps(model, fitted)

@@ -55,13 +55,11 @@ class Trainer(Resumable):
         with mixed_precision(options.mixed_precision), _dropout_generators():
             self._model = from_checkpoint(start)
         self._teacher = teacher
-        self._dropouts = []
-        for layer in self._model.submodules:
-            if isinstance(layer, tf_keras.layers.Dropout):
-                # A step that made its generator would be traced twice.
-                layer._random_generator._maybe_init()
-                if layer.rate:
-                    self._dropouts.append(layer)
+        layers = self._model.submodules
+        dropouts = [layer for layer in layers if isinstance(layer, tf_keras.layers.Dropout)]
+        for layer in dropouts:  # a step that made their generators would be traced twice
+            layer._random_generator._maybe_init()
+        self._dropouts = [layer for layer in dropouts if layer.rate]
         self._objective, self._options = objective, options
         with keras_settings("float32"):
             self._optimizer = tf_keras.optimizers.AdamW(

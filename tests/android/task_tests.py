@@ -43,8 +43,8 @@ from pipelines.ports import (
 TEXTS = 200  # of each task; of another kind of a task 50
 # Other kernels sum in another order; scores are float32 here and float64 in Python.
 FLOAT = 1e-5
-# Kernels of int8 round differently, which decides between nearly equal labels or spans: in
-# at most so many of the texts; an answer's score and an embedding differ by at most so much.
+# Kernels of int8 round differently, which decides between nearly equal labels or spans: in at most
+# so many of the texts; an answer's score and an embedding differ by at most so much.
 TIES = TEXTS // 50
 INT8 = 0.03
 
