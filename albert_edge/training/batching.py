@@ -20,6 +20,7 @@ __all__ = ["concat_mixup", "encode_pairs", "sample_pairs", "token_dropout"]
 # A text is padded to the next of these lengths; the factor between them bounds the padding.
 BUCKETS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
+_SAMPLING = 0.3  # exponent of subword regularization, unless another is chosen
 _UNKNOWN_PENALTY = 10.0  # of an unknown character, below the least likely piece
 
 
@@ -270,7 +271,12 @@ def sample_pairs(
     options: FinetuneOptions,
     random: np.random.Generator,
 ) -> Encoded:
-    """Encode texts, or pairs of texts, in sampled segmentations."""
+    """Encode texts, or pairs of texts, in sampled segmentations where `options` asks for them."""
+    exponent = options.sampling
+    if exponent is None:
+        exponent = _SAMPLING if "spiece.model" in tokenizer.files() else 1.0
+    if exponent == 1:
+        return encode_pairs(texts, pairs, tokenizer, max_length=options.max_length)
     firsts, seconds = (
         None
         if side is None
@@ -278,7 +284,7 @@ def sample_pairs(
             side,
             tokenizer,
             max_length=None,
-            alpha=options.sampling,
+            alpha=exponent,
             seed=int(random.integers(1 << 31)),
         )
         for side in (texts, pairs)

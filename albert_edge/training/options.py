@@ -42,7 +42,7 @@ class FinetuneOptions:
         word_dropout: Fraction of tokens that are replaced with `[MASK]`.
         joining: Fraction of texts that are joined to a second text (see `concat_mixup`).
         sampling: Exponent of subword regularization for classified texts; 1 turns it off.  See
-            `subword_regularization`.
+            `subword_regularization`.  None for 0.3 with SentencePiece, else 1.
         max_length: Truncate training texts to this many tokens.
         window: Tokens of a question with a part of its context, at most.  The parts overlap.
             Fewer where the model has fewer positions.
@@ -68,7 +68,9 @@ class FinetuneOptions:
     label_smoothing: float = 0.1
     word_dropout: float = 0.1
     joining: float = 0.0
-    sampling: float = 0.3
+    sampling: float | None = field(
+        default=None, metadata={"unset": "0.3 with SentencePiece, else 1"}
+    )
     max_length: int = 128
     window: int = 384
     averaging: float = 0.999
@@ -88,7 +90,7 @@ class FinetuneOptions:
         for name in ("weight_decay", "label_smoothing", "word_dropout", "joining", "averaging"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise TrainingError(f"{name} must be in [0, 1), not {value}.")
-        if not 0 < self.sampling <= 1:
+        if self.sampling is not None and not 0 < self.sampling <= 1:
             raise TrainingError(f"sampling must be in (0, 1], not {self.sampling}.")
 
 

@@ -17,7 +17,7 @@ from rigs.gpu_delegate import ANDROID, OPENCL
 from rigs.kotlin import KOTLIN
 
 PICTURES = PROJECT / "app/target/pictures"  # for a look at them
-NAMES = ("light", "dark", "landscape", "large_font", "answer")
+NAMES = ("light", "dark", "landscape", "large_font", "answer", "questions", "similar")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_app(files, sdk):
     done = run_tests("org.albertedge.demo.MainActivityTest", sdk, files=files, pictures=pictures)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
     (count,) = re.findall(r"OK \((\d+) tests\)", done.stdout)
-    assert int(count) >= 12
+    assert int(count) >= 14
     for name in NAMES:
         width, height = struct.unpack(">II", (pictures / f"{name}.png").read_bytes()[16:24])
         assert (width > height) == (name == "landscape")

@@ -31,13 +31,18 @@ _NEEDED = {
     "worker": ("tflite", "library"),
     "app": ("tflite", "library"),
 }
-# The files in the app, and the targets that they are made for.
-MODELS = {"sentiment_cpu.tflite": "android", "sentiment_gpu.tflite": "gpu"}
+# The files in the app: the models that they are made of, and the targets that they are made for.
+MODELS = {
+    "sentiment_cpu.tflite": ("default", "android"),
+    "sentiment_gpu.tflite": ("default", "gpu"),
+    "questions.tflite": ("questions", "android"),
+    "embeddings.tflite": ("embeddings", "android"),
+}
 _CONVERT = """
 import sys
 from albert_edge import convert, load_keras
-for path, target in zip(sys.argv[1::2], sys.argv[2::2]):
-    convert(load_keras("default"), target=target).save(path, force=True)
+for path, model, target in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
+    convert(load_keras(model), target=target).save(path, force=True)
 """
 
 
@@ -134,7 +139,7 @@ def _convert_models(folder: Path) -> None:
     """Convert the models in the app, also while another process builds other modules."""
     with taking_turns(PROJECT / "target/models.lock"):
         folder.mkdir(exist_ok=True)
-        words = [word for name, target in MODELS.items() for word in (folder / name, target)]
+        words = [word for name, made in MODELS.items() for word in (folder / name, *made)]
         call(sys.executable, "-c", _CONVERT, *words, folder=PROJECT.parent)
 
 

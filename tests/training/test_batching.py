@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor
 
+from albert_edge.errors import TrainingError
 from albert_edge.files import embedded_model
 from albert_edge.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_files
 from albert_edge.tokenizer.train import train_vocabulary
@@ -16,9 +17,11 @@ from albert_edge.training.batching import (
     encode_pairs,
     encode_texts,
     make_batches,
+    sample_pairs,
     subword_regularization,
     token_dropout,
 )
+from albert_edge.training.options import FinetuneOptions
 
 TEXTS = [
     f"{word} " * count + "end" for word in ("alpha", "beta", "gamma") for count in range(1, 20)
@@ -87,6 +90,25 @@ def test_sampling_depends_on_the_seed_alone() -> None:
         )
         found.append(ids)
     assert found == GOLDEN
+
+
+def test_unless_asked_only_sentencepiece_is_sampled(tokenizer: Tokenizer) -> None:
+    words = tokenizer_from_files(
+        {"vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nalpha\nbeta\ngamma\nend\n"}
+    )
+    for made, sampled in ((tokenizer, True), (words, False)):
+        drawn = sample_pairs(
+            TEXTS, None, made, options=FinetuneOptions(), random=np.random.default_rng(1)
+        )
+        assert (drawn != encode_pairs(TEXTS, None, made, max_length=128)) is sampled
+    with pytest.raises(TrainingError, match="needs a spiece.model"):
+        sample_pairs(
+            TEXTS,
+            None,
+            words,
+            options=FinetuneOptions(sampling=0.5),
+            random=np.random.default_rng(1),
+        )
 
 
 def test_segmentations_are_as_frequent_as_they_are_likely() -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from albert_edge.datasets.examples import Examples
 from albert_edge.errors import TrainingError, list_choices
 from albert_edge.tokenizer import Tokenizer
-from albert_edge.training.batching import concat_mixup, encode_pairs, sample_pairs, token_dropout
+from albert_edge.training.batching import concat_mixup, sample_pairs, token_dropout
 from albert_edge.training.objective import (
     EncodedEpoch,
     TaskObjective,
@@ -74,10 +74,7 @@ class ClassificationObjective(TaskObjective):
     ) -> EncodedEpoch:
         texts = [inputs["text"] for inputs in self.examples.inputs]
         pairs = [i["pair"] for i in self.examples.inputs] if self._paired() else None
-        if options.sampling < 1:
-            ids, types, cut = sample_pairs(texts, pairs, tokenizer, options=options, random=random)
-        else:
-            ids, types, cut = encode_pairs(texts, pairs, tokenizer, max_length=options.max_length)
+        ids, types, cut = sample_pairs(texts, pairs, tokenizer, options=options, random=random)
         for one, place in zip(ids, self.examples.places, strict=True):
             check_tokens(one, tokenizer, place)
         ids = [

@@ -10,10 +10,12 @@ import android.widget.Spinner
 import android.widget.TextView
 import org.albertedge.Accelerator
 
-/** The files in the app: one model, converted for either place where it can run. */
+/** The files in the app; sentiment is converted for either place where it can run. */
 enum class Embedded(val title: Int, val accelerator: Accelerator, asset: String) {
-    CPU(R.string.sentiment_cpu, Accelerator.CPU, "sentiment_cpu.tflite"),
-    GPU(R.string.sentiment_gpu, Accelerator.GPU, "sentiment_gpu.tflite");
+    SENTIMENT_CPU(R.string.sentiment_cpu, Accelerator.CPU, "sentiment_cpu.tflite"),
+    SENTIMENT_GPU(R.string.sentiment_gpu, Accelerator.GPU, "sentiment_gpu.tflite"),
+    QUESTIONS(R.string.questions, Accelerator.CPU, "questions.tflite"),
+    EMBEDDINGS(R.string.embeddings, Accelerator.CPU, "embeddings.tflite");
 
     val file: Uri = Uri.parse("file:///android_asset/$asset")
 }
@@ -72,13 +74,14 @@ class ModelCard(
     }
 
     /**
-     * Of the embedded model, takes the file that was made for it; another file says itself whether
-     * it can run there.
+     * Of sentiment, takes the file that was made for it; another file says itself whether it can
+     * run there.
      */
     private fun chooseAccelerator(accelerator: Accelerator) {
-        val isEmbedded = Embedded.entries.any { it.file == setting.file }
-        val made = Embedded.entries.first { it.accelerator == accelerator }
-        val file = if (isEmbedded) made.file else setting.file
+        val sentiment = listOf(Embedded.SENTIMENT_CPU, Embedded.SENTIMENT_GPU)
+        val isSentiment = sentiment.any { it.file == setting.file }
+        val made = sentiment.first { it.accelerator == accelerator }
+        val file = if (isSentiment) made.file else setting.file
         choose(setting.copy(file = file, accelerator = accelerator))
     }
 

@@ -67,7 +67,7 @@ private constructor(private val context: Context, private val task: TextTask, va
                 opened = file
                 val model = Model.open(file, options)
                 opened = model
-                val task = createTask(model)
+                val task = createTask(model, setting.file == Embedded.QUESTIONS.file)
                 val about = About(file.task, describe(context, file, model.gpuDifference))
                 opened = null
                 return OpenModel(context, task, about)
@@ -76,10 +76,17 @@ private constructor(private val context: Context, private val task: TextTask, va
             }
         }
 
-        /** The task with its default options, but for the next best answers to a question. */
-        private fun createTask(model: Model): TextTask {
+        /**
+         * The task with its default options, but for the next best answers to a question, and "no
+         * answer" of a model that was trained to say it.
+         */
+        private fun createTask(model: Model, allowNoAnswer: Boolean): TextTask {
             if (model.file.task != "question-answering") return TextTask.createFromModel(model)
-            val options = QuestionAnswerer.QuestionAnswererOptions(maxResults = ANSWERS)
+            val options =
+                QuestionAnswerer.QuestionAnswererOptions(
+                    maxResults = ANSWERS,
+                    allowNoAnswer = allowNoAnswer,
+                )
             return QuestionAnswerer.createFromModel(model, options)
         }
 

@@ -2,6 +2,7 @@ package org.albertedge.demo
 
 import android.content.res.Resources
 import java.util.Locale
+import org.albertedge.Answer
 import org.albertedge.Category
 import org.albertedge.FilledMask
 import org.albertedge.MaskFiller
@@ -60,10 +61,12 @@ private fun QuestionAnswerer.answer(texts: Texts, resources: Resources): Outcome
     val notes =
         if (windows == 1) emptyList()
         else listOf(resources.getQuantityString(R.plurals.windows, windows, windows))
+    fun name(answer: Answer) =
+        if (answer.isNoAnswer) resources.getString(R.string.no_answer) else answer.text
     return Outcome(
-        headline = best.text,
-        bars = result.answers.map { Bar(it.text, it.score.toDouble()) },
-        marks = listOf(Mark(best.start, best.end)),
+        headline = name(best),
+        bars = result.answers.map { Bar(name(it), it.score.toDouble()) },
+        marks = if (best.isNoAnswer) emptyList() else listOf(Mark(best.start, best.end)),
         notes = notes + truncated(result.truncated, resources),
     )
 }

@@ -151,7 +151,7 @@ class MainActivityTest {
             assertEquals(View.GONE, screen.activity.find<View>(R.id.headline).visibility)
             assertEquals(name, screen.activity.find<Spinner>(R.id.model).selectedItem)
         }
-        screen.activity.find<Spinner>(R.id.model).setSelection(0)
+        screen.choose(Embedded.SENTIMENT_CPU)
         screen.type(GOOD)
         screen.waitFor("an answer") { headline == "positive" && error.isEmpty() }
     }
@@ -174,6 +174,36 @@ class MainActivityTest {
     }
 
     @Test
+    fun theEmbeddedQuestionsModelKnowsWhenThereIsNoAnswer() {
+        val screen = start()
+        screen.choose(Embedded.QUESTIONS)
+        screen.waitFor("the model") { about.startsWith("question-answering · int8") }
+        screen.examples()[0].performClick()
+        screen.waitFor("an answer") { headline == "Ann Moray" }
+        screen.picture("questions")
+        screen.examples().last().performClick()
+        screen.waitFor("no answer") { headline == "(no answer)" }
+        val passage = screen.activity.find<EditText>(R.id.first).text
+        assertEquals(0, passage.getSpans(0, passage.length, BackgroundColorSpan::class.java).size)
+    }
+
+    @Test
+    fun theEmbeddedEmbeddingsModelComparesSentences() {
+        val screen = start()
+        screen.choose(Embedded.EMBEDDINGS)
+        screen.waitFor("the model") { about.startsWith("feature-extraction · int8") }
+        val (alike, other) = screen.examples().map { example ->
+            screen.activity.find<EditText>(R.id.second).setText("")
+            screen.waitFor("no cosine") { !headline.startsWith("Cosine") }
+            example.performClick()
+            screen.waitFor("a cosine") { headline.startsWith("Cosine") }
+            screen.picture("similar")
+            screen.headline.removePrefix("Cosine ").toFloat()
+        }
+        assertTrue("$alike, $other", alike > other + 0.3)
+    }
+
+    @Test
     fun theGpuGivesTheSameAnswer() {
         val screen = start()
         screen.type(GOOD)
@@ -184,7 +214,7 @@ class MainActivityTest {
         assertEquals(1, screen.activity.find<Spinner>(R.id.model).selectedItemPosition)
         screen.waitFor("an answer") { headline == "positive" }
         assertEquals("14 tokens", screen.text(R.id.read))
-        screen.activity.find<Spinner>(R.id.model).setSelection(0)
+        screen.choose(Embedded.SENTIMENT_CPU)
         screen.waitFor("the model") { about.contains("int8") }
         assertTrue(screen.activity.find<RadioButton>(R.id.cpu).isChecked)
     }
@@ -305,6 +335,9 @@ class MainActivityTest {
         }
 
         fun type(text: String) = activity.find<EditText>(R.id.first).setText(text)
+
+        fun choose(model: Embedded) =
+            activity.find<Spinner>(R.id.model).setSelection(model.ordinal)
 
         /** Opens a file as a user does: a button, the system's screen, a tap. */
         fun open(name: String) {
