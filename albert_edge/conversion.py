@@ -91,6 +91,7 @@ def convert(
     compat: str | None = None,
     verified: bool = True,
     early_exit: EarlyExit | None = None,
+    sentence_embedding: bool = False,
     export: Callable[..., Stages] = export_stages,
 ) -> Conversion:
     """Convert a Keras ALBERT to one self-contained `.tflite` file.
@@ -109,6 +110,8 @@ def convert(
         verified: Whether to compare the file with `model`, and raise if it fails.
         early_exit: The file's default rule, for a model with `early_exit`; `default_exit` if left
             out.
+        sentence_embedding: Whether an encoder also returns `sentence_embedding`, float32 [1, H]:
+            the mean over all tokens, scaled to length 1.
         export: What exports the stages: `functools.cache(export_stages)` exports those of a model
             once for several files, as long as its weights stay as they are.
 
@@ -134,6 +137,8 @@ def convert(
         _check_kept(chosen, place)
     if place.libraries:
         _check_libraries(model, place, lengths)
+    if sentence_embedding:
+        _check_sentence_embedding(model, place, lengths, chosen)
     early_exit = _early_exit(early_exit, model, layout)
     texts = None if calibration is None else list(islice(calibration, MOST_TEXTS))
     start = time.monotonic()
@@ -151,6 +156,7 @@ def convert(
             "calibration": texts,
             "graph": graph,
             "libraries": place.libraries,
+            "sentence_embedding": sentence_embedding,
             "export": export,
         }
         stages = {
@@ -177,6 +183,7 @@ def convert(
         target=target,
         seq_lens=lengths,
         products=_digests(products),
+        sentence_embedding=sentence_embedding,
     )
     blob = pack(linked.model, bundle)
     seconds = time.monotonic() - start
@@ -223,6 +230,29 @@ def _check_libraries(model: Albert, target: Target, lengths: tuple[int, ...]) ->
             f"--seq-len {lengths[0]} contradicts --target {target.name}: Task Library's question "
             f"answerer always writes {exact} tokens into the input. Choose --seq-len {exact} of a "
             "model with as many positions, or another target."
+        )
+
+
+def _check_sentence_embedding(
+    model: Albert, target: Target, lengths: tuple[int, ...], recipe: Recipe
+) -> None:
+    """Check that a file can return the vector of a whole text beside those of its tokens."""
+    if model.task != "feature-extraction":
+        raise ConversionError(
+            f"--sentence-embedding contradicts --task {model.task}: only an encoder, --task "
+            "feature-extraction, returns it."
+        )
+    if target.libraries:
+        raise ConversionError(f"leave --sentence-embedding out: {target.name} files return it.")
+    if lengths or target.rows:
+        raise ConversionError(
+            "--sentence-embedding needs --seq-len any, and no --target that pads texts: it is the "
+            "mean over all tokens."
+        )
+    if recipe.calibrated:
+        raise ConversionError(
+            f"--sentence-embedding contradicts --quantize {recipe.name}: a length of 1 needs "
+            "floats. Choose --quantize int8, or another recipe with float activations."
         )
 
 

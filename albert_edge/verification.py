@@ -160,7 +160,8 @@ def _reference(model: Albert, bundle: Bundle, row: Mapping[str, Any]) -> dict[st
         return {"probabilities": (sigmoid if alone else softmax)(outputs["logits"])}
     if "sentence_embedding" in bundle.outputs:
         mean = outputs["last_hidden_state"].mean(axis=1)  # [1, H]
-        return {"sentence_embedding": mean / np.linalg.norm(mean)}
+        pooled = {"sentence_embedding": mean / np.linalg.norm(mean)}
+        return pooled if bundle.for_libraries else outputs | pooled
     return outputs
 
 

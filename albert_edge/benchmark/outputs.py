@@ -279,7 +279,7 @@ def _is_float32_of(file: ModelFile, other: ModelFile) -> bool:
     own, bundle = file.bundle, other.bundle
     if own is None or bundle is None or bundle.quantize != "float32" or own.task != bundle.task:
         return False
-    if own.for_libraries != bundle.for_libraries:  # they have other outputs
+    if own.outputs != bundle.outputs:
         return False
     checkpoint = own.provenance.get("sha256")
     same_init = own.provenance.get("drawn") == bundle.provenance.get("drawn")

@@ -44,10 +44,10 @@ _RESERVED = frozenset({_MANIFEST, _CONFIG, _LABELS})
 # The digests of the embedded files, whose graphs are checked by the tests: only bytes can differ.
 _EMBEDDED = frozenset(
     {
-        "450ccb2cff75d016bdef77dcca62cc94c2ca9e9370b6d308dbe02cb5668d8925",
         "7f9b5a712679621456b37ca8034ca709dc7f5ea3413b5706ae2022f10c87b012",
         "8c7c83d494b931b6095d483acbf9227167d3ff2de76b9c4cb4aa35a9985114d3",
         "ce7969e186b695ffb158053eca5176a0ef10a6fc5c903193ed3c29247b9859a3",
+        "e7bf048648be195248c0d36cf8e88b031f84db3f72d1cab7310ba350032cb954",
     }
 )
 
@@ -73,6 +73,8 @@ class Bundle:
         products: The files of the products beside this one, of the target `edgetpu`: how many rows
             they multiply at once → name of the product → SHA-256 of its file.  Empty for a file
             that needs no other.
+        sentence_embedding: Whether an encoder for any length has that output too: the mean over all
+            tokens, scaled to length 1.
     """
 
     task: str
@@ -87,6 +89,7 @@ class Bundle:
     target: str = "cpu"
     seq_lens: tuple[int, ...] = ()
     products: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    sentence_embedding: bool = False
 
     @property
     def for_libraries(self) -> bool:
@@ -97,7 +100,9 @@ class Bundle:
     def outputs(self) -> tuple[str, ...]:
         """The outputs of the signature; `pooler_output` only if the encoder has a pooler."""
         task = TASKS[self.task]
-        return task.library_outputs if self.for_libraries else task.outputs
+        if self.for_libraries:
+            return task.library_outputs
+        return (*task.outputs, "sentence_embedding") if self.sentence_embedding else task.outputs
 
     def __post_init__(self) -> None:
         if len(self.seq_lens) < 2:
@@ -126,6 +131,12 @@ class Bundle:
         if len(lengths) > 1 and self.layout != "unrolled":
             raise BundleError(f"layout {self.layout} has one length, not {list(lengths)}.")
         self._check_products()
+        encodes = self.task == "feature-extraction" and self.seq_len is None
+        if self.sentence_embedding not in ((False, True) if encodes else (False,)):
+            raise BundleError(
+                f"sentence_embedding cannot be {self.sentence_embedding!r} for {self.task} of "
+                f"seq_len {self.seq_len}."
+            )
         if not isinstance(self.target, str) or printable(self.target) != self.target:
             raise BundleError(f"target must be a name, not {self.target!r}.")
         if not isinstance(self.provenance, Mapping):
@@ -341,6 +352,8 @@ def _manifest(bundle: Bundle, offset: int, size: int) -> dict[str, Any]:
         values["early_exit"] = asdict(bundle.early_exit)
     if bundle.products:
         values["products"] = {str(rows): dict(one) for rows, one in bundle.products.items()}
+    if bundle.sentence_embedding:
+        values["sentence_embedding"] = True
     return values
 
 
@@ -382,6 +395,7 @@ def _read_bundle(file: OpenFile) -> Bundle:
             target=manifest.get("target", "cpu"),  # not in files of version 0.1
             seq_lens=tuple(manifest.get("seq_lens", ())),
             products=_products(manifest.get("products")),
+            sentence_embedding=manifest.get("sentence_embedding", False),
         )
     except KeyError as error:
         raise BundleError(f"{where} is incomplete: {_MANIFEST} has no {error}.") from error

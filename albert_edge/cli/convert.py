@@ -29,7 +29,7 @@ _FORMATS = (
     "keras",
 )  # checkpoints.formats.FORMATS, which imports more
 _TFLITE_ONLY = ("target", "quantize", "keep", "calibration", "layout", "seq_len", "compat",
-                "verify", "exit_patience", "exit_threshold")  # fmt: skip
+                "verify", "exit_patience", "exit_threshold", "sentence_embedding")  # fmt: skip
 
 
 def _seq_len(_: click.Context, __: click.Parameter, value: str | None) -> list[int] | str | None:
@@ -111,6 +111,11 @@ def _seq_len(_: click.Context, __: click.Parameter, value: str | None) -> list[i
     show_default="never",
 )
 @click.option(
+    "--sentence-embedding",
+    is_flag=True,
+    help="Of an encoder, also return the mean over all tokens, scaled to length 1.",
+)
+@click.option(
     "--trim-vocabulary",
     "corpus",
     metavar="CORPUS",
@@ -151,6 +156,7 @@ def command(
     albert-edge convert ./my-albert -o gpu.tflite --target gpu --seq-len 32,128
     albert-edge convert ./my-albert -o app.tflite --target android
     albert-edge convert ./my-albert -o tasks.tflite --target mediapipe
+    albert-edge convert ./my-encoder -o vectors.tflite --sentence-embedding
     albert-edge convert ./my-albert -o coral --target edgetpu --calibration texts.txt
     albert-edge convert ./my-albert -o npu.tflite --quantize int8-full --calibration texts.txt
     albert-edge convert albert-base-v2 -o shape.tflite --task classification --json

@@ -51,10 +51,11 @@ class FeatureExtraction(Pipeline):
 
         Returns:
             `last_hidden_state`, float32 [T, H]; `mean`, its mean over all T tokens, float32 [H];
-            `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; of a file of
-            the target `mediapipe` instead of these `sentence_embedding`, the mean scaled to length
-            1, float32 [H].  With `pooling` also `embedding`, float32 [H]; `tokens`, the T pieces,
-            or the ids if the file carries no tokenizer; `truncated`, whether text was cut off.
+            `pooler_output`, float32 [H], in (-1, 1), unless the model has no pooler; of a file
+            converted with `sentence_embedding` also that, the mean scaled to length 1, float32 [H];
+            of the target `mediapipe` only that.  With `pooling` also `embedding`, float32 [H];
+            `tokens`, the T pieces, or the ids if the file carries no tokenizer; `truncated`,
+            whether text was cut off.
 
         Raises:
             InputError: The text is empty, the ids are invalid, or there is no such pooling.
@@ -104,9 +105,9 @@ def _pool(
     """Return one vector of the text, float32 [1, H], from the outputs and their `mean`."""
     if pooling not in POOLINGS:
         raise InputError(f"pooling is {pooling!r}; choose from {', '.join(POOLINGS)}.")
-    if "sentence_embedding" in outputs:
-        if pooling == "mean" and normalize:
-            return outputs["sentence_embedding"]
+    if "sentence_embedding" in outputs and pooling == "mean" and normalize:
+        return outputs["sentence_embedding"]
+    if "last_hidden_state" not in outputs:
         raise InputError(
             "this file was made with --target mediapipe: its vectors are means, scaled to length "
             "1. Choose pooling mean with normalize, or convert the checkpoint with --target cpu."

@@ -34,6 +34,7 @@ def quantize_stages(
     calibration: Iterable[str] | None = None,
     graph: str = "cpu",
     libraries: bool = False,
+    sentence_embedding: bool = False,
     export: Callable[..., Stages] = export_stages,
 ) -> Stages:
     """Convert every stage of `model` once, and quantize it.
@@ -47,6 +48,7 @@ def quantize_stages(
         graph: Whose operators: `cpu`; `gpu` or `web`, of a fixed length and in floats, which GPUs
             compute right.
         libraries: Whether to write the outputs `Task.library_outputs`, of a fixed length.
+        sentence_embedding: Whether to write that output too, of an encoder for any length.
         export: What exports the stages.
 
     Raises:
@@ -56,7 +58,13 @@ def quantize_stages(
     forms, stats = _FORMS[graph], None
     if graph == "cpu" and recipe.has_float_ffn:
         forms = CPU_BLOCKS
-    stages = export(model, seq_len=seq_len, forms=forms, libraries=libraries)
+    stages = export(
+        model,
+        seq_len=seq_len,
+        forms=forms,
+        libraries=libraries,
+        sentence_embedding=sentence_embedding,
+    )
     if recipe.calibrated or recipe.uses_hessians:
         rows = calibration_rows(calibration, model.config, model.tokenizer_files, seq_len=seq_len)
         stats = collect_stats(

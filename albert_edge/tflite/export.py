@@ -71,6 +71,7 @@ def export_stages(
     seq_len: int | None = None,
     forms: GraphForms | None = None,
     libraries: bool = False,
+    sentence_embedding: bool = False,
 ) -> Stages:
     """Convert every stage of `model` once, to float32.
 
@@ -79,6 +80,7 @@ def export_stages(
         seq_len: A fixed number of tokens, or None for any length.
         forms: The blocks of an accelerator, which may need a fixed length; the CPU's if left out.
         libraries: Whether the head returns `Task.library_outputs`, of a fixed length.
+        sentence_embedding: Whether an encoder's head returns that too, of any length.
 
     Raises:
         ConversionError: The TFLite converter refused a stage.
@@ -106,7 +108,10 @@ def export_stages(
     def head_stage(hidden_states: Any, **inputs: Any) -> Outputs:
         if libraries:
             return LIBRARY_HEADS[model.task](weights, config, forms, hidden_states, **inputs)
-        return HEADS[model.task](weights, config, forms, hidden_states)
+        outputs = HEADS[model.task](weights, config, forms, hidden_states)
+        if sentence_embedding:
+            outputs |= _sentence_embedding(weights, config, forms, hidden_states)
+        return outputs
 
     def embed_stage(**inputs: Any) -> Outputs:
         return forms.embed(under(weights, "embeddings"), config, **inputs)
@@ -314,14 +319,19 @@ def _context_logits(
 
 
 def _sentence_embedding(
-    weights: Weights, config: AlbertConfig, forms: GraphForms, hidden: Any, attention_mask: Any
+    weights: Weights,
+    config: AlbertConfig,
+    forms: GraphForms,
+    hidden: Any,
+    attention_mask: Any = None,
 ) -> Outputs:
     """Return the mean [1, H] of the hidden states that are no padding, scaled to length 1.
 
     Then it is the same whether a sum is divided by the number of tokens or of all rows.
     """
-    real = tf.gather(tf.constant([[0.0], [1.0]]), tf.reshape(attention_mask, [-1]))  # [T, 1]
-    mean = tf.reduce_mean(hidden * real, axis=0, keepdims=True)
+    if attention_mask is not None:
+        hidden *= tf.gather(tf.constant([[0.0], [1.0]]), tf.reshape(attention_mask, [-1]))  # [T, 1]
+    mean = tf.reduce_mean(hidden, axis=0, keepdims=True)
     square = tf.reduce_mean(tf.square(mean), axis=-1, keepdims=True)  # the squared length over H
     return {"sentence_embedding": mean * tf.math.rsqrt(square + 1e-12) * config.hidden_size**-0.5}
 

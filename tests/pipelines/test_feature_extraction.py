@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from albert_edge.conversion import convert
-from albert_edge.errors import InputError
+from albert_edge.errors import ConversionError, InputError
 from albert_edge.modeling import Albert
 from albert_edge.pipelines import Pipeline, load
 from albert_edge.pipelines.feature_extraction import FeatureExtraction
@@ -86,3 +86,41 @@ def test_a_file_for_libraries_has_one_vector(tiny_albert: Any) -> None:
         pipe(input_ids=ids, pooling="cls")
     with pytest.raises(InputError, match="--target mediapipe and has no vector for each token"):
         load(convert(model, target="mediapipe").blob, task="summarize")
+
+
+@pytest.mark.parametrize("layout", ["loop", "unrolled", "split"])
+@pytest.mark.parametrize("quantize", ["float32", "int8"])
+def test_a_file_may_pool_and_normalize(tiny_albert: Any, layout: str, quantize: str) -> None:
+    model = tiny_albert("feature-extraction")
+    made = convert(model, layout=layout, quantize=quantize, sentence_embedding=True)
+    assert "sentence_embedding" in made.report["verification"]["outputs"]
+    pipe = load(made.blob)
+    for ids in ([2, 3], [2, 9, 3, 7, 3]):
+        found = pipe(input_ids=ids, pooling="mean", normalize=True)
+        np.testing.assert_array_equal(found["embedding"], found["sentence_embedding"])
+        mean = found["last_hidden_state"].mean(axis=0)
+        np.testing.assert_allclose(found["embedding"], mean / np.linalg.norm(mean), atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(found["embedding"]), 1, atol=1e-6)
+        assert pipe(input_ids=ids, pooling="cls")["embedding"].shape == mean.shape
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "message"),
+    [
+        ("classification", {}, "contradicts --task classification: only an encoder"),
+        ("feature-extraction", {"seq_len": 8}, "needs --seq-len any"),
+        ("feature-extraction", {"target": "gpu"}, "no --target that pads texts"),
+        ("feature-extraction", {"target": "mediapipe"}, "mediapipe files return it"),
+        ("feature-extraction", {"quantize": "int8-full"}, "contradicts --quantize int8-full"),
+    ],
+)
+def test_where_a_file_cannot_pool(
+    tiny_albert: Any, task: str, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConversionError, match=message):
+        convert(tiny_albert(task), sentence_embedding=True, **given)
+
+
+def test_the_embedded_file_pools_and_normalizes() -> None:
+    found = load("embeddings")(TEXT, pooling="mean", normalize=True)
+    np.testing.assert_array_equal(found["embedding"], found["sentence_embedding"])

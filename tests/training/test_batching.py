@@ -101,7 +101,7 @@ def test_unless_asked_only_sentencepiece_is_sampled(tokenizer: Tokenizer) -> Non
             TEXTS, None, made, options=FinetuneOptions(), random=np.random.default_rng(1)
         )
         assert (drawn != encode_pairs(TEXTS, None, made, max_length=128)) is sampled
-    with pytest.raises(TrainingError, match="needs a spiece.model"):
+    with pytest.raises(TrainingError, match=r"needs a spiece\.model"):
         sample_pairs(
             TEXTS,
             None,
