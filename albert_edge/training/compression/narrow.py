@@ -4,6 +4,10 @@ Michel et al. 2019, arXiv:1905.10650, sec. 4: the importance of a head is the ch
 the first order, if its output became zero: the absolute sum of activation times gradient over the
 tokens of a text.  Here it is summed over the passes of the layer, since a head is removed from all
 of them at once, and channels of the FFN are ranked in the same way.
+
+Wang et al. 2024, arXiv:2407.13331: what was removed is replaced by the linear function of what
+stays that is nearest to it, by least squares over the tokens; here those of all passes.  It becomes
+a part of the weights.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +39,8 @@ from albert_edge.training.tasks import OBJECTIVES
 
 _EXAMPLES = 256  # on which importance is measured
 _TOKENS = 128  # of the text whose multiply-adds are counted
+_RIDGE = 1e-3  # of the mean variance, against chance in few tokens
+_LEAST_VARIANCE = 1e-9  # so that inputs without any can be solved for
 _TILE = 16  # outputs of a product that LiteRT's int8 kernels for phones compute at a time
 
 
@@ -53,18 +60,33 @@ def narrow(
     """
     counts = method.sizes(start.config)
     few = data.take(range(0, len(data), math.ceil(len(data) / _EXAMPLES)))
-    scores = importance(start, OBJECTIVES[data.kind](few), options)
+    found = measure(start, OBJECTIVES[data.kind](few), options)
     kept = {
-        path: (_best(heads, counts[0]), _best(channels, counts[1]))
-        for path, (heads, channels) in scores.items()
+        path: (_best(heads.importance, counts[0]), _best(channels.importance, counts[1]))
+        for path, (heads, channels) in found.items()
     }
-    return remove(start, kept)
+    return remove(start, kept, found)
 
 
-def importance(
+@dataclass(frozen=True, slots=True, eq=False)
+class ProductInputs:
+    """What was measured of the C inputs of a product, which are n heads or channels.
+
+    Attributes:
+        importance: float64 [n], summed over all passes, the mean over examples.
+        mean: float64 [C], over the tokens of all passes.
+        covariance: float64 [C, C], over the same.
+    """
+
+    importance: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def measure(
     start: Checkpoint, objective: TaskObjective, options: FinetuneOptions
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the importance of every head and FFN channel, summed over all passes.
+) -> dict[str, tuple[ProductInputs, ProductInputs]]:
+    """Measure every head and FFN channel in all passes.
 
     Args:
         start: A checkpoint with the head of the objective's task, without dropout.
@@ -72,8 +94,7 @@ def importance(
         options: How the examples are encoded, and put into batches.
 
     Returns:
-        By the path of a layer, float64 [N] of its heads and [F] of its channels: the mean over
-        examples.
+        By the path of a layer, its heads and its FFN channels.
     """
     tokenizer = tokenizer_from_files(start.tokenizer_files)
     encoded = objective.encode_epoch(tokenizer, options, np.random.default_rng(options.seed))
@@ -83,24 +104,36 @@ def importance(
         pad_id=tokenizer.pad_id,
         types=encoded.token_type_ids,
     )
-    measure = _measure(from_checkpoint(start), objective, options)
-    sums: dict[str, tuple[Any, Any]] = {}
+    measure_batch = _measure(from_checkpoint(start), objective, options)
+    sums: dict[str, list[list[Any]]] = {}
+    tokens = 0
     for batch in batches:
         rows = [encoded.targets[row] for row in batch.rows]
         length = batch.input_ids.shape[1] if encoded.per_token else len(rows[0])
         targets = pad_rows(rows, length, IGNORE_INDEX)
         ids, types, mask = batch.input_ids, batch.token_type_ids, batch.attention_mask
-        for path, (heads, channels) in measure(ids, types, mask, targets).items():
-            before = sums.get(path, (0.0, 0.0))
-            sums[path] = before[0] + np.float64(heads), before[1] + np.float64(channels)
+        tokens += int(mask.sum())
+        for path, products in measure_batch(ids, types, mask, targets).items():
+            before = sums.setdefault(path, [[0.0] * 3, [0.0] * 3])
+            sums[path] = [
+                [total + np.float64(one) for total, one in zip(totals, found, strict=True)]
+                for totals, found in zip(before, products, strict=True)
+            ]
     count = len(encoded.input_ids)
-    return {path: (heads / count, channels / count) for path, (heads, channels) in sums.items()}
+
+    seen = tokens * start.config.num_hidden_layers // start.config.num_hidden_groups
+
+    def finish(effect: Any, total: Any, squares: Any) -> ProductInputs:
+        mean = total / seen
+        return ProductInputs(effect / count, mean, squares / seen - np.outer(mean, mean))
+
+    return {path: (finish(*heads), finish(*channels)) for path, (heads, channels) in sums.items()}
 
 
 def _measure(
     model: Albert, objective: TaskObjective, options: FinetuneOptions
 ) -> Callable[..., dict[str, tuple[Any, Any]]]:
-    """Return a function of a batch and its targets: the importance, summed over its examples."""
+    """Return a function of a batch and its targets: the sums over its examples and all passes."""
     watched: dict[str, tuple[_Inputs, _Inputs]] = {}
     for group, layers in enumerate(model.groups):
         for index, layer in enumerate(layers):
@@ -118,7 +151,7 @@ def _measure(
         sources = [(one.values, other.values) for one, other in watched.values()]
         taken = tape.gradient(loss, sources)
         return {
-            path: (heads.importance(of_heads), channels.importance(of_channels))
+            path: (heads.sums(of_heads, mask), channels.sums(of_channels, mask))
             for (path, (heads, channels)), (of_heads, of_channels) in zip(
                 watched.items(), taken, strict=True
             )
@@ -141,14 +174,20 @@ class _Inputs:
         self.values.append(values)
         return self._product(values)
 
-    def importance(self, gradients: Sequence[Any]) -> Any:
-        """Return the sum over passes and examples of what the removal changes the loss by."""
-        total = 0.0
+    def sums(self, gradients: Sequence[Any], mask: Any) -> tuple[Any, Any, Any]:
+        """Return what a removal changes the loss by [n], the inputs [C] and their squares [C, C].
+
+        Each is a sum over the passes; the first over the examples, the others over the tokens.
+        """
+        importance, total, squares = 0.0, 0.0, 0.0
         for values, gradient in zip(self.values, gradients, strict=True):
             shape = [tf.shape(values)[0], -1, values.shape[-1] // self._size, self._size]
-            effect = tf.reduce_sum(tf.reshape(values * gradient, shape), axis=[1, 3])  # [B, N]
-            total += tf.reduce_sum(tf.abs(effect), axis=0)
-        return total
+            effect = tf.reduce_sum(tf.reshape(values * gradient, shape), axis=[1, 3])  # [B, n]
+            importance += tf.reduce_sum(tf.abs(effect), axis=0)
+            real = tf.boolean_mask(values, tf.cast(mask, tf.bool))  # [tokens, C]
+            total += tf.reduce_sum(real, axis=0)
+            squares += tf.matmul(real, real, transpose_a=True)
+        return importance, total, squares
 
 
 def _best(scores: np.ndarray, count: int) -> np.ndarray:
@@ -156,13 +195,18 @@ def _best(scores: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
-def remove(start: Checkpoint, kept: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Checkpoint:
+def remove(
+    start: Checkpoint,
+    kept: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    measured: Mapping[str, tuple[ProductInputs, ProductInputs]],
+) -> Checkpoint:
     """Return a checkpoint with some of the heads and FFN channels of `start`.
 
     Args:
         start: The checkpoint.
         kept: By the path of every layer, the indices of the heads and channels that stay, int [n]
             and [m], ascending.
+        measured: The result of `measure`.
 
     Returns:
         The narrower checkpoint.  Learned activation ranges are left out, as they no longer hold.
@@ -174,8 +218,9 @@ def remove(start: Checkpoint, kept: Mapping[str, tuple[np.ndarray, np.ndarray]])
         for name in ("query", "key", "value"):
             _take(tensors, f"{path}/attention/{name}", columns)
         _take(tensors, f"{path}/ffn/intermediate", channels)
-        for name, rows in (("attention/output", columns), ("ffn/output", channels)):
-            tensors[f"{path}/{name}/kernel"] = tensors[f"{path}/{name}/kernel"][rows]
+        products = ("attention/output", columns), ("ffn/output", channels)
+        for (name, rows), inputs in zip(products, measured[path], strict=True):
+            _replace_removed(tensors, f"{path}/{name}", rows, inputs)
     heads, channels = next(iter(kept.values()))
     return dataclasses.replace(
         start,
@@ -189,6 +234,22 @@ def remove(start: Checkpoint, kept: Mapping[str, tuple[np.ndarray, np.ndarray]])
         ranges={},
         sha256="",
     )
+
+
+def _replace_removed(
+    tensors: dict[str, np.ndarray], path: str, kept: np.ndarray, inputs: ProductInputs
+) -> None:
+    """Keep some inputs of a product, which replace what the others gave it."""
+    kernel, bias = tensors[f"{path}/kernel"], tensors[f"{path}/bias"]
+    gone = np.setdiff1d(np.arange(len(kernel)), kept)
+    own = inputs.covariance[np.ix_(kept, kept)]
+    ridge = _RIDGE * np.diag(own).mean() + _LEAST_VARIANCE
+    change = np.linalg.solve(
+        own + ridge * np.eye(len(kept)), inputs.covariance[np.ix_(kept, gone)] @ kernel[gone]
+    )
+    offset = inputs.mean[gone] @ kernel[gone] - inputs.mean[kept] @ change
+    tensors[f"{path}/kernel"] = (kernel[kept] + change).astype(kernel.dtype)
+    tensors[f"{path}/bias"] = (bias + offset).astype(bias.dtype)
 
 
 def _take(tensors: dict[str, np.ndarray], path: str, columns: np.ndarray) -> None:

@@ -21,10 +21,7 @@ from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.compression.compress import compress, compress_files
 from albert_edge.training.compression.methods import OPTIONS, Narrow
-from albert_edge.training.compression.narrow import (
-    importance,
-    narrow,
-)
+from albert_edge.training.compression.narrow import measure, narrow, remove
 from albert_edge.training.dev_metrics import KerasForward
 from albert_edge.training.init import with_new_head
 from albert_edge.training.tasks import OBJECTIVES
@@ -92,8 +89,9 @@ def test_importance_is_near_the_change_by_a_removal(
 ) -> None:
     runner = Runner(random_model, examples)
     before, size = runner.losses(random_model.tensors), random_model.config.head_size
-    found = importance(random_model, OBJECTIVES["classification"](examples), SHORT)[LAYER]
-    for scores, part, width in zip(found, ("attention", "ffn"), (size, 1), strict=True):
+    found = measure(random_model, OBJECTIVES["classification"](examples), SHORT)[LAYER]
+    for inputs, part, width in zip(found, ("attention", "ffn"), (size, 1), strict=True):
+        scores = inputs.importance
         changes = [
             runner.losses(without(random_model, f"{LAYER}/{part}/output/kernel", rows)) - before
             for rows in np.arange(len(scores) * width).reshape(-1, width)
@@ -125,6 +123,48 @@ def test_what_has_no_effect_is_removed_first_and_nothing_changes(
     assert np.abs(before).max() > 0.1
     # Sums of fewer zeros are taken in another order.
     assert after == pytest.approx(before, abs=1e-6)
+
+
+def without_relations(found: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """Say of all inputs that they have nothing to do with each other, and a mean of zero."""
+    return {
+        path: tuple(
+            dataclasses.replace(one, mean=0 * one.mean, covariance=np.diag(np.diag(one.covariance)))
+            for one in both
+        )
+        for path, both in found.items()
+    }
+
+
+def test_what_stays_replaces_what_is_removed(random_model: Checkpoint, examples: Examples) -> None:
+    """Channels that are twice, three times and constantly there, and a head that is twice."""
+    size, start = random_model.config.head_size, random_model
+    tensors = dict(start.tensors)
+    for group in range(2):
+        path = f"encoder/group_{group}/layer_0"
+        kernel, bias = (
+            tensors[f"{path}/ffn/intermediate/{one}"].copy() for one in ("kernel", "bias")
+        )
+        kernel[:, [1, 2]], bias[[1, 2]] = kernel[:, [0]], bias[0]
+        kernel[:, 3], bias[3] = 0, 0.7
+        tensors[f"{path}/ffn/intermediate/kernel"] = kernel
+        tensors[f"{path}/ffn/intermediate/bias"] = bias
+        for name in ("query", "key", "value"):
+            for one in ("kernel", "bias"):
+                values = tensors[f"{path}/attention/{name}/{one}"].copy()
+                values[..., :size] = values[..., size : 2 * size]
+                tensors[f"{path}/attention/{name}/{one}"] = values
+    start = dataclasses.replace(start, tensors=tensors)
+    found = measure(start, OBJECTIVES["classification"](examples), SHORT)
+    layers = [f"encoder/group_{group}/layer_0" for group in range(2)]
+    heads, channels = np.arange(1, 8), np.delete(np.arange(24), [1, 2, 3])
+    kept = dict.fromkeys(layers, (heads, channels))
+    smaller, only_cut = remove(start, kept, found), remove(start, kept, without_relations(found))
+    before, after, cut = (
+        Runner(one, examples).logits(one.tensors) for one in (start, smaller, only_cut)
+    )
+    assert np.abs(cut - before).max() > 0.1
+    assert after == pytest.approx(before, abs=5e-3)
 
 
 NARROW = {"num_attention_heads": 3, "head_dim": 8, "intermediate_size": 48}  # of 4, 8 and 64
