@@ -106,26 +106,21 @@ def measure(
     )
     measure_batch = _measure(from_checkpoint(start), objective, options)
     sums: dict[str, list[list[Any]]] = {}
-    tokens = 0
     for batch in batches:
         rows = [encoded.targets[row] for row in batch.rows]
         length = batch.input_ids.shape[1] if encoded.per_token else len(rows[0])
         targets = pad_rows(rows, length, IGNORE_INDEX)
         ids, types, mask = batch.input_ids, batch.token_type_ids, batch.attention_mask
-        tokens += int(mask.sum())
         for path, products in measure_batch(ids, types, mask, targets).items():
-            before = sums.setdefault(path, [[0.0] * 3, [0.0] * 3])
+            before = sums.setdefault(path, [[0.0] * 4, [0.0] * 4])
             sums[path] = [
                 [total + np.float64(one) for total, one in zip(totals, found, strict=True)]
                 for totals, found in zip(before, products, strict=True)
             ]
-    count = len(encoded.input_ids)
 
-    seen = tokens * start.config.num_hidden_layers // start.config.num_hidden_groups
-
-    def finish(effect: Any, total: Any, squares: Any) -> ProductInputs:
-        mean = total / seen
-        return ProductInputs(effect / count, mean, squares / seen - np.outer(mean, mean))
+    def finish(effect: Any, tokens: Any, total: Any, squares: Any) -> ProductInputs:
+        importance, mean = effect / len(encoded.input_ids), total / tokens
+        return ProductInputs(importance, mean, squares / tokens - np.outer(mean, mean))
 
     return {path: (finish(*heads), finish(*channels)) for path, (heads, channels) in sums.items()}
 
@@ -174,10 +169,11 @@ class _Inputs:
         self.values.append(values)
         return self._product(values)
 
-    def sums(self, gradients: Sequence[Any], mask: Any) -> tuple[Any, Any, Any]:
-        """Return what a removal changes the loss by [n], the inputs [C] and their squares [C, C].
+    def sums(self, gradients: Sequence[Any], mask: Any) -> tuple[Any, Any, Any, Any]:
+        """Return sums over all passes, float32.
 
-        Each is a sum over the passes; the first over the examples, the others over the tokens.
+        Over the examples what a removal changes the loss by [n]; over the tokens their number, the
+        inputs [C], and the products of two of them [C, C].
         """
         importance, total, squares = 0.0, 0.0, 0.0
         for values, gradient in zip(self.values, gradients, strict=True):
@@ -187,7 +183,8 @@ class _Inputs:
             real = tf.boolean_mask(values, tf.cast(mask, tf.bool))  # [tokens, C]
             total += tf.reduce_sum(real, axis=0)
             squares += tf.matmul(real, real, transpose_a=True)
-        return importance, total, squares
+        tokens = tf.cast(tf.reduce_sum(mask), tf.float32) * len(self.values)
+        return importance, tokens, total, squares
 
 
 def _best(scores: np.ndarray, count: int) -> np.ndarray:
