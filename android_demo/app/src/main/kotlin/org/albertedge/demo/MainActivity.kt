@@ -76,7 +76,8 @@ class MainActivity : Activity() {
 
     /** Returns the setting before the system ended the process, or that of a first start. */
     private fun savedSetting(state: Bundle?): Setting {
-        val file = state?.getString(FILE) ?: return Setting(Embedded.SENTIMENT_CPU.file, Accelerator.CPU, 1)
+        val first = Embedded.SENTIMENT_CPU
+        val file = state?.getString(FILE) ?: return Setting(first.file, first.accelerator, 1)
         val accelerator = Accelerator.valueOf(state.getString(ACCELERATOR)!!)
         return Setting(Uri.parse(file), accelerator, state.getInt(THREADS))
     }

@@ -163,14 +163,11 @@ class MainActivityTest {
         screen.waitFor("the model") { about.startsWith("question-answering") }
         screen.examples()[0].performClick()
         screen.waitFor("an answer") { bars().size == 3 }
-        val passage = screen.activity.find<EditText>(R.id.first).text
-        val (mark) = passage.getSpans(0, passage.length, BackgroundColorSpan::class.java)
-        val marked = passage.subSequence(passage.getSpanStart(mark), passage.getSpanEnd(mark))
-        assertEquals(screen.headline, marked.toString())
+        assertEquals(listOf(screen.headline), screen.marked())
         screen.picture("answer")
         screen.activity.find<EditText>(R.id.second).setText("")
         screen.waitFor("no answer") { bars().isEmpty() }
-        assertEquals(0, passage.getSpans(0, passage.length, BackgroundColorSpan::class.java).size)
+        assertTrue(screen.marked().isEmpty())
     }
 
     @Test
@@ -183,8 +180,7 @@ class MainActivityTest {
         screen.picture("questions")
         screen.examples().last().performClick()
         screen.waitFor("no answer") { headline == "(no answer)" }
-        val passage = screen.activity.find<EditText>(R.id.first).text
-        assertEquals(0, passage.getSpans(0, passage.length, BackgroundColorSpan::class.java).size)
+        assertTrue(screen.marked().isEmpty())
     }
 
     @Test
@@ -332,6 +328,14 @@ class MainActivityTest {
         fun examples(): List<TextView> {
             val group = activity.find<ViewGroup>(R.id.examples)
             return (0 until group.childCount).map { group.getChildAt(it) as TextView }
+        }
+
+        /** What is marked in the first text. */
+        fun marked(): List<String> {
+            val text = activity.find<EditText>(R.id.first).text
+            return text.getSpans(0, text.length, BackgroundColorSpan::class.java).map {
+                text.subSequence(text.getSpanStart(it), text.getSpanEnd(it)).toString()
+            }
         }
 
         fun type(text: String) = activity.find<EditText>(R.id.first).setText(text)
