@@ -65,7 +65,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--dev", type=_PATH, metavar="FILE", help="Dev set to measure on.")
 @options_from(Prune(), "sparsity", "pattern")
 @options_from(Cluster(), "clusters", "centroids")
-@options_from(Narrow(), "heads", "ffn_channels")
+@options_from(Narrow(), "heads", "ffn_channels", "outputs_weight")
 @click.option(
     "--quantize",
     type=click.Choice([name for name in RECIPES if name != "float32"]),
@@ -109,8 +109,8 @@ def command(
     With qat nothing gets smaller, but the file of albert-edge convert --quantize int8-full (or
     int4) is closer to SOURCE.
     With narrow the file is smaller and faster: attention heads and FFN channels are removed, the
-    least important first, from all passes.  The rest learns back from SOURCE: its predictions, its
-    hidden states after every pass, and the labels.
+    least important first, from all passes.  The rest learns back from SOURCE: its hidden states
+    after every pass and, with --outputs-weight, its predictions and the labels.
 
     With --sensitivity, each part of SOURCE is quantized alone, in all passes and in one at a time,
     while the rest stays float32.  An error is the root mean square of the difference from the

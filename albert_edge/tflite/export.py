@@ -433,7 +433,7 @@ def convert_stage(
     """
     module = tf.Module()
     specs = {key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in inputs.items()}
-    function = tf.function(stage).get_concrete_function(**specs)
+    function = tf.function(stage, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     # Not through a SavedModel: the same graph in two thirds of the time and three quarters of the
     # memory, but without a signature.

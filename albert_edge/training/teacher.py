@@ -24,11 +24,12 @@ class Teacher:
     Args:
         checkpoint: The model; it computes without dropout.
         share: The share of its outputs in the loss of the student's; the labels have the rest.
+        weight: The weight of that loss beside the loss of the hidden states, which has 1.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, share: float) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, share: float, weight: float) -> None:
         self._model = from_checkpoint(checkpoint)
-        self._share = share
+        self._share, self._weight = share, weight
 
     def losses(
         self,
@@ -46,8 +47,9 @@ class Teacher:
             outputs: Its outputs by name, float32.
 
         Returns:
-            That of the outputs, of which the labels' and the teacher's are the parts; and that of
-            the hidden states, their mean squared difference over the teacher's variance.
+            That of the outputs, of which the labels' and the teacher's are the parts; and the loss
+            to train on: this one, weighted, and that of the hidden states, which is their mean
+            squared difference over the teacher's variance.
         """
         mask = tf.cast(inputs["attention_mask"], tf.float32)  # [B, T]
         own = self._model.passes(inputs)
@@ -63,7 +65,7 @@ class Teacher:
             for student, one in zip(passes, own, strict=True)
         ]
         of_outputs = (1 - self._share) * of_labels + self._share * tf.add_n(taught) / len(taught)
-        return of_outputs, tf.add_n(of_passes) / len(of_passes)
+        return of_outputs, self._weight * of_outputs + tf.add_n(of_passes) / len(of_passes)
 
     def _heads(self, outputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the outputs by name: of each pass with early exits, or else of the last."""

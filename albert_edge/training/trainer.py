@@ -80,6 +80,7 @@ class Trainer(Resumable):
         self._step = tf.function(
             self._train,
             input_signature=[ids, ids, ids, tf.TensorSpec([None, None], tf.float32)],
+            autograph=False,
         )
 
     def step(
@@ -132,8 +133,7 @@ class Trainer(Resumable):
             loss = self._objective.loss(outputs, targets, mask, self._options)
             whole = loss
             if self._teacher:
-                loss, of_passes = self._teacher.losses(loss, inputs, passes, outputs)
-                whole = loss + of_passes
+                loss, whole = self._teacher.losses(loss, inputs, passes, outputs)
         gradients = tape.gradient(whole, self._model.trainable_variables)
         # The gradients of the embeddings too are dense: Keras would update sparse ones by rows.
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -166,7 +166,7 @@ class Trainer(Resumable):
         steps = tf.cast(self._optimizer.iterations, tf.float32)
         momentum = tf.minimum(self._options.averaging, steps / (steps + 9.0))
         for mean, value in zip(self._averages, self._constraint.trained, strict=True):
-            mean.assign(momentum * mean + (1.0 - momentum) * value)
+            mean.assign_add((1.0 - momentum) * (value - mean))
 
 
 @contextmanager
@@ -229,7 +229,7 @@ class Unconstrained(Constraint):
         return gradients
 
     def project(self) -> None:
-        tf.no_op()  # autograph cannot parse an empty body
+        pass
 
     def tensors(self, averages: Sequence[Any]) -> Mapping[str, np.ndarray]:
         return name_weights(self.trained, averages)

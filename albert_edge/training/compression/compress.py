@@ -105,7 +105,7 @@ def compress(
         data: The training examples; of the kind `classification`, except for `Narrow`.
         method: The method of compression.
         share: The share of the targets that `start` predicts; the labels have the rest.  The
-            method's default if left out.
+            method's default if left out.  `Narrow` without a weight of outputs has none.
         dev: The examples to measure on after every epoch.
         options: The options of the training; the method's defaults if left out.
         prepared: What `prepare` returned for the same arguments, if it was called before.
@@ -119,7 +119,7 @@ def compress(
             diverged.
     """
     options = options or default_options(method)
-    share = method.share if share is None else share
+    share = _share(method, share)
     prepared = prepared or prepare(start, data, dev, method, share=share, options=options)
     dropout = {name: getattr(start.config, name) for name in _NO_DROPOUT}
     config = dataclasses.replace(prepared.checkpoint.config, **dropout)
@@ -157,8 +157,6 @@ def prepare(
     options: FinetuneOptions,
 ) -> Prepared:
     """Make what a method trains; arguments and errors as of `compress`."""
-    if not 0 <= share <= 1:
-        raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
     if data.kind != "classification" and not isinstance(method, Narrow):
         raise TrainingError(f"{method.name} trains on examples of classification, not {data.kind}.")
     objective = OBJECTIVES[data.kind](data)
@@ -168,7 +166,7 @@ def prepare(
         return Prepared(
             checkpoint=narrow(plain, data, method=method, options=options),
             objective=objective,
-            teacher=Teacher(plain, share=share),
+            teacher=Teacher(plain, share=share, weight=method.outputs_weight),
         )
     constrain: MakeConstraint
     if isinstance(method, Prune):
@@ -180,6 +178,20 @@ def prepare(
         constrain = partial(Quantized, method=method, start=ranges)
     targets = distill(start, data, share=share)
     return Prepared(checkpoint=plain, objective=targets, constrain=constrain)
+
+
+def _share(method: Method, share: float | None) -> float:
+    """Return the share of the targets that the source predicts, checked."""
+    if share is None:
+        return method.share
+    if not 0 <= share <= 1:
+        raise TrainingError(f"the share of distilled targets must be in [0, 1], not {share}.")
+    if isinstance(method, Narrow) and not method.outputs_weight:
+        raise TrainingError(
+            "narrow learns the hidden states alone, of which there are no shares to distill; give "
+            "outputs_weight (--outputs-weight) above 0 to learn predictions and labels too."
+        )
+    return share
 
 
 def _sample_texts(data: Examples) -> list[str]:
@@ -243,7 +255,7 @@ def compress_files(
             or cannot be written.
     """
     options = options or default_options(method)
-    share = method.share if share is None else share
+    share = _share(method, share)
     began = time.monotonic()
     check_folder(output, force=force or resume)
     state = output.with_name(f"{output.name}.training")

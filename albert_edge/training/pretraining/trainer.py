@@ -63,9 +63,10 @@ class StepTrainer(Resumable):
         self._train = tf.function(
             lambda batch, rate: run(self._step, args=(batch, rate)),
             input_signature=signature and [dict(signature), tf.TensorSpec([], tf.float32)],
+            autograph=False,
         )
         self._evaluate = tf.function(
-            lambda batch: self._sums(batch), input_signature=signature and [dict(signature)]
+            self._sums, input_signature=signature and [dict(signature)], autograph=False
         )
 
     @abstractmethod

@@ -20,7 +20,7 @@ from albert_edge.modeling import load_keras, tensors
 from albert_edge.quantization.recipes import RECIPES
 from albert_edge.tokenizer import tokenizer_from_files
 from albert_edge.training.compression.compress import compress, compress_files
-from albert_edge.training.compression.methods import OPTIONS, Narrow
+from albert_edge.training.compression.methods import OPTIONS, Narrow, default_options
 from albert_edge.training.compression.narrow import measure, narrow, remove
 from albert_edge.training.dev_metrics import KerasForward
 from albert_edge.training.init import with_new_head
@@ -243,7 +243,11 @@ def test_a_question_answerer_learns_back(toy_model: Path, tmp_path: Path) -> Non
     path = tmp_path / "data.json"
     path.write_text(json.dumps({"data": [{"title": "", "paragraphs": [paragraph]}]}))
     data = read_examples(path, "question-answering", ())
-    (last,) = compress(start, data, method=Narrow(ffn_channels="12"), options=SHORT)
+    method = Narrow(ffn_channels="12")
+    options = dataclasses.replace(SHORT, embeddings_rate=default_options(method).embeddings_rate)
+    (last,) = compress(start, data, method=method, options=options)
+    word = "embeddings/word_embeddings"  # nothing of them was removed
+    assert np.array_equal(last.checkpoint.tensors[word], start.tensors[word])
     assert last.checkpoint.config.intermediate_size == 12
     assert last.checkpoint.config.head_dim is None  # transformers can read it
     assert np.isfinite(last.loss)
@@ -253,6 +257,8 @@ def test_models_that_cannot_be_narrowed(toy_model: Path, toy_table: Path, tmp_pa
     output = tmp_path / "new"
     with pytest.raises(TrainingError, match="heads must be from 1 to the 2 that the model has"):
         compress_files(str(toy_model), toy_table, output, method=Narrow(heads="3"))
+    with pytest.raises(TrainingError, match="no shares to distill; give outputs_weight"):
+        compress_files(str(toy_model), toy_table, output, method=Narrow(heads="1"), share=0.5)
     start = read_checkpoint(toy_model, task="feature-extraction")
     write_checkpoint(tmp_path / "encoder", start)
     with pytest.raises(TrainingError, match="is for feature-extraction, which has no labels to le"):
