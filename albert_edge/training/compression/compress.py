@@ -275,7 +275,6 @@ def compress_files(
             start,
             train,
             method=method,
-            share=share,
             dev=held_out,
             options=options,
             prepared=prepared,
