@@ -78,7 +78,7 @@ _PATH = click.Path(path_type=Path)
     type=float,
     metavar="X",
     help="Weight of SOURCE's own predictions in the targets; the labels have the rest.",
-    show_default=f"{Prune.share:g}; with narrow {Narrow.share:g}",
+    show_default=f"{Prune.share:g}; with narrow and --outputs-weight {Narrow.share:g}",
 )
 @options_from(
     OPTIONS, "epochs", unset=f"{OPTIONS.epochs}; with narrow {default_options(Narrow).epochs}"

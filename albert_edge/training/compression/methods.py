@@ -140,6 +140,7 @@ class Narrow:
     outputs_weight: float = field(default=0.0, metadata={"min": 0.0, "below": 100.0})
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, text in (("heads", self.heads), ("ffn_channels", self.ffn_channels)):
             if text is not None and _SIZE.fullmatch(text) is None:
                 raise TrainingError(

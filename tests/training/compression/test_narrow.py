@@ -257,6 +257,8 @@ def test_models_that_cannot_be_narrowed(toy_model: Path, toy_table: Path, tmp_pa
     output = tmp_path / "new"
     with pytest.raises(TrainingError, match="heads must be from 1 to the 2 that the model has"):
         compress_files(str(toy_model), toy_table, output, method=Narrow(heads="3"))
+    with pytest.raises(TrainingError, match=r"outputs_weight must be in \[0.0, 100.0\), not nan"):
+        Narrow(heads="1", outputs_weight=float("nan"))
     with pytest.raises(TrainingError, match="no shares to distill; give outputs_weight"):
         compress_files(str(toy_model), toy_table, output, method=Narrow(heads="1"), share=0.5)
     start = read_checkpoint(toy_model, task="feature-extraction")
